@@ -1,0 +1,1 @@
+"""Computations on arrays: numpy, scipy and scikit-image only; no files, no images."""

@@ -1,0 +1,1 @@
+"""Images and their geometry: NIfTI policy, bias field, brain mask, registration."""

@@ -1,0 +1,1 @@
+"""The phantom trial with exact truth."""

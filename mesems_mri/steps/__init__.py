@@ -1,0 +1,1 @@
+"""One function per workflow rule: paths in, products and a record out."""
