@@ -1,0 +1,154 @@
+"""Configuration of a trial: visit table, protocol thresholds, periods of the endpoints.
+
+``python -m mesems_mri.config`` prints the JSON schema that is kept in ``config/schema.json``.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mesems_mri.errors import UsageError
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Visit(_Frozen):
+    """One line of the trial's visit table."""
+
+    session_id: str = Field(description="Session label without the prefix ses-")
+    week: int | None = Field(default=None, description="Week after randomisation")
+    visit_type: Literal["scheduled", "unscheduled", "repeat"] = "scheduled"
+
+
+class Period(_Frozen):
+    """Visits over which an endpoint is summed."""
+
+    weeks: tuple[int, ...] = Field(description="Weeks whose counts are summed")
+    start: int = Field(description="Week of the volumes at the start")
+    end: int = Field(description="Week of the volumes at the end")
+
+
+class FocusRule(_Frozen):
+    """What is large enough to be counted."""
+
+    min_volume_mm3: PositiveFloat = 14.0
+    min_diameter_mm: PositiveFloat = 3.0
+
+
+class ChangeRule(_Frozen):
+    """When a T2 lesion is enlarging or shrinking."""
+
+    min_growth_mm3: PositiveFloat = 20.0
+    min_growth_fraction: PositiveFloat = 0.5
+    min_nodule_mm: PositiveFloat = 3.0
+
+
+class EnhancementRule(_Frozen):
+    """When enhancement is a gadolinium-enhancing lesion."""
+
+    correlate_mm: PositiveFloat = Field(default=2.0, description="T2 correlate at most this far away")
+    ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
+    join_mm: PositiveFloat = Field(default=2.0, description="Distance at which a T2 focus joins a GEL")
+
+
+class QualityRule(_Frozen):
+    """When a scan is not evaluable or is flagged."""
+
+    min_covered_fraction: Fraction = Field(
+        default=0.90, description="Less of the brain inside the image: not evaluable"
+    )
+    warn_covered_fraction: Fraction = Field(
+        default=0.97, description="Less of the brain inside the image: flagged"
+    )
+    min_snr: PositiveFloat = Field(default=5.0, description="Less in white matter: flagged")
+
+
+class IntakeRule(_Frozen):
+    """How raw images are accepted."""
+
+    header_repair: bool = Field(
+        default=False, description="Repair contradictory headers (the sform wins) instead of refusing them"
+    )
+    select: dict[str, str] = Field(
+        default_factory=dict,
+        description="For a contrast with several files of one visit, the text that the file to use holds, "
+        "e.g. FLAIR: acq-3D",
+    )
+
+
+class TrialConfig(_Frozen):
+    """Everything a trial decides; defaults are those of the MESEMS protocol."""
+
+    study_id: str = "study"
+    visits: tuple[Visit, ...] = Field(
+        default=(), description="Visit table; empty: sessions.tsv, else natural order of the labels"
+    )
+    periods: dict[str, Period] = Field(
+        default_factory=lambda: {
+            "w04_w24": Period(weeks=(4, 12, 24), start=0, end=24),
+            "w28_w48": Period(weeks=(28, 36, 48), start=24, end=48),
+        }
+    )
+    focus: FocusRule = FocusRule()
+    change: ChangeRule = ChangeRule()
+    enhancement: EnhancementRule = EnhancementRule()
+    quality: QualityRule = QualityRule()
+    intake: IntakeRule = IntakeRule()
+
+    def sha256(self) -> str:
+        """Return the hash of the configuration, independent of layout and key order."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_config(path: Path | None) -> TrialConfig:
+    """Read a trial configuration.
+
+    Parameters
+    ----------
+    path : Path or None
+        YAML file; None gives the defaults.
+
+    Returns
+    -------
+    TrialConfig
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, is no YAML mapping, or has an unknown key or a value out of range.
+    """
+    if path is None:
+        return TrialConfig()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"configuration {path} cannot be read ({str(error).splitlines()[0]}); give a YAML file"
+        raise UsageError(msg) from error
+    try:
+        return TrialConfig.model_validate(content or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        msg = f"configuration {path}: {where}: {first['msg']}, got {first['input']!r}; see config/config.yaml"
+        raise UsageError(msg) from error
+
+
+def main() -> None:
+    """Print the JSON schema of the configuration."""
+    json.dump(TrialConfig.model_json_schema(), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
