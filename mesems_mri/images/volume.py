@@ -1,0 +1,124 @@
+"""An image with its place in the world, and the grids that images are resampled to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Below this ratio between the largest and the next spacing a scan counts as isotropic (3D).
+_THICK_SLICE_RATIO: Final = 1.3
+
+
+def spacing_of(affine: FloatArray) -> tuple[float, float, float]:
+    """Return the voxel spacing (mm) of a 4x4 voxel -> RAS mm affine."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def corners_of(shape: Sequence[int]) -> FloatArray:
+    """Return the eight outer corners of a grid, homogeneous voxel coordinates, shape (4, 8)."""
+    edges = [(-0.5, n - 0.5) for n in shape[:3]]
+    points = [(x, y, z, 1.0) for x in edges[0] for y in edges[1] for z in edges[2]]
+    return np.array(points, dtype=np.float64).T
+
+
+def corner_distance_mm(shape: Sequence[int], one: FloatArray, other: FloatArray) -> float:
+    """Return the largest distance (mm) that two affines put between the same corner of a grid."""
+    apart = (one - other)[:3] @ corners_of(shape)
+    return float(np.linalg.norm(apart, axis=0).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where to resample to.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Three matrix sizes.
+    affine : ndarray (4, 4)
+        Voxel -> RAS mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine: FloatArray
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel spacing along the array axes (mm)."""
+        return spacing_of(self.affine)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel (mm3)."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A three-dimensional image, its array exactly as stored in the file (never reoriented).
+
+    Parameters
+    ----------
+    array : ndarray (x, y, z) of float32
+        Intensities.
+    affine : ndarray (4, 4) of float64
+        Voxel -> RAS mm, without shear.
+    """
+
+    array: NDArray[np.float32]
+    affine: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Matrix size."""
+        x, y, z = self.array.shape
+        return x, y, z
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the image."""
+        return Grid(self.shape, self.affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel spacing along the array axes (mm)."""
+        return spacing_of(self.affine)
+
+    @property
+    def slice_axis(self) -> int:
+        """Array axis along which slices are stacked: the clearly coarsest one, else the last."""
+        spacing = np.array(self.spacing_mm)
+        axis = int(np.argmax(spacing))
+        others = np.delete(spacing, axis)
+        return axis if spacing[axis] >= _THICK_SLICE_RATIO * others.max() else 2
+
+    @property
+    def plane_normal(self) -> tuple[float, float, float]:
+        """Unit vector along the slice direction, in array axes."""
+        x, y, z = (float(axis == self.slice_axis) for axis in range(3))
+        return x, y, z
+
+    @property
+    def slice_thickness_mm(self) -> float:
+        """Distance between neighbouring slices (mm); a gap between slices is counted in."""
+        return self.spacing_mm[self.slice_axis]
+
+    def world_plane_normal(self) -> FloatArray:
+        """Return the unit vector along the slice direction in RAS mm, shape (3,)."""
+        column = self.affine[:3, self.slice_axis]
+        return column / np.linalg.norm(column)
+
+
+def _subject_grid() -> Grid:
+    affine = np.eye(4)
+    affine[:3, 3] = (-98.0, -134.0, -72.0)
+    return Grid((197, 233, 189), affine)
+
+
+SUBJECT_GRID: Final = _subject_grid()
+"""Subject space: RAS, 1 mm isotropic, the grid of nilearn's MNI152 1 mm template."""
