@@ -1,0 +1,34 @@
+"""Tables of the trial: their columns, how they are written, and the counts derived from the ledger."""
+
+from mesems_mri.metrics.columns import (
+    LEDGER_COLUMNS,
+    PARTICIPANT_ENDPOINTS_COLUMNS,
+    QC_FLAGS,
+    SCHEMA_VERSION,
+    VISIT_METRICS_COLUMNS,
+    Column,
+)
+from mesems_mri.metrics.counts import participant_endpoints, visit_counts
+from mesems_mri.metrics.tables import (
+    FORBIDDEN_COLUMNS,
+    check_forbidden,
+    read_table,
+    write_dictionary,
+    write_table,
+)
+
+__all__ = [
+    "FORBIDDEN_COLUMNS",
+    "LEDGER_COLUMNS",
+    "PARTICIPANT_ENDPOINTS_COLUMNS",
+    "QC_FLAGS",
+    "SCHEMA_VERSION",
+    "VISIT_METRICS_COLUMNS",
+    "Column",
+    "check_forbidden",
+    "participant_endpoints",
+    "read_table",
+    "visit_counts",
+    "write_dictionary",
+    "write_table",
+]
