@@ -1,0 +1,32 @@
+"""Count active lesions on the MRI of a trial: from raw BIDS to per-visit numbers.
+
+snakemake --cores 2 --config bids_dir=BIDS_DIR out_dir=OUT_DIR [config_file=FILE]
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "workflow/rules/common.smk"
+
+
+workdir: str(OUT_DIR)
+
+
+include: "workflow/rules/standardise.smk"
+include: "workflow/rules/register.smk"
+include: "workflow/rules/lesions.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/report.smk"
+
+
+rule group:
+    default_target: True
+    input:
+        group_products(),
+
+
+rule participant:
+    input:
+        participant_products(),

@@ -1,0 +1,5 @@
+"""``python -m mesems_mri``."""
+
+from mesems_mri.cli import main
+
+main()

@@ -1,0 +1,366 @@
+"""BIDS in and out: which visits and images there are, and what every product is called."""
+
+import csv
+import datetime as dt
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mesems_mri.config import TrialConfig
+from mesems_mri.errors import DatasetError, UsageError
+from mesems_mri.metrics import check_forbidden
+
+CONTRASTS = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
+"""Contrasts that are read, named as in the file names."""
+T2_CONTRASTS = ("FLAIR", "T2w", "PDw")
+"""Contrasts on which T2 lesions are read, the preferred one first."""
+POSTCONTRAST = "ce-gadolinium_T1w"
+
+BIDSIGNORE = (
+    "*_xfm.txt",
+    "*_metrics.json",
+    "*_lesions.tsv",
+    "*_anchor.json",
+    "*.html",
+    "visit_metrics.*",
+    "participant_endpoints.*",
+    "provenance.json",
+    "logs/",
+    "benchmarks/",
+)
+
+_LABEL = re.compile(r"[a-zA-Z0-9]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One visit of one participant, as the file names and tables tell it.
+
+    Parameters
+    ----------
+    participant_id, session_id : str
+        With their prefixes ``sub-`` and ``ses-``.
+    images : dict of str to Path
+        The image of each contrast, relative to the BIDS folder.
+    ambiguous : tuple of str
+        Contrasts with several files of which none is clearly the one to use.
+    week : int or None
+        From the visit table, never from the label.
+    visit_type : str
+        ``scheduled``, ``unscheduled`` or ``repeat``.
+    acquired : datetime.date or None
+        Day of acquisition.
+    """
+
+    participant_id: str
+    session_id: str
+    images: dict[str, str] = field(default_factory=dict)
+    ambiguous: tuple[str, ...] = ()
+    week: int | None = None
+    visit_type: str = "scheduled"
+    acquired: dt.date | None = None
+
+    @property
+    def stem(self) -> str:
+        """Start of the names of all its files."""
+        return f"{self.participant_id}_{self.session_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participant:
+    """A participant with the visits in order of time."""
+
+    participant_id: str
+    site_id: str
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of all products below the output folder.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Output folder; a relative one is resolved against the working directory.
+    """
+
+    out_dir: Path
+
+    def work(self, participant_id: str, session_id: str) -> Path:
+        """Return the folder of a visit's intermediate files, hidden from BIDS tools."""
+        return self.out_dir / ".mesems" / participant_id / session_id
+
+    def record(self, participant_id: str, session_id: str, step: str) -> Path:
+        """Return the record that a step leaves of a visit."""
+        return self.work(participant_id, session_id) / f"{step}.json"
+
+    def product(self, participant_id: str, session_id: str, name: str) -> Path:
+        """Return an image or transform of a visit, e.g. ``space-subject_desc-T2_dseg.nii.gz``."""
+        return self.out_dir / participant_id / session_id / "anat" / f"{participant_id}_{session_id}_{name}"
+
+    def metrics(self, participant_id: str, session_id: str) -> Path:
+        """Return the visit record."""
+        return self.out_dir / participant_id / session_id / f"{participant_id}_{session_id}_metrics.json"
+
+    def page(self, participant_id: str, session_id: str) -> Path:
+        """Return the page of a visit."""
+        return self.metrics(participant_id, session_id).with_name(f"{participant_id}_{session_id}.html")
+
+    def ledger(self, participant_id: str) -> Path:
+        """Return the lesion ledger of a participant."""
+        return self.out_dir / participant_id / f"{participant_id}_lesions.tsv"
+
+    def anchor(self, participant_id: str) -> Path:
+        """Return the record of the visit that fixes the participant's space."""
+        return self.out_dir / participant_id / f"{participant_id}_anchor.json"
+
+
+def image_name(contrast: str, entities: str, suffix: str) -> str:
+    """Name an image of a contrast; the contrast agent comes before the space.
+
+    Examples
+    --------
+    >>> image_name("ce-gadolinium_T1w", "space-subject_desc-preproc", "T1w.nii.gz")
+    'ce-gadolinium_space-subject_desc-preproc_T1w.nii.gz'
+    """
+    agent = "ce-gadolinium_" if contrast == POSTCONTRAST else ""
+    return f"{agent}{entities}_{suffix}"
+
+
+def preproc_name(contrast: str) -> str:
+    """Name the preprocessed image of a contrast."""
+    suffix = contrast.removeprefix("ce-gadolinium_")
+    return image_name(contrast, "space-subject_desc-preproc", f"{suffix}.nii.gz")
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    """Read a table of the input, refusing columns that would unblind the analysis.
+
+    Raises
+    ------
+    ForbiddenColumnError
+        If it has a forbidden column.
+    DatasetError
+        If it is no tab-separated UTF-8 table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, delimiter="\t")
+            check_forbidden(reader.fieldnames or [], path)
+            return [{key: value or "" for key, value in row.items() if key} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        msg = f"{path}: the table cannot be read ({error}); save it as tab-separated UTF-8 text"
+        raise DatasetError(msg) from error
+
+
+def natural_key(label: str) -> list[tuple[bool, int, str]]:
+    """Return a sort key that puts w4 before w12 and 2 before 10."""
+    return [
+        (part.isdigit(), int(part) if part.isdigit() else 0, part)
+        for part in re.split(r"(\d+)", label)
+        if part
+    ]
+
+
+def index_dataset(
+    bids_dir: Path,
+    config: TrialConfig,
+    *,
+    participant_labels: Iterable[str] | None = None,
+    session_labels: Iterable[str] | None = None,
+) -> tuple[Participant, ...]:
+    """List the participants and visits of a raw BIDS data set from file names and tables.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        Raw BIDS folder with ``sub-*/ses-*/anat``.
+    config : TrialConfig
+        Its visit table is used where ``sessions.tsv`` says nothing.
+    participant_labels : iterable of str, optional
+        Only these, with or without ``sub-``.
+    session_labels : iterable of str, optional
+        Only these visits *and the earlier ones that they are computed from*, with or without ``ses-``.
+
+    Returns
+    -------
+    tuple of Participant
+        In natural order of their labels; the visits of each in order of time.
+
+    Raises
+    ------
+    DatasetError
+        If there is nothing to run, or a table cannot be read or has a forbidden column.
+    UsageError
+        If a label asked for does not exist.
+    """
+    if not bids_dir.is_dir():
+        msg = f"{bids_dir}: no such BIDS folder; give the folder that holds sub-*"
+        raise DatasetError(msg)
+    for table in sorted([*bids_dir.glob("*.tsv"), *bids_dir.glob("sub-*/**/*.tsv")]):
+        read_tsv(table)
+    sites = _sites(bids_dir)
+    folders = sorted((p for p in bids_dir.glob("sub-*") if p.is_dir()), key=lambda p: natural_key(p.name))
+    wanted = _wanted(participant_labels, "sub-", {folder.name for folder in folders})
+    participants = []
+    for folder in folders:
+        if wanted is not None and folder.name not in wanted:
+            continue
+        sessions = _sessions(bids_dir, folder, config)
+        if sessions:
+            participants.append(
+                Participant(
+                    participant_id=folder.name, site_id=sites.get(folder.name, ""), sessions=tuple(sessions)
+                )
+            )
+    if not participants:
+        msg = f"{bids_dir}: no sub-*/ses-*/anat image found; give a BIDS folder with session folders"
+        raise DatasetError(msg)
+    if session_labels is not None:
+        participants = _up_to(participants, session_labels)
+    return tuple(participants)
+
+
+def _sites(bids_dir: Path) -> dict[str, str]:
+    table = bids_dir / "participants.tsv"
+    if not table.is_file():
+        return {}
+    return {
+        row.get("participant_id", ""): row.get("site_id") or row.get("site") or "" for row in read_tsv(table)
+    }
+
+
+def _wanted(labels: Iterable[str] | None, prefix: str, known: set[str]) -> set[str] | None:
+    if labels is None:
+        return None
+    wanted = {prefix + label.removeprefix(prefix) for label in labels}
+    if unknown := sorted(wanted - known):
+        msg = f"{', '.join(unknown)}: not in the data set; known are {', '.join(sorted(known)) or 'none'}"
+        raise UsageError(msg)
+    return wanted
+
+
+def _up_to(participants: list[Participant], labels: Iterable[str]) -> list[Participant]:
+    known = {s.session_id for p in participants for s in p.sessions}
+    wanted = _wanted(labels, "ses-", known) or set()
+    chosen = []
+    for participant in participants:
+        last = max((i for i, s in enumerate(participant.sessions) if s.session_id in wanted), default=None)
+        if last is not None:
+            sessions = participant.sessions[: last + 1]
+            chosen.append(
+                Participant(
+                    participant_id=participant.participant_id, site_id=participant.site_id, sessions=sessions
+                )
+            )
+    return chosen
+
+
+def _sessions(bids_dir: Path, folder: Path, config: TrialConfig) -> list[Session]:
+    found = {p.name for p in folder.glob("ses-*") if p.is_dir()}
+    planned = {f"ses-{visit.session_id.removeprefix('ses-')}": visit for visit in config.visits}
+    table = folder / f"{folder.name}_sessions.tsv"
+    listed = {row.get("session_id", ""): row for row in read_tsv(table)} if table.is_file() else {}
+    listed = {key: row for key, row in listed.items() if key.startswith("ses-")}
+    sessions = []
+    for name in sorted(found | set(listed) | set(planned), key=natural_key):
+        row, visit = listed.get(name, {}), planned.get(name)
+        week = (
+            _integer(row.get("week", ""), table, "week") if row.get("week") else visit.week if visit else None
+        )
+        default_type = visit.visit_type if visit else "unscheduled" if planned and not row else "scheduled"
+        images, ambiguous = _images(bids_dir, folder.name, name, config)
+        sessions.append(
+            Session(
+                participant_id=folder.name,
+                session_id=name,
+                images=images,
+                ambiguous=ambiguous,
+                week=week,
+                visit_type=row.get("visit_type") or default_type,
+                acquired=_acquired(folder / name, row),
+            )
+        )
+    sessions = _in_order_of_time(sessions)
+    # A planned visit without any file counts as missing once a later visit is there, or once the
+    # site's own table lists it; a visit that is not due yet is no gap.
+    last = max((i for i, s in enumerate(sessions) if s.session_id in found), default=-1)
+    return [s for i, s in enumerate(sessions) if i <= last or s.session_id in listed] if last >= 0 else []
+
+
+def _in_order_of_time(sessions: list[Session]) -> list[Session]:
+    if all(s.acquired is not None or not s.images for s in sessions) and any(s.acquired for s in sessions):
+        dated = [s for s in sessions if s.acquired]
+        if len(dated) == len(sessions):
+            return sorted(sessions, key=lambda s: (s.acquired or dt.date.min, natural_key(s.session_id)))
+    if all(s.week is not None for s in sessions):
+        return sorted(sessions, key=lambda s: (s.week or 0, natural_key(s.session_id)))
+    return sorted(sessions, key=lambda s: natural_key(s.session_id))
+
+
+def _acquired(folder: Path, row: dict[str, str]) -> dt.date | None:
+    texts = [row.get("acq_time", "")]
+    for scans in sorted(folder.glob("*_scans.tsv")):
+        texts += [scan.get("acq_time", "") for scan in read_tsv(scans)]
+    for text in texts:
+        try:
+            return dt.date.fromisoformat(text[:10])
+        except ValueError:
+            continue
+    return None
+
+
+def _integer(text: str, table: Path, column: str) -> int | None:
+    if text.lower() == "n/a":
+        return None
+    try:
+        return int(float(text))
+    except ValueError as error:
+        msg = f"{table}: column {column} holds {text!r}, expected a whole number; correct the table"
+        raise DatasetError(msg) from error
+
+
+def _images(
+    bids_dir: Path, participant_id: str, session_id: str, config: TrialConfig
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    candidates: dict[str, list[Path]] = {}
+    stem = f"{participant_id}_{session_id}_"
+    for path in sorted((bids_dir / participant_id / session_id / "anat").glob(f"{stem}*.nii*")):
+        name = path.name.removesuffix(".gz")
+        if not name.endswith(".nii"):
+            continue
+        *entities, suffix = name.removesuffix(".nii").removeprefix(stem).split("_")
+        enhanced = any(entity.startswith("ce-") for entity in entities)
+        contrast = f"ce-gadolinium_{suffix}" if enhanced else suffix
+        if contrast in CONTRASTS and not any(e.startswith(("space-", "desc-", "rec-")) for e in entities):
+            candidates.setdefault(contrast, []).append(path)
+    images, ambiguous = {}, []
+    for contrast in CONTRASTS:
+        paths = candidates.get(contrast, [])
+        if len(paths) > 1 and contrast in config.intake.select:
+            paths = [path for path in paths if config.intake.select[contrast] in path.name]
+        if len(paths) == 1:
+            images[contrast] = paths[0].relative_to(bids_dir).as_posix()
+        elif len(paths) > 1:
+            ambiguous.append(contrast)
+    return images, tuple(ambiguous)
+
+
+def acquisition(path: Path) -> dict[str, object]:
+    """Read what the sidecar of an image says of its acquisition; empty when there is none."""
+    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    keys = (
+        "Manufacturer",
+        "ManufacturersModelName",
+        "MagneticFieldStrength",
+        "SoftwareVersions",
+        "ReceiveCoilName",
+    )
+    return {key: content[key] for key in keys if key in content} if isinstance(content, dict) else {}

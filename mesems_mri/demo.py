@@ -1,0 +1,99 @@
+"""The demonstration: simulate a small trial, run it, score it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from mesems_mri.errors import UsageError
+from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
+from mesems_mri.provenance import write_json
+from mesems_mri.simulate.trial import simulate_trial
+from mesems_mri.steps.evaluate import evaluate
+from mesems_mri.workflow import RunRequest, run
+
+_MARK = ".mesems_demo"
+_SHOWN = {
+    "site": "site_id",
+    "participant": "participant_id",
+    "visit": "session_id",
+    "GEL": "gel_count",
+    "GEL new": "gel_new_count",
+    "T2 new": "t2_new_count",
+    "T2 enl.": "t2_enlarging_count",
+    "CUA": "cua_count",
+    "T2LV mm3": "t2_lesion_volume_mm3",
+    "QC": "qc_status",
+}
+
+
+def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None]) -> int:
+    """Simulate, run and score a trial of 3 participants, 2 sites and 4 visits.
+
+    Parameters
+    ----------
+    out : Path
+        Folder to create; an earlier demonstration there is replaced, anything else is refused.
+    cores : int
+        Cores to use.
+    seed : int
+        Seed of the simulation.
+    say : callable
+        Takes one line.
+
+    Returns
+    -------
+    int
+        Exit code of the run.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds something that is no demonstration.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / _MARK).is_file():
+        msg = f"{out}: holds something that is no demonstration; choose an empty folder with --out"
+        raise UsageError(msg)
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    (out / _MARK).touch()
+    bids_dir, out_dir = out / "bids", out / "derivatives"
+    say("simulating 3 participants at 2 sites, weeks 0, 4, 12, 24")
+    simulate_trial(
+        bids_dir, participants=3, sites=2, sessions=("w00", "w04", "w12", "w24"), quick=True, seed=seed
+    )
+    say("running the analysis")
+    code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
+    evaluation = evaluate(out_dir, bids_dir / "derivatives" / "truth")
+    write_json(out / "evaluation.json", evaluation.to_json())
+    say(evaluation.table())
+    say("")
+    say(visit_table(out_dir / "visit_metrics.tsv"))
+    first = next(iter(sorted(out_dir.glob("sub-*/ses-*/*.html"))), None)
+    say("")
+    say("-- = not evaluable (the reason is in the table); 0 = evaluable, none found")
+    say(f"table   {out_dir / 'visit_metrics.tsv'}")
+    say(f"ledger  {out_dir}/sub-*/sub-*_lesions.tsv")
+    say(f"scores  {out / 'evaluation.json'}")
+    say(f"report  {first}  (one page a visit)")
+    return code
+
+
+def visit_table(path: Path) -> str:
+    """Set the main columns of ``visit_metrics.tsv`` as text.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+
+    Returns
+    -------
+    str
+        Lines of equal width; ``--`` is not evaluable.
+    """
+    rows = [list(_SHOWN)]
+    for row in read_table(path, VISIT_METRICS_COLUMNS):
+        rows.append(["--" if row[column] is None else str(row[column]) for column in _SHOWN.values()])
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,0 +1,83 @@
+"""Write what spans visits: the ledger of a participant, the tables of the study, the data-set description."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mesems_mri import __version__
+from mesems_mri.bids import BIDSIGNORE, Layout, natural_key
+from mesems_mri.config import Period
+from mesems_mri.metrics import (
+    LEDGER_COLUMNS,
+    PARTICIPANT_ENDPOINTS_COLUMNS,
+    VISIT_METRICS_COLUMNS,
+    participant_endpoints,
+    write_dictionary,
+    write_table,
+)
+from mesems_mri.provenance import read_json, write_json, write_text
+
+
+def compile_ledger(layout: Layout, participant_id: str, records: Sequence[Path]) -> None:
+    """Write the lesion ledger of a participant and the record of the anchor visit.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    participant_id : str
+        With its prefix.
+    records : sequence of Path
+        Visit records in order of time; earlier rows of the ledger never change when one is appended.
+    """
+    visits = [read_json(path) for path in records]
+    rows = [row for visit in visits for row in visit["lesions"]]
+    write_table(layout.ledger(participant_id), LEDGER_COLUMNS, rows)
+    anchors = [visit["anchor"] for visit in visits if visit.get("anchor")]
+    write_json(layout.anchor(participant_id), anchors[0] if anchors else {"session_id": None})
+
+
+def compile_metrics(layout: Layout, periods: Mapping[str, Any]) -> None:
+    """Write the tables of the study from the records of all visits that are there.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    periods : mapping
+        Periods of the endpoints, as in the configuration.
+    """
+    paths = sorted(
+        layout.out_dir.glob("sub-*/ses-*/*_metrics.json"), key=lambda path: natural_key(path.parent.parent.name)
+    )
+    visits = [read_json(path) for path in paths]
+    # Within a participant the order is that of time, which the record knows and the label may not.
+    visits.sort(key=lambda visit: (natural_key(visit["visit_metrics"]["participant_id"]), visit["visit_index"]))
+    rows = [visit["visit_metrics"] for visit in visits]
+    write_table(layout.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS, rows)
+    write_dictionary(layout.out_dir / "visit_metrics.json", VISIT_METRICS_COLUMNS)
+    endpoints = participant_endpoints(
+        rows, {name: Period.model_validate(period) for name, period in periods.items()}
+    )
+    write_table(layout.out_dir / "participant_endpoints.tsv", PARTICIPANT_ENDPOINTS_COLUMNS, endpoints)
+    write_dictionary(layout.out_dir / "participant_endpoints.json", PARTICIPANT_ENDPOINTS_COLUMNS)
+
+
+def describe_dataset(layout: Layout) -> None:
+    """Write ``dataset_description.json`` and ``.bidsignore`` of the output folder."""
+    write_json(
+        layout.out_dir / "dataset_description.json",
+        {
+            "Name": "Active multiple-sclerosis lesions by mesems-mri",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [
+                {
+                    "Name": "mesems-mri",
+                    "Version": __version__,
+                    "Description": "Research software, not a medical device",
+                }
+            ],
+        },
+    )
+    write_text(layout.out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")

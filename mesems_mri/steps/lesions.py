@@ -1,0 +1,360 @@
+"""Find T2 lesions, their change, enhancing lesions and black holes of one visit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.core.change import detect_t2_change
+from mesems_mri.core.enhancement import detect_enhancement
+from mesems_mri.core.intensity import find_nawm
+from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
+from mesems_mri.errors import Reason
+from mesems_mri.images import nifti
+from mesems_mri.images.resampling import resample_labels
+from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.provenance import software_versions, write_json
+from mesems_mri.steps.register import load_priors
+from mesems_mri.steps.visit import VisitFiles, passed_on, usable
+
+ARRAYS = "lesions.npz"
+"""Masks of a visit on the brain box of subject space, for the steps after this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    """Everything of a visit that the detectors look at, cropped to the brain."""
+
+    images: dict[str, np.ndarray]
+    entries: dict[str, dict[str, Any]]
+    brain_mask: np.ndarray
+    priors: dict[str, np.ndarray]
+    box: tuple[slice, ...]
+
+    def nawm(self, contrast: str) -> np.ndarray:
+        suffix = contrast.removeprefix("ce-gadolinium_")
+        return find_nawm(
+            self.images[contrast],
+            brain_mask=self.brain_mask,
+            white_matter=self.priors["white_matter"],
+            contrast=suffix,  # pyright: ignore[reportArgumentType]
+        )
+
+    def geometry(self, contrast: str) -> dict[str, Any]:
+        entry = self.entries[contrast]
+        return {
+            "spacing_mm": SUBJECT_GRID.spacing_mm,
+            "plane_normal": tuple(entry["plane_normal"]),
+            "slice_thickness_mm": entry["slice_thickness_mm"],
+        }
+
+
+def detect_lesions(
+    visit: VisitFiles,
+    carried: Mapping[str, Any],
+    *,
+    visit_type: str,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Detect the lesions of one visit, against its reference visit where there is one.
+
+    Parameters
+    ----------
+    visit : VisitFiles
+        The visit, already registered.
+    carried : mapping
+        What the previous visit carried on: the visits that may be a reference.
+    visit_type : str
+        ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled visits become references.
+    settings : mapping
+        The rules ``focus``, ``change``, ``enhancement`` and ``quality`` of the configuration.
+
+    Returns
+    -------
+    dict
+        The record; masks are written in space-subject and space-orig where they are evaluable.
+    """
+    registered = visit.read_record("register")
+    history = carried.get("history", [])
+    if not usable(registered):
+        return passed_on(registered, carried={"history": history})
+    scene = _open_scene(visit, registered)
+    rule = settings["quality"]
+    t2_contrast, t2_reason = _pick_t2(registered["images"], rule["min_covered_fraction"])
+    parts: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, np.ndarray] = {}
+
+    if t2_contrast is None:
+        parts["t2"] = {"evaluable": False, "reason": t2_reason}
+        parts["t2_change"] = {"evaluable": False, "reason": t2_reason, "reference_session_id": None}
+    else:
+        parts["t2"] = {"evaluable": True, "reason": None, "contrast": t2_contrast}
+        parts["t2_change"] = _t2_and_change(visit, scene, t2_contrast, history, settings, arrays)
+    parts["gel"] = _enhancing(scene, registered["images"], settings, arrays)
+    parts["black_hole"] = _black_holes(scene, parts, settings, arrays)
+
+    path = visit.work(ARRAYS)
+    with path.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+    _write_masks(visit, registered, scene, parts, arrays)
+    entry = {
+        "session_id": visit.session_id,
+        "visit_type": visit_type,
+        "gel_evaluable": parts["gel"]["evaluable"],
+        "t2_evaluable": parts["t2"]["evaluable"],
+        "arrays": visit.relative(path),
+        "brain_mask": registered["brain_mask"],
+        "images": {
+            contrast: {key: image[key] for key in ("preproc", "slice_thickness_mm", "plane_normal")}
+            for contrast, image in registered["images"].items()
+            if image["evaluable"] and image["covered_fraction"] >= rule["min_covered_fraction"]
+        },
+    }
+    return {
+        "status": "done",
+        "reason": None,
+        "message": "",
+        "parts": parts,
+        "arrays": visit.relative(path),
+        "carried": {"history": [*history, entry]},
+    }
+
+
+def _open_scene(visit: VisitFiles, registered: Mapping[str, Any]) -> _Scene:
+    box, priors = load_priors(visit, registered["carried"]["anchor"])
+    entries = {c: image for c, image in registered["images"].items() if image["evaluable"]}
+    mask, _ = nifti.read_labels(visit.resolve(registered["brain_mask"]))
+    return _Scene(
+        images={c: _cropped(visit, image["preproc"], box) for c, image in entries.items()},
+        entries=entries,
+        brain_mask=mask[box] > 0,
+        priors=priors,
+        box=box,
+    )
+
+
+def _cropped(visit: VisitFiles, name: str, box: tuple[slice, ...]) -> np.ndarray:
+    volume, _ = nifti.read_image(visit.resolve(name))
+    return np.ascontiguousarray(volume.array[box])
+
+
+def _pick_t2(images: Mapping[str, Mapping[str, Any]], min_covered: float) -> tuple[str | None, str | None]:
+    """Choose the image T2 lesions are read on; when there is none, say why."""
+    reason = str(Reason.NO_T2_TYPE)
+    for contrast in T2_CONTRASTS:
+        image = images.get(contrast)
+        if image is None:
+            continue
+        if not image["evaluable"]:
+            reason = image["reason"] if reason == Reason.NO_T2_TYPE else reason
+        elif image["covered_fraction"] < min_covered:
+            reason = str(Reason.INCOMPLETE_COVERAGE)
+        else:
+            return contrast, None
+    return None, reason
+
+
+def _t2_and_change(
+    visit: VisitFiles,
+    scene: _Scene,
+    contrast: str,
+    history: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    segmentation = segment_t2_lesions(
+        scene.images[contrast],
+        contrast=contrast,  # pyright: ignore[reportArgumentType]
+        brain_mask=scene.brain_mask,
+        priors=scene.priors,
+        t1w=scene.images.get("T1w"),
+        nawm=scene.nawm(contrast),
+        **_focus(settings),
+        **scene.geometry(contrast),
+    )
+    arrays["t2"] = segmentation.mask
+    arrays["t2_score"] = _as_percent(segmentation.score)
+    found = _reference_visit(scene, history, settings["quality"]["min_covered_fraction"])
+    if isinstance(found, Reason):
+        return {"evaluable": False, "reason": str(found), "reference_session_id": None}
+    reference, common = found
+    other = _Scene(
+        images={common: _cropped(visit, reference["images"][common]["preproc"], scene.box)},
+        entries=reference["images"],
+        brain_mask=nifti.read_labels(visit.resolve(reference["brain_mask"]))[0][scene.box] > 0,
+        priors=scene.priors,
+        box=scene.box,
+    )
+    with np.load(visit.resolve(reference["arrays"])) as archive:
+        reference_lesions = archive["t2"] > 0
+    coarser = max((scene, other), key=lambda s: s.entries[common]["slice_thickness_mm"])
+    change = detect_t2_change(
+        scene.images[common],
+        other.images[common],
+        current_thickness_mm=scene.entries[common]["slice_thickness_mm"],
+        reference_thickness_mm=other.entries[common]["slice_thickness_mm"],
+        current_lesions=segmentation.mask,
+        reference_lesions=reference_lesions,
+        brain_mask=scene.brain_mask & other.brain_mask,
+        nawm=scene.nawm(common) & other.nawm(common),
+        priors=scene.priors,
+        rule=settings["change"],
+        **_focus(settings),
+        **coarser.geometry(common),
+    )
+    arrays["new"] = change.new
+    arrays["enlarging"] = change.enlarging
+    arrays["change_score"] = _as_percent(change.score)
+    arrays["t2"] = segmentation.mask | (change.new > 0) | (change.enlarging > 0)
+    return {
+        "evaluable": True,
+        "reason": None,
+        "reference_session_id": reference["session_id"],
+        "contrast": common,
+    }
+
+
+def _focus(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(settings["focus"])
+
+
+def _as_percent(score: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(score, 0, 1) * 100).astype(np.uint8)
+
+
+def _reference_visit(
+    scene: _Scene, history: list[dict[str, Any]], min_covered: float
+) -> tuple[dict[str, Any], str] | Reason:
+    """Find the last earlier scheduled T2-evaluable visit with a contrast in common."""
+    earlier = [entry for entry in history if entry["visit_type"] == "scheduled" and entry["t2_evaluable"]]
+    for entry in reversed(earlier):
+        for contrast in T2_CONTRASTS:
+            here = scene.entries.get(contrast)
+            if here and here["covered_fraction"] >= min_covered and contrast in entry["images"]:
+                return entry, contrast
+    return Reason.NO_COMMON_CONTRAST if earlier else Reason.NO_REFERENCE_VISIT
+
+
+def _enhancing(
+    scene: _Scene,
+    images: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    post = images.get(POSTCONTRAST)
+    if post is None:
+        return {"evaluable": False, "reason": str(Reason.NO_POSTCONTRAST)}
+    if not post["evaluable"]:
+        return {"evaluable": False, "reason": post["reason"]}
+    least = settings["quality"]["min_covered_fraction"]
+    if post["covered_fraction"] < least:
+        return {"evaluable": False, "reason": str(Reason.INCOMPLETE_COVERAGE)}
+    t2_images = {
+        c: scene.images[c]
+        for c in T2_CONTRASTS
+        if c in scene.images and scene.entries[c]["covered_fraction"] >= least
+    }
+    if not t2_images:
+        return {"evaluable": False, "reason": str(Reason.NO_T2_TYPE)}
+    pre = (
+        scene.images.get("T1w") if scene.entries.get("T1w", {}).get("covered_fraction", 0) >= least else None
+    )
+    enhancement = detect_enhancement(
+        scene.images[POSTCONTRAST],
+        pre,
+        t2_images=t2_images,
+        brain_mask=scene.brain_mask,
+        priors=scene.priors,
+        nawm=scene.nawm(POSTCONTRAST) if pre is None else scene.nawm(POSTCONTRAST) & scene.nawm("T1w"),
+        rule=settings["enhancement"],
+        **_focus(settings),
+        **scene.geometry(POSTCONTRAST),
+    )
+    arrays["gel"] = enhancement.dseg
+    return {
+        "evaluable": True,
+        "reason": None,
+        "precontrast": pre is not None,
+        "scores": {str(k): round(float(v), 4) for k, v in enhancement.scores.items()},
+        "rejected": enhancement.rejected,
+    }
+
+
+def _black_holes(
+    scene: _Scene,
+    parts: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    if not parts["t2"]["evaluable"]:
+        return {"evaluable": False, "reason": parts["t2"]["reason"]}
+    entry = scene.entries.get("T1w")
+    if entry is None:
+        return {"evaluable": False, "reason": str(Reason.MISSING_SCAN)}
+    if entry["covered_fraction"] < settings["quality"]["min_covered_fraction"]:
+        return {"evaluable": False, "reason": str(Reason.INCOMPLETE_COVERAGE)}
+    if not parts["gel"]["evaluable"]:
+        # A lesion that may be enhancing now is no black hole, and without a post-contrast scan nobody can tell.
+        return {"evaluable": False, "reason": parts["gel"]["reason"]}
+    holes = segment_black_holes(
+        scene.images["T1w"],
+        t2_mask=arrays["t2"],
+        gel_mask=arrays["gel"] > 0,
+        brain_mask=scene.brain_mask,
+        nawm=scene.nawm("T1w"),
+        priors=scene.priors,
+        spacing_mm=SUBJECT_GRID.spacing_mm,
+        min_volume_mm3=settings["focus"]["min_volume_mm3"],
+    )
+    arrays["black_hole"] = holes
+    volume_mm3 = float(holes.sum()) * SUBJECT_GRID.voxel_volume_mm3
+    return {"evaluable": True, "reason": None, "volume_mm3": round(volume_mm3, 1)}
+
+
+def _write_masks(
+    visit: VisitFiles,
+    registered: Mapping[str, Any],
+    scene: _Scene,
+    parts: Mapping[str, Mapping[str, Any]],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    wanted = [("t2", "T2", parts["t2"], parts["t2"].get("contrast"))]
+    wanted += [(name, name, parts["t2_change"], parts["t2"].get("contrast")) for name in ("new", "enlarging")]
+    wanted.append(("gel", "enhancing", parts["gel"], POSTCONTRAST))
+    for name, desc, part, contrast in wanted:
+        paths = {
+            space: visit.product(
+                image_name(contrast or "FLAIR", f"space-{space}_label-L_desc-{desc}", "mask.nii.gz")
+            )
+            for space in ("subject", "orig")
+        }
+        if not part["evaluable"] or contrast is None:
+            for path in paths.values():
+                path.unlink(missing_ok=True)
+            continue
+        entry = registered["images"][contrast]
+        mask = np.zeros(SUBJECT_GRID.shape, bool)
+        mask[scene.box] = arrays[name] > 0
+        nifti.write_labels(paths["subject"], mask, SUBJECT_GRID.affine)
+        source = visit.bids_dir / entry["source"]
+        grid = nifti.read_grid(source)
+        to_subject = np.linalg.inv(np.asarray(entry["subject_to_image"]))
+        foci = np.zeros(SUBJECT_GRID.shape, np.int32)
+        foci[scene.box] = arrays[name]
+        orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
+        nifti.write_labels_like(paths["orig"], orig > 0, source)
+        for space, path in paths.items():
+            reference = (
+                f"bids:raw:{entry['source']}" if space == "orig" else "subject space, see the anchor record"
+            )
+            write_json(
+                path.with_name(path.name.replace(".nii.gz", ".json")),
+                {
+                    "Type": "Lesion",
+                    "Sources": [f"bids:raw:{entry['source']}"],
+                    "SpatialReference": reference,
+                    "SoftwareVersions": software_versions(),
+                },
+            )

@@ -1,0 +1,149 @@
+"""What all rules share: the visits, the names of their files, and the options of the steps."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from mesems_mri.bids import Layout, index_dataset
+from mesems_mri.config import load_config
+from mesems_mri.provenance import code_version
+
+# The interpreter that runs Snakemake runs the steps, in an environment that makes ANTs repeatable.
+shell.prefix(
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NO_ET=1; "
+)
+
+BIDS_DIR = Path(config["bids_dir"]).resolve()
+OUT_DIR = Path(config["out_dir"]).resolve()
+TRIAL = load_config(
+    Path(config["config_file"]).resolve() if config.get("config_file") else None
+)
+PARTICIPANTS = {
+    participant.participant_id: participant
+    for participant in index_dataset(
+        BIDS_DIR,
+        TRIAL,
+        participant_labels=config.get("participant_labels"),
+        session_labels=config.get("session_labels"),
+    )
+}
+SESSIONS = {
+    (s.participant_id, s.session_id): s
+    for p in PARTICIPANTS.values()
+    for s in p.sessions
+}
+LAYOUT = Layout(Path())
+
+
+wildcard_constraints:
+    participant=r"sub-[a-zA-Z0-9]+",
+    session=r"ses-[a-zA-Z0-9]+",
+
+
+def session_of(wildcards):
+    """Return the visit of a job."""
+    return SESSIONS[wildcards.participant, wildcards.session]
+
+
+def raw_images(wildcards):
+    """List the images that a site sent of a visit."""
+    return [str(BIDS_DIR / image) for image in session_of(wildcards).images.values()]
+
+
+def record(wildcards, step):
+    """Name the record that a step leaves of a visit."""
+    return str(LAYOUT.record(wildcards.participant, wildcards.session, step))
+
+
+def previous_record(step):
+    """Make the input function that names a step's record of the visit before; none for the first."""
+
+    def name(wildcards):
+        sessions = [s.session_id for s in PARTICIPANTS[wildcards.participant].sessions]
+        index = sessions.index(wildcards.session)
+        return (
+            str(LAYOUT.record(wildcards.participant, sessions[index - 1], step))
+            if index
+            else []
+        )
+
+    return name
+
+
+def visit_options(wildcards):
+    """Spell the options that tell a step which visit to work on."""
+    return shlex.join(
+        [
+            f"--bids-dir={BIDS_DIR}",
+            f"--participant={wildcards.participant}",
+            f"--session={wildcards.session}",
+        ]
+    )
+
+
+def image_options(wildcards):
+    """Spell the options that tell a step which images the visit has."""
+    session = session_of(wildcards)
+    options = [
+        f"--image={contrast}={path}" for contrast, path in session.images.items()
+    ]
+    return shlex.join(
+        options + [f"--ambiguous={contrast}" for contrast in session.ambiguous]
+    )
+
+
+def visit_table_options(wildcards):
+    """Spell the options that tell a step what the visit table says."""
+    session = session_of(wildcards)
+    participant = PARTICIPANTS[wildcards.participant]
+    first = next((s.acquired for s in participant.sessions if s.acquired), None)
+    options = [
+        f"--study={TRIAL.study_id}",
+        f"--site={participant.site_id}",
+        f"--visit-type={session.visit_type}",
+    ]
+    if session.week is not None:
+        options.append(f"--week={session.week}")
+    if session.acquired and first:
+        options.append(f"--day={(session.acquired - first).days}")
+    return shlex.join(options)
+
+
+def settings(*rules):
+    """Spell the part of the configuration that a step depends on, and nothing else."""
+    return shlex.quote(TRIAL.model_dump_json(include=set(rules)))
+
+
+def visit_products(participant_id, session_id):
+    """List what is made of one visit."""
+    return [
+        str(LAYOUT.metrics(participant_id, session_id)),
+        str(LAYOUT.page(participant_id, session_id)),
+    ]
+
+
+def participant_products():
+    """List what is made of every participant."""
+    visits = [product for key in SESSIONS for product in visit_products(*key)]
+    return (
+        visits
+        + [str(LAYOUT.ledger(p)) for p in PARTICIPANTS]
+        + ["dataset_description.json"]
+    )
+
+
+def group_products():
+    """List what is made of the study."""
+    return participant_products() + ["visit_metrics.tsv", "participant_endpoints.tsv"]
+
+
+def all_visit_records(_):
+    """List the records of all visits asked for, and of those that an earlier run has left."""
+    asked = {str(LAYOUT.metrics(*key)) for key in SESSIONS}
+    left = {
+        str(path.relative_to(OUT_DIR))
+        for path in OUT_DIR.glob("sub-*/ses-*/*_metrics.json")
+    }
+    return sorted(asked | left)

@@ -1,0 +1,23 @@
+rule detect_lesions:
+    """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
+    input:
+        registered=".mesems/{participant}/{session}/register.json",
+        previous=previous_record("lesions"),
+    output:
+        record=".mesems/{participant}/{session}/lesions.json",
+    log:
+        "logs/{participant}/{session}/detect_lesions.log",
+    benchmark:
+        "benchmarks/{participant}/{session}/detect_lesions.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        visit=visit_options,
+        visit_type=lambda wildcards: session_of(wildcards).visit_type,
+        settings=settings("focus", "change", "enhancement", "quality"),
+        code=code_version("steps/lesions.py", "core"),
+    shell:
+        "mesems-mri step detect_lesions {params.visit} --previous={input.previous:q}"
+        " --visit-type={params.visit_type} --settings {params.settings} > {log:q} 2>&1"

@@ -1,0 +1,92 @@
+rule measure_visit:
+    """Give every focus its identity through the visits, and count."""
+    input:
+        detected=".mesems/{participant}/{session}/lesions.json",
+        previous=previous_record("measure"),
+    output:
+        record=".mesems/{participant}/{session}/measure.json",
+        metrics="{participant}/{session}/{participant}_{session}_metrics.json",
+    log:
+        "logs/{participant}/{session}/measure_visit.log",
+    benchmark:
+        "benchmarks/{participant}/{session}/measure_visit.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        visit=visit_options,
+        table=visit_table_options,
+        settings=settings("focus", "enhancement", "quality"),
+        config_sha256=TRIAL.sha256(),
+        code=code_version("steps/measure.py", "core", "metrics.py"),
+    shell:
+        "mesems-mri step measure_visit {params.visit} --previous={input.previous:q} {params.table}"
+        " --config-sha256={params.config_sha256} --settings {params.settings} > {log:q} 2>&1"
+
+
+rule compile_ledger:
+    """Write the lesion ledger of a participant, and which visit fixes the space."""
+    input:
+        lambda wildcards: [
+            str(LAYOUT.metrics(s.participant_id, s.session_id))
+            for s in PARTICIPANTS[wildcards.participant].sessions
+        ],
+    output:
+        "{participant}/{participant}_lesions.tsv",
+        "{participant}/{participant}_anchor.json",
+    log:
+        "logs/{participant}/compile_ledger.log",
+    benchmark:
+        "benchmarks/{participant}/compile_ledger.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_version("steps/compile.py", "metrics.py"),
+    shell:
+        "mesems-mri step compile_ledger --participant={wildcards.participant} {input:q} > {log:q} 2>&1"
+
+
+rule compile_metrics:
+    """Write the tables of the study: one row a visit, one row a participant and period."""
+    input:
+        all_visit_records,
+    output:
+        "visit_metrics.tsv",
+        "visit_metrics.json",
+        "participant_endpoints.tsv",
+        "participant_endpoints.json",
+    log:
+        "logs/compile_metrics.log",
+    benchmark:
+        "benchmarks/compile_metrics.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=settings("periods"),
+        code=code_version("steps/compile.py", "metrics.py"),
+    shell:
+        "mesems-mri step compile_metrics --settings {params.settings} > {log:q} 2>&1"
+
+
+rule describe_dataset:
+    """Say what the output folder is, in the words of BIDS."""
+    output:
+        "dataset_description.json",
+        ".bidsignore",
+    log:
+        "logs/describe_dataset.log",
+    benchmark:
+        "benchmarks/describe_dataset.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_version("steps/compile.py", "bids.py"),
+    shell:
+        "mesems-mri step describe_dataset > {log:q} 2>&1"

@@ -1,0 +1,20 @@
+rule register_visit:
+    """Bring every image of a visit into the participant's space, resampled once."""
+    input:
+        standardised=".mesems/{participant}/{session}/standardise.json",
+        previous=previous_record("register"),
+    output:
+        record=".mesems/{participant}/{session}/register.json",
+    log:
+        "logs/{participant}/{session}/register_visit.log",
+    benchmark:
+        "benchmarks/{participant}/{session}/register_visit.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        visit=visit_options,
+        code=code_version("steps/register.py", "images", "models", "core/intensity.py"),
+    shell:
+        "mesems-mri step register_visit {params.visit} --previous={input.previous:q} > {log:q} 2>&1"

@@ -1,0 +1,21 @@
+rule standardise_visit:
+    """Check the images of a visit, find the brain, correct the bias field, measure quality."""
+    input:
+        raw_images,
+    output:
+        record=".mesems/{participant}/{session}/standardise.json",
+    log:
+        "logs/{participant}/{session}/standardise_visit.log",
+    benchmark:
+        "benchmarks/{participant}/{session}/standardise_visit.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=20,
+    params:
+        visit=visit_options,
+        images=image_options,
+        settings=settings("intake"),
+        code=code_version("steps/standardise.py", "images", "models", "core/quality.py"),
+    shell:
+        "mesems-mri step standardise_visit {params.visit} {params.images} --settings {params.settings} > {log:q} 2>&1"
