@@ -76,6 +76,8 @@ COUNT_COLUMNS = {
     "cua_count": "cua_evaluable",
     "t2_lesion_count": "t2_evaluable",
 }
+# Empty at the first evaluable visit, where every enhancing lesion is "baseline".
+_NEEDS_REFERENCE = ("gel_new_count",)
 
 
 def evaluate(out_dir: Path, truth_dir: Path) -> Evaluation:
@@ -209,7 +211,7 @@ def _score_counts(out_dir: Path, truth_dir: Path) -> Iterator[CountScore]:
         unexpected: list[str] = []
         neither = 0
         for visit, truth_row in sorted(truth_rows.items()):
-            if truth_row.get(evaluable_column) not in ("true", "false"):
+            if column not in truth_row or truth_row.get(evaluable_column) not in ("true", "false"):
                 continue  # not known in this truth
             truth = _count_in(truth_row, column, evaluable_column, truth_dir)
             output = _count_in(output_rows.get(visit, {}), column, evaluable_column, out_dir)
@@ -231,6 +233,8 @@ def _count_in(row: Mapping[str, str], column: str, evaluable_column: str, folder
     if row.get(evaluable_column) != "true":
         return None
     text = row.get(column, "")
+    if not text and column in _NEEDS_REFERENCE:
+        return None
     try:
         return int(text)
     except ValueError as error:
