@@ -1,0 +1,96 @@
+# Every target sets itself up: Python 3.11+, make and a package registry are enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+CORES ?= 2
+DEMO ?= demo
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# an uv that is already there, else one of our own
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .venv-uv/bin/uv)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Repeatable results: ITK, BLAS and OpenMP sum in one order. NO_ET: nipype phones home otherwise.
+export ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS := 1
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export NO_ET := 1
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONDONTWRITEBYTECODE :=
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+
+SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+SOURCES := mesems_mri tests benchmarks training
+
+.PHONY: help install test test-system test-real demo lint types format schema schema-check lock wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+.venv-uv/bin/uv:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet 'uv>=0.8'
+
+$(STAMP): requirements.lock pyproject.toml | $(filter .venv-uv/bin/uv,$(UV))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed; set PYTHON=..." >&2; exit 2; }
+	[ -x $(BIN)/python ] || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+install: $(STAMP)  ## make .venv from the lock file
+
+test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
+	$(BIN)/python -m pytest -n $(CORES) tests/unit tests/workflow tests/real
+
+test-real: $(STAMP)  ## the tests on real scans alone
+	$(BIN)/python -m pytest -n $(CORES) tests/real
+
+test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm)
+	@[ "$$(id -u)" = 0 ] || { echo "make test-system installs Debian packages: run it as root" >&2; exit 2; }
+	dpkg -s $(SYSTEM_PACKAGES) >/dev/null 2>&1 || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }
+	$(BIN)/python -m pytest tests/system
+
+demo: $(STAMP)  ## simulate a small trial, run it, score it (writes demo/)
+	$(BIN)/mesems-mri demo --out $(DEMO) --cores $(CORES)
+
+lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+types: $(STAMP)  ## pyright
+	$(BIN)/pyright
+
+format: $(STAMP)  ## rewrite the sources in the house style
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+schema: $(STAMP)  ## write config/schema.json anew
+	$(BIN)/python -m mesems_mri.config > config/schema.json.tmp
+	mv config/schema.json.tmp config/schema.json
+
+schema-check: $(STAMP)  ## fail if config/schema.json is not what the code says
+	$(BIN)/python -m mesems_mri.config | diff -u config/schema.json -
+
+# One resolve for everything; the container's list is the same one without the tools for development.
+lock: | $(filter .venv-uv/bin/uv,$(UV))  ## resolve the dependencies anew
+	$(UV) pip compile pyproject.toml --extra slurm --group dev --universal --python-version 3.11 --upgrade --quiet \
+	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --extra slurm --universal --python-version 3.11 --constraint requirements.lock --quiet \
+	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file containers/requirements.lock
+
+wheel: $(STAMP)  ## build the wheel into dist/
+	$(BIN)/hatchling build -t wheel
+
+clean:  ## remove environments and products
+	rm -rf .venv .venv-uv dist build $(DEMO) .pytest_cache .ruff_cache .hypothesis .snakemake

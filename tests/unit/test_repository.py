@@ -1,0 +1,126 @@
+"""Rules about the repository itself."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import mesems_mri
+
+MAX_MODULE_LINES = 400
+MAX_FILE_BYTES = 5 * 2**20
+
+
+@pytest.fixture(scope="module")
+def tracked_files(repository: Path) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "-C", repository, "ls-files", "-z"], capture_output=True, text=True, check=True
+    ).stdout
+    return [repository / name for name in listed.split("\0") if name and (repository / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def tracked_text(tracked_files: list[Path]) -> dict[Path, str]:
+    contents = ((path, path.read_bytes()) for path in tracked_files)
+    return {
+        path: content.decode(errors="replace") for path, content in contents if b"\0" not in content[:8192]
+    }
+
+
+def registry_hosts() -> set[str]:
+    """Hosts of the package registries as this machine is set up, the public ones excepted."""
+    configured = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    configured += " ".join(
+        value for name, value in os.environ.items() if re.search("INDEX|REGISTRY", name, re.I)
+    )
+    hosts = set(re.findall(r"https?://(?:[^/@\s'\"]*@)?([^/:\s'\"]+)", configured))
+    return hosts - {"pypi.org", "localhost", "127.0.0.1"}
+
+
+def test_snakefile_is_a_table_of_contents(repository: Path) -> None:
+    assert len((repository / "Snakefile").read_text().splitlines()) <= 80
+
+
+def test_rules_have_neither_run_nor_script(repository: Path) -> None:
+    # logic belongs in the package, where it is tested; `run:` also costs 1.5 s a job
+    rules = [repository / "Snakefile", *(repository / "workflow").rglob("*.smk")]
+    bad = [path.name for path in rules if re.search(r"^\s*(run|script|retries):", path.read_text(), re.M)]
+    assert not bad
+
+
+def test_modules_stay_small(repository: Path) -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (repository / "mesems_mri").rglob("*.py")}
+    assert {str(path): n for path, n in lengths.items() if n > MAX_MODULE_LINES} == {}
+
+
+def test_no_machine_path_or_registry_host_is_tracked(repository: Path, tracked_text: dict[Path, str]) -> None:
+    unwanted = {*registry_hosts(), f"{repository}/", f"{Path.home()}/.pyenv"}
+    bad = {str(path): word for path, text in tracked_text.items() for word in unwanted if word in text}
+    assert bad == {}
+
+
+def test_no_large_file_is_tracked(tracked_files: list[Path]) -> None:
+    assert [path for path in tracked_files if path.stat().st_size > MAX_FILE_BYTES] == []
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "containers/requirements.lock"])
+def test_lock_pins_by_hash_and_names_no_host(repository: Path, name: str) -> None:
+    lock = (repository / name).read_text()
+    assert not re.search(r"https?:|--(extra-)?index-url|--find-links|file:", lock)
+    pins = re.split(r"\n(?=\S)", lock.strip())
+    assert len(pins) > 50
+    assert [pin for pin in pins if "==" not in pin or "--hash=sha256:" not in pin] == []
+
+
+def test_container_lock_is_part_of_the_lock(repository: Path) -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^\S+==\S+", (repository / name).read_text(), re.M))
+
+    assert pins("containers/requirements.lock") < pins("requirements.lock")
+
+
+def test_lock_holds_every_dependency(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["slurm"],
+        *project["dependency-groups"]["dev"],
+    ]
+    names = {re.split(r"[\[<>=!~ ]", line)[0].lower() for line in wanted}
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (repository / "requirements.lock").read_text(), re.M))
+    assert names - locked == set()
+
+
+def test_changelog_names_this_version(repository: Path) -> None:
+    headings = re.findall(r"^## \[(.+?)\]", (repository / "CHANGELOG.md").read_text(), re.M)
+    assert headings
+    assert mesems_mri.__version__ in headings
+
+
+def test_wheel_holds_workflow_and_no_tests(repository: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=repository,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    workflow = {path.relative_to(repository).as_posix() for path in (repository / "workflow").rglob("*.smk")}
+    expected = {
+        "Snakefile",
+        "config/config.yaml",
+        "config/schema.json",
+        "workflow/profiles/slurm/config.yaml",
+    } | workflow
+    assert {f"mesems_mri/_workflow/{name}" for name in expected} - names == set()
+    assert "mesems_mri/cli.py" in names
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"mesems_mri"}
