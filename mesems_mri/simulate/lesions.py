@@ -1,0 +1,333 @@
+"""Multiple-sclerosis lesions of a simulated participant: where they are, their shape, and how they live.
+
+A lesion is a function of place and time, so that it can be drawn exactly on the grid of any scan. Its body is
+a superellipsoid with an irregular surface; an enlarging lesion grows a nodule at its edge; an acute one
+enhances for 4 to 8 weeks (Cotton et al. 2003, Neurology 60:640) as a nodule or a ring, and shrinks afterwards
+(Meier et al. 2007, NeuroImage 36:1213). Volumes are lognormal with the mean of 171 mm3 per lesion of Lesjak
+et al. 2018 (Neuroinformatics 16:51); the number of new lesions is Poisson with a rate that differs between
+people (Sormani et al. 1999, J Neurol Sci 163:74). The places follow Filippi et al. 2019 (Brain 142:1858).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import ndimage
+
+from mesems_mri.simulate.phantom import Head, distance_mm
+from mesems_mri.simulate.scanner import FloatArray, Tissue
+
+REGION_SHARES = {
+    "periventricular": 0.42,
+    "juxtacortical": 0.20,
+    "deep_white_matter": 0.28,
+    "infratentorial": 0.10,
+}
+_LOG_VOLUME_MEAN, _LOG_VOLUME_SD = float(np.log(83.0)), 1.2
+_GAP_MM = 7.0
+_RING_WALL_MM = 2.6
+# Before the first visit: old enough that no status depends on it.
+_LONG_AGO_WEEK = -500.0
+
+
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """One lesion of a participant over time.
+
+    Parameters
+    ----------
+    number : int
+        Order of creation in the participant, from 1.
+    region : str
+        One of `REGION_SHARES`.
+    centre_mm : ndarray (3,)
+        Head mm.
+    semi_axes_mm, rotation, exponent
+        Superellipsoid: (3,), (3, 3) from head axes to its own, and power.
+    waves_per_mm, phases : ndarray (n, 3), (n,)
+        Undulation of the surface.
+    tissue : Tissue
+        Relaxation times and gadolinium of the lesion.
+    onset_week : float
+        Week in which it appears.
+    enhancing_weeks : tuple of (float, float)
+        Periods in which it enhances, from (included) and to (not included).
+    ring : bool
+        Enhances as a ring rather than a nodule.
+    nodule_week, nodule_mm, nodule_radius_mm
+        Growth: when a nodule appears, its centre relative to the lesion's, and its radius.
+    shrink_week, shrink_to : float
+        When it has shrunk, and to which share of its diameter; 0 is resolved.
+    """
+
+    number: int
+    region: str
+    centre_mm: FloatArray
+    semi_axes_mm: FloatArray
+    rotation: FloatArray
+    exponent: float
+    waves_per_mm: FloatArray
+    phases: FloatArray
+    tissue: Tissue
+    onset_week: float = _LONG_AGO_WEEK
+    enhancing_weeks: tuple[tuple[float, float], ...] = ()
+    ring: bool = False
+    nodule_week: float = np.inf
+    nodule_mm: FloatArray = field(default_factory=lambda: np.zeros(3))
+    nodule_radius_mm: float = 0.0
+    shrink_week: float = np.inf
+    shrink_to: float = 1.0
+
+    @property
+    def reach_mm(self) -> float:
+        """Radius of a sphere around the centre that holds the lesion at all times."""
+        body = 1.25 * float(self.semi_axes_mm.max()) + 1.0
+        return max(body, float(np.linalg.norm(self.nodule_mm)) + 1.25 * self.nodule_radius_mm + 1.0)
+
+    def exists(self, week: float) -> bool:
+        """Tell whether the lesion is there in a week."""
+        return week >= self.onset_week and (week < self.shrink_week or self.shrink_to > 0)
+
+    def enhances(self, week: float) -> bool:
+        """Tell whether the lesion enhances in a week."""
+        return self.exists(week) and any(start <= week < end for start, end in self.enhancing_weeks)
+
+    def _undulation(self, offset_mm: FloatArray) -> FloatArray:
+        angle = np.tensordot(self.waves_per_mm, offset_mm, axes=1) + self.phases[:, None]
+        return 0.22 * np.cos(angle).mean(axis=0)
+
+    def depth(self, points_mm: FloatArray, week: float) -> FloatArray:
+        """Return the depth (about mm, positive inside) of head points (3, n) in the lesion of a week."""
+        offset = points_mm - self.centre_mm[:, None]
+        wave = self._undulation(offset)
+        size = self.shrink_to if week >= self.shrink_week else 1.0
+        own = np.abs(self.rotation @ offset) / (max(size, 1e-3) * self.semi_axes_mm[:, None])
+        radius = (own**self.exponent).sum(axis=0) ** (1 / self.exponent)
+        depth = (1 + wave - radius) * size * self.semi_axes_mm.mean()
+        if week >= self.nodule_week:
+            nodule = np.linalg.norm(offset - self.nodule_mm[:, None], axis=0)
+            depth = np.maximum(depth, (1 + wave) * self.nodule_radius_mm - nodule)
+        return depth
+
+    def enhancing_depth(self, points_mm: FloatArray, week: float) -> FloatArray:
+        """Return the depth of head points in the enhancing focus, a ring counted with what it surrounds."""
+        if week >= self.nodule_week:
+            offset = points_mm - (self.centre_mm + self.nodule_mm)[:, None]
+            return self.nodule_radius_mm * (1 + self._undulation(offset)) - np.linalg.norm(offset, axis=0)
+        return self.depth(points_mm, week) - (0.0 if self.ring else 0.4)
+
+    def uptake_depth(self, points_mm: FloatArray, week: float) -> FloatArray:
+        """Return the depth in what takes up gadolinium: a ring without what it surrounds."""
+        depth = self.enhancing_depth(points_mm, week)
+        return np.minimum(depth, _RING_WALL_MM - depth) if self.ring else depth
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All lesions of a participant up to one visit, and what happened since the visit before."""
+
+    lesions: tuple[Lesion, ...] = ()
+
+    def room_for(self, centre_mm: FloatArray, reach_mm: float) -> bool:
+        """Tell whether a sphere keeps its distance from all lesions."""
+        return all(
+            np.linalg.norm(centre_mm - other.centre_mm) > reach_mm + other.reach_mm + _GAP_MM
+            for other in self.lesions
+        )
+
+
+class LesionMaker:
+    """Draws lesions in the white matter of one head.
+
+    Parameters
+    ----------
+    head : Head
+        Anatomy in which they lie.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._spacing_mm = float(head.affine[0, 0])
+        white = head.fractions["white_matter"]
+        grid = np.indices(white.shape).reshape(3, -1)[:, (white > 0.85).ravel()]
+        points = head.affine[:3, :3] @ grid + head.affine[:3, 3:]
+        template = head.to_template(points)
+        x, y, z = template
+        to_ventricle = distance_mm(~head.ventricles, self._spacing_mm)[tuple(grid)]
+        cortex = head.fractions["grey_matter"] > 0.6
+        to_cortex = distance_mm(~cortex, self._spacing_mm)[tuple(grid)]
+        below = ((np.abs(x) < 12) & (y > -42) & (y < -16) & (z > -50) & (z < -14)) | (
+            (np.abs(x) > 8) & (np.abs(x) < 34) & (y > -76) & (y < -48) & (z > -46) & (z < -26)
+        )
+        above = (z > -8) & ~((np.abs(x) < 14) & (y > -40) & (y < 0) & (z < 8))
+        periventricular = above & (to_ventricle < 8)
+        juxtacortical = above & (to_cortex < 5) & (to_ventricle > 14) & (z > 4)
+        deep = above & ~periventricular & (to_cortex > 6) & (to_ventricle > 10)
+        self._points_mm = points
+        self._places = {
+            "periventricular": np.flatnonzero(periventricular),
+            "juxtacortical": np.flatnonzero(juxtacortical),
+            "deep_white_matter": np.flatnonzero(deep),
+            "infratentorial": np.flatnonzero(below),
+        }
+
+    def parenchyma_at(self, points_mm: FloatArray) -> FloatArray:
+        """Return the share of white and grey matter at head points (3, n)."""
+        index = (points_mm - self._head.affine[:3, 3:]) / self._spacing_mm
+        return ndimage.map_coordinates(self._head.parenchyma, index, order=1)
+
+    def make_lesion(
+        self, plan: Plan, rng: np.random.Generator, *, acute: bool, smallest_mm3: float
+    ) -> Lesion:
+        """Draw a lesion that keeps clear of the others and of CSF."""
+        for _ in range(400):
+            lesion = self._draw(len(plan.lesions) + 1, rng, acute=acute, smallest_mm3=smallest_mm3)
+            if plan.room_for(lesion.centre_mm, lesion.reach_mm) and self._covered(lesion) > 0.85:
+                return lesion
+        msg = "no room is left in the white matter for another lesion; ask for fewer sessions"
+        raise ValueError(msg)
+
+    def grow(self, plan: Plan, lesion: Lesion, week: float, rng: np.random.Generator) -> Lesion | None:
+        """Return the lesion with a nodule that appears in a week, or None where there is no room."""
+        others = Plan(tuple(other for other in plan.lesions if other.number != lesion.number))
+        for _ in range(60):
+            direction = rng.standard_normal(3)
+            direction /= np.linalg.norm(direction)
+            size = float(np.cbrt(np.prod(lesion.semi_axes_mm)))
+            radius = max(3.6, size * rng.uniform(0.85, 1.1))
+            edge = float(1 / np.linalg.norm(lesion.rotation @ direction / lesion.semi_axes_mm))
+            grown = replace(
+                lesion,
+                nodule_week=week,
+                nodule_mm=direction * (edge + 0.45 * radius),
+                nodule_radius_mm=radius,
+            )
+            if others.room_for(grown.centre_mm, grown.reach_mm - 3) and self._covered(grown, week) > 0.88:
+                return grown
+        return None
+
+    def _draw(self, number: int, rng: np.random.Generator, *, acute: bool, smallest_mm3: float) -> Lesion:
+        region = str(rng.choice(list(REGION_SHARES), p=list(REGION_SHARES.values())))
+        volume_mm3 = 0.0
+        while not smallest_mm3 <= volume_mm3 <= 2500:
+            volume_mm3 = float(rng.lognormal(_LOG_VOLUME_MEAN, _LOG_VOLUME_SD))
+        if region == "infratentorial":
+            volume_mm3 = min(volume_mm3, 250.0)
+        place = int(rng.choice(self._places[region]))
+        centre = self._points_mm[:, place] + rng.uniform(-0.5, 0.5, 3) * self._spacing_mm
+        rotation, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+        axes = np.exp(rng.normal(0, 0.18, 3))
+        exponent = float(rng.uniform(1.7, 2.6))
+        axes *= np.cbrt(volume_mm3 / (4 / 3 * np.pi * np.prod(axes)))
+        wavelength_mm = 2 * axes.mean()
+        directions = rng.standard_normal((5, 3))
+        waves = directions / np.linalg.norm(directions, axis=1, keepdims=True) * 2 * np.pi / wavelength_mm
+        # T1 and T2 of plaques: Larsson et al. 1989 (Magn Reson Med 11:337); longest T1 in black holes.
+        dark = 1.0 if not acute and rng.random() < 0.3 else 0.0
+        t1_ratio = float(rng.uniform(1.4, 1.7) + dark * rng.uniform(0.9, 1.4))
+        t2_ms = float(rng.uniform(130, 190) + 30 * dark)
+        tissue = Tissue(
+            (650 * t1_ratio, 850 * t1_ratio), (t2_ms, 0.93 * t2_ms), 0.84, float(rng.uniform(0.18, 0.45))
+        )
+        ring = bool(axes.min() > 5.2 and rng.random() < 0.7)
+        phases = rng.uniform(0, 2 * np.pi, 5)
+        return Lesion(number, region, centre, axes, rotation, exponent, waves, phases, tissue, ring=ring)
+
+    def _covered(self, lesion: Lesion, week: float = 0.0) -> float:
+        """Return the share of the lesion that lies in white and grey matter."""
+        steps = np.arange(-lesion.reach_mm, lesion.reach_mm + 1, 1.0)
+        points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, -1)
+        points = points + lesion.centre_mm[:, None]
+        inside = points[:, lesion.depth(points, week) > 0]
+        return float((self.parenchyma_at(inside) > 0.6).mean())
+
+
+def live(
+    maker: LesionMaker,
+    weeks: list[float],
+    activity: float,
+    seeds: list[np.random.SeedSequence],
+    *,
+    smallest_mm3: float,
+) -> Iterator[Plan]:
+    """Yield the lesions of a participant at every visit.
+
+    Parameters
+    ----------
+    maker : LesionMaker
+        Draws the lesions.
+    weeks : list of float
+        Week of every visit, ascending.
+    activity : float
+        Expected number of new lesions in four weeks.
+    seeds : list of SeedSequence
+        One for every visit, so that a later visit never changes an earlier one.
+    smallest_mm3 : float
+        Smallest volume of a lesion.
+    """
+    plan = Plan()
+    before = weeks[0] - 8.0
+    for visit, (week, seed) in enumerate(zip(weeks, seeds, strict=True)):
+        rng = np.random.default_rng(seed)
+        if visit == 0:
+            for _ in range(int(rng.integers(10, 17))):
+                lesion = maker.make_lesion(plan, rng, acute=False, smallest_mm3=smallest_mm3)
+                plan = Plan((*plan.lesions, lesion))
+        else:
+            plan = _age(maker, plan, before, week, activity, rng)
+        interval = week - before
+        for _ in range(min(4, int(rng.poisson(activity * interval / 4)))):
+            lesion = maker.make_lesion(plan, rng, acute=True, smallest_mm3=smallest_mm3)
+            # Most lesions of a long interval are seen when they are young, as in trials with monthly scans.
+            onset = float(rng.uniform(max(before + 0.5, week - 7.0), week - 0.2))
+            start_end = (onset, onset + float(rng.uniform(4, 8)))
+            lesion = replace(
+                lesion,
+                onset_week=onset,
+                enhancing_weeks=(start_end,),
+                shrink_week=onset + float(rng.uniform(9, 14)),
+                shrink_to=float(rng.uniform(0.72, 0.95)),
+            )
+            plan = Plan((*plan.lesions, lesion))
+        yield plan
+        before = week
+
+
+def _age(
+    maker: LesionMaker, plan: Plan, before: float, week: float, activity: float, rng: np.random.Generator
+) -> Plan:
+    """Let lesions of the earlier visits grow, enhance again and resolve until this visit."""
+    growing = min(2, int(rng.poisson(0.25 + 0.5 * activity)))
+    for _ in range(growing):
+        old = [le for le in plan.lesions if le.exists(before) and not np.isfinite(le.nodule_week)]
+        old = [le for le in old if not le.enhances(week) and np.prod(le.semi_axes_mm) < 120]
+        if not old:
+            break
+        lesion = old[int(rng.integers(len(old)))]
+        onset = float(rng.uniform(max(before + 0.5, week - 6.0), week - 0.2))
+        if lesion.shrink_week > before:
+            lesion = replace(lesion, shrink_week=np.inf, shrink_to=1.0)
+        grown = maker.grow(plan, lesion, onset, rng)
+        if grown is not None:
+            if rng.random() < 0.5:
+                period = (onset, onset + float(rng.uniform(4, 8)))
+                grown = replace(grown, enhancing_weeks=(*grown.enhancing_weeks, period), ring=False)
+            plan = _replaced(plan, grown)
+    if rng.random() < 0.15:
+        small = [le for le in plan.lesions if le.onset_week < -100 and np.prod(le.semi_axes_mm) < 40]
+        small = [le for le in small if not np.isfinite(le.nodule_week) and not np.isfinite(le.shrink_week)]
+        if small:
+            lesion = small[int(rng.integers(len(small)))]
+            plan = _replaced(plan, replace(lesion, shrink_week=(before + week) / 2, shrink_to=0.0))
+    if rng.random() < 0.2:
+        old = [le for le in plan.lesions if le.exists(week) and not le.enhances(week)]
+        lesion = old[int(rng.integers(len(old)))]
+        if not np.isfinite(lesion.nodule_week):
+            start = float(rng.uniform(max(before + 0.5, week - 4.0), week - 0.2))
+            periods = (*lesion.enhancing_weeks, (start, start + float(rng.uniform(4, 8))))
+            plan = _replaced(plan, replace(lesion, enhancing_weeks=periods))
+    return plan
+
+
+def _replaced(plan: Plan, lesion: Lesion) -> Plan:
+    return Plan(tuple(lesion if le.number == lesion.number else le for le in plan.lesions))
