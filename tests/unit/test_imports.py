@@ -46,7 +46,7 @@ def forbidden_imports(tree: ast.Module, part: str, package: str) -> list[str]:
     for name in imported_modules(tree, package):
         root, *rest = name.split(".")
         if root == PACKAGE:
-            # `from mesems_mri import x` yields mesems_mri and mesems_mri.x; the bare package holds the version only
+            # `from mesems_mri import x` yields both names; the bare package holds the version only
             if rest and rest[0] != "__version__" and rest[0] not in ALLOWED[part]:
                 bad.append(name)
         elif part == "core" and root not in sys.stdlib_module_names | CORE_THIRD_PARTIES:
