@@ -34,7 +34,7 @@ MIN_VOLUME_MM3 = 14.0
 LIMIT = 0.5
 # Wider than any lesion that changed, narrower than the fields of the coils.
 BIAS_SIGMA_MM = 20.0
-COLUMNS = ("patient", "component", "x", "y", "z", "i", "j", "k", "volume_mm3", "dz", "class")
+COLUMNS: tuple[str, ...] = ("patient", "component", "x", "y", "z", "i", "j", "k", "volume_mm3", "dz", "class")
 
 
 def _smooth(values: np.ndarray, weights: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
@@ -89,8 +89,8 @@ def change_of(folder: Path) -> list[dict[str, str]]:
     ratio = np.zeros(truth.shape, dtype=np.float32)
     ratio[valid] = np.log(flairs[1][valid] / flairs[0][valid])
     centre = np.median(ratio[white])
-    changed = np.asarray(ndimage.binary_dilation(truth, in_plane, iterations=2))
-    steady = valid & (np.abs(ratio - centre) < 0.3) & ~changed
+    near = np.asarray(ndimage.binary_dilation(truth, in_plane, iterations=2), dtype=bool)
+    steady = valid & (np.abs(ratio - centre) < 0.3) & ~near
     half = np.exp(0.5 * _smooth(ratio, steady, spacing))
     scaled = []
     for flair, field in ((flairs[0], 1 / half), (flairs[1], half)):
@@ -134,7 +134,7 @@ def main(real_data: Path, table: Path) -> None:
         row for patient in PATIENTS for row in change_of(real_data / f"open_ms/longitudinal/patient{patient}")
     ]
     with table.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(COLUMNS), delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(stream, [*COLUMNS], delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     for patient in PATIENTS:

@@ -1,9 +1,9 @@
 import json
 import shutil
 
-import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.nifti1 import Nifti1Image
 
 from mesems_mri.errors import UsageError
 from mesems_mri.steps.evaluate import evaluate
@@ -46,7 +46,7 @@ def write_mask(root, visit, name, mask, affine=AFFINE):
     anat = root / participant_id / session_id / "anat"
     anat.mkdir(parents=True, exist_ok=True)
     path = anat / f"{participant_id}_{session_id}_{name}.nii.gz"
-    nib.save(nib.Nifti1Image(mask, affine), path)
+    Nifti1Image(mask, affine).to_filename(path)
     return path
 
 
@@ -102,8 +102,8 @@ def rewrite(out_dir, change):
     paths = sorted(out_dir.rglob("*_mask.nii.gz"))
     assert paths
     for path in paths:
-        mask = np.asanyarray(nib.load(path).dataobj)
-        nib.save(nib.Nifti1Image(change(mask).astype(np.uint8), AFFINE), path)
+        mask = np.asanyarray(Nifti1Image.from_filename(path).dataobj)
+        Nifti1Image(change(mask).astype(np.uint8), AFFINE).to_filename(path)
 
 
 ALL = {"t2_lesions": 0.5, "t2_change": 0.5, "t2_new": 0.5, "t2_enlarging": 0.5, "gel": 0.5}
