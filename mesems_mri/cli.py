@@ -8,15 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-# ANTs and OpenMP read these once, when they are loaded; without them results differ between runs.
-for _name, _value in {
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NO_ET": "1",
-}.items():
-    os.environ.setdefault(_name, _value)
-
 import typer
 
 from mesems_mri import __version__
@@ -277,20 +268,20 @@ def _measure_visit(
     day: Annotated[int | None, typer.Option()] = None,
 ) -> None:
     """Give every focus its identity through the visits, and count."""
-    from mesems_mri.steps.measure import VisitTableRow, measure_visit
+    from mesems_mri.steps.measure import VisitTableRow, carry_on, measure_visit, write_visit_record
     from mesems_mri.steps.visit import run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)
-    row = VisitTableRow(study_id=study, site_id=site, visit_type=visit_type, week=week, day=day)
-    run_step(
+    table = VisitTableRow(study_id=study, site_id=site, visit_type=visit_type, week=week, day=day)
+    rules = json.loads(settings)
+    record = run_step(
         "measure",
         visit,
-        lambda: measure_visit(
-            visit, carried, row, settings=json.loads(settings), config_sha256=config_sha256
-        ),
-        carried=carried,
+        lambda: measure_visit(visit, carried, table, settings=rules),
+        carried=carry_on(carried, visit, table),
     )
+    write_visit_record(visit, record, carried, table, settings=rules, config_sha256=config_sha256)
 
 
 @step_app.command("report_visit")

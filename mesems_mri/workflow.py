@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesems_mri.bids import Layout, Participant, Session, index_dataset
-from mesems_mri.config import TrialConfig, load_config
+from mesems_mri.config import load_config
 from mesems_mri.errors import ExternalProgramError, MesemsError, UsageError
 from mesems_mri.provenance import machine, read_json, software_versions, write_json
 from mesems_mri.steps.visit import STEPS, VisitFiles, run_step
@@ -23,6 +23,7 @@ _RULE_OF = {
     "register": "register_visit",
     "lesions": "detect_lesions",
     "measure": "measure_visit",
+    "report": "report_visit",
 }
 _DONE = re.compile(r"^(\d+) of (\d+) steps")
 
@@ -126,7 +127,7 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
         labels = request.participant_labels
     _refuse_late_visits(layout, participants, allow_insert=request.allow_insert)
     if request.dry_run:
-        return _snakemake(request, config, labels, say, dry_run=True)
+        return _snakemake(request, labels, say, dry_run=True)
 
     layout.out_dir.mkdir(parents=True, exist_ok=True)
     for session in failed_before:
@@ -134,9 +135,10 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
     for session in (s for p in participants for s in p.sessions if _incomplete(layout, s)):
         _forget(layout, session)
     started = dt.datetime.now(tz=dt.UTC)
+    lost: set[tuple[str, str, str]] = set()
     while True:
-        code = _snakemake(request, config, labels, say, dry_run=False)
-        if code == 0 or not _mark_lost(layout, request.bids_dir, participants):
+        code = _snakemake(request, labels, say, dry_run=False)
+        if code == 0 or request.until or not _mark_lost(layout, request.bids_dir, participants, lost):
             break
         say("some jobs ended without a record; going on with the other visits")
     write_json(
@@ -188,14 +190,16 @@ def _refuse_late_visits(layout: Layout, participants: Sequence[Participant], *, 
         ]
     if late and not allow_insert:
         msg = (
-            f"{', '.join(late)}: lies before visits that are already done, which would have to be computed again; "
+            f"{', '.join(late)}: lies before visits that are already done and would be computed again; "
             "add --allow-insert, or leave the participant out with --participant-label"
         )
         raise UsageError(msg)
 
 
-def _mark_lost(layout: Layout, bids_dir: Path, participants: Sequence[Participant]) -> bool:
-    """Give visits whose job died without a word a record of failure; tell whether there was one.
+def _mark_lost(
+    layout: Layout, bids_dir: Path, participants: Sequence[Participant], lost: set[tuple[str, str, str]]
+) -> bool:
+    """Give visits whose job died without a word a record of failure; tell whether there was a new one.
 
     A job that is killed (memory, time limit, lost node) cannot write its record, and everything that is
     computed from it would wait for ever.
@@ -216,10 +220,14 @@ def _mark_lost(layout: Layout, bids_dir: Path, participants: Sequence[Participan
                     continue
                 carried = {}
                 if earlier:
-                    before = layout.record(earlier.participant_id, earlier.session_id, step)
+                    kept = "lesions" if step == "measure" else step
+                    before = layout.record(earlier.participant_id, earlier.session_id, kept)
                     carried = read_json(before).get("carried", {}) if before.is_file() else {}
-                run_step(step, visit, _job_died, carried=carried)
-                marked = True
+                # The visit record is written by the last step; a failure before it makes that step trivial.
+                run_step("lesions" if step == "measure" else step, visit, _job_died, carried=carried)
+                # One that is lost again although there is nothing left to compute is given up.
+                marked = marked or (session.participant_id, session.session_id, step) not in lost
+                lost.add((session.participant_id, session.session_id, step))
                 break
             earlier = session
     return marked
@@ -232,7 +240,6 @@ def _job_died() -> dict[str, object]:
 
 def _snakemake(
     request: RunRequest,
-    config: TrialConfig,
     labels: Sequence[str],
     say: Callable[[str], None],
     *,
@@ -271,11 +278,11 @@ def _snakemake(
         msg = "Snakemake is not installed in this environment; install mesems-mri with its dependencies"
         raise ExternalProgramError(msg)
     if dry_run:
-        return subprocess.run(command, check=False).returncode  # noqa: S603
+        return subprocess.run(command, check=False).returncode
     log = request.out_dir.resolve() / "logs" / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
-        child = subprocess.Popen(  # noqa: S603
+        child = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -314,6 +321,9 @@ def _summarise(
         path = layout.record(session.participant_id, session.session_id, "measure")
         if not path.is_file():
             continue
+        if code != 0 and not layout.page(session.participant_id, session.session_id).is_file():
+            failed.append((name, session, "report"))
+            continue
         done += 1
         content = read_json(path)
         if content["status"] == "not_evaluable":
@@ -322,8 +332,8 @@ def _summarise(
     for line in refused:
         say(f"  not evaluable: {line}")
     for name, session, step in failed:
-        message = read_json(layout.record(session.participant_id, session.session_id, step))["message"]
-        say(f"  failed: {message}")
+        path = layout.record(session.participant_id, session.session_id, step)
+        say(f"  failed: {read_json(path)['message'] if path.is_file() else f'{name}: the page is missing'}")
         log = layout.out_dir / "logs" / session.participant_id / session.session_id / f"{_RULE_OF[step]}.log"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         for line in lines[-5:]:

@@ -48,11 +48,14 @@ def compile_metrics(layout: Layout, periods: Mapping[str, Any]) -> None:
         Periods of the endpoints, as in the configuration.
     """
     paths = sorted(
-        layout.out_dir.glob("sub-*/ses-*/*_metrics.json"), key=lambda path: natural_key(path.parent.parent.name)
+        layout.out_dir.glob("sub-*/ses-*/*_metrics.json"),
+        key=lambda path: natural_key(path.parent.parent.name),
     )
     visits = [read_json(path) for path in paths]
     # Within a participant the order is that of time, which the record knows and the label may not.
-    visits.sort(key=lambda visit: (natural_key(visit["visit_metrics"]["participant_id"]), visit["visit_index"]))
+    visits.sort(
+        key=lambda visit: (natural_key(visit["visit_metrics"]["participant_id"]), visit["visit_index"])
+    )
     rows = [visit["visit_metrics"] for visit in visits]
     write_table(layout.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS, rows)
     write_dictionary(layout.out_dir / "visit_metrics.json", VISIT_METRICS_COLUMNS)

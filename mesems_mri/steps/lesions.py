@@ -8,6 +8,7 @@ import numpy as np
 
 from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
 from mesems_mri.core.change import detect_t2_change
+from mesems_mri.core.components import label_components
 from mesems_mri.core.enhancement import detect_enhancement
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
@@ -21,6 +22,8 @@ from mesems_mri.steps.visit import VisitFiles, passed_on, usable
 
 ARRAYS = "lesions.npz"
 """Masks of a visit on the brain box of subject space, for the steps after this one."""
+_SURE_VENTRICLE = 0.9
+"""Prior from which a voxel serves to measure the level of CSF."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def detect_lesions(
     path = visit.work(ARRAYS)
     with path.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
-    _write_masks(visit, registered, scene, parts, arrays)
+    products = _write_masks(visit, registered, scene, parts, arrays)
     entry = {
         "session_id": visit.session_id,
         "visit_type": visit_type,
@@ -118,6 +121,7 @@ def detect_lesions(
         "message": "",
         "parts": parts,
         "arrays": visit.relative(path),
+        "products": products,
         "carried": {"history": [*history, entry]},
     }
 
@@ -296,17 +300,15 @@ def _black_holes(
     if entry["covered_fraction"] < settings["quality"]["min_covered_fraction"]:
         return {"evaluable": False, "reason": str(Reason.INCOMPLETE_COVERAGE)}
     if not parts["gel"]["evaluable"]:
-        # A lesion that may be enhancing now is no black hole, and without a post-contrast scan nobody can tell.
+        # An enhancing lesion is no black hole, and without a post-contrast scan nobody can tell.
         return {"evaluable": False, "reason": parts["gel"]["reason"]}
     holes = segment_black_holes(
         scene.images["T1w"],
         t2_mask=arrays["t2"],
         gel_mask=arrays["gel"] > 0,
-        brain_mask=scene.brain_mask,
         nawm=scene.nawm("T1w"),
-        priors=scene.priors,
-        spacing_mm=SUBJECT_GRID.spacing_mm,
-        min_volume_mm3=settings["focus"]["min_volume_mm3"],
+        csf=scene.brain_mask & (scene.priors["lateral_ventricles"] > _SURE_VENTRICLE),
+        **scene.geometry("T1w"),
     )
     arrays["black_hole"] = holes
     volume_mm3 = float(holes.sum()) * SUBJECT_GRID.voxel_volume_mm3
@@ -319,7 +321,8 @@ def _write_masks(
     scene: _Scene,
     parts: Mapping[str, Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray],
-) -> None:
+) -> list[str]:
+    written: list[str] = []
     wanted = [("t2", "T2", parts["t2"], parts["t2"].get("contrast"))]
     wanted += [(name, name, parts["t2_change"], parts["t2"].get("contrast")) for name in ("new", "enlarging")]
     wanted.append(("gel", "enhancing", parts["gel"], POSTCONTRAST))
@@ -339,10 +342,10 @@ def _write_masks(
         mask[scene.box] = arrays[name] > 0
         nifti.write_labels(paths["subject"], mask, SUBJECT_GRID.affine)
         source = visit.bids_dir / entry["source"]
-        grid = nifti.read_grid(source)
+        grid = nifti.read_image(visit.resolve(entry["file"]))[0].grid
         to_subject = np.linalg.inv(np.asarray(entry["subject_to_image"]))
-        foci = np.zeros(SUBJECT_GRID.shape, np.int32)
-        foci[scene.box] = arrays[name]
+        # Numbered, so that every focus keeps its volume; as one mask the large ones would outvote the small.
+        foci, _ = label_components(mask)
         orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
         nifti.write_labels_like(paths["orig"], orig > 0, source)
         for space, path in paths.items():
@@ -358,3 +361,5 @@ def _write_masks(
                     "SoftwareVersions": software_versions(),
                 },
             )
+            written.append(visit.relative(path))
+    return written

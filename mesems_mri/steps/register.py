@@ -11,9 +11,9 @@ from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.brain import rigid_part
 from mesems_mri.images.registration import compare_heads, register_rigid
-from mesems_mri.models.atlas import load_atlas
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
+from mesems_mri.models.atlas import load_atlas
 from mesems_mri.provenance import software_versions, write_json
 from mesems_mri.steps.visit import VisitFiles, log, not_evaluable, passed_on, usable
 
@@ -24,8 +24,8 @@ BOX_MARGIN_MM = 6
 def register_visit(visit: VisitFiles, carried: Mapping[str, Any]) -> dict[str, Any]:
     """Register the images of a visit to each other and to the participant's anchor visit.
 
-    The anchor is the first visit with a usable image; its space, rigidly aligned to MNI152, is the space of all
-    visits. Every image is resampled exactly once, through the composed transform.
+    The anchor is the first visit with a usable image; its space, rigidly aligned to MNI152, is the space of
+    all visits. Every image is resampled exactly once, through the composed transform.
 
     Parameters
     ----------
@@ -148,13 +148,14 @@ def _become_anchor(
     start = np.maximum(inside.min(axis=0) - BOX_MARGIN_MM, 0)
     stop = np.minimum(inside.max(axis=0) + 1 + BOX_MARGIN_MM, SUBJECT_GRID.shape)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    classes = {name: np.rint(prior[box] * 255).astype(np.uint8) for name, prior in in_subject.items()}
     path = visit.work("priors.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         np.savez(
             stream,
             box=np.stack([start, stop]),
-            **{name: np.rint(prior[box] * 255).astype(np.uint8) for name, prior in in_subject.items()},
+            **classes,  # pyright: ignore[reportArgumentType]
         )
     reference = standardised["reference"]
     return {
@@ -248,7 +249,10 @@ def _write_preproc(
     covered = float(np.count_nonzero(seen & mask) / max(np.count_nonzero(mask), 1))
     suffix = contrast.removeprefix("ce-gadolinium_")
     nawm = find_nawm(
-        image[box], brain_mask=(mask & seen)[box], white_matter=priors["white_matter"], contrast=suffix
+        image[box],
+        brain_mask=(mask & seen)[box],
+        white_matter=priors["white_matter"],
+        contrast=suffix,  # pyright: ignore[reportArgumentType]
     )
     scaled, median = scale_to_nawm(image, nawm)
     path = visit.product(preproc_name(contrast))

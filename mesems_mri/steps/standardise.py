@@ -1,6 +1,6 @@
 """Check the images of a visit, find the brain, correct the bias field, measure quality."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def _refused(source: str | None, reason: Reason, message: str) -> dict[str, Any]
     return {"source": source, "evaluable": False, "reason": str(reason), "message": message, "flags": []}
 
 
-def _accepted(path: Path, source: str, volume: Volume, flags: list[str]) -> dict[str, Any]:
+def _accepted(path: Path, source: str, volume: Volume, flags: Sequence[str]) -> dict[str, Any]:
     return {
         "source": source,
         "evaluable": True,

@@ -1,8 +1,8 @@
 """What all steps of a visit share: where its files lie, its records, and what happens when a step fails.
 
-A record is a JSON object with ``status`` (``done``, ``not_evaluable``, ``failed``), ``reason`` and ``message``.
-What later visits need of this one stands under ``carried``; a visit that failed carries on what it was given, so
-that it never stops the visits after it.
+A record is a JSON object with ``status`` (``done``, ``not_evaluable``, ``failed``), ``reason`` and
+``message``. What later visits need of this one stands under ``carried``; a visit that failed carries on what
+it was given, so that it never stops the visits after it.
 """
 
 import logging
@@ -112,12 +112,12 @@ def run_step(
     except InputError as error:
         log.warning("%s: %s", visit.name, error)
         record = not_evaluable(error.reason, str(error), carried=dict(carried or {}))
-    except Exception as error:  # noqa: BLE001  one visit must never stop the others
+    except Exception as error:
         log.error("%s: %s failed\n%s", visit.name, step, traceback.format_exc())  # noqa: TRY400
         record = {
             "status": "failed",
             "reason": str(Reason.STEP_FAILED),
-            "message": f"{visit.name}: {step} failed ({type(error).__name__}: {error}); see the log of the visit",
+            "message": f"{visit.name}: {step} failed ({type(error).__name__}: {error}); see its log",
             "carried": dict(carried or {}),
         }
     write_json(visit.layout.record(visit.participant_id, visit.session_id, step), {"step": step, **record})
