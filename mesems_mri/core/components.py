@@ -4,13 +4,13 @@ The only module that labels or filters by size: libraries differ in their defaul
 neighbours) and in whether a limit is inclusive, so one place decides.
 """
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mesems_mri.core.feret import check_spacing, largest_in_plane_diameter_mm
+from mesems_mri.core.feret import Vector, check_spacing, largest_in_plane_diameter_mm
 
 MIN_VOLUME_MM3 = 14.0
 """Smallest volume of a focus: a sphere of 3 mm, in whole voxels of 1 mm."""
@@ -26,6 +26,7 @@ __all__ = [
     "MAX_HOLE_MM2",
     "MIN_DIAMETER_MM",
     "MIN_VOLUME_MM3",
+    "Vector",
     "as_mask",
     "close_fragments",
     "label_components",
@@ -103,8 +104,8 @@ def renumber_by_first_voxel(dseg: npt.NDArray[np.integer]) -> Labels:
 def label_foci(
     mask: npt.ArrayLike,
     *,
-    spacing_mm: Sequence[float],
-    plane_normal: Sequence[float] = (0.0, 0.0, 1.0),
+    spacing_mm: Vector,
+    plane_normal: Vector = (0.0, 0.0, 1.0),
     slice_thickness_mm: float | None = None,
     min_volume_mm3: float = MIN_VOLUME_MM3,
     min_diameter_mm: float = MIN_DIAMETER_MM,
@@ -161,16 +162,16 @@ def label_coordinates(dseg: npt.NDArray[np.integer]) -> dict[int, npt.NDArray[np
     labels = dseg[tuple(coordinates.T)]
     order = np.argsort(labels, kind="stable")
     values, starts = np.unique(labels[order], return_index=True)
-    stops = [*starts[1:], labels.size]
-    return {int(v): coordinates[order[a:b]] for v, a, b in zip(values, starts, stops, strict=True)}
+    edges = pairwise([*starts, labels.size])
+    return {int(v): coordinates[order[a:b]] for v, (a, b) in zip(values, edges, strict=True)}
 
 
 def close_fragments(
     mask: npt.ArrayLike,
     *,
-    spacing_mm: Sequence[float],
+    spacing_mm: Vector,
     gap_mm: float = 3.0,
-    plane_normal: Sequence[float] = (0.0, 0.0, 1.0),
+    plane_normal: Vector = (0.0, 0.0, 1.0),
     max_hole_mm2: float = MAX_HOLE_MM2,
 ) -> Mask:
     """Join the fragments of rings and open rings, and fill the rings.
@@ -212,22 +213,29 @@ def close_fragments(
     padded = np.pad(original[box], [(m, m) for m in margin])
     axis = int(np.argmax(np.abs(np.asarray(plane_normal, dtype=float))))
 
-    # In units in which a gap along an axis is 1 long; half of it from each side, within the plane: across
-    # planes the erosion would eat the filled hole again. The tolerance is for sums of squares that are
-    # exactly the limit.
-    scale = spacing / reach_mm
-    within_plane = np.where(np.arange(3) == axis, 2.0, scale)
-    limit = 0.5 + _TOLERANCE
+    # Holes are filled between growing and shrinking, and both within the plane: across planes the shrinking
+    # would eat the filled hole again.
+    element = _plane_element(spacing, axis, gap_mm)
     max_voxels = max_hole_mm2 * spacing[axis] / np.prod(spacing)
-    grown = _distance_map(padded, sampling=within_plane) <= limit
+    grown = np.asarray(ndimage.binary_dilation(padded, structure=element), dtype=bool)
     filled = _fill_plane_holes(grown, axis, max_voxels, connectivity=2)
-    closed = padded | (_distance_map(~filled, sampling=within_plane) > limit)
-    closed = _bridge_components(closed, scale)
+    closed = padded | np.asarray(ndimage.binary_erosion(filled, structure=element), dtype=bool)
+    closed = _bridge_components(closed, spacing / reach_mm)
     closed = _fill_plane_holes(closed, axis, max_voxels)
 
     whole = original.copy()
     whole[box] |= closed[tuple(slice(m, -m) for m in margin)]
     return whole
+
+
+def _plane_element(spacing: npt.NDArray[np.float64], axis: int, gap_mm: float) -> Mask:
+    """Return an ellipse in the plane across ``axis`` that is one voxel wider than the gap.
+
+    Its width may be even, so that a gap of three voxels is closed and one of four is not.
+    """
+    width = np.where(np.arange(3) == axis, 1, np.floor(gap_mm / spacing + _TOLERANCE).astype(int) + 1)
+    offsets = np.indices(width.tolist()) - (width.reshape(3, 1, 1, 1) - 1) / 2
+    return ((2 * offsets / width.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) <= 1 + _TOLERANCE
 
 
 def _distance_map(mask: Mask, sampling: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -7,11 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
+Vector = Sequence[float] | npt.NDArray[np.floating]
+"""Three numbers, one for each array axis."""
+
 _PAIRWISE_LIMIT = 256
 """Up to so many voxels every pair is measured; above only the corners of convex hulls."""
 
 
-def check_spacing(spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+def check_spacing(spacing_mm: Vector) -> npt.NDArray[np.float64]:
     """Return the spacing as an array; raise ValueError unless it is 3 positive numbers."""
     spacing = np.asarray(spacing_mm, dtype=float)
     if spacing.shape != (3,) or not np.isfinite(spacing).all() or not (spacing > 0).all():
@@ -23,8 +26,8 @@ def check_spacing(spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
 def largest_in_plane_diameter_mm(
     coordinates: npt.ArrayLike,
     *,
-    spacing_mm: Sequence[float],
-    plane_normal: Sequence[float] = (0.0, 0.0, 1.0),
+    spacing_mm: Vector,
+    plane_normal: Vector = (0.0, 0.0, 1.0),
     slice_thickness_mm: float | None = None,
 ) -> float:
     """Measure the largest diameter of a component in the acquired plane (Feret's diameter).

@@ -80,9 +80,11 @@ def divide_t2(
         here = provisional[box]
         new_here = np.where(inside, new[box], 0)
         growth_here = np.where(inside, enlarging[box], 0)
-        sizes = np.bincount(growth_here.ravel())
-        # the largest first; of equals the lowest number
-        foci = sorted(np.flatnonzero(sizes[1:]) + 1, key=lambda f: -sizes[f])
+        numbers, first, counts = np.unique(growth_here, return_index=True, return_counts=True)
+        sizes = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        starts = dict(zip(numbers.tolist(), first.tolist(), strict=True))
+        # the largest first; of equals the first in C order
+        foci = sorted(sizes.keys() - {0}, key=lambda f, n=sizes, at=starts: (-n[f], at[f]))
         if new_here.any():
             rest = inside & (new_here == 0)
             old = bool(foci) or (rest & (known[box] > 0)).any()

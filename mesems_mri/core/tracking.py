@@ -4,7 +4,7 @@
 its number, its status and its row. A visit depends on earlier visits only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from scipy import ndimage
 from mesems_mri.core.components import (
     MIN_VOLUME_MM3,
     Labels,
+    Vector,
     as_mask,
     label_coordinates,
     renumber_by_first_voxel,
@@ -77,7 +78,7 @@ def track_visit(
     visit: VisitFoci,
     known: KnownFoci,
     *,
-    spacing_mm: Sequence[float],
+    spacing_mm: Vector,
     join_mm: float = 2.0,
     min_shrinkage_mm3: float = 20.0,
     min_shrinkage_fraction: float = 0.5,
@@ -135,7 +136,7 @@ def track_t2(
     visit: VisitFoci,
     known: KnownFoci,
     *,
-    spacing_mm: Sequence[float],
+    spacing_mm: Vector,
     min_shrinkage_mm3: float = 20.0,
     min_shrinkage_fraction: float = 0.5,
     min_focus_mm3: float = MIN_VOLUME_MM3,
@@ -232,7 +233,7 @@ def track_t2(
 
 
 def track_gel(
-    visit: VisitFoci, known: KnownFoci, *, spacing_mm: Sequence[float]
+    visit: VisitFoci, known: KnownFoci, *, spacing_mm: Vector
 ) -> tuple[Labels, list[Row], KnownFoci]:
     """Assign numbers to the GEL of a visit; parameters as for `track_visit`.
 
@@ -346,7 +347,7 @@ def _join(
     t2_rows: Iterable[Row],
     t2: Labels,
     *,
-    spacing_mm: Sequence[float],
+    spacing_mm: Vector,
     join_mm: float,
 ) -> None:
     """Fill in the rows which T2 lesion each GEL belongs to.

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mesems_mri.core.components import Labels, largest_in_plane_diameter_mm
+from mesems_mri.core.components import Labels, Vector, largest_in_plane_diameter_mm
 from mesems_mri.core.identity import Identity
 
 ROW_FIELDS = (
@@ -119,7 +119,7 @@ class KnownFoci:
 class AcquiredPlane:
     """Plane in which an image was acquired: its normal in array axes (mm) and the slice thickness in mm."""
 
-    normal: Sequence[float] = (0.0, 0.0, 1.0)
+    normal: Vector = (0.0, 0.0, 1.0)
     slice_thickness_mm: float | None = None
 
 
@@ -219,7 +219,7 @@ def start_row(session_id: str, track: Track, identity: Identity) -> Row:
 
 
 def in_plane_diameter_mm(
-    coordinates: npt.NDArray[np.intp], spacing_mm: Sequence[float], plane: AcquiredPlane
+    coordinates: npt.NDArray[np.intp], spacing_mm: Vector, plane: AcquiredPlane
 ) -> float:
     """Return the largest diameter of a focus in the acquired plane."""
     return largest_in_plane_diameter_mm(
