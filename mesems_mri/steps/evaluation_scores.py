@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mesems_mri.core.agreement import Agreement, Tally, pool
 from mesems_mri.core.intervals import bootstrap_interval, wilson_interval
+from mesems_mri.core.tally import Agreement, Tally, pool
 from mesems_mri.report.evaluation import YARDSTICKS, format_evaluation
 
 SCHEMA_VERSION = "1"

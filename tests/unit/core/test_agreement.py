@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mesems_mri.core.agreement import SIZE_CLASSES_MM3, Tally, compare_masks, pool, size_class
+from mesems_mri.core.agreement import compare_masks
+from mesems_mri.core.tally import SIZE_CLASSES_MM3, Tally, pool
 
 ONE_MM = (1.0, 1.0, 1.0)
 SHAPE = (60, 60, 40)
@@ -215,23 +216,6 @@ def test_detection_half_ignored_without_a_hit_is_a_false_alarm():
     most = compare_masks(empty, detection, spacing_mm=ONE_MM, ignore=box((10, 13), (0, 60), (0, 40)))
     assert half.overall.false_detections == 1
     assert most.overall.false_detections == 0
-
-
-@pytest.mark.parametrize(
-    ("volume", "name"),
-    [
-        (13.9, None),
-        (14.0, "14-27"),
-        (26.99, "14-27"),
-        (27.0, "27-70"),
-        (70.0, "70-500"),
-        (499.9, "70-500"),
-        (500.0, ">=500"),
-        (1e6, ">=500"),
-    ],
-)
-def test_size_classes_are_half_open(volume, name):
-    assert size_class(volume) == name
 
 
 def test_volumes_and_classes_use_the_voxel_size():
