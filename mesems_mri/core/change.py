@@ -1,0 +1,356 @@
+"""New and enlarging T2 lesions between two registered visits, by subtraction.
+
+Both visits are brought to one resolution, one bias field and one intensity scale, and subtracted. The
+difference is divided by the noise measured in this pair, which is larger at edges: a misregistration of a
+fraction of a voxel gives a difference in proportion to the local gradient (Ganiler et al., Neuroradiology
+2014;56:363; Moraal et al., Radiology 2010;256:232).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from mesems_mri.core.components import (
+    label_components,
+    label_coordinates,
+    label_foci,
+    largest_in_plane_diameter_mm,
+)
+from mesems_mri.core.intensity import differential_bias, match_intensity, match_resolution, robust_noise
+from mesems_mri.core.lesions import local_white_level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from mesems_mri.core.intensity import BoolArray, FloatArray
+
+Spacing = tuple[float, float, float]
+_ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+
+@dataclass(frozen=True)
+class ChangeThresholds:
+    """What counts as change. Sigmas are the noise of the difference of this pair.
+
+    Attributes
+    ----------
+    seed_sigma, grow_sigma
+        A focus has a voxel above the first and grows down to the second.
+    seed_rise, grow_rise
+        Least rise in units of NAWM, whatever the noise.
+    bright_sigma
+        Sigmas of NAWM above which a voxel is hyperintense now.
+    smooth_mm
+        Gaussian sigma of the smoothing before subtraction.
+    min_growth_mm3
+        Smallest growth of an enlarging lesion.
+    min_growth_fraction
+        Growth in units of the reference lesion that counts as enlarging.
+    min_nodule_mm
+        In-plane diameter of a protruding nodule that counts as enlarging whatever its fraction.
+    """
+
+    seed_sigma: float = 5.0
+    grow_sigma: float = 3.0
+    seed_rise: float = 0.15
+    grow_rise: float = 0.10
+    bright_sigma: float = 2.0
+    smooth_mm: float = 0.7
+    min_growth_mm3: float = 20.0
+    min_growth_fraction: float = 0.5
+    min_nodule_mm: float = 3.0
+
+
+@dataclass(frozen=True)
+class T2Change:
+    """Change between two visits.
+
+    Attributes
+    ----------
+    new, enlarging
+        Numbered foci (int32), each 1..n on its own, on the grid of the images.
+    score
+        0 outside foci; inside, how sure the focus is, 0 to 1, the same for all its voxels.
+    details
+        Measured quantities: ``difference_sigma`` (noise of the difference in NAWM, units of NAWM),
+        ``edge_sigma_mm`` (misregistration that explains the noise at edges), ``thickness_mm``
+        (that both visits were matched to).
+    """
+
+    new: NDArray[np.int32]
+    enlarging: NDArray[np.int32]
+    score: FloatArray
+    details: dict[str, float] = field(default_factory=dict)
+
+
+def detect_t2_change(
+    current: FloatArray,
+    reference: FloatArray,
+    *,
+    current_lesions: BoolArray,
+    reference_lesions: BoolArray,
+    brain_mask: BoolArray,
+    nawm: BoolArray,
+    priors: Mapping[str, FloatArray],
+    spacing_mm: Spacing,
+    current_thickness_mm: float,
+    reference_thickness_mm: float,
+    plane_normal: Spacing,
+    thresholds: ChangeThresholds | None = None,
+) -> T2Change:
+    """Detect new and enlarging T2 lesions.
+
+    Parameters
+    ----------
+    current, reference
+        Same contrast at this and at the reference visit, on one grid, each bias-corrected and with NAWM
+        median 1.
+    current_lesions, reference_lesions
+        T2 lesions of the two visits.
+    brain_mask
+        Brain covered by both visits.
+    nawm
+        Normal-appearing white matter of both visits.
+    priors
+        Tissue probabilities on the same grid (see `lesions.segment_t2_lesions`).
+    spacing_mm
+        Voxel size (mm).
+    current_thickness_mm, reference_thickness_mm
+        Slice thickness of the two acquisitions (mm).
+    plane_normal
+        Normal of the slices of the coarser acquisition, unit vector in array axes.
+    thresholds
+        Default: `ChangeThresholds`.
+
+    Returns
+    -------
+    T2Change
+
+    Raises
+    ------
+    ValueError
+        When shapes differ or an image is not finite inside the brain.
+    """
+    limits = thresholds or ChangeThresholds()
+    _check(current, reference, current_lesions, reference_lesions, brain_mask, nawm)
+    thickness_mm = max(current_thickness_mm, reference_thickness_mm)
+    new = np.zeros(current.shape, np.int32)
+    enlarging = np.zeros(current.shape, np.int32)
+    score = np.zeros(current.shape, np.float32)
+    details = {"thickness_mm": float(thickness_mm)}
+    if not brain_mask.any() or not nawm.any() or np.array_equal(current, reference):
+        return T2Change(new, enlarging, score, details)
+
+    cut = _bounding_box(brain_mask, margin=3)
+    brain, white = brain_mask[cut], nawm[cut] & brain_mask[cut]
+    now, then = _match(
+        current[cut],
+        reference[cut],
+        brain,
+        spacing_mm,
+        (current_thickness_mm, reference_thickness_mm),
+        plane_normal,
+        limits,
+    )
+    rise = now - then
+    sigma, details["difference_sigma"], details["edge_sigma_mm"] = _difference_noise(
+        rise, now, then, brain, white, spacing_mm
+    )
+    z = rise / sigma
+    level = local_white_level(now, white, spacing_mm)
+    _, white_sigma = robust_noise(now / level, white)
+    bright = now / level > 1.0 + limits.bright_sigma * white_sigma
+    fluid_then = ndimage.binary_dilation(then < 0.6, iterations=1)
+    plausible = brain & bright & ~fluid_then & (priors["choroid_plexus"][cut] < 0.3)
+    grown = plausible & (z > limits.grow_sigma) & (rise > limits.grow_rise)
+    seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
+    components, n = label_components(grown)
+    keep = np.zeros(n + 1, bool)
+    keep[np.unique(components[seeds])] = True
+    keep[0] = False
+    growth = keep[components]
+
+    geometry = _Geometry(spacing_mm, plane_normal, float(thickness_mm))
+    new[cut], enlarging[cut] = classify_growth(
+        growth, current_lesions[cut], reference_lesions[cut], geometry, limits
+    )
+    for dseg in (new[cut], enlarging[cut]):
+        n_foci = int(dseg.max(initial=0))
+        if n_foci:
+            mean = np.asarray(ndimage.mean(z, dseg, np.arange(n_foci + 1)))
+            values = 1.0 / (1.0 + np.exp(-(mean - limits.seed_sigma)))
+            values[0] = 0.0
+            score[cut][dseg > 0] = values[dseg[dseg > 0]]
+    return T2Change(new, enlarging, score, details)
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    spacing_mm: Spacing
+    plane_normal: Spacing
+    thickness_mm: float
+
+    def label_foci(self, mask: BoolArray, min_volume_mm3: float = 14.0) -> NDArray[np.int32]:
+        return label_foci(
+            mask,
+            spacing_mm=self.spacing_mm,
+            plane_normal=self.plane_normal,
+            slice_thickness_mm=self.thickness_mm,
+            min_volume_mm3=min_volume_mm3,
+        )
+
+
+def classify_growth(
+    growth: BoolArray,
+    current_lesions: BoolArray,
+    reference_lesions: BoolArray,
+    geometry: _Geometry,
+    limits: ChangeThresholds,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Split growth into new foci and enlarging foci by the counting rules.
+
+    Parameters
+    ----------
+    growth
+        Voxels that became hyperintense.
+    current_lesions, reference_lesions
+        T2 lesions of the two visits.
+    geometry
+        Voxel size, plane and thickness of the coarser visit.
+    limits
+        Thresholds of the rules.
+
+    Returns
+    -------
+    tuple of int32 arrays
+        ``new`` and ``enlarging`` dseg, each numbered 1..n.
+    """
+    one_voxel = ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)
+    components, n = label_components(growth)
+    touching = np.zeros(n + 1, bool)
+    touching[np.unique(components[one_voxel])] = True
+    touching[0] = False
+    apart = ~touching
+    apart[0] = False
+    # A new lesion is drawn as the lesion mask of this visit draws it, where that adds no old lesion.
+    new = geometry.label_foci(apart[components])
+
+    reference_dseg, _ = label_components(reference_lesions)
+    outside = growth & ~reference_lesions & touching[components]
+    candidates = geometry.label_foci(outside, limits.min_growth_mm3)
+    # One voxel of the coarser visit: its in-plane size is that of the grid here, so a layer one grid voxel
+    # thick around the lesion is what a boundary shift alone can produce.
+    shifted = one_voxel
+    voxel_mm3 = float(np.prod(geometry.spacing_mm))
+    accepted = np.zeros(int(candidates.max(initial=0)) + 1, bool)
+    for label, coordinates in label_coordinates(candidates).items():
+        at = tuple(coordinates.T)
+        surviving = coordinates[~shifted[at]]
+        if not len(surviving):
+            continue
+        mask = np.zeros(growth.shape, bool)
+        mask[at] = True
+        parents = np.unique(reference_dseg[ndimage.binary_dilation(mask, _ALL_NEIGHBOURS)])
+        parent_voxels = int(np.isin(reference_dseg, parents[parents > 0]).sum())
+        growth_mm3 = len(coordinates) * voxel_mm3
+        fraction = growth_mm3 / max(parent_voxels * voxel_mm3, voxel_mm3)
+        nodule_mm = largest_in_plane_diameter_mm(
+            surviving,
+            spacing_mm=geometry.spacing_mm,
+            plane_normal=geometry.plane_normal,
+            slice_thickness_mm=geometry.thickness_mm,
+        )
+        accepted[label] = fraction >= limits.min_growth_fraction or nodule_mm >= limits.min_nodule_mm
+    enlarging = geometry.label_foci(accepted[candidates], limits.min_growth_mm3)
+    return new, enlarging
+
+
+def _match(
+    current: FloatArray,
+    reference: FloatArray,
+    brain: BoolArray,
+    spacing_mm: Spacing,
+    thickness_mm: tuple[float, float],
+    plane_normal: Spacing,
+    limits: ChangeThresholds,
+) -> tuple[FloatArray, FloatArray]:
+    """Bring both visits to one resolution, bias field and intensity scale."""
+    coarser = max(thickness_mm)
+    matched = []
+    for image, own in zip((current, reference), thickness_mm, strict=True):
+        blurred = match_resolution(
+            np.nan_to_num(np.asarray(image, np.float32)),
+            spacing_mm=spacing_mm,
+            plane_normal=plane_normal,
+            thickness_mm=own,
+            target_thickness_mm=coarser,
+        )
+        matched.append(ndimage.gaussian_filter(blurred, [limits.smooth_mm / step for step in spacing_mm]))
+    now, then = matched
+    tissue = brain & (now > 0.6) & (then > 0.6)
+    if tissue.sum() < 1000:
+        return now, then
+    then = match_intensity(then, now, tissue)
+    then = then * differential_bias(np.maximum(then, 0.01), np.maximum(now, 0.01), tissue, spacing_mm)
+    return now, then
+
+
+def _difference_noise(
+    rise: FloatArray,
+    now: FloatArray,
+    then: FloatArray,
+    brain: BoolArray,
+    nawm: BoolArray,
+    spacing_mm: Spacing,
+) -> tuple[FloatArray, float, float]:
+    """Noise of the difference at every voxel: a floor from NAWM and a part that grows with the gradient."""
+    _, floor = robust_noise(rise, nawm)
+    floor = max(floor, 1e-4)
+    mean = 0.5 * (now + then)
+    gradient = np.sqrt(
+        sum(np.square(np.gradient(mean, step, axis=axis)) for axis, step in enumerate(spacing_mm))
+    ).astype(np.float32)
+    edges = brain & (gradient > np.percentile(gradient[brain], 70.0))
+    ratio = np.abs(rise[edges]) / gradient[edges] if edges.any() else np.zeros(1)
+    shift_mm = 1.4826 * float(np.median(ratio))
+    near = ndimage.maximum_filter(gradient, 3)
+    sigma = np.sqrt(floor**2 + np.square(shift_mm * near))
+    return np.asarray(sigma, np.float32), floor, shift_mm
+
+
+def _bounding_box(mask: BoolArray, margin: int) -> tuple[slice, ...]:
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(
+        slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, mask.shape, strict=True)
+    )
+
+
+def _check(
+    current: FloatArray,
+    reference: FloatArray,
+    current_lesions: BoolArray,
+    reference_lesions: BoolArray,
+    brain_mask: BoolArray,
+    nawm: BoolArray,
+) -> None:
+    arrays = {
+        "reference": reference,
+        "current_lesions": current_lesions,
+        "reference_lesions": reference_lesions,
+        "brain_mask": brain_mask,
+        "nawm": nawm,
+    }
+    for name, array in arrays.items():
+        if array.shape != current.shape:
+            msg = f"{name} must have the shape of current, {current.shape}, got {array.shape}"
+            raise ValueError(msg)
+    for name, image in (("current", current), ("reference", reference)):
+        if not np.isfinite(image[brain_mask]).all():
+            msg = f"{name} must be finite inside brain_mask"
+            raise ValueError(msg)
