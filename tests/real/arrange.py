@@ -7,6 +7,8 @@ numbers are those of the two collections, which are different people. MSLesSeg P
 test only.
 
 What is not known is not written: there is no truth for the T2 lesions of 01 and 12 nor for any first visit.
+
+    python -m tests.real.arrange REAL_DATA OUT [MIN_DZ]
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import csv
 import datetime as dt
 import json
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -305,3 +308,15 @@ def _describe(bids_dir: Path, name: str, licence: str) -> None:
     )
     readme = "Public scans arranged for tests; see tests/real/arrange.py for their origin.\n"
     (bids_dir / "README").write_text(readme, encoding="utf-8")
+
+
+def main(arguments: list[str]) -> None:
+    """Write ``OUT/bids``, ``OUT/truth`` and ``OUT/mslesseg/{bids,truth}``: ``REAL_DATA OUT [MIN_DZ]``."""
+    real_data, out = Path(arguments[0]), Path(arguments[1])
+    min_dz = float(arguments[2]) if len(arguments) > 2 else MIN_DZ
+    arrange_open_ms(real_data / "open_ms", out / "bids", out / "truth", min_dz=min_dz)
+    arrange_mslesseg(real_data / "mslesseg", out / "mslesseg" / "bids", out / "mslesseg" / "truth")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
