@@ -147,12 +147,12 @@ def test_split_and_merged_lesions_are_found_but_matched_once():
 
 
 def test_matching_prefers_more_pairs_over_more_overlap():
-    # The middle detection overlaps both lesions; greedy by overlap would leave the right lesion without one.
-    truth = box((10, 20), (10, 13), (10, 13)) | box((22, 32), (10, 13), (10, 13))
-    left = box((10, 14), (10, 13), (10, 13))
-    middle = box((15, 27), (10, 13), (10, 13))
-    overall = compare_masks(truth, left | middle, spacing_mm=ONE_MM).overall
-    assert overall.matched == 2
+    # The long detection overlaps the left lesion best (Jaccard 0.5). Taking that pair would leave the right
+    # lesion without a partner; the other two pairs have 0.2 each.
+    truth = box((10, 30), (10, 13), (10, 13)) | box((31, 51), (10, 13), (10, 13))
+    short, long = box((10, 14), (10, 13), (10, 13)), box((16, 38), (10, 13), (10, 13))
+    assert compare_masks(truth, short | long, spacing_mm=ONE_MM).overall.matched == 2
+    assert compare_masks(truth, long, spacing_mm=ONE_MM).overall.matched == 1
 
 
 def test_diagonal_voxels_are_one_lesion():
