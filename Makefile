@@ -25,7 +25,6 @@ export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
-SOURCES := mesems_mri tests benchmarks training
 
 .PHONY: help install test test-system test-real demo lint types format schema schema-check lock wheel clean
 
@@ -65,7 +64,9 @@ lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/snakemake --lint
+	mkdir -p build/lint/bids/sub-01/ses-1/anat
+	touch build/lint/bids/sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz
+	$(BIN)/snakemake --lint --config bids_dir=build/lint/bids out_dir=build/lint/out
 
 types: $(STAMP)  ## pyright
 	$(BIN)/pyright
