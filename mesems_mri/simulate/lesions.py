@@ -1,14 +1,11 @@
-"""Multiple-sclerosis lesions of a simulated participant: where they are, their shape, and how they live.
+"""Multiple-sclerosis lesions of a simulated participant: where they are and their shape.
 
 A lesion is a function of place and time, so that it can be drawn exactly on the grid of any scan. Its body is
 a superellipsoid with an irregular surface; an enlarging lesion grows a nodule at its edge; an acute one
-enhances for 4 to 8 weeks (Cotton et al. 2003, Neurology 60:640) as a nodule or a ring, and shrinks afterwards
-(Meier et al. 2007, NeuroImage 36:1213). Volumes are lognormal with the mean of 171 mm3 per lesion of Lesjak
-et al. 2018 (Neuroinformatics 16:51); the number of new lesions is Poisson with a rate that differs between
-people (Sormani et al. 1999, J Neurol Sci 163:74). The places follow Filippi et al. 2019 (Brain 142:1858).
+enhances as a nodule or a ring. Volumes are lognormal with the mean of 171 mm3 per lesion of Lesjak et al.
+2018 (Neuroinformatics 16:51); the places follow Filippi et al. 2019 (Brain 142:1858).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -240,94 +237,3 @@ class LesionMaker:
         points = points + lesion.centre_mm[:, None]
         inside = points[:, lesion.depth(points, week) > 0]
         return float((self.parenchyma_at(inside) > 0.6).mean())
-
-
-def live(
-    maker: LesionMaker,
-    weeks: list[float],
-    activity: float,
-    seeds: list[np.random.SeedSequence],
-    *,
-    smallest_mm3: float,
-) -> Iterator[Plan]:
-    """Yield the lesions of a participant at every visit.
-
-    Parameters
-    ----------
-    maker : LesionMaker
-        Draws the lesions.
-    weeks : list of float
-        Week of every visit, ascending.
-    activity : float
-        Expected number of new lesions in four weeks.
-    seeds : list of SeedSequence
-        One for every visit, so that a later visit never changes an earlier one.
-    smallest_mm3 : float
-        Smallest volume of a lesion.
-    """
-    plan = Plan()
-    before = weeks[0] - 8.0
-    for visit, (week, seed) in enumerate(zip(weeks, seeds, strict=True)):
-        rng = np.random.default_rng(seed)
-        if visit == 0:
-            for _ in range(int(rng.integers(10, 17))):
-                lesion = maker.make_lesion(plan, rng, acute=False, smallest_mm3=smallest_mm3)
-                plan = Plan((*plan.lesions, lesion))
-        else:
-            plan = _age(maker, plan, before, week, activity, rng)
-        interval = week - before
-        for _ in range(min(4, int(rng.poisson(activity * interval / 4)))):
-            lesion = maker.make_lesion(plan, rng, acute=True, smallest_mm3=smallest_mm3)
-            # Most lesions of a long interval are seen when they are young, as in trials with monthly scans.
-            onset = float(rng.uniform(max(before + 0.5, week - 7.0), week - 0.2))
-            start_end = (onset, onset + float(rng.uniform(4, 8)))
-            lesion = replace(
-                lesion,
-                onset_week=onset,
-                enhancing_weeks=(start_end,),
-                shrink_week=onset + float(rng.uniform(9, 14)),
-                shrink_to=float(rng.uniform(0.72, 0.95)),
-            )
-            plan = Plan((*plan.lesions, lesion))
-        yield plan
-        before = week
-
-
-def _age(
-    maker: LesionMaker, plan: Plan, before: float, week: float, activity: float, rng: np.random.Generator
-) -> Plan:
-    """Let lesions of the earlier visits grow, enhance again and resolve until this visit."""
-    growing = min(2, int(rng.poisson(0.25 + 0.5 * activity)))
-    for _ in range(growing):
-        old = [le for le in plan.lesions if le.exists(before) and not np.isfinite(le.nodule_week)]
-        old = [le for le in old if not le.enhances(week) and np.prod(le.semi_axes_mm) < 120]
-        if not old:
-            break
-        lesion = old[int(rng.integers(len(old)))]
-        onset = float(rng.uniform(max(before + 0.5, week - 6.0), week - 0.2))
-        if lesion.shrink_week > before:
-            lesion = replace(lesion, shrink_week=np.inf, shrink_to=1.0)
-        grown = maker.grow(plan, lesion, onset, rng)
-        if grown is not None:
-            if rng.random() < 0.5:
-                period = (onset, onset + float(rng.uniform(4, 8)))
-                grown = replace(grown, enhancing_weeks=(*grown.enhancing_weeks, period), ring=False)
-            plan = _replaced(plan, grown)
-    if rng.random() < 0.15:
-        small = [le for le in plan.lesions if le.onset_week < -100 and np.prod(le.semi_axes_mm) < 40]
-        small = [le for le in small if not np.isfinite(le.nodule_week) and not np.isfinite(le.shrink_week)]
-        if small:
-            lesion = small[int(rng.integers(len(small)))]
-            plan = _replaced(plan, replace(lesion, shrink_week=(before + week) / 2, shrink_to=0.0))
-    if rng.random() < 0.2:
-        old = [le for le in plan.lesions if le.exists(week) and not le.enhances(week)]
-        lesion = old[int(rng.integers(len(old)))]
-        if not np.isfinite(lesion.nodule_week):
-            start = float(rng.uniform(max(before + 0.5, week - 4.0), week - 0.2))
-            periods = (*lesion.enhancing_weeks, (start, start + float(rng.uniform(4, 8))))
-            plan = _replaced(plan, replace(lesion, enhancing_weeks=periods))
-    return plan
-
-
-def _replaced(plan: Plan, lesion: Lesion) -> Plan:
-    return Plan(tuple(lesion if le.number == lesion.number else le for le in plan.lesions))

@@ -4,20 +4,21 @@ import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesems_mri import __version__
-from mesems_mri.bids import BIDSIGNORE, POSTCONTRAST, Layout, natural_key
+from mesems_mri.bids import POSTCONTRAST, Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.images.nifti import write_labels_like
-from mesems_mri.metrics import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, write_dictionary, write_table
-from mesems_mri.provenance import write_json, write_text
+from mesems_mri.metrics import LEDGER_COLUMNS, write_table
+from mesems_mri.provenance import write_json
 from mesems_mri.simulate import scanner
+from mesems_mri.simulate.dataset import scan_sidecar, write_raw_dataset, write_sessions, write_truth_dataset
 from mesems_mri.simulate.footprints import ScanGrid, draw, find_foci, find_growth, paint_mask
-from mesems_mri.simulate.lesions import LesionMaker, Plan, live
+from mesems_mri.simulate.lesions import LesionMaker, Plan
+from mesems_mri.simulate.life import live
 from mesems_mri.simulate.phantom import Head, make_head
 from mesems_mri.simulate.truth import TruthBook, VisitTruth, black_hole_volume
 
@@ -53,8 +54,8 @@ def simulate_trial(
 ) -> None:
     """Write a simulated trial and its truth; the same seed gives the same bytes.
 
-    The truth lies in ``derivatives/truth`` in the names and columns of this program's own output. The second
-    participant (the only one, if there is one) has no post-contrast scan at the second visit.
+    The truth lies in ``derivatives/truth`` in the names and columns of this program's own output. The first
+    participant has no post-contrast scan at the second visit.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ def simulate_trial(
     site_list = scanner.make_sites(sites, np.random.default_rng(root.spawn(1)[0]))
     truth = Layout(bids_dir / "derivatives" / "truth")
     labels = [f"sub-{index + 1:02d}" for index in range(participants)]
-    config = f"{__version__} {participants} {sites} {sessions} {quick} {seed}"
+    # Not of the number of visits, so that a further one leaves the rows before as they are.
+    config = f"{__version__} {quick} {seed}"
     constants = {
         "software_version": __version__,
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
@@ -104,15 +106,18 @@ def simulate_trial(
         activity = _ACTIVITY[index % len(_ACTIVITY)]
         seeds = [np.random.SeedSequence([seed, index, 1, visit]) for visit in range(len(sessions))]
         plans = live(subject.maker, weeks, activity, seeds, smallest_mm3=_QUICK_SMALLEST_MM3)
-        without = 1 if index == min(1, participants - 1) else None
-        _write_sessions(bids_dir, subject, sessions, weeks)
+        without = 1 if index == 0 else None
+        write_sessions(
+            bids_dir / label,
+            [(f"ses-{s}", _acquired(subject, w), int(w)) for s, w in zip(sessions, weeks, strict=True)],
+        )
         for visit, plan in enumerate(plans):
             contrasts = [c for c in _CONTRASTS if c != POSTCONTRAST or visit != without]
             _make_visit(bids_dir, truth, subject, book, plan, sessions, weeks, visit, contrasts)
         write_table(truth.ledger(label), LEDGER_COLUMNS, book.ledger)
         visit_rows += book.visits
-    _write_dataset(bids_dir, people)
-    _write_truth_dataset(truth, visit_rows)
+    write_raw_dataset(bids_dir, people)
+    write_truth_dataset(truth, visit_rows)
 
 
 # New lesions in four weeks: quantiles of an exponential distribution of mean 0.8, so that every trial holds
@@ -173,7 +178,9 @@ def _make_visit(
         scan = _scan(subject, plan, week, contrast, grid, rng)
         path = folder / f"{stem}{contrast}.nii.gz"
         scanner.write_scan(path, scan, affine)
-        write_json(folder / f"{stem}{contrast}.json", _sidecar(subject.site, contrast))
+        write_json(
+            folder / f"{stem}{contrast}.json", scan_sidecar(subject.site, contrast, _QUICK_SPACING_MM[2])
+        )
 
     flair = grids["FLAIR"]
     t2 = find_foci(plan.lesions, week, flair, subject.maker, enhancing=False)
@@ -264,95 +271,7 @@ def _dark(site: scanner.Site, plan: Plan) -> set[int]:
     }
 
 
-def _sidecar(site: scanner.Site, contrast: str) -> dict[str, Any]:
-    sequence = site.sequences[contrast.removeprefix("ce-gadolinium_")]
-    sidecar: dict[str, Any] = {
-        "Manufacturer": site.manufacturer,
-        "ManufacturersModelName": site.model,
-        "MagneticFieldStrength": site.field_t,
-        "SoftwareVersions": "simulated",
-        "SliceThickness": _QUICK_SPACING_MM[2],
-        "RepetitionTime": sequence.repetition_ms / 1000,
-        "EchoTime": sequence.echo_ms / 1000,
-        "FlipAngle": sequence.flip_angle_deg,
-        "BodyPart": "BRAIN",
-    }
-    if sequence.inversion_ms:
-        sidecar["InversionTime"] = sequence.inversion_ms / 1000
-    if contrast == POSTCONTRAST:
-        sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
-    return sidecar
-
-
 def _acquired(subject: _Subject, week: float) -> dt.date:
     """Return the day of a visit: its week, up to two days early or late."""
     late = np.random.default_rng([*subject.seed, 3, int(week)]).integers(-2, 3)
     return subject.first_day + dt.timedelta(days=7 * int(week) + int(late))
-
-
-def _write_sessions(bids_dir: Path, subject: _Subject, sessions: tuple[str, ...], weeks: list[float]) -> None:
-    lines = ["session_id\tacq_time\tweek\tvisit_type"]
-    for session, week in zip(sessions, weeks, strict=True):
-        acquired = f"{_acquired(subject, week).isoformat()}T10:00:00"
-        lines.append(f"ses-{session}\t{acquired}\t{int(week)}\tscheduled")
-    path = bids_dir / subject.participant_id / f"{subject.participant_id}_sessions.tsv"
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def _write_dataset(bids_dir: Path, people: list[list[str]]) -> None:
-    """Write the files at the top of the raw data set."""
-    write_json(
-        bids_dir / "dataset_description.json",
-        {
-            "Name": "Simulated multiple-sclerosis trial",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "raw",
-            "License": "CC0",
-            "Authors": ["mesems-mri simulate"],
-            "GeneratedBy": [{"Name": "mesems-mri", "Version": __version__}],
-        },
-    )
-    write_text(
-        bids_dir / "README",
-        "Simulated brain MRI of a multiple-sclerosis trial, made by `mesems-mri simulate`.\n"
-        "Nobody was scanned. The truth (lesion masks, ledger and counts) is in derivatives/truth.\n",
-    )
-    rows = sorted(people, key=lambda row: natural_key(row[0]))
-    lines = ["participant_id\tsite_id\tsex\tage", *("\t".join(row) for row in rows)]
-    write_text(bids_dir / "participants.tsv", "\n".join(lines) + "\n")
-    write_json(
-        bids_dir / "participants.json",
-        {
-            "site_id": {"Description": "Imaging site"},
-            "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
-            "age": {"Description": "Age at baseline", "Units": "year"},
-        },
-    )
-    write_json(
-        bids_dir / "sessions.json",
-        {
-            "acq_time": {"Description": "Time of acquisition"},
-            "week": {"Description": "Scheduled week", "Units": "week"},
-            "visit_type": {"Description": "Kind of visit", "Levels": {"scheduled": "Planned visit"}},
-        },
-    )
-
-
-def _write_truth_dataset(truth: Layout, visit_rows: list[dict[str, Any]]) -> None:
-    """Write the files at the top of the truth."""
-    write_json(
-        truth.out_dir / "dataset_description.json",
-        {
-            "Name": "Truth of a simulated multiple-sclerosis trial",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "License": "CC0",
-            "Authors": ["mesems-mri simulate"],
-            "GeneratedBy": [{"Name": "mesems-mri", "Version": __version__}],
-            "DatasetLinks": {"raw": "../.."},
-        },
-    )
-    write_text(truth.out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
-    write_text(truth.out_dir / "README", "Truth of the simulated trial two folders up.\n")
-    write_table(truth.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS, visit_rows)
-    write_dictionary(truth.out_dir / "visit_metrics.json", VISIT_METRICS_COLUMNS)

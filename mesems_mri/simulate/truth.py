@@ -209,9 +209,9 @@ def _t2_status(visit: VisitTruth) -> dict[int, str]:
         elif number in visit.growth:
             status[number] = "enlarging"
         else:
-            # The mirror image of the rule for enlarging: 20 mm3 and the reverse of 50 % growth.
+            # The mirror image of the rule for enlarging.
             lost_mm3 = before.volume_mm3 - now.volume_mm3
-            shrunk = lost_mm3 >= 20.0 and now.volume_mm3 <= before.volume_mm3 / 1.5
+            shrunk = lost_mm3 >= max(20.0, 0.5 * before.volume_mm3)
             status[number] = "shrinking" if shrunk else "stable"
     return status
 

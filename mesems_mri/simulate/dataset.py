@@ -1,0 +1,98 @@
+"""Tables and descriptions of the simulated data set and of its truth."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from mesems_mri import __version__
+from mesems_mri.bids import BIDSIGNORE, POSTCONTRAST, Layout, natural_key
+from mesems_mri.metrics import VISIT_METRICS_COLUMNS, write_dictionary, write_table
+from mesems_mri.provenance import write_json, write_text
+from mesems_mri.simulate.scanner import Site
+
+
+def scan_sidecar(site: Site, contrast: str, slice_thickness_mm: float) -> dict[str, Any]:
+    """Return the JSON sidecar of a scan."""
+    sequence = site.sequences[contrast.removeprefix("ce-gadolinium_")]
+    sidecar: dict[str, Any] = {
+        "Manufacturer": site.manufacturer,
+        "ManufacturersModelName": site.model,
+        "MagneticFieldStrength": site.field_t,
+        "SoftwareVersions": "simulated",
+        "SliceThickness": slice_thickness_mm,
+        "RepetitionTime": sequence.repetition_ms / 1000,
+        "EchoTime": sequence.echo_ms / 1000,
+        "FlipAngle": sequence.flip_angle_deg,
+        "BodyPart": "BRAIN",
+    }
+    if sequence.inversion_ms:
+        sidecar["InversionTime"] = sequence.inversion_ms / 1000
+    if contrast == POSTCONTRAST:
+        sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
+    return sidecar
+
+
+def write_sessions(folder: Path, visits: list[tuple[str, dt.date, int]]) -> None:
+    """Write the visit table of a participant: label, day and week of every visit."""
+    lines = ["session_id\tacq_time\tweek\tvisit_type"]
+    lines += [f"{label}\t{day.isoformat()}T10:00:00\t{week}\tscheduled" for label, day, week in visits]
+    write_text(folder / f"{folder.name}_sessions.tsv", "\n".join(lines) + "\n")
+
+
+def write_raw_dataset(bids_dir: Path, people: list[list[str]]) -> None:
+    """Write the files at the top of the raw data set."""
+    write_json(
+        bids_dir / "dataset_description.json",
+        {
+            "Name": "Simulated multiple-sclerosis trial",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "raw",
+            "License": "CC0",
+            "Authors": ["mesems-mri simulate"],
+            "GeneratedBy": [{"Name": "mesems-mri", "Version": __version__}],
+        },
+    )
+    write_text(
+        bids_dir / "README",
+        "Simulated brain MRI of a multiple-sclerosis trial, made by `mesems-mri simulate`.\n"
+        "Nobody was scanned. The truth (lesion masks, ledger and counts) is in derivatives/truth.\n",
+    )
+    rows = sorted(people, key=lambda row: natural_key(row[0]))
+    lines = ["participant_id\tsite_id\tsex\tage", *("\t".join(row) for row in rows)]
+    write_text(bids_dir / "participants.tsv", "\n".join(lines) + "\n")
+    write_json(
+        bids_dir / "participants.json",
+        {
+            "site_id": {"Description": "Imaging site"},
+            "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
+            "age": {"Description": "Age at baseline", "Units": "year"},
+        },
+    )
+    write_json(
+        bids_dir / "sessions.json",
+        {
+            "acq_time": {"Description": "Time of acquisition"},
+            "week": {"Description": "Scheduled week", "Units": "week"},
+            "visit_type": {"Description": "Kind of visit", "Levels": {"scheduled": "Planned visit"}},
+        },
+    )
+
+
+def write_truth_dataset(truth: Layout, visit_rows: list[dict[str, Any]]) -> None:
+    """Write the files at the top of the truth."""
+    write_json(
+        truth.out_dir / "dataset_description.json",
+        {
+            "Name": "Truth of a simulated multiple-sclerosis trial",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "License": "CC0",
+            "Authors": ["mesems-mri simulate"],
+            "GeneratedBy": [{"Name": "mesems-mri", "Version": __version__}],
+            "DatasetLinks": {"raw": "../.."},
+        },
+    )
+    write_text(truth.out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
+    write_text(truth.out_dir / "README", "Truth of the simulated trial two folders up.\n")
+    write_table(truth.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS, visit_rows)
+    write_dictionary(truth.out_dir / "visit_metrics.json", VISIT_METRICS_COLUMNS)
