@@ -1,0 +1,367 @@
+"""Rigid registration of two scans of one head, and the question whether it is one head.
+
+greedy (Yushkevich et al., 2016, https://greedy.readthedocs.io) finds the six parameters by normalised
+mutual information; everything around it here makes the answer the same in both directions, the same in
+every process, and not worse than leaving the scans alone.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import permutations, product
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+from picsl_greedy import Greedy3D
+from scipy import linalg, ndimage
+
+from mesems_mri.images.volume import FloatArray, Volume
+
+BoolArray = NDArray[np.bool_]
+
+_COARSE_MM: Final = 4.0
+_FINE_MM: Final = 1.5
+_MARGIN_MM: Final = 12.0
+# One level at 4 mm, two below 2 mm: coarser levels of 4 mm slices made greedy diverge.
+_COARSE_SCHEDULE: Final = "60"
+_FINE_SCHEDULE: Final = "40x30"
+# The surroundings of the brain steady the optimiser (0.1-0.3 mm on raw scans).
+_SURROUNDINGS_MM: Final = 6.0
+_TURNED_DEG: Final = 20.0
+_BINS: Final = 32
+_MAX_SAMPLES: Final = 60_000
+_MIN_OVERLAP: Final = 0.25
+# A turned start must beat the header by this much of (NMI - 1): headers are usually right.
+_TURN_ADVANTAGE: Final = 1.05
+# The mean of both directions is kept unless another candidate is better by more than this of (NMI - 1).
+_KEEP_MEAN: Final = 0.005
+INVERSE_CONSISTENCY_LIMIT_MM: Final = 1.0
+"""Mean distance inside the brain beyond which the two directions do not confirm each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class RigidRegistration:
+    """Rigid transform between two scans.
+
+    Parameters
+    ----------
+    matrix : ndarray (4, 4)
+        RAS mm of the fixed scan -> RAS mm of the moving scan, a rotation and a shift.
+    similarity : float
+        Normalised mutual information inside both masks, (H(f) + H(m)) / H(f, m), 1 to 2.
+    similarity_before : float
+        The same for the headers as they are (or for `initial`).
+    inverse_consistency_mm : float
+        Mean distance inside the brain between the two directions.
+    ok : bool
+        False: do not use it; `flags` says why.
+    flags : tuple of str
+        `left_alone` (no better than the start), `turned_head` (header more than 20 degrees off),
+        `not_inverse_consistent`, `little_overlap`.
+    """
+
+    matrix: FloatArray
+    similarity: float
+    similarity_before: float
+    inverse_consistency_mm: float
+    ok: bool
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """A scan cropped to the brain, averaged down, clipped to the brain's intensities."""
+
+    volume: Volume
+    mask: BoolArray
+    surroundings: NDArray[np.float32]
+    """1 in the mask and close to it, else 0."""
+
+
+def _foreground(volume: Volume) -> BoolArray:
+    """Return a crude mask for a scan that has none: above the mean of the positive voxels / 2."""
+    bright = volume.array > 0.5 * volume.array[volume.array > 0].mean(dtype=np.float64)
+    return bright if bright.any() else np.ones(volume.shape, dtype=bool)
+
+
+def _crop(volume: Volume, mask: BoolArray, margin_mm: float) -> tuple[Volume, BoolArray]:
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    sides = []
+    for side, size, spacing in zip(box, mask.shape, volume.spacing_mm, strict=True):
+        margin = int(np.ceil(margin_mm / spacing))
+        sides.append(slice(max(0, side.start - margin), min(size, side.stop + margin)))
+    affine = volume.affine.copy()
+    affine[:3, 3] = (volume.affine @ [sides[0].start, sides[1].start, sides[2].start, 1.0])[:3]
+    return Volume(volume.array[tuple(sides)], affine), mask[tuple(sides)]
+
+
+def _average_down(volume: Volume, mask: BoolArray, spacing_mm: float) -> _Scan:
+    """Average blocks of voxels to about `spacing_mm`; thick slices stay as they are."""
+    cropped, cropped_mask = _crop(volume, mask, _MARGIN_MM)
+    factors = [
+        max(1, min(n, round(spacing_mm / s))) for n, s in zip(cropped.shape, cropped.spacing_mm, strict=True)
+    ]
+    n = [size // factor for size, factor in zip(cropped.shape, factors, strict=True)]
+    whole = tuple(slice(0, size * factor) for size, factor in zip(n, factors, strict=True))
+    blocks = (n[0], factors[0], n[1], factors[1], n[2], factors[2])
+    array = cropped.array[whole].reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float64)
+    averaged_mask = cropped_mask[whole].reshape(blocks).mean(axis=(1, 3, 5)) >= 0.5
+    affine = cropped.affine @ np.diag([*factors, 1.0])
+    affine[:3, 3] = (cropped.affine @ [*((f - 1) / 2 for f in factors), 1.0])[:3]
+    if not averaged_mask.any():
+        averaged_mask = np.ones(array.shape, dtype=bool)
+    low, high = np.percentile(array[averaged_mask], [0.5, 99.5])
+    averaged = Volume(np.clip(array, low, high).astype(np.float32), affine)
+    distance_mm = ndimage.distance_transform_edt(~averaged_mask, sampling=averaged.spacing_mm)
+    return _Scan(averaged, averaged_mask, (np.asarray(distance_mm) <= _SURROUNDINGS_MM).astype(np.float32))
+
+
+def _to_itk(array: NDArray[np.float32], affine: FloatArray) -> SimpleITK.Image:
+    """Return an ITK image; `affine` must be free of shear."""
+    lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
+    spacing = np.linalg.norm(lps[:, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    image.SetSpacing([float(v) for v in spacing])
+    image.SetOrigin([float(v) for v in lps[:, 3]])
+    image.SetDirection([float(v) for v in (lps[:, :3] / spacing).ravel()])
+    return image
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence greedy's optimiser, which reports every stop of its line search on the C streams."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            for descriptor, original in zip(kept, (1, 2), strict=True):
+                os.dup2(descriptor, original)
+                os.close(descriptor)
+
+
+def _run_greedy(fixed: _Scan, moving: _Scan, start: FloatArray, schedule: str) -> FloatArray:
+    """Return the matrix that greedy finds from `start`, or `start` when its optimiser breaks off.
+
+    The start is put into the geometry of the moving image instead of `-ia`: it needs no file.
+    """
+    placed = np.linalg.inv(start) @ moving.volume.affine
+    images = {
+        "fixed": _to_itk(fixed.volume.array, fixed.volume.affine),
+        "moving": _to_itk(moving.volume.array, placed),
+        "fixed_mask": _to_itk(fixed.surroundings, fixed.volume.affine),
+        "moving_mask": _to_itk(moving.surroundings, placed),
+    }
+    command = (
+        "-d 3 -a -dof 6 -m NMI -i fixed moving -gm fixed_mask -mm moving_mask "
+        f"-ia-identity -n {schedule} -o found -threads 1 -V 0"
+    )
+    greedy = Greedy3D()
+    try:
+        with _quiet():
+            greedy.execute(command, out=io.StringIO(), err=io.StringIO(), found=None, **images)
+        step = np.asarray(greedy["found"], dtype=np.float64)
+    except RuntimeError:
+        return start
+    if step.shape != (4, 4) or not np.isfinite(step).all():
+        return start
+    return start @ _nearest_rigid(step)
+
+
+def _nearest_rigid(matrix: FloatArray) -> FloatArray:
+    u, _, v = np.linalg.svd(matrix[:3, :3])
+    rigid = matrix.copy()
+    rigid[:3, :3] = u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v
+    rigid[3] = (0.0, 0.0, 0.0, 1.0)
+    return rigid
+
+
+def halfway(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the rigid transform half-way between two, by the matrix logarithm."""
+    step = linalg.expm(0.5 * np.real(linalg.logm(np.linalg.inv(one) @ other)))
+    return _nearest_rigid(one @ step)
+
+
+def _mask_points(scan: _Scan, limit: int) -> NDArray[np.float64]:
+    """Return RAS mm of evenly taken voxels of the mask, homogeneous, shape (4, n)."""
+    voxels = np.flatnonzero(scan.mask)
+    voxels = voxels[:: max(1, len(voxels) // limit)]
+    index = np.array(np.unravel_index(voxels, scan.mask.shape), dtype=np.float64)
+    return scan.volume.affine @ np.vstack([index, np.ones(len(voxels))])
+
+
+def _sample(scan: _Scan, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], BoolArray]:
+    index = (np.linalg.inv(scan.volume.affine) @ points_mm)[:3]
+    values = ndimage.map_coordinates(scan.volume.array, index, order=1, mode="nearest", output=np.float32)
+    in_mask = ndimage.map_coordinates(scan.mask.astype(np.uint8), index, order=0, mode="constant") > 0
+    return values, in_mask
+
+
+def _mutual_information(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    counts, _, _ = np.histogram2d(one, other, bins=_BINS)
+    joint = counts / counts.sum()
+
+    def entropy(p: NDArray[np.float64]) -> float:
+        positive = p[p > 0]
+        return float(-(positive * np.log(positive)).sum())
+
+    together = entropy(joint.ravel())
+    if together == 0:
+        return 1.0
+    return (entropy(joint.sum(axis=0)) + entropy(joint.sum(axis=1))) / together
+
+
+def _similarity(
+    fixed: _Scan, moving: _Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES
+) -> tuple[float, float]:
+    """Return NMI where both masks overlap, mean of both directions, and the overlap (0 to 1)."""
+    similarities, overlaps = [], []
+    for here, there, xfm in ((fixed, moving, matrix), (moving, fixed, np.linalg.inv(matrix))):
+        points = _mask_points(here, limit)
+        own, _ = _sample(here, points)
+        values, common = _sample(there, xfm @ points)
+        overlaps.append(float(common.mean()))
+        similarities.append(_mutual_information(own[common], values[common]) if common.sum() > 100 else 1.0)
+    # A scan of half the head lies wholly inside the other: the larger overlap counts.
+    return float(np.mean(similarities)), max(overlaps)
+
+
+def _centre(scan: _Scan) -> FloatArray:
+    return _mask_points(scan, _MAX_SAMPLES)[:3].mean(axis=1)
+
+
+def _turns() -> list[FloatArray]:
+    """Return the 24 rotations by right angles, the identity first."""
+    rotations = []
+    for order in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            rotation = np.zeros((3, 3))
+            rotation[range(3), order] = signs
+            if np.linalg.det(rotation) > 0:
+                rotations.append(rotation)
+    return sorted(rotations, key=lambda rotation: -np.trace(rotation))
+
+
+def _about_centres(rotation: FloatArray, fixed_centre: FloatArray, moving_centre: FloatArray) -> FloatArray:
+    start = np.eye(4)
+    start[:3, :3] = rotation
+    start[:3, 3] = moving_centre - rotation @ fixed_centre
+    return start
+
+
+def _angle_deg(matrix: FloatArray) -> float:
+    return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
+
+
+def _coarse_start(fixed: _Scan, moving: _Scan, header: FloatArray) -> FloatArray:
+    """Return the best of the aligned starts: header, centres of the heads, heads turned by right angles."""
+    centres = _centre(fixed), _centre(moving)
+    turned = [_about_centres(rotation @ header[:3, :3], *centres) for rotation in _turns()]
+    # Turned heads are ranked before any optimisation; only the most promising are tried.
+    ranked = sorted(turned[1:], key=lambda start: -_score(fixed, moving, start, limit=4000))
+    starts = [header, turned[0], *ranked[:3]]
+    found = [_run_greedy(fixed, moving, start, _COARSE_SCHEDULE) for start in starts]
+    scores = [_score(fixed, moving, matrix) for matrix in found]
+    straight = int(np.argmax(scores[:2]))
+    best = int(np.argmax(scores))
+    if best > 1 and scores[best] - 1 > _TURN_ADVANTAGE * (scores[straight] - 1):
+        return found[best]
+    return found[straight]
+
+
+def _score(fixed: _Scan, moving: _Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES) -> float:
+    similarity, overlap = _similarity(fixed, moving, matrix, limit)
+    return similarity if overlap >= _MIN_OVERLAP else 1.0
+
+
+def _both_directions(fixed: _Scan, moving: _Scan, start: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return fixed -> moving as found forwards, and as the inverse of what is found backwards."""
+    forward = _run_greedy(fixed, moving, start, _FINE_SCHEDULE)
+    backward = _run_greedy(moving, fixed, np.linalg.inv(start), _FINE_SCHEDULE)
+    return forward, np.linalg.inv(backward)
+
+
+def _mean_distance_mm(scan: _Scan, one: FloatArray, other: FloatArray) -> float:
+    points = _mask_points(scan, 5000)
+    return float(np.linalg.norm(((one - other) @ points)[:3], axis=0).mean())
+
+
+def register_rigid(
+    fixed: Volume,
+    moving: Volume,
+    *,
+    fixed_mask: BoolArray | None,
+    moving_mask: BoolArray | None,
+    initial: FloatArray | None = None,
+) -> RigidRegistration:
+    """Register two scans of one head by a rotation and a shift.
+
+    Parameters
+    ----------
+    fixed, moving : Volume
+        Any contrasts, grids and orientations.
+    fixed_mask, moving_mask : ndarray of bool, or None
+        Brain masks on the grids of the scans; None: a crude foreground.
+    initial : ndarray (4, 4), optional
+        RAS mm of the fixed -> RAS mm of the moving scan to start from; the headers if None.
+
+    Returns
+    -------
+    RigidRegistration
+        The mean of both directions, or one direction, or the start, whichever aligns the brains best.
+        Swapping the scans gives the inverse matrix; every process and core count gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        A mask of another shape than its scan, or empty.
+    """
+    scans = []
+    for name, volume, mask in (("fixed", fixed, fixed_mask), ("moving", moving, moving_mask)):
+        brain = _foreground(volume) if mask is None else np.asarray(mask, dtype=bool)
+        if brain.shape != volume.shape or not brain.any():
+            msg = f"the {name} mask must have the shape {volume.shape} and not be empty, got {brain.shape}"
+            raise ValueError(msg)
+        scans.append((_average_down(volume, brain, _FINE_MM), _average_down(volume, brain, _COARSE_MM)))
+    (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = scans
+    header = np.eye(4) if initial is None else np.asarray(initial, dtype=np.float64)
+
+    start = _coarse_start(coarse_fixed, coarse_moving, header)
+    forward, backward = _both_directions(fine_fixed, fine_moving, start)
+    apart_mm = _mean_distance_mm(fine_fixed, forward, backward)
+    if apart_mm > INVERSE_CONSISTENCY_LIMIT_MM:
+        # One direction has strayed: both start again from the better one.
+        better = max((start, forward, backward), key=lambda matrix: _score(fine_fixed, fine_moving, matrix))
+        forward, backward = _both_directions(fine_fixed, fine_moving, better)
+        apart_mm = _mean_distance_mm(fine_fixed, forward, backward)
+
+    before, _ = _similarity(fine_fixed, fine_moving, header)
+    candidates = [halfway(forward, backward), forward, backward, start]
+    scores = [_score(fine_fixed, fine_moving, matrix) for matrix in candidates]
+    best = int(np.argmax(scores))
+    if scores[best] - 1 <= (1 + _KEEP_MEAN) * (scores[0] - 1):
+        best = 0
+    matrix, similarity = candidates[best], scores[best]
+    flags = []
+    if similarity <= before:
+        matrix, similarity = header, before
+        flags.append("left_alone")
+    if _angle_deg(matrix @ np.linalg.inv(header)) > _TURNED_DEG:
+        flags.append("turned_head")
+    if apart_mm > INVERSE_CONSISTENCY_LIMIT_MM:
+        flags.append("not_inverse_consistent")
+    _, overlap = _similarity(fine_fixed, fine_moving, matrix)
+    if overlap < _MIN_OVERLAP:
+        flags.append("little_overlap")
+    ok = not {"not_inverse_consistent", "little_overlap"} & set(flags)
+    return RigidRegistration(matrix, similarity, before, apart_mm, ok, tuple(flags))
