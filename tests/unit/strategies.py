@@ -10,17 +10,33 @@ CELL = (14, 12, 7)
 """Room of one lesion with its growth and a margin, so that lesions do not meet."""
 CORE = (slice(5, 8), slice(3, 8), slice(2, 5))
 GROWTH = ((slice(2, 5), slice(3, 8), slice(2, 5)), (slice(8, 11), slice(3, 7), slice(2, 5)))
+"""Where the lesion grows: to either side, to the first one more."""
 ENHANCING = ((slice(5, 8), slice(3, 6), slice(2, 4)), (slice(12, 14), slice(3, 8), slice(2, 5)))
-"""One focus inside the core; one apart from any T2 lesion."""
+"""One focus in the core; one beside the lesion, within 2 mm of it only if it has grown to the second side."""
 
 
 @dataclass(frozen=True)
 class CellVisit:
-    """One lesion's room at one visit: T2 lesion there, which sides have grown since, which foci enhance."""
+    """One lesion's room at one visit: T2 lesion there, which sides grow if they can, which foci enhance."""
 
     lesion: bool
-    growth: tuple[bool, bool]
+    grows: tuple[bool, bool]
     enhancing: tuple[bool, bool]
+
+
+@dataclass(frozen=True)
+class CellTruth:
+    """What is in one lesion's room at one visit."""
+
+    lesion: bool
+    new: bool
+    sides: tuple[bool, bool]
+    grown: tuple[bool, bool]
+    enhancing: tuple[bool, bool]
+
+
+Participant = list[list[CellTruth]]
+"""By visit and cell; T2 change is against the visit before."""
 
 
 def masks() -> st.SearchStrategy[np.ndarray]:
@@ -62,8 +78,46 @@ def move(array: np.ndarray, shift: tuple[int, int, int], flip: tuple[int, ...]) 
     return np.flip(np.pad(array, [(s, 3 - s) for s in shift]), axis=flip)
 
 
-def participants(cells: int = 3, visits: int = 4) -> st.SearchStrategy[list[list[CellVisit]]]:
-    """Return for every visit the state of every cell."""
+def participants(cells: int = 3, visits: int = 4) -> st.SearchStrategy[Participant]:
+    """Return participants whose lesions come, grow, enhance and go."""
     pair = st.tuples(st.booleans(), st.booleans())
     cell = st.builds(CellVisit, st.booleans(), pair, pair)
-    return st.lists(st.lists(cell, min_size=cells, max_size=cells), min_size=1, max_size=visits)
+    return st.lists(st.lists(cell, min_size=cells, max_size=cells), min_size=1, max_size=visits).map(_follow)
+
+
+def _follow(wishes: list[list[CellVisit]]) -> Participant:
+    participant: Participant = []
+    for k, visit in enumerate(wishes):
+        cells = []
+        for c, wish in enumerate(visit):
+            before = participant[-1][c] if k else CellTruth(False, False, *[(False, False)] * 3)
+            old = before.lesion and wish.lesion
+            grown = tuple(
+                old and grows and not there for grows, there in zip(wish.grows, before.sides, strict=True)
+            )
+            sides = tuple(old and (there or g) for there, g in zip(before.sides, grown, strict=True))
+            new = k > 0 and wish.lesion and not before.lesion
+            cells.append(CellTruth(wish.lesion, new, sides, grown, wish.enhancing))  # type: ignore[arg-type]
+        participant.append(cells)
+    return participant
+
+
+def render(cells: list[CellTruth]) -> dict[str, np.ndarray]:
+    """Draw a visit: T2 mask and numbered new, enlarging and enhancing foci."""
+    shape = (CELL[0] * len(cells), *CELL[1:])
+    names = ("t2_mask", "new", "enlarging", "gel")
+    drawn = {name: np.zeros(shape, dtype=np.int32) for name in names}
+    for c, truth in enumerate(cells):
+        here = {name: drawn[name][c * CELL[0] : (c + 1) * CELL[0]] for name in names}
+        if truth.lesion:
+            here["t2_mask"][CORE] = 1
+        if truth.new:
+            here["new"][CORE] = c + 1
+        for side in (0, 1):
+            if truth.sides[side]:
+                here["t2_mask"][GROWTH[side]] = 1
+            if truth.grown[side]:
+                here["enlarging"][GROWTH[side]] = 2 * c + side + 1
+            if truth.enhancing[side]:
+                here["gel"][ENHANCING[side]] = 2 * c + side + 1
+    return drawn
