@@ -1,13 +1,14 @@
 """Build the tissue atlas of the package from whole-head label maps.
 
-Each label map is turned into a skull-stripped T1-like image (one intensity per tissue), registered to the MNI152
-template that nilearn ships (12 dof, then a diffeomorphic warp, both with greedy), and its tissue memberships are
+Each label map is turned into a skull-stripped T1-like image (one intensity per tissue), registered to the
+MNI152 template that nilearn ships (12 dof, then a diffeomorphic warp, both with greedy), and its tissue
+memberships are
 carried along and averaged. One command, no options needed when the label maps lie at their usual place::
 
     python training/build_atlas.py [--labelmaps DIR] [--out FILE]
 
-``DIR`` defaults to ``$MESEMS_REAL_DATA/labelmaps``, else ``../shared/data/labelmaps``. Deterministic: the file is
-byte-identical from run to run on one machine.
+``DIR`` defaults to ``$MESEMS_REAL_DATA/labelmaps``, else ``../shared/data/labelmaps``. Deterministic: the
+file is byte-identical from run to run on one machine.
 """
 
 import argparse
@@ -18,15 +19,16 @@ os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 from nilearn.datasets import load_mni152_template
 from picsl_greedy import Greedy3D
 from scipy import ndimage
 
 from mesems_mri.models.atlas import ATLAS_FILE, CLASSES, write_atlas
 
-# FreeSurfer labels of each class. Hippocampus and amygdala count as cortex (they look and matter like it), the
-# ventral diencephalon as deep grey; labels 25 and 57 are white-matter lesions, 136/137/163/164 choroid plexus.
+# FreeSurfer labels of each class. Hippocampus and amygdala count as cortex (they look and matter like it),
+# the ventral diencephalon as deep grey; labels 25 and 57 are white-matter lesions, 136/137/163/164 choroid
+# plexus.
 CLASS_LABELS: dict[str, tuple[int, ...]] = {
     "white_matter": (2, 41, 25, 57),
     "cortex": (3, 42, 17, 53, 18, 54),
@@ -41,7 +43,8 @@ CLASS_LABELS: dict[str, tuple[int, ...]] = {
     "eyes": (506,),
 }
 BRAIN_CLASSES = tuple(name for name in CLASSES if name not in {"soft_tissue", "skull", "eyes"})
-# Intensities of the T1-like image that is registered to the template; white cerebellar matter apart from grey.
+# Intensities of the T1-like image that is registered to the template; white cerebellar matter apart from
+# grey.
 T1_INTENSITY = {
     "white_matter": 110.0,
     "cortex": 80.0,
@@ -62,9 +65,9 @@ SPACING_MM = 2.0
 FORAMEN_MARGIN_MM = 2.0
 
 
-def to_sitk(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
+def to_sitk(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
     """Return a RAS-axis-aligned array as a SimpleITK image (LPS), for greedy."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
     spacing_mm = np.diag(affine)[:3]
     image.SetSpacing([float(value) for value in spacing_mm])
     image.SetDirection((-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
@@ -111,7 +114,7 @@ def t1_like(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def warp_classes(
-    classes: np.ndarray, image: np.ndarray, affine: np.ndarray, template: sitk.Image
+    classes: np.ndarray, image: np.ndarray, affine: np.ndarray, template: SimpleITK.Image
 ) -> np.ndarray:
     """Register one head to the template and return its class numbers on the 1 mm atlas grid."""
     greedy = Greedy3D()
@@ -137,7 +140,7 @@ def warp_classes(
         classes=to_sitk(classes.astype(np.float32), affine),
         warped=None,
     )
-    return np.rint(sitk.GetArrayFromImage(greedy["warped"]).T).astype(np.uint8)
+    return np.rint(SimpleITK.GetArrayFromImage(greedy["warped"]).T).astype(np.uint8)
 
 
 def block_mean(mask: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 ATLAS_FILE = Path(__file__).with_name("tissue_atlas.nii.gz")
 
-# Order of the volumes in the file. The first eight fill the dura, the last three surround it; the rest is air.
+# Order of the volumes in the file. The first eight fill the dura, the last three surround it; the rest is
+# air.
 CLASSES = (
     "white_matter",
     "cortex",

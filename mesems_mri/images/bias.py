@@ -1,0 +1,108 @@
+"""Bias-field correction with N4 inside the brain.
+
+N4 (Tustison et al., IEEE TMI 2010;29:1310; ITK's implementation) estimates the smooth log field on a copy of the
+image at low resolution, which is what makes it cheap; the field is then interpolated, not the image.
+"""
+
+import os
+
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+from scipy import ndimage
+
+from mesems_mri.images.head_alignment import blur_and_resample
+from mesems_mri.images.volume import Volume
+
+_SPACING_MM = 4.0
+# Knots of the spline at the first level; each level halves it, down to 50 mm: coil sensitivities are as smooth,
+# confluent lesions are not.
+_KNOT_DISTANCE_MM = 200.0
+_ITERATIONS = (40, 30, 20)
+# The field is a brain-wide effect; more than this is a fit gone wrong at the edge of the mask.
+_MAX_GAIN = 4.0
+
+
+def correct_bias(volume: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
+    """Return the image divided by its bias field.
+
+    The field is estimated inside the mask and extended smoothly over the rest of the image. Its geometric mean
+    inside the mask is 1, so that the units of the image are kept.
+
+    Parameters
+    ----------
+    volume : Volume
+        Any contrast; finite intensities.
+    mask : ndarray of bool, shape of the image
+        The brain.
+
+    Returns
+    -------
+    Volume
+        Corrected image, float32, same grid. Voxels of the background that are exactly zero stay zero.
+
+    Raises
+    ------
+    ValueError
+        When the mask has another shape than the image or is empty.
+    """
+    if mask.shape != volume.shape or not mask.any():
+        msg = f"mask of {mask.shape} with {int(mask.sum())} voxels does not fit an image of {volume.shape}"
+        raise ValueError(msg)
+    low, affine, low_mask = _shrink(volume, mask)
+    log_field = _n4_log_field(low, low_mask, affine)
+    log_field -= log_field[low_mask].mean()
+    limits = np.percentile(log_field[low_mask], [0.5, 99.5])
+    bound = np.log(_MAX_GAIN)
+    log_field = np.clip(log_field, max(limits[0], -bound), min(limits[1], bound))
+    # Beyond the mask the spline is free to swing: there the nearest value of the mask holds, smoothed out.
+    nearest = ndimage.distance_transform_edt(
+        ~low_mask, sampling=_spacing(affine), return_distances=False, return_indices=True
+    )
+    sigma = [8.0 / spacing for spacing in _spacing(affine)]
+    extended = ndimage.gaussian_filter(log_field[tuple(nearest)], sigma, mode="nearest")
+    log_field = np.where(low_mask, log_field, extended).astype(np.float32)
+    ratio = np.linalg.inv(affine) @ volume.affine
+    full = ndimage.affine_transform(
+        log_field, ratio[:3, :3], ratio[:3, 3], output_shape=volume.shape, order=1, mode="nearest"
+    )
+    return Volume((volume.array * np.exp(-full)).astype(np.float32), volume.affine)
+
+
+def _spacing(affine: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def _shrink(
+    volume: Volume, mask: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return image, affine and mask at low resolution; only brain is averaged into a voxel of the mask."""
+    inside = Volume(mask.astype(np.float32), volume.affine)
+    share, affine = blur_and_resample(inside, _SPACING_MM)
+    total, _ = blur_and_resample(Volume(volume.array * inside.array, volume.affine), _SPACING_MM)
+    low_mask = share > 0.5
+    if not low_mask.any():
+        low_mask = share >= share.max()
+    return (total / np.maximum(share, 0.05)).astype(np.float32), affine, low_mask
+
+
+def _n4_log_field(
+    low: npt.NDArray[np.float32], low_mask: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the log of the bias field that N4 finds."""
+    spacing = [float(s) for s in _spacing(affine)]
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(np.maximum(low, 0.0).T))
+    image.SetSpacing(spacing)
+    brain = SimpleITK.GetImageFromArray(np.ascontiguousarray(low_mask.T.astype(np.uint8)))
+    brain.SetSpacing(spacing)
+    corrector = SimpleITK.N4BiasFieldCorrectionImageFilter()
+    corrector.SetNumberOfThreads(1)
+    corrector.SetMaximumNumberOfIterations(list(_ITERATIONS))
+    extent = [n * s for n, s in zip(low.shape, spacing, strict=True)]
+    corrector.SetNumberOfControlPoints([max(round(e / _KNOT_DISTANCE_MM), 1) + 3 for e in extent])
+    corrector.Execute(image, brain)
+    field = SimpleITK.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(image)).T
+    return np.asarray(field, dtype=np.float64)

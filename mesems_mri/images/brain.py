@@ -1,0 +1,273 @@
+"""Find the brain in an image of any contrast, with or without skull.
+
+The atlas is placed on the head by `head_alignment`, painted with the intensities of the image, and bent onto
+it by a smooth diffeomorphic registration of two images that now look alike (greedy, NCC). Its brain
+probability at one half is the mask: everything inside the dura, so extra-cerebral CSF is in it. An image
+whose skull was removed is recognised and keeps its own mask.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+from picsl_greedy import Greedy3D
+from scipy import ndimage
+
+from mesems_mri.errors import InputError, Reason
+from mesems_mri.images.head_alignment import (
+    HEAD_CLASSES,
+    HeadAlignment,
+    align_head,
+    blur_and_resample,
+    intensity_ceiling,
+)
+from mesems_mri.images.volume import Volume
+from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# Share of voxels that equal the background exactly, above which the skull may have been removed.
+_MIN_CONSTANT_SHARE = 0.3
+# Overlap of what is not background with the atlas brain, above which it is a brain and not a head.
+_MIN_STRIPPED_DICE = 0.86
+# Share of the intensity variance that the atlas explains in a head; things that are no head stay below.
+_MIN_EXPLAINED = 0.45
+_MIN_COVERED = 0.15
+# The field of view of an ordinary scan misses some of the lowest or highest tenth of a litre.
+_COMPLETE = 0.97
+_MAX_TURN_DEG = 35.0
+_WARP_SPACING_MM = 3.0
+_WARP_MARGIN_MM = 14.0
+# On the way to a brain of one's own the warp may use intensities up to this multiple of the median tissue.
+_WARP_CEILING = 1.6
+
+
+@dataclass(frozen=True, eq=False)
+class BrainExtraction:
+    """Where the brain is.
+
+    Attributes
+    ----------
+    mask : ndarray of bool, shape of the image
+        Everything inside the dura; for a stripped image what the stripping left.
+    to_mni : ndarray of float64, shape (4, 4)
+        RAS mm of the image to MNI RAS mm, affine with 12 degrees of freedom.
+    skull_stripped : bool
+        Whether the image came without skull.
+    covered_fraction : float
+        Share of the atlas brain, placed on this head, that lies in slices with an image; 0 to 1.
+    flags : tuple of str
+        ``skull_stripped_input``, ``partial_coverage``, ``nonstandard_orientation``.
+    """
+
+    mask: BoolArray
+    to_mni: FloatArray
+    skull_stripped: bool
+    covered_fraction: float
+    flags: tuple[str, ...]
+
+
+def rigid_part(to_mni: npt.ArrayLike) -> FloatArray:
+    """Return the rigid transform closest to an affine one.
+
+    The rotation is that of the polar decomposition; the centre of the MNI brain goes where the affine
+    transform puts it, so that a head larger or smaller than MNI152 stays centred.
+
+    Parameters
+    ----------
+    to_mni : array_like, shape (4, 4)
+        RAS mm of the image to MNI RAS mm.
+
+    Returns
+    -------
+    ndarray of float64, shape (4, 4)
+        Rotation and translation, determinant 1.
+    """
+    affine = np.asarray(to_mni, dtype=np.float64)
+    left, _, right = np.linalg.svd(affine[:3, :3])
+    rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+    atlas = load_atlas()
+    centre_index = ndimage.center_of_mass(atlas.probability["brain"])
+    centre_mni = (atlas.affine @ [*centre_index, 1.0])[:3]
+    centre_image = np.linalg.solve(affine, [*centre_mni, 1.0])[:3]
+    rigid = np.eye(4)
+    rigid[:3, :3] = rotation
+    rigid[:3, 3] = centre_mni - rotation @ centre_image
+    return rigid
+
+
+def extract_brain(volume: Volume) -> BrainExtraction:
+    """Find the brain and the way to MNI space.
+
+    Parameters
+    ----------
+    volume : Volume
+        Any contrast, orientation and resolution; finite intensities.
+
+    Returns
+    -------
+    BrainExtraction
+        Mask in the grid of the image, affine to MNI, coverage and flags.
+
+    Raises
+    ------
+    InputError
+        With reason ``not_a_brain`` when the image shows no head.
+    """
+    if min(volume.shape) < 2 or not float(np.ptp(volume.array)) > 0:
+        msg = f"image of shape {volume.shape} without content; expected a head scan of several slices"
+        raise InputError(msg, Reason.NOT_A_BRAIN)
+    region = _region_beside_constant_background(volume)
+    if region is not None:
+        alignment = align_head(volume, skull_stripped=True)
+        inside = (
+            _map_to_image(load_atlas().probability["brain"], load_atlas().affine, alignment, volume) > 0.5
+        )
+        overlap = 2.0 * np.count_nonzero(inside & region) / max(np.count_nonzero(inside) + region.sum(), 1)
+        if overlap >= _MIN_STRIPPED_DICE and alignment.explained >= _MIN_EXPLAINED:
+            return _describe(volume, alignment, region, skull_stripped=True)
+    alignment = align_head(volume, skull_stripped=False)
+    if alignment.explained < _MIN_EXPLAINED:
+        msg = (
+            f"no head recognised: the atlas explains {alignment.explained:.0%} of the intensities, of a head "
+            f"scan at least {_MIN_EXPLAINED:.0%}; check that the file is a brain scan and its orientation is right"
+        )
+        raise InputError(msg, Reason.NOT_A_BRAIN)
+    probability, affine = _bend_atlas(volume, alignment)
+    mask = _map_to_image(probability, affine, alignment, volume) > 0.5
+    return _describe(volume, alignment, _tidy(mask), skull_stripped=False)
+
+
+def _describe(
+    volume: Volume, alignment: HeadAlignment, mask: BoolArray, *, skull_stripped: bool
+) -> BrainExtraction:
+    covered = _covered_fraction(volume, alignment.from_mni)
+    if covered < _MIN_COVERED or not mask.any():
+        msg = f"the image shows {covered:.0%} of the brain, expected at least {_MIN_COVERED:.0%}"
+        raise InputError(msg, Reason.NOT_A_BRAIN)
+    to_mni = np.linalg.inv(alignment.from_mni)
+    rotation = rigid_part(to_mni)[:3, :3]
+    turn_deg = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0)))
+    found = {
+        "skull_stripped_input": skull_stripped,
+        "partial_coverage": covered < _COMPLETE,
+        "nonstandard_orientation": bool(turn_deg > _MAX_TURN_DEG),
+    }
+    flags = tuple(flag for flag, present in found.items() if present)
+    return BrainExtraction(mask, to_mni, skull_stripped, covered, flags)
+
+
+def _region_beside_constant_background(volume: Volume) -> BoolArray | None:
+    """Return the filled region that is not background, when the background is one exact value."""
+    array = volume.array
+    faces = np.concatenate([np.take(array, [0, -1], axis=axis).ravel() for axis in range(3)])
+    values, counts = np.unique(faces, return_counts=True)
+    region = array != values[np.argmax(counts)]
+    if 1.0 - region.mean() < _MIN_CONSTANT_SHARE:
+        return None
+    region = ndimage.binary_fill_holes(region)
+    for axis in range(3):
+        # Ventricles that stripping set to zero may be open to the outside along one axis only.
+        if volume.slice_axis == axis:
+            slices = np.moveaxis(region, axis, 0)
+            region = np.moveaxis(np.stack([ndimage.binary_fill_holes(plane) for plane in slices]), 0, axis)
+    return np.asarray(region, dtype=np.bool_)
+
+
+def _covered_fraction(volume: Volume, from_mni: FloatArray) -> float:
+    """Return the share of the atlas brain that lies in slices with an image."""
+    atlas = load_atlas()
+    brain = atlas.probability["brain"][::2, ::2, ::2]
+    index = np.argwhere(brain > 0.5)
+    to_image = np.linalg.inv(volume.affine) @ from_mni @ atlas.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+    position = index @ to_image[:3, :3].T + to_image[:3, 3]
+    nearest = np.rint(position).astype(int)
+    inside = np.all((nearest >= 0) & (nearest < volume.shape), axis=1)
+    planes = np.moveaxis(volume.array, volume.slice_axis, 0).reshape(volume.shape[volume.slice_axis], -1)
+    filled = planes.max(axis=1) > planes.min(axis=1)
+    inside[inside] &= filled[nearest[inside, volume.slice_axis]]
+    return float(inside.mean())
+
+
+def _map_to_image(
+    probability: npt.NDArray[np.float32], affine: FloatArray, alignment: HeadAlignment, volume: Volume
+) -> npt.NDArray[np.float32]:
+    """Return a map in MNI space on the grid of the image."""
+    to_index = np.linalg.inv(affine) @ np.linalg.inv(alignment.from_mni) @ volume.affine
+    return ndimage.affine_transform(
+        probability, to_index[:3, :3], to_index[:3, 3], output_shape=volume.shape, order=1
+    )
+
+
+def _to_itk(array: npt.NDArray[np.float32], affine: FloatArray) -> SimpleITK.Image:
+    """Return an axis-aligned RAS array as an ITK image."""
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
+    image.SetSpacing([float(spacing) for spacing in np.diag(affine)[:3]])
+    image.SetDirection((-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
+    image.SetOrigin((-float(affine[0, 3]), -float(affine[1, 3]), float(affine[2, 3])))
+    return image
+
+
+def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[npt.NDArray[np.float32], FloatArray]:
+    """Return the brain probability bent onto the head, on a grid in MNI space, and that grid's affine."""
+    atlas = load_atlas()
+    index = np.argwhere(atlas.probability["brain"] > 0.5)
+    low = atlas.affine[:3, :3] @ index.min(axis=0) + atlas.affine[:3, 3] - _WARP_MARGIN_MM
+    high = atlas.affine[:3, :3] @ index.max(axis=0) + atlas.affine[:3, 3] + _WARP_MARGIN_MM
+    spacing = _WARP_SPACING_MM
+    shape = tuple(int(n) for n in np.ceil((high - low) / spacing) + 1)
+    grid = np.diag([spacing, spacing, spacing, 1.0])
+    grid[:3, 3] = low
+
+    to_atlas = np.linalg.inv(atlas.affine) @ grid
+    sigma = 0.42 * np.sqrt((spacing / 2.0) ** 2 - 1.0)
+    ceiling = intensity_ceiling(volume.array, _WARP_CEILING)
+    painted = np.full(shape, alignment.intensities["air"], np.float32)
+    brain = np.zeros(shape, np.float32)
+    for name in HEAD_CLASSES:
+        blurred = ndimage.gaussian_filter(atlas.probability[name], sigma)
+        membership = ndimage.affine_transform(
+            blurred, to_atlas[:3, :3], to_atlas[:3, 3], output_shape=shape, order=1
+        )
+        painted += np.float32(alignment.intensities[name] - alignment.intensities["air"]) * membership
+        if name in INTRACRANIAL_CLASSES:
+            brain += membership
+
+    image, affine = blur_and_resample(volume, spacing)
+    to_image = np.linalg.inv(affine) @ alignment.from_mni @ grid
+    seen = np.clip(image, 0, ceiling)
+    fixed = ndimage.affine_transform(seen, to_image[:3, :3], to_image[:3, 3], output_shape=shape, order=1)
+    field_of_view = ndimage.affine_transform(
+        np.ones_like(seen), to_image[:3, :3], to_image[:3, 3], output_shape=shape, order=0
+    )
+    greedy, silent = Greedy3D(), io.StringIO()
+    greedy.execute(
+        "-d 3 -m NCC 2x2x2 -i fixed moving -gm seen -n 50x30 -s 2.0vox 1.0vox -threads 1 -o warp -V 0",
+        out=silent,
+        err=silent,
+        fixed=_to_itk(fixed, grid),
+        moving=_to_itk(np.clip(painted, 0, ceiling), grid),
+        seen=_to_itk(field_of_view, grid),
+        warp=None,
+    )
+    greedy.execute(
+        "-d 3 -rf fixed -rm brain bent -r warp -threads 1 -V 0",
+        out=silent,
+        err=silent,
+        brain=_to_itk(brain, grid),
+        bent=None,
+    )
+    return SimpleITK.GetArrayFromImage(greedy["bent"]).T.astype(np.float32), grid
+
+
+def _tidy(mask: BoolArray) -> BoolArray:
+    """Return the largest piece of a mask without holes."""
+    pieces, count = ndimage.label(mask)
+    if count > 1:
+        sizes = np.bincount(pieces.ravel())
+        sizes[0] = 0
+        mask = pieces == int(np.argmax(sizes))
+    return np.asarray(ndimage.binary_fill_holes(mask), dtype=np.bool_)
