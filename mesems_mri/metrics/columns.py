@@ -64,7 +64,6 @@ QC_FLAGS = {
     "software_change": "Other scanner software than at the reference visit",
     "field_strength_change": "Other field strength than at the reference visit",
     "slice_thickness_change": "Other slice thickness than at the reference visit",
-    "contrast_change": "Read on another contrast than the visit before",
     "header_repaired": "Contradictory header, repaired as the configuration allows",
     "units_assumed": "The header names no unit of length; mm assumed",
     "units_converted": "The header's unit of length is not mm; converted",
@@ -73,11 +72,11 @@ QC_FLAGS = {
     "skull_stripped_input": "Came without skull",
     "partial_coverage": "Part of the brain lies outside the image",
     "low_snr": "Low signal-to-noise ratio in white matter",
-    "registration_uncertain": "Registration is little better than none, or its directions disagree",
     "left_alone": "No registration beat the position the scanner gave",
+    "turned_head": "Head turned far between the two images",
+    "not_inverse_consistent": "The two directions of a registration disagree; not used",
+    "little_overlap": "The registered images share little of the brain; not used",
     "nonstandard_orientation": "Head far from the usual position",
-    "several_images": "Several images of one contrast; one was chosen",
-    "beyond_week": "Acquired outside the window of its week",
 }
 """Closed list of the flags in ``qc_flags``, with their meaning."""
 

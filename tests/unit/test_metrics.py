@@ -88,7 +88,12 @@ def test_every_column_is_described(columns: dict[str, Column]) -> None:
         )
 
 
-def test_flags_are_a_closed_list() -> None:
+def test_flags_are_a_closed_list(repository: Path) -> None:
+    # a flag that is not on it would stop the tables of the whole study
+    sources = "".join(path.read_text() for path in sorted((repository / "mesems_mri").rglob("*.py")))
+    raised = set(re.findall(r"""flags\.(?:add|append)\("([^"]+)"\)""", sources))
+    assert raised
+    assert raised <= set(QC_FLAGS)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", flag) for flag in QC_FLAGS)
     assert VISIT_METRICS_COLUMNS["qc_flags"].levels is QC_FLAGS
 
