@@ -21,7 +21,7 @@ from mesems_mri.core.components import (
     largest_in_plane_diameter_mm,
 )
 from mesems_mri.core.intensity import differential_bias, match_intensity, match_resolution, robust_noise
-from mesems_mri.core.lesions import local_white_level
+from mesems_mri.core.tissue import local_white_level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

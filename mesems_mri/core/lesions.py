@@ -1,66 +1,72 @@
 """T2 lesions and black holes of one visit, without learning.
 
-A lesion is brighter than the tissue expected at its place: white matter where the prior says white matter,
-grey matter where cortex or deep grey is expected or where cerebrospinal fluid is near. Certain voxels are
-seeds, and a lesion is grown from them down to half of its own contrast (cf. Schmidt et al., NeuroImage
-2012;59:3774 for the seed-and-grow idea on FLAIR).
+A lesion is brighter than the tissue expected at its place (`core.tissue`). Certain voxels are seeds, and a
+lesion is grown from them down to about half of its own contrast (cf. Schmidt et al., NeuroImage
+2012;59:3774 for seeds and growth on FLAIR). Each candidate is then judged as a whole: how bright it is and
+how much of its surroundings is white matter, which tells a lesion from a bright stretch of cortex.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.intensity import robust_noise
+from mesems_mri.core.tissue import (
+    T2Contrast,
+    Tissue,
+    describe_tissue,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from mesems_mri.core.intensity import BoolArray, FloatArray
 
-T2Contrast = Literal["FLAIR", "T2w", "PDw"]
 Spacing = tuple[float, float, float]
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True)
 class LesionThresholds:
-    """What makes a voxel a lesion; sigmas are the robust deviation of NAWM or grey matter in the same scan.
+    """What makes a lesion. ``z`` is the excess over the expected intensity in units of its spread.
 
     Attributes
     ----------
-    seed_white, seed_grey
-        Sigmas above white (grey) matter from which a voxel seeds a lesion.
-    grow_white, grow_grey
-        Sigmas down to which a lesion grows.
-    half_contrast
-        A voxel belongs to a lesion when it has this fraction of the contrast of the brightest voxel near.
-    near_mm
-        How near that brightest voxel is looked for.
-    smooth_mm
-        Gaussian sigma of the smoothing before thresholds, against noise.
-    csf_below
-        Darker than this fraction of NAWM is CSF on FLAIR and T1w.
-    sulcus_mm
-        Nearer to sulcal CSF or to the brain edge than this is expected to be cortex.
+    seed_z, grow_z
+        A lesion has a voxel above the first and grows down to the second.
+    lining_z
+        What a seed needs within ``lining_mm`` of a lateral ventricle, whose lining is bright on FLAIR.
     lining_mm
-        Nearer to a ventricle than this is its lining, unless the lesion also reaches further.
+        Width of the lining.
+    reach_mm
+        How far a lesion may spread along the lining from its seeds.
+    half_contrast
+        A voxel belongs to a lesion when it has this fraction of the contrast of the brightest seed within
+        ``near_mm``.
+    near_mm
+        How near that seed is looked for.
+    surround_weight
+        What a surrounding wholly of white matter counts, in units of ``z``.
+    accept
+        Smallest mean ``z`` plus weighted surrounding of a focus that is kept.
     """
 
-    seed_white: float = 3.0
-    seed_grey: float = 3.0
-    grow_white: float = 2.0
-    grow_grey: float = 2.0
-    half_contrast: float = 0.45
+    seed_z: float = 3.0
+    grow_z: float = 1.8
+    lining_z: float = 6.0
+    lining_mm: float = 2.5
+    reach_mm: float = 3.0
+    half_contrast: float = 0.5
     near_mm: float = 4.0
-    smooth_mm: float = 0.6
-    csf_below: float = 0.65
-    sulcus_mm: float = 3.0
-    lining_mm: float = 2.0
+    surround_weight: float = 3.0
+    accept: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -130,26 +136,27 @@ def segment_t2_lesions(
         When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
     """
     limits = thresholds or LesionThresholds()
-    _check(image, contrast, brain_mask, priors, nawm, t1w)
     mask = np.zeros(image.shape, bool)
     score = np.zeros(image.shape, np.float32)
-    if not brain_mask.any() or not nawm.any():
-        return T2Segmentation(mask, score)
-    inner = _bounding_box(brain_mask, margin=2)
-    cut_t1w = None if t1w is None else np.asarray(t1w[inner], np.float32)
-    tissue = _Tissue.of(
-        np.asarray(image[inner], np.float32),
-        contrast,
-        brain_mask[inner],
-        {name: prior[inner] for name, prior in priors.items()},
-        spacing_mm,
-        nawm[inner],
-        cut_t1w,
-        limits,
+    tissue = describe_tissue(
+        image,
+        contrast=contrast,
+        brain_mask=brain_mask,
+        priors=priors,
+        spacing_mm=spacing_mm,
+        nawm=nawm,
+        t1w=t1w,
     )
-    foci, focus_score = _grow_foci(tissue, spacing_mm, slice_thickness_mm, plane_normal, limits)
-    mask[inner] = foci > 0
-    score[inner] = focus_score[foci]
+    if tissue is None:
+        return T2Segmentation(mask, score)
+    foci = _grow_foci(tissue, spacing_mm, slice_thickness_mm, plane_normal, limits)
+    evidence = _judge_foci(foci, tissue, spacing_mm, limits)
+    keep = evidence >= limits.accept
+    keep[0] = False
+    inside = keep[foci]
+    mask[tissue.box] = inside
+    certainty = (1.0 / (1.0 + np.exp(-2.0 * (evidence - limits.accept)))).astype(np.float32)
+    score[tissue.box] = np.where(inside, certainty[foci], 0.0)
     return T2Segmentation(mask, score)
 
 
@@ -217,239 +224,48 @@ def segment_black_holes(
     )
 
 
-@dataclass(frozen=True)
-class _Tissue:
-    """What is seen and what is expected at every voxel of the cropped brain."""
-
-    smooth: FloatArray  # intensity relative to the white matter around it
-    seed_level: FloatArray
-    grow_level: FloatArray
-    white_sigma: float
-    allowed: BoolArray
-    lining: BoolArray
-
-    @classmethod
-    def of(
-        cls,
-        image: FloatArray,
-        contrast: T2Contrast,
-        brain: BoolArray,
-        priors: Mapping[str, FloatArray],
-        spacing_mm: Spacing,
-        nawm: BoolArray,
-        t1w: FloatArray | None,
-        limits: LesionThresholds,
-    ) -> _Tissue:
-        sigma = [limits.smooth_mm / step for step in spacing_mm]
-        smooth = ndimage.gaussian_filter(np.where(brain, np.nan_to_num(image), 0.0), sigma)
-        smooth /= local_white_level(smooth, nawm, spacing_mm)
-        _, white_sigma = robust_noise(smooth, nawm)
-        fluid = _find_fluid(smooth, contrast, brain, priors, t1w, limits)
-        ventricles = find_ventricles(fluid, priors, spacing_mm)
-        outside = ndimage.distance_transform_edt((brain & ~fluid) | ventricles, sampling=spacing_mm)
-        from_ventricle = _distance_from(ventricles, spacing_mm)
-        # Misplaced priors: the probabilities are spread over the few millimetres they may be wrong by.
-        spread = [2.0 / step for step in spacing_mm]
-        grey = ndimage.gaussian_filter(priors["cortex"] + priors["deep_grey"], spread)
-        white = ndimage.gaussian_filter(
-            priors["white_matter"] + priors["brainstem"] + priors["lateral_ventricles"], spread
-        )
-        grey_weight = grey / np.maximum(grey + white, 1e-3)
-        edge_weight = np.clip(1.5 - outside / (2.0 * limits.sulcus_mm), 0.0, 1.0)
-        grey_weight = np.clip(np.maximum(grey_weight, edge_weight * (grey_weight > 0.1)), 0.0, 1.0)
-        in_cortex = brain & ~fluid & (priors["cortex"] > 0.5) & (smooth > 0.8)
-        grey_mean, grey_sigma = robust_noise(smooth, in_cortex) if in_cortex.any() else (1.0, white_sigma)
-        grey_mean, grey_sigma = max(grey_mean, 1.0), max(grey_sigma, white_sigma)
-
-        def level(white_sigmas: float, grey_sigmas: float) -> FloatArray:
-            at_white = 1.0 + white_sigmas * white_sigma
-            at_grey = max(grey_mean + grey_sigmas * grey_sigma, at_white)
-            return np.asarray(at_white + grey_weight * (at_grey - at_white), np.float32)
-
-        closed = _close(ventricles, 6.0, spacing_mm)
-        lining = brain & (closed | (from_ventricle <= limits.lining_mm))
-        allowed = brain & ~fluid & ~closed & (outside > 1.0) & (priors["choroid_plexus"] < 0.3)
-        return cls(
-            np.asarray(smooth, np.float32),
-            level(limits.seed_white, limits.seed_grey),
-            level(limits.grow_white, limits.grow_grey),
-            white_sigma,
-            allowed,
-            lining,
-        )
-
-
-def local_white_level(
-    image: FloatArray, nawm: BoolArray, spacing_mm: Spacing, sigma_mm: float = 15.0
-) -> FloatArray:
-    """Level of the white matter around every voxel: what bias correction left over.
-
-    Parameters
-    ----------
-    image
-        Image with NAWM median about 1.
-    nawm
-        Normal-appearing white matter; only these voxels are averaged.
-    spacing_mm
-        Voxel size (mm).
-    sigma_mm
-        Width of the Gaussian (mm).
-
-    Returns
-    -------
-    ndarray of float32
-        Level, pulled to the median of NAWM where there is no white matter near.
-    """
-    median, _ = robust_noise(image, nawm)
-    step = [max(1, round(3.0 / spacing)) for spacing in spacing_mm]
-    blocks = tuple(slice(None, None, s) for s in step)
-    sigma = [sigma_mm / (spacing * s) for spacing, s in zip(spacing_mm, step, strict=True)]
-    weight = ndimage.uniform_filter(nawm.astype(np.float32), step)[blocks]
-    deviation = ndimage.uniform_filter(np.where(nawm, image - median, 0.0).astype(np.float32), step)[blocks]
-    weight = ndimage.gaussian_filter(weight, sigma)
-    deviation = ndimage.gaussian_filter(deviation, sigma)
-    coarse = deviation / (weight + 0.05)
-    fine = ndimage.affine_transform(
-        coarse, np.diag(1.0 / np.asarray(step)), output_shape=image.shape, order=1, mode="nearest"
-    )
-    return np.asarray(np.maximum(median + fine, 0.1 * median), np.float32)
-
-
-def _find_fluid(
-    smooth: FloatArray,
-    contrast: T2Contrast,
-    brain: BoolArray,
-    priors: Mapping[str, FloatArray],
-    t1w: FloatArray | None,
-    limits: LesionThresholds,
-) -> BoolArray:
-    """Find cerebrospinal fluid: dark on FLAIR; bright on T2w and PDw, dark on T1w."""
-    if contrast == "FLAIR":
-        return brain & (smooth < limits.csf_below)
-    expected = np.maximum(priors["csf"], priors["lateral_ventricles"])
-    if t1w is not None:
-        # Black holes are dark too, hence the lower limit away from where fluid is expected.
-        return brain & (t1w < np.where(expected > 0.1, limits.csf_below, 0.5 * limits.csf_below))
-    certain = brain & (expected > 0.8)
-    level = float(np.median(smooth[certain])) if certain.any() else 3.0
-    return brain & (smooth > (1.0 + level) / 2.0) & (expected > 0.05)
-
-
-def find_ventricles(fluid: BoolArray, priors: Mapping[str, FloatArray], spacing_mm: Spacing) -> BoolArray:
-    """Find the lateral ventricles: fluid connected to where the prior expects them, and near it.
-
-    Parameters
-    ----------
-    fluid
-        Cerebrospinal fluid.
-    priors
-        ``lateral_ventricles`` is used.
-    spacing_mm
-        Voxel size (mm).
-
-    Returns
-    -------
-    ndarray of bool
-        Lateral ventricles.
-    """
-    expected = priors["lateral_ventricles"]
-    near = _distance_from(expected > 0.3, spacing_mm) <= 4.0
-    candidates, n = label_components(fluid & near)
-    hit = np.zeros(n + 1, bool)
-    hit[np.unique(candidates[expected > 0.5])] = True
-    hit[0] = False
-    return hit[candidates]
-
-
 def _grow_foci(
-    tissue: _Tissue,
+    tissue: Tissue,
     spacing_mm: Spacing,
     slice_thickness_mm: float,
     plane_normal: Spacing,
     limits: LesionThresholds,
-) -> tuple[np.ndarray, FloatArray]:
-    """Grow seeds to foci; return the dseg and the score of each label (index 0 is background)."""
-    contrast = tissue.smooth - 1.0
-    seeds = tissue.allowed & (tissue.smooth > tissue.seed_level)
+) -> NDArray[np.int32]:
+    """Grow seeds to candidate foci."""
+    in_lining = tissue.from_ventricle_mm <= limits.lining_mm
+    seeds = tissue.allowed & (tissue.z > np.where(in_lining, limits.lining_z, limits.seed_z))
+    if not seeds.any():
+        return np.zeros(seeds.shape, np.int32)
     size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
-    brightest = ndimage.maximum_filter(np.where(seeds, contrast, 0.0), size)
-    grown = (
-        tissue.allowed & (tissue.smooth > tissue.grow_level) & (contrast > limits.half_contrast * brightest)
-    )
-    components, n = label_components(grown | seeds)
-    counts = np.bincount(components.ravel(), minlength=n + 1)
-    seeded = np.bincount(components[seeds], minlength=n + 1)
-    in_lining = np.bincount(components[tissue.lining], minlength=n + 1)
-    keep = (seeded > 0) & (in_lining < 0.8 * np.maximum(counts, 1))
+    brightest = ndimage.maximum_filter(np.where(seeds, tissue.excess, np.float32(0.0)), size=size)
+    grown = tissue.allowed & (tissue.z > limits.grow_z) & (tissue.excess > limits.half_contrast * brightest)
+    core = (grown & ~in_lining) | seeds
+    distance_mm = np.asarray(ndimage.distance_transform_edt(np.logical_not(core), sampling=spacing_mm))
+    grown = core | (grown & (distance_mm <= limits.reach_mm))
+    components, n = label_components(grown)
+    keep = np.zeros(n + 1, bool)
+    keep[np.unique(components[seeds])] = True
     keep[0] = False
-    foci = label_foci(
+    return label_foci(
         keep[components],
         spacing_mm=spacing_mm,
         plane_normal=plane_normal,
         slice_thickness_mm=slice_thickness_mm,
     )
-    n_foci = int(foci.max(initial=0))
-    excess = (tissue.smooth - tissue.grow_level) / max(tissue.white_sigma, 1e-6)
-    index = np.arange(1, n_foci + 1)
-    peak = np.asarray(ndimage.mean(excess, foci, index)) if n_foci else np.zeros(0)
-    score = np.zeros(n_foci + 1, np.float32)
-    score[1:] = 1.0 / (1.0 + np.exp(-peak))
-    return foci, score
 
 
-def _close(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
-    """Close gaps in a mask: what lies between the two lateral ventricles is septum and fornix."""
-    if not mask.any():
-        return mask.copy()
-    near = _distance_from(mask, spacing_mm) <= radius_mm / 2.0
-    return np.asarray(ndimage.distance_transform_edt(near, sampling=spacing_mm) > radius_mm / 2.0) | mask
-
-
-def _distance_from(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
-    if not mask.any():
-        return np.full(mask.shape, np.inf, np.float32)
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm), np.float32)
-
-
-def _bounding_box(mask: BoolArray, margin: int) -> tuple[slice, ...]:
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, mask.shape, strict=True)
-    )
-
-
-def _check(
-    image: FloatArray,
-    contrast: str,
-    brain_mask: BoolArray,
-    priors: Mapping[str, FloatArray],
-    nawm: BoolArray,
-    t1w: FloatArray | None,
-) -> None:
-    if contrast not in ("FLAIR", "T2w", "PDw"):
-        msg = f"contrast must be FLAIR, T2w or PDw, got {contrast!r}"
-        raise ValueError(msg)
-    needed = (
-        "white_matter",
-        "cortex",
-        "deep_grey",
-        "lateral_ventricles",
-        "csf",
-        "choroid_plexus",
-        "cerebellum",
-        "brainstem",
-    )
-    missing = [name for name in needed if name not in priors]
-    if missing:
-        msg = f"priors must hold {', '.join(missing)}"
-        raise ValueError(msg)
-    arrays = {"brain_mask": brain_mask, "nawm": nawm, **{name: priors[name] for name in needed}}
-    if t1w is not None:
-        arrays["t1w"] = t1w
-    for name, array in arrays.items():
-        if array.shape != image.shape:
-            msg = f"{name} must have the shape of the image, {image.shape}, got {array.shape}"
-            raise ValueError(msg)
-    if not np.isfinite(image[brain_mask]).all():
-        msg = "image must be finite inside brain_mask"
-        raise ValueError(msg)
+def _judge_foci(
+    foci: NDArray[np.int32], tissue: Tissue, spacing_mm: Spacing, limits: LesionThresholds
+) -> NDArray[np.float64]:
+    """Evidence for each focus by label; index 0 is background."""
+    evidence = np.zeros(int(foci.max(initial=0)) + 1)
+    margin = [round(3.0 / step) + 1 for step in spacing_mm]
+    for label, box in enumerate(ndimage.find_objects(foci), start=1):
+        around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
+        focus = foci[around] == label
+        distance_mm = np.asarray(ndimage.distance_transform_edt(~focus, sampling=spacing_mm))
+        # The first layer outside a focus is partial volume and tells nothing.
+        shell = (distance_mm > 1.5) & (distance_mm <= 3.5) & tissue.judged[around]
+        surround = float(tissue.white[around][shell].mean()) if shell.any() else 0.0
+        evidence[label] = float(tissue.z[around][focus].mean()) + limits.surround_weight * surround
+    return evidence

@@ -1,0 +1,351 @@
+"""What tissue is seen and what intensity is expected at every voxel of a T2-type scan.
+
+The expected intensity is the mixture of the tissues that may be there: their atlas priors, spread over the
+millimetres they may be misplaced by, times what T1w says. Level and spread of each tissue are measured in the
+scan itself, so nothing here depends on a scanner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from mesems_mri.core.components import label_components
+from mesems_mri.core.intensity import robust_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mesems_mri.core.intensity import BoolArray, FloatArray
+
+T2Contrast = Literal["FLAIR", "T2w", "PDw"]
+Spacing = tuple[float, float, float]
+
+NEEDED_PRIORS = (
+    "white_matter",
+    "cortex",
+    "deep_grey",
+    "lateral_ventricles",
+    "csf",
+    "choroid_plexus",
+    "cerebellum",
+    "brainstem",
+)
+SMOOTH_MM = 0.6
+"""Gaussian sigma against noise: small beside the smallest focus (3 mm)."""
+SPREAD_MM = 1.5
+"""Gaussian sigma of the misplacement of the priors."""
+CSF_BELOW = 0.65
+"""Darker than this fraction of NAWM is cerebrospinal fluid on FLAIR and T1w."""
+CHOROID_PRIOR = 0.3
+"""Above this probability of choroid plexus no lesion is looked for."""
+MIN_TISSUE_VOXELS = 100
+
+# Where fluid is expected but not seen, the tissue beside it has moved in.
+_MIXTURE = {
+    "white_matter": ("white_matter", "lateral_ventricles"),
+    "cortex": ("cortex", "csf"),
+    "deep_grey": ("deep_grey",),
+    "cerebellum": ("cerebellum",),
+    "brainstem": ("brainstem",),
+}
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Maps over the brain box (`box`) of the scan.
+
+    Attributes
+    ----------
+    box
+        Where in the full array the maps lie.
+    excess
+        Smoothed intensity above the expected one, in units of NAWM.
+    z
+        The same in units of the spread expected there.
+    allowed
+        Where a lesion can be: brain without fluid, septum, choroid plexus and the very edge.
+    white
+        Looks like normal white matter.
+    judged
+        What counts as surrounding of a lesion: everything in the brain but the ventricles.
+    from_ventricle_mm
+        Distance to the lateral ventricles.
+    """
+
+    box: tuple[slice, ...]
+    excess: FloatArray
+    z: FloatArray
+    allowed: BoolArray
+    white: BoolArray
+    judged: BoolArray
+    from_ventricle_mm: FloatArray
+
+
+def describe_tissue(
+    image: FloatArray,
+    *,
+    contrast: T2Contrast,
+    brain_mask: BoolArray,
+    priors: Mapping[str, FloatArray],
+    spacing_mm: Spacing,
+    nawm: BoolArray,
+    t1w: FloatArray | None = None,
+) -> Tissue | None:
+    """Describe the tissue of a scan; parameters as for `lesions.segment_t2_lesions`.
+
+    Returns
+    -------
+    Tissue or None
+        None when the brain mask or the NAWM is empty.
+
+    Raises
+    ------
+    ValueError
+        When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
+    """
+    _check(image, contrast, brain_mask, priors, nawm, t1w)
+    if not (nawm & brain_mask).any():
+        return None
+    box = bounding_box(brain_mask, margin=2)
+    brain, white_matter = brain_mask[box], nawm[box] & brain_mask[box]
+    prior = {name: np.asarray(priors[name][box], np.float32) for name in NEEDED_PRIORS}
+    sigma = [SMOOTH_MM / step for step in spacing_mm]
+    seen = np.asarray(np.where(brain, np.nan_to_num(image[box]), 0.0), np.float32)
+    smooth = np.asarray(ndimage.gaussian_filter(seen, sigma), np.float32)
+    smooth /= local_white_level(smooth, white_matter, spacing_mm)
+    smooth_t1w = None if t1w is None else np.asarray(np.nan_to_num(t1w[box]), np.float32)
+    fluid = find_fluid(smooth, contrast, brain, prior, smooth_t1w)
+    ventricles = find_ventricles(fluid, prior, spacing_mm)
+    expected, spread = expected_intensity(smooth, brain & ~fluid, prior, spacing_mm, smooth_t1w)
+    z = (smooth - expected) / spread
+
+    _, white_sigma = robust_noise(smooth, white_matter)
+    white = brain & (np.abs(smooth - 1.0) < 2.0 * white_sigma)
+    if smooth_t1w is not None:
+        _, t1w_sigma = robust_noise(smooth_t1w, white_matter)
+        white &= np.abs(smooth_t1w - 1.0) < 2.5 * t1w_sigma
+    else:
+        white &= prior["white_matter"] + prior["brainstem"] + prior["deep_grey"] > 0.3
+    inside = (brain & ~fluid) | ventricles | (fluid & (prior["lateral_ventricles"] > 0.3))
+    edge_mm = np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing_mm))
+    closed = close_mask(ventricles, 6.0, spacing_mm)
+    allowed = brain & ~fluid & ~closed & (edge_mm > 1.0) & (prior["choroid_plexus"] < CHOROID_PRIOR)
+    return Tissue(
+        box=box,
+        excess=np.asarray(smooth - expected, np.float32),
+        z=np.asarray(z, np.float32),
+        allowed=allowed,
+        white=white,
+        judged=brain & ~ventricles,
+        from_ventricle_mm=distance_from(ventricles, spacing_mm),
+    )
+
+
+def expected_intensity(
+    smooth: FloatArray,
+    solid: BoolArray,
+    priors: Mapping[str, FloatArray],
+    spacing_mm: Spacing,
+    t1w: FloatArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Intensity expected of healthy tissue and its spread, from a mixture of tissues.
+
+    Parameters
+    ----------
+    smooth
+        Scan, NAWM at 1.
+    solid
+        Brain without fluid.
+    priors
+        Tissue probabilities.
+    spacing_mm
+        Voxel size (mm).
+    t1w
+        T1w of the visit, NAWM at 1, when there is one.
+
+    Returns
+    -------
+    tuple of float32 arrays
+        Mean and standard deviation of the mixture.
+    """
+    total = np.zeros(smooth.shape, np.float32)
+    mean = np.zeros(smooth.shape, np.float32)
+    square = np.zeros(smooth.shape, np.float32)
+    blur = [SPREAD_MM / step for step in spacing_mm]
+    for name, parts in _MIXTURE.items():
+        typical = solid & (priors[name] > 0.7) & (smooth > 0.8)
+        if np.count_nonzero(typical) < MIN_TISSUE_VOXELS:
+            continue
+        level, sigma = robust_noise(smooth, typical)
+        prior = np.sum([priors[part] for part in parts], axis=0, dtype=np.float32)
+        weight = np.asarray(ndimage.gaussian_filter(prior, blur), np.float32) + np.float32(1e-4)
+        if t1w is not None:
+            t1w_level, t1w_sigma = robust_noise(t1w, typical)
+            t1w_sigma = max(t1w_sigma, 0.05)
+            deviation = np.square((t1w - np.float32(t1w_level)) / np.float32(t1w_sigma))
+            # Never below 0.05: a lesion in white matter may have any T1 intensity.
+            weight *= (np.exp(-0.5 * np.minimum(deviation, 9.0)) + np.float32(0.05)) / np.float32(t1w_sigma)
+        total += weight
+        mean += weight * np.float32(level)
+        square += weight * np.float32(sigma**2 + level**2)
+    if not total.any():
+        _, sigma = robust_noise(smooth, solid)
+        return np.ones_like(smooth), np.full_like(smooth, max(sigma, 1e-3))
+    mean /= total
+    variance = square / total - mean**2
+    return mean, np.sqrt(np.maximum(variance, np.float32(1e-6)))
+
+
+def local_white_level(
+    image: FloatArray, nawm: BoolArray, spacing_mm: Spacing, sigma_mm: float = 15.0
+) -> FloatArray:
+    """Level of the white matter around every voxel: what bias correction left over.
+
+    Parameters
+    ----------
+    image
+        Image with NAWM median about 1.
+    nawm
+        Normal-appearing white matter; only these voxels are averaged.
+    spacing_mm
+        Voxel size (mm).
+    sigma_mm
+        Width of the Gaussian (mm).
+
+    Returns
+    -------
+    ndarray of float32
+        Level, pulled to the median of NAWM where there is no white matter near.
+    """
+    median, _ = robust_noise(image, nawm)
+    step = [max(1, round(3.0 / spacing)) for spacing in spacing_mm]
+    blocks = tuple(slice(None, None, s) for s in step)
+    sigma = [sigma_mm / (spacing * s) for spacing, s in zip(spacing_mm, step, strict=True)]
+    off = np.where(nawm, image - np.float32(median), np.float32(0.0))
+    weight = ndimage.uniform_filter(nawm.astype(np.float32), size=step)[blocks]  # pyright: ignore[reportArgumentType]
+    deviation = ndimage.uniform_filter(off, size=step)[blocks]  # pyright: ignore[reportArgumentType]
+    weight = ndimage.gaussian_filter(weight, sigma)
+    deviation = ndimage.gaussian_filter(deviation, sigma)
+    coarse = deviation / (weight + 0.05)
+    fine = ndimage.affine_transform(
+        coarse, np.diag(1.0 / np.asarray(step)), output_shape=image.shape, order=1, mode="nearest"
+    )
+    return np.asarray(np.maximum(median + fine, 0.1 * median), np.float32)
+
+
+def find_fluid(
+    smooth: FloatArray,
+    contrast: T2Contrast,
+    brain: BoolArray,
+    priors: Mapping[str, FloatArray],
+    t1w: FloatArray | None,
+) -> BoolArray:
+    """Find cerebrospinal fluid: dark on FLAIR; bright on T2w and PDw, dark on T1w.
+
+    Parameters
+    ----------
+    smooth
+        Scan, NAWM at 1.
+    contrast
+        Its contrast.
+    brain
+        Brain mask.
+    priors
+        ``csf`` and ``lateral_ventricles`` are used.
+    t1w
+        T1w of the visit, NAWM at 1, when there is one.
+
+    Returns
+    -------
+    ndarray of bool
+        Fluid.
+    """
+    if contrast == "FLAIR":
+        return brain & (smooth < CSF_BELOW)
+    expected = np.maximum(priors["csf"], priors["lateral_ventricles"])
+    if t1w is not None:
+        # Black holes are dark too, hence the lower limit away from where fluid is expected.
+        return brain & (t1w < np.where(expected > 0.1, CSF_BELOW, 0.5 * CSF_BELOW))
+    certain = brain & (expected > 0.8)
+    level = float(np.median(smooth[certain])) if certain.any() else 3.0
+    return brain & (smooth > (1.0 + level) / 2.0) & (expected > 0.05)
+
+
+def find_ventricles(fluid: BoolArray, priors: Mapping[str, FloatArray], spacing_mm: Spacing) -> BoolArray:
+    """Find the lateral ventricles: fluid connected to where the prior expects them, and near it.
+
+    Parameters
+    ----------
+    fluid
+        Cerebrospinal fluid.
+    priors
+        ``lateral_ventricles`` is used.
+    spacing_mm
+        Voxel size (mm).
+
+    Returns
+    -------
+    ndarray of bool
+        Lateral ventricles.
+    """
+    expected = priors["lateral_ventricles"]
+    near = distance_from(expected > 0.3, spacing_mm) <= 4.0
+    candidates, n = label_components(fluid & near)
+    hit = np.zeros(n + 1, bool)
+    hit[np.unique(candidates[expected > 0.5])] = True
+    hit[0] = False
+    return hit[candidates]
+
+
+def close_mask(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
+    """Close gaps in a mask: what lies between the two lateral ventricles is septum and fornix."""
+    if not mask.any():
+        return mask.copy()
+    near = distance_from(mask, spacing_mm) <= radius_mm / 2.0
+    return np.asarray(ndimage.distance_transform_edt(near, sampling=spacing_mm) > radius_mm / 2.0) | mask
+
+
+def distance_from(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
+    """Distance (mm) of every voxel to a mask; infinite when the mask is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm), np.float32)
+
+
+def bounding_box(mask: BoolArray, margin: int) -> tuple[slice, ...]:
+    """Box around a mask that holds at least one voxel, wider by ``margin`` voxels where the array allows."""
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(
+        slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, mask.shape, strict=True)
+    )
+
+
+def _check(
+    image: FloatArray,
+    contrast: str,
+    brain_mask: BoolArray,
+    priors: Mapping[str, FloatArray],
+    nawm: BoolArray,
+    t1w: FloatArray | None,
+) -> None:
+    if contrast not in ("FLAIR", "T2w", "PDw"):
+        msg = f"contrast must be FLAIR, T2w or PDw, got {contrast!r}"
+        raise ValueError(msg)
+    missing = [name for name in NEEDED_PRIORS if name not in priors]
+    if missing:
+        msg = f"priors must hold {', '.join(missing)}"
+        raise ValueError(msg)
+    arrays = {"brain_mask": brain_mask, "nawm": nawm, **{name: priors[name] for name in NEEDED_PRIORS}}
+    if t1w is not None:
+        arrays["t1w"] = t1w
+    for name, array in arrays.items():
+        if array.shape != image.shape:
+            msg = f"{name} must have the shape of the image, {image.shape}, got {array.shape}"
+            raise ValueError(msg)
+    if not np.isfinite(image[brain_mask]).all():
+        msg = "image must be finite inside brain_mask"
+        raise ValueError(msg)
