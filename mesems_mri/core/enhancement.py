@@ -1,0 +1,427 @@
+"""Gadolinium-enhancing lesions (GEL) from post- and pre-contrast T1w and T2-type images.
+
+A GEL is brighter after gadolinium beyond what noise and misregistration of this very pair explain, lies in
+the parenchyma and has a T2-hyperintense correlate. Most that brightens is none: veins, sinuses, dura, choroid
+plexus, pituitary. They are told apart by place (edge of the brain, CSF, priors), by the weak or missing
+correlate, and by shape (thin, long, continued by bright vessels outside). Every candidate that is turned down
+is kept with its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mesems_mri.core.components import close_fragments, label_components, label_foci
+from mesems_mri.core.intensity import differential_bias, match_intensity, robust_noise
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Priors = Mapping[str, NDArray[np.floating]]
+Spacing = tuple[float, float, float]
+
+_CROSS = ndimage.generate_binary_structure(3, 1)
+_CUBE = np.ones((3, 3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of the detector.
+
+    Intensities are in units of NAWM, sigmas are those of the difference image (``seed``, ``grow``) or of the
+    T2-type image (``correlate``) of this scan.
+    """
+
+    seed_sigma: float = 4.5
+    grow_sigma: float = 2.5
+    seed_contrast: float = 0.13
+    grow_contrast: float = 0.07
+    #: A voxel below this share of the strongest increase within ``outline_reach_mm`` is blur, not lesion.
+    outline_fraction: float = 0.4
+    outline_reach_mm: float = 2.0
+    edge_margin_mm: float = 3.0
+    correlate_reach_mm: float = 2.0
+    correlate_sigma: float = 2.0
+    min_volume_mm3: float = 14.0
+    gap_mm: float = 3.0
+    min_score: float = 0.5
+    #: Factor on both contrasts and sigmas when there is no pre-contrast image.
+    no_pre_factor: float = 1.6
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A candidate that is no GEL: centre (voxel), volume (mm3), score (0 to 1) and cause."""
+
+    centre: tuple[float, float, float]
+    volume_mm3: float
+    score: float
+    cause: str
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """Foci (int32 dseg numbered from 1), the score of each (0 to 1), and the rejected candidates."""
+
+    dseg: NDArray[np.int32]
+    scores: tuple[float, ...]
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What the decision about a candidate is taken from, voxel by voxel."""
+
+    increase: FloatArray
+    z: FloatArray
+    correlate_z: FloatArray
+    correlate: BoolArray
+    csf: BoolArray
+    hot: BoolArray
+    ventricle: FloatArray
+    tissue: FloatArray
+
+
+def detect_enhancement(
+    post: NDArray[np.floating],
+    pre: NDArray[np.floating] | None,
+    *,
+    t2_images: Mapping[str, NDArray[np.floating]],
+    brain_mask: BoolArray,
+    priors: Priors,
+    spacing_mm: Spacing,
+    plane_normal: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    slice_thickness_mm: float | None = None,
+    nawm: BoolArray,
+    thresholds: Thresholds | None = None,
+) -> Enhancement:
+    """Detect gadolinium-enhancing lesions.
+
+    Parameters
+    ----------
+    post, pre
+        Post- and pre-contrast T1w on one grid, NAWM near 1; they may differ in gain, bias and by less than
+        1 mm in position. ``pre=None``: the post-contrast image is judged alone, more strictly.
+    t2_images
+        ``FLAIR``, ``T2w``, ``PDw``, those there are (at least one), NAWM scaled to 1, same grid.
+    brain_mask
+        Brain, same grid.
+    priors
+        Tissue probabilities (0 to 1) on the same grid, right to some millimetres. Used when there:
+        ``cortex``, ``deep_grey``, ``lateral_ventricles``, ``choroid_plexus``, ``brain``, ``brainstem``,
+        ``cerebellum``.
+    spacing_mm
+        Voxel size (mm).
+    plane_normal, slice_thickness_mm
+        Acquired slices of the post-contrast image: normal in array axes and thickness (mm).
+    nawm
+        Normal-appearing white matter, same grid.
+    thresholds
+        Defaults when None.
+
+    Returns
+    -------
+    Enhancement
+        Foci, their scores and the rejected candidates.
+
+    Raises
+    ------
+    ValueError
+        When there is no T2-type image, a shape differs, an image is not finite, or a mask is empty.
+    """
+    limits = thresholds or Thresholds()
+    _validate(post, pre, t2_images, brain_mask, nawm, spacing_mm)
+    factor = 1.0 if pre is not None else limits.no_pre_factor
+    # Where there is no pre-contrast image, CSF is told by the post-contrast one: dark there as well.
+    anatomy = np.asarray(post if pre is None else pre, np.float32)
+    increase, sigma = _increase(post, pre, brain_mask, nawm, spacing_mm)
+    z = increase / sigma
+    hot = brain_mask & (z > factor * limits.grow_sigma) & (increase > factor * limits.grow_contrast)
+    size = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
+    hot &= increase >= limits.outline_fraction * ndimage.maximum_filter(increase, size)
+    csf = _csf(anatomy, t2_images, brain_mask)
+    correlate_z = _correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
+    correlate = brain_mask & (correlate_z > limits.correlate_sigma) & ~csf
+    correlate = _drop_specks(correlate, limits.min_volume_mm3 / float(np.prod(spacing_mm)))
+    depth_mm = ndimage.distance_transform_edt(np.pad(brain_mask, 1), sampling=spacing_mm)
+    depth_mm = np.asarray(depth_mm)[1:-1, 1:-1, 1:-1]
+    reach = np.asarray(ndimage.distance_transform_edt(~correlate, sampling=spacing_mm))
+    choroid = _choroid(csf, priors, spacing_mm)
+    outer = depth_mm <= limits.edge_margin_mm
+    places = {
+        "brain_edge": outer,
+        "choroid_plexus": choroid,
+        "csf_space": csf,
+        "no_t2_correlate": reach > limits.correlate_reach_mm,
+    }
+    excluded = np.logical_or.reduce(list(places.values()))
+    closed = close_fragments(
+        hot & ~excluded, spacing_mm=spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
+    )
+    closed &= ~excluded
+    ventricle = _prior(priors, "lateral_ventricles", post.shape)
+    ventricle = ventricle + _prior(priors, "choroid_plexus", post.shape)
+    maps = _Maps(increase, z, correlate_z, correlate, csf, hot, ventricle, _tissue(priors, post.shape))
+
+    rejected = _rejected_by_place(hot & (z > factor * limits.seed_sigma), places, spacing_mm, limits)
+    accepted = np.zeros(post.shape, bool)
+    score_map = np.zeros(post.shape, np.float32)
+    candidates = _split(closed, spacing_mm)
+    voxel_mm3 = float(np.prod(spacing_mm))
+    for label, box in enumerate(ndimage.find_objects(candidates), start=1):
+        if box is None:
+            continue
+        around = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
+        inside = candidates[around] == label
+        if inside.sum() * voxel_mm3 < limits.min_volume_mm3:
+            continue
+        score, cause = _judge(inside, maps, around, spacing_mm, limits, factor)
+        if cause:
+            centre = np.argwhere(inside).mean(axis=0) + [s.start for s in around]
+            volume_mm3 = float(inside.sum()) * voxel_mm3
+            rejected.append(Rejected(_triple(centre), volume_mm3, score, cause))
+        else:
+            accepted[around] |= inside
+            score_map[around][inside] = score
+    dseg = label_foci(
+        accepted,
+        spacing_mm=spacing_mm,
+        plane_normal=plane_normal,
+        slice_thickness_mm=slice_thickness_mm,
+        min_volume_mm3=limits.min_volume_mm3,
+    )
+    number = int(dseg.max())
+    scores = ndimage.maximum(score_map, dseg, np.arange(1, number + 1)) if number else []
+    return Enhancement(dseg, tuple(round(float(s), 3) for s in scores), tuple(rejected))
+
+
+def _increase(
+    post: NDArray[np.floating],
+    pre: NDArray[np.floating] | None,
+    brain_mask: BoolArray,
+    nawm: BoolArray,
+    spacing_mm: Spacing,
+) -> tuple[FloatArray, FloatArray]:
+    """Brightening after contrast and its noise (sigma), both slightly smoothed, in units of NAWM.
+
+    The noise is measured in this pair: in NAWM, its local excess (ghosts, edge of the coil), and a share
+    that grows with the gradient of the image, as misregistration makes it.
+    """
+    # The dura enhances everywhere and would pull the match.
+    inner = ndimage.binary_erosion(brain_mask, iterations=max(1, round(3.0 / max(spacing_mm))))
+    inner = inner if np.count_nonzero(inner) > 1000 else brain_mask
+    if pre is None:
+        level = np.asarray(post, np.float32)
+        # White matter is the brightest normal tissue: its slow variation is the bias of the coil.
+        increase = level * differential_bias(level, np.ones_like(level), nawm, spacing_mm, 20.0) - 1.0
+        reference = level
+    else:
+        reference = np.asarray(pre, np.float32)
+        matched = match_intensity(post, reference, inner)
+        increase = matched * differential_bias(matched, reference, inner, spacing_mm, 20.0) - reference
+    width = [0.6 / step for step in spacing_mm]
+    weight = ndimage.gaussian_filter(brain_mask.astype(np.float32), width)
+    increase = ndimage.gaussian_filter(np.where(brain_mask, increase, 0).astype(np.float32), width)
+    increase /= np.maximum(weight, 0.3)
+    median, sigma = robust_noise(increase, nawm)
+    increase -= median
+    sigma = max(sigma, 1e-4)
+    gradient_squared = np.zeros(post.shape, np.float32)
+    if pre is not None:
+        for axis, step in enumerate(spacing_mm):
+            slope = ndimage.gaussian_filter(reference, width, order=[int(a == axis) for a in range(3)])
+            gradient_squared += (slope / step) ** 2
+        edges = gradient_squared[inner]
+        low, high = np.quantile(edges, [0.8, 0.95])
+        at_edges = (edges >= low) & (edges <= high)
+        _, edge_sigma = robust_noise(increase[inner], at_edges)
+        mean_squared = float(np.mean(edges[at_edges]))
+        gradient_squared *= max(0.0, edge_sigma**2 - sigma**2) / max(mean_squared, 1e-12)
+    clipped = np.where(inner, np.clip(increase, -3 * sigma, 3 * sigma) ** 2, 0).astype(np.float32)
+    wide = [8.0 / step for step in spacing_mm]
+    share = np.maximum(ndimage.gaussian_filter(inner.astype(np.float32), wide), 1e-3)
+    variance = np.maximum(ndimage.gaussian_filter(clipped, wide) / share, sigma**2)
+    return increase, np.sqrt(variance + gradient_squared).astype(np.float32)
+
+
+def _csf(t1: FloatArray, t2_images: Mapping[str, NDArray[np.floating]], brain_mask: BoolArray) -> BoolArray:
+    dark = brain_mask & (t1 < 0.6)
+    if "FLAIR" in t2_images:
+        return dark & (t2_images["FLAIR"] < 0.75)
+    if "T2w" in t2_images:
+        return dark & (t2_images["T2w"] > 2.0)
+    return dark & (t1 < 0.5)
+
+
+def _correlate_z(
+    t2_images: Mapping[str, NDArray[np.floating]],
+    t1: FloatArray,
+    brain_mask: BoolArray,
+    priors: Priors,
+    nawm: BoolArray,
+    spacing_mm: Spacing,
+) -> FloatArray:
+    """How far a voxel is brighter than NAWM, or than cortex near the cortex, in sigmas of NAWM.
+
+    Cortex is brighter than NAWM on all these contrasts, and cortical veins must not take it as a correlate.
+    FLAIR decides where there is one: on T2w and PDw the CSF next to every pial vein is bright. In the
+    brainstem, where FLAIR misses lesions, T2w or PDw may add to it.
+    """
+    cortex = ndimage.maximum_filter(_prior(priors, "cortex", t1.shape), 3)
+    grey = (_prior(priors, "cortex", t1.shape) > 0.6) & brain_mask & (t1 > 0.6) & (t1 < 0.95)
+    cerebellum = _prior(priors, "cerebellum", t1.shape)
+    folia = (cerebellum > 0.6) & brain_mask & (t1 > 0.6)
+    width = [0.7 / step for step in spacing_mm]
+    by_contrast = {}
+    for contrast, image in t2_images.items():
+        smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), width)
+        median, sigma = robust_noise(smooth, nawm)
+        grey_level = max(float(np.median(smooth[grey])), median) if grey.sum() > 100 else median
+        level = median + (grey_level - median) * np.clip(cortex / 0.5, 0, 1)
+        if folia.sum() > 100:
+            # White matter and cortex are too finely folded there to be told apart.
+            folia_level, folia_sigma = robust_noise(smooth, folia)
+            level += np.clip(cerebellum / 0.5, 0, 1) * max(folia_level + folia_sigma - median, 0)
+        by_contrast[contrast] = ((smooth - level) / max(sigma, 1e-4)).astype(np.float32)
+    if "FLAIR" not in by_contrast:
+        return np.maximum.reduce(list(by_contrast.values()))
+    flair = by_contrast.pop("FLAIR")
+    if not by_contrast:
+        return flair
+    low = _prior(priors, "brainstem", t1.shape) > 0.5
+    support = np.maximum.reduce(list(by_contrast.values()))
+    return np.where(low & (flair > 0) & (t1 > 0.7), np.maximum(flair, support), flair).astype(np.float32)
+
+
+def _choroid(csf: BoolArray, priors: Priors, spacing_mm: Spacing) -> BoolArray:
+    """Choroid plexus: where its prior is high, and whatever lies inside the outline of a ventricle."""
+    shape = csf.shape
+    ventricle = csf & (ndimage.maximum_filter(_prior(priors, "lateral_ventricles", shape), 5) > 0.3)
+    reach = 3.0
+    to_ventricle = np.asarray(ndimage.distance_transform_edt(~ventricle, sampling=spacing_mm))
+    filled = np.asarray(ndimage.distance_transform_edt(to_ventricle <= reach, sampling=spacing_mm)) > reach
+    return (_prior(priors, "choroid_plexus", shape) > 0.25) | (filled & ~csf & ventricle.any())
+
+
+def _split(closed: BoolArray, spacing_mm: Spacing) -> NDArray[np.int32]:
+    """Cut what is thin (vessels) off what is compact: opening, cores regrown; the rest are own candidates."""
+    cores, n = label_components(ndimage.binary_opening(closed, _CROSS))
+    if n == 0:
+        return label_components(closed)[0]
+    distance, nearest = ndimage.distance_transform_edt(cores == 0, sampling=spacing_mm, return_indices=True)
+    grown = np.where((distance <= 1.8 * min(spacing_mm)) & closed, cores[tuple(nearest)], 0)
+    rest, _ = label_components(closed & (grown == 0))
+    return np.where(rest > 0, rest + n, grown).astype(np.int32)
+
+
+def _judge(
+    inside: BoolArray,
+    maps: _Maps,
+    around: tuple[slice, ...],
+    spacing_mm: Spacing,
+    limits: Thresholds,
+    factor: float,
+) -> tuple[float, str]:
+    """Score a candidate (0 to 1) and name the cause when it is turned down, else an empty string."""
+    increase, z = maps.increase[around][inside], maps.z[around][inside]
+    if z.max() < factor * limits.seed_sigma or increase.max() < factor * limits.seed_contrast:
+        return 0.0, "below_noise"
+    correlate_z = maps.correlate_z[around][inside]
+    overlap = float(maps.correlate[around][inside].mean())
+    extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * spacing_mm).T) + np.eye(3) / 12))
+    elongation = float(np.sqrt(extent[2] / extent[1]))
+    compact = float(ndimage.binary_opening(inside, _CROSS).sum() / inside.sum())
+    surface = ndimage.binary_dilation(inside, _CUBE) & ~inside
+    shell = ndimage.binary_dilation(inside, _CROSS, iterations=2) & ~inside
+    continued = float(maps.hot[around][surface].mean())
+    csf_share = float(maps.csf[around][shell].mean())
+    evidence = {
+        "no_t2_correlate": 4.0 * (overlap - 0.4) + 0.6 * (float(np.clip(correlate_z.mean(), -1, 5)) - 1.5),
+        "vessel": 3.0 * (compact - 0.4) - 3.0 * max(elongation - 1.7, 0) - 6.0 * (continued - 0.15),
+        "choroid_plexus": -4.0 * max(float(maps.ventricle[around][inside].mean()) - 0.2, 0),
+        "csf_space": -8.0 * max(csf_share - 0.1, 0)
+        - 4.0 * max(0.5 - float(maps.tissue[around][inside].mean()), 0),
+    }
+    score = float(1.0 / (1.0 + np.exp(-sum(evidence.values()))))
+    if score >= limits.min_score:
+        return score, ""
+    return score, min(evidence, key=lambda cause: evidence[cause])
+
+
+def _rejected_by_place(
+    seeds: BoolArray, places: Mapping[str, BoolArray], spacing_mm: Spacing, limits: Thresholds
+) -> list[Rejected]:
+    """Bright foci that lie mostly where no GEL can lie, for the report."""
+    dseg = label_foci(seeds, spacing_mm=spacing_mm, min_volume_mm3=limits.min_volume_mm3)
+    number = int(dseg.max())
+    if number == 0:
+        return []
+    labels = np.arange(1, number + 1)
+    volumes = np.bincount(dseg.ravel(), minlength=number + 1)[1:] * float(np.prod(spacing_mm))
+    centres = ndimage.center_of_mass(dseg > 0, dseg, labels)
+    rejected = []
+    taken = np.zeros(number, bool)
+    for cause, place in places.items():
+        share = np.asarray(ndimage.mean(place, dseg, labels))
+        for i in np.flatnonzero((share > 0.5) & ~taken):
+            taken[i] = True
+            rejected.append(Rejected(_triple(centres[i]), float(volumes[i]), 0.0, cause))
+    return rejected
+
+
+def _drop_specks(mask: BoolArray, min_voxels: float) -> BoolArray:
+    components, n = label_components(mask)
+    large = np.bincount(components.ravel(), minlength=n + 1) >= min_voxels
+    large[0] = False
+    return large[components]
+
+
+def _prior(priors: Priors, key: str, shape: tuple[int, ...]) -> FloatArray:
+    return np.asarray(priors[key], np.float32) if key in priors else np.zeros(shape, np.float32)
+
+
+def _tissue(priors: Priors, shape: tuple[int, ...]) -> FloatArray:
+    keys = [k for k in ("white_matter", "cortex", "deep_grey", "cerebellum", "brainstem") if k in priors]
+    if not keys:
+        return np.ones(shape, np.float32)
+    return np.add.reduce([_prior(priors, key, shape) for key in keys])
+
+
+def _triple(centre: NDArray[np.floating] | tuple[float, ...]) -> tuple[float, float, float]:
+    x, y, z = (round(float(c), 1) for c in centre)
+    return x, y, z
+
+
+def _validate(
+    post: NDArray[np.floating],
+    pre: NDArray[np.floating] | None,
+    t2_images: Mapping[str, NDArray[np.floating]],
+    brain_mask: BoolArray,
+    nawm: BoolArray,
+    spacing_mm: Spacing,
+) -> None:
+    unknown = set(t2_images) - {"FLAIR", "T2w", "PDw"}
+    if not t2_images or unknown:
+        msg = f"t2_images must hold one or more of FLAIR, T2w, PDw, got {sorted(t2_images)}"
+        raise ValueError(msg)
+    if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+        msg = f"spacing_mm must be three numbers above 0 mm, got {tuple(spacing_mm)}"
+        raise ValueError(msg)
+    named = {"post": post, **({} if pre is None else {"pre": pre}), **t2_images}
+    for name, image in {**named, "brain_mask": brain_mask, "nawm": nawm}.items():
+        if image.shape != post.shape or post.ndim != 3:
+            msg = f"{name} must be 3D and of the shape of post, {post.shape}, got {image.shape}"
+            raise ValueError(msg)
+    for name, image in named.items():
+        if not np.isfinite(image).all():
+            count = int((~np.isfinite(image)).sum())
+            msg = f"{name} must be finite, got {count} NaN or infinite voxels"
+            raise ValueError(msg)
+    for name, mask in (("brain_mask", brain_mask), ("nawm", nawm)):
+        if np.count_nonzero(mask) < 30:
+            msg = f"{name} must hold at least 30 voxels, got {int(np.count_nonzero(mask))}"
+            raise ValueError(msg)
