@@ -1,7 +1,7 @@
 """Bias-field correction with N4 inside the brain.
 
-N4 (Tustison et al., IEEE TMI 2010;29:1310; ITK's implementation) estimates the smooth log field on a copy of the
-image at low resolution, which is what makes it cheap; the field is then interpolated, not the image.
+N4 (Tustison et al., IEEE TMI 2010;29:1310; ITK's implementation) estimates the smooth log field on a copy of
+the image at low resolution, which is what makes it cheap; the field is then interpolated, not the image.
 """
 
 import os
@@ -17,8 +17,8 @@ from mesems_mri.images.head_alignment import blur_and_resample
 from mesems_mri.images.volume import Volume
 
 _SPACING_MM = 4.0
-# Knots of the spline at the first level; each level halves it, down to 50 mm: coil sensitivities are as smooth,
-# confluent lesions are not.
+# Knots of the spline at the first level; each level halves it, down to 50 mm: coil sensitivities are as
+# smooth, confluent lesions are not.
 _KNOT_DISTANCE_MM = 200.0
 _ITERATIONS = (40, 30, 20)
 # The field is a brain-wide effect; more than this is a fit gone wrong at the edge of the mask.
@@ -28,8 +28,8 @@ _MAX_GAIN = 4.0
 def correct_bias(volume: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
     """Return the image divided by its bias field.
 
-    The field is estimated inside the mask and extended smoothly over the rest of the image. Its geometric mean
-    inside the mask is 1, so that the units of the image are kept.
+    The field is estimated inside the mask and extended smoothly over the rest of the image. Its geometric
+    mean inside the mask is 1, so that the units of the image are kept.
 
     Parameters
     ----------

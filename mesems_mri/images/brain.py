@@ -133,7 +133,7 @@ def extract_brain(volume: Volume) -> BrainExtraction:
     if alignment.explained < _MIN_EXPLAINED:
         msg = (
             f"no head recognised: the atlas explains {alignment.explained:.0%} of the intensities, of a head "
-            f"scan at least {_MIN_EXPLAINED:.0%}; check that the file is a brain scan and its orientation is right"
+            f"scan at least {_MIN_EXPLAINED:.0%}; check that the file is a brain scan in the right orientation"
         )
         raise InputError(msg, Reason.NOT_A_BRAIN)
     probability, affine = _bend_atlas(volume, alignment)
