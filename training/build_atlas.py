@@ -151,7 +151,7 @@ def block_mean(mask: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Build the atlas and write it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Build the tissue atlas.")
     real_data = Path(os.environ.get("MESEMS_REAL_DATA", "../shared/data"))
     parser.add_argument("--labelmaps", type=Path, default=real_data / "labelmaps")
     parser.add_argument("--out", type=Path, default=ATLAS_FILE)

@@ -156,7 +156,7 @@ def quality_measures(
     Returns
     -------
     dict of str to float or None
-        ``snr_white_matter``, ``snr_grey_matter``, ``snr_csf``, ``snr`` (mean of the three that are there,
+        ``snr_wm``, ``snr_gm``, ``snr_csf``, ``snr`` (mean of the three that are there,
         MRIQC's total), ``cnr``, ``cjv``, ``efc``, ``fber``.
 
     Raises
@@ -174,8 +174,8 @@ def quality_measures(
     white = image[white_matter & brain_mask]
     grey = image[grey_matter & brain_mask]
     tissue_snr = {
-        "snr_white_matter": signal_to_noise(white),
-        "snr_grey_matter": signal_to_noise(grey),
+        "snr_wm": signal_to_noise(white),
+        "snr_gm": signal_to_noise(grey),
         "snr_csf": signal_to_noise(image[csf & brain_mask]),
     }
     known = [value for value in tissue_snr.values() if value is not None]

@@ -133,7 +133,7 @@ def extract_brain(volume: Volume) -> BrainExtraction:
     if alignment.explained < _MIN_EXPLAINED:
         msg = (
             f"no head recognised: the atlas explains {alignment.explained:.0%} of the intensities, of a head "
-            f"scan at least {_MIN_EXPLAINED:.0%}; check that the file is a brain scan in the right orientation"
+            f"scan at least {_MIN_EXPLAINED:.0%}; check that it is a brain scan in the right orientation"
         )
         raise InputError(msg, Reason.NOT_A_BRAIN)
     probability, affine = _bend_atlas(volume, alignment)
@@ -148,7 +148,7 @@ def _describe(
     if covered < _MIN_COVERED or not mask.any():
         msg = f"the image shows {covered:.0%} of the brain, expected at least {_MIN_COVERED:.0%}"
         raise InputError(msg, Reason.NOT_A_BRAIN)
-    to_mni = np.linalg.inv(alignment.from_mni)
+    to_mni = np.asarray(np.linalg.inv(alignment.from_mni), dtype=np.float64)
     rotation = rigid_part(to_mni)[:3, :3]
     turn_deg = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0)))
     found = {

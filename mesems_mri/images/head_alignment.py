@@ -139,7 +139,9 @@ def _make_level(volume: Volume, spacing_mm: float, skull_stripped: bool) -> _Lev
         for axis in range(3)
     )
     points_mm, classes, weights = _atlas_samples(spacing_mm, skull_stripped)
-    return _Level(points_mm, classes, weights, image, gradient, np.linalg.inv(affine))
+    return _Level(
+        points_mm, classes, weights, image, gradient, np.asarray(np.linalg.inv(affine), dtype=np.float64)
+    )
 
 
 def _matrix(parameters: FloatArray) -> FloatArray:

@@ -77,7 +77,7 @@ def test_noise_worsens_every_measure_and_scale_changes_none() -> None:
     noisy_image, _ = head(8.0)
     clean, noisy = quality_measures(clean_image, **masks), quality_measures(noisy_image, **masks)
     scaled = quality_measures(clean_image * 37.0, **masks)
-    for name, sign in {"snr": 1, "snr_white_matter": 1, "cnr": 1, "fber": 1, "cjv": -1, "efc": -1}.items():
+    for name, sign in {"snr": 1, "snr_wm": 1, "cnr": 1, "fber": 1, "cjv": -1, "efc": -1}.items():
         assert clean[name] is not None
         assert noisy[name] is not None
         assert sign * (clean[name] - noisy[name]) > 0, name  # type: ignore[operator]
@@ -97,7 +97,7 @@ def test_missing_tissue_is_none() -> None:
     image, masks = head(2.0)
     masks["white_matter"] = np.zeros_like(masks["white_matter"])
     measures = quality_measures(image, **masks)
-    assert measures["snr_white_matter"] is None
+    assert measures["snr_wm"] is None
     assert measures["cjv"] is None
     assert measures["snr"] is not None
 
