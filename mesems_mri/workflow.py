@@ -266,7 +266,7 @@ def _snakemake(
     target = "participant" if request.level == "participant" else "group"
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
     command += ["--profile", str(profile), "--cores", str(request.cores)]
-    command += ["--config", *(f"{key}={json.dumps(value)}" for key, value in values.items())]
+    command += ["--config", *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items())]
     if request.until:
         command += ["--until", request.until]
     if request.force:

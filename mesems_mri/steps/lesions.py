@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
-from mesems_mri.core.change import detect_t2_change
+from mesems_mri.core.change import ChangeThresholds, detect_t2_change
 from mesems_mri.core.components import label_components
+from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
@@ -175,7 +176,6 @@ def _t2_and_change(
         priors=scene.priors,
         t1w=scene.images.get("T1w"),
         nawm=scene.nawm(contrast),
-        **_focus(settings),
         **scene.geometry(contrast),
     )
     arrays["t2"] = segmentation.mask
@@ -204,9 +204,9 @@ def _t2_and_change(
         brain_mask=scene.brain_mask & other.brain_mask,
         nawm=scene.nawm(common) & other.nawm(common),
         priors=scene.priors,
-        rule=settings["change"],
-        **_focus(settings),
-        **coarser.geometry(common),
+        spacing_mm=SUBJECT_GRID.spacing_mm,
+        plane_normal=tuple(coarser.entries[common]["plane_normal"]),
+        thresholds=ChangeThresholds(**settings["change"]),
     )
     arrays["new"] = change.new
     arrays["enlarging"] = change.enlarging
@@ -218,10 +218,6 @@ def _t2_and_change(
         "reference_session_id": reference["session_id"],
         "contrast": common,
     }
-
-
-def _focus(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(settings["focus"])
 
 
 def _as_percent(score: np.ndarray) -> np.ndarray:
@@ -272,8 +268,7 @@ def _enhancing(
         brain_mask=scene.brain_mask,
         priors=scene.priors,
         nawm=scene.nawm(POSTCONTRAST) if pre is None else scene.nawm(POSTCONTRAST) & scene.nawm("T1w"),
-        rule=settings["enhancement"],
-        **_focus(settings),
+        thresholds=EnhancementThresholds(correlate_reach_mm=settings["enhancement"]["correlate_mm"]),
         **scene.geometry(POSTCONTRAST),
     )
     arrays["gel"] = enhancement.dseg
@@ -281,8 +276,12 @@ def _enhancing(
         "evaluable": True,
         "reason": None,
         "precontrast": pre is not None,
-        "scores": {str(k): round(float(v), 4) for k, v in enhancement.scores.items()},
-        "rejected": enhancement.rejected,
+        "scores": [round(float(score), 4) for score in enhancement.scores],
+        "rejected": [
+            {"voxel": [round(float(c) + s.start) for c, s in zip(r.centre, scene.box, strict=True)]}
+            | {"volume_mm3": round(float(r.volume_mm3), 1), "score": round(float(r.score), 3), "cause": r.cause}
+            for r in enhancement.rejected
+        ],
     }
 
 

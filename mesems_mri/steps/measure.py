@@ -1,6 +1,6 @@
 """Give every focus its identity through the visits, and count: the visit record."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ def measure_visit(
         join_mm=settings["enhancement"]["join_mm"],
         min_focus_mm3=settings["focus"]["min_volume_mm3"],
     )
-    details = _details(tracked, arrays, box, anchor, priors, parts["gel"].get("scores", {}))
+    details = _details(tracked, arrays, box, anchor, priors, parts["gel"].get("scores", []))
     rows = complete_rows(
         tracked.rows,
         identity={
@@ -242,7 +242,7 @@ def _details(
     box: tuple[slice, ...],
     anchor: Mapping[str, Any],
     priors: Mapping[str, np.ndarray],
-    gel_scores: Mapping[str, float],
+    gel_scores: Sequence[float],
 ) -> dict[int, dict[str, Any]]:
     """Find place and score of every focus."""
     voxel_to_mni = np.asarray(anchor["subject_to_mni"]) @ SUBJECT_GRID.affine
@@ -262,7 +262,7 @@ def _details(
         original = arrays["gel"]
         for lesion_id in np.unique(tracked.gel[tracked.gel > 0]).tolist():
             labels = np.unique(original[tracked.gel == lesion_id])
-            details[lesion_id]["score"] = max(gel_scores[str(label)] for label in labels.tolist() if label)
+            details[lesion_id]["score"] = max(gel_scores[label - 1] for label in labels.tolist() if label)
     return details
 
 

@@ -254,7 +254,8 @@ def _write_preproc(
         white_matter=priors["white_matter"],
         contrast=suffix,  # pyright: ignore[reportArgumentType]
     )
-    scaled, median = scale_to_nawm(image, nawm)
+    _, median = scale_to_nawm(image[box], nawm)
+    scaled = image / np.float32(median)
     path = visit.product(preproc_name(contrast))
     nifti.write_image(path, scaled, SUBJECT_GRID.affine)
     xfm = visit.product(

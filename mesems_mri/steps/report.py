@@ -107,7 +107,10 @@ class _Scene:
             title = f"T2 lesion {row['lesion_id']}, {row['t2_status']}: {then}, then now ({contrast})"
             columns = [self.record["reference_preproc"], images.get(contrast)]
             now = images.get(contrast)
-        voxels = np.argwhere(dseg == row["lesion_id"])
+        inside = dseg == row["lesion_id"]
+        if row["t2_status"] == "enlarging" and (inside & self.enlarging).any():
+            inside &= self.enlarging  # of a large lesion show the place that grew
+        voxels = np.argwhere(inside)
         centre = tuple(int(c) for c in voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))])
         box, inner = crop_around(centre, self.brain.shape, _HALF_WIDTH)
         outlines = {name: mask[box] for name, mask in self._outlines(names).items()}
