@@ -45,7 +45,7 @@ def reproducible_files(out_dir: Path) -> dict[str, bytes]:
 
 def submitted_visits(log: str) -> list[str]:
     """Names of the visits for which a Slurm job was submitted, from Snakemake's log."""
-    return re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/group_visit_(sub-\w+_ses-\w+?)_[a-z]", log)
+    return re.findall(r"submitted with SLURM jobid \d+ \(log: .*/group_visit_(sub-\w+_ses-\w+?)_[a-z]", log)
 
 
 @dataclass(frozen=True)
