@@ -1,0 +1,45 @@
+"""Every shape of data set gives a plan: dry runs on trees of empty files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import mesems
+
+SCENARIOS: dict[str, tuple[list[str], int]] = {
+    "FLAIR only": (["sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz"], 1),
+    "uncompressed": (["sub-01/ses-1/anat/sub-01_ses-1_T2w.nii"], 1),
+    "two visits, other contrasts": (
+        ["sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz", "sub-01/ses-2/anat/sub-01_ses-2_PDw.nii.gz"],
+        2,
+    ),
+    "natural order of visits": (
+        [f"sub-01/ses-{i}/anat/sub-01_ses-{i}_FLAIR.nii.gz" for i in (1, 2, 10)],
+        3,
+    ),
+    "several images of one contrast": (
+        [f"sub-01/ses-1/anat/sub-01_ses-1_run-{i}_FLAIR.nii.gz" for i in (1, 2)],
+        1,
+    ),
+    "many participants": ([f"sub-{i:02}/ses-1/anat/sub-{i:02}_ses-1_T1w.nii.gz" for i in range(1, 6)], 5),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_plan(scenario: str, tmp_path: Path) -> None:
+    files, visits = SCENARIOS[scenario]
+    bids_dir = tmp_path / "bids mit Lücke"
+    for name in files:
+        path = bids_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    finished = mesems("run", bids_dir, tmp_path / "out", "--dry-run", cwd=tmp_path)
+    plan = finished.stdout + finished.stderr
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, flags=re.MULTILINE))
+    for rule in ("standardise_visit", "register_visit", "detect_lesions", "measure_visit", "report_visit"):
+        assert counts[rule] == str(visits)
+    participants = {name.split("/")[0] for name in files}
+    assert counts["compile_ledger"] == str(len(participants))
+    assert counts["compile_metrics"] == "1"
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("sub-*"))

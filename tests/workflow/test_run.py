@@ -1,0 +1,247 @@
+"""The whole chain on the phantom trial, from an installed wheel: what comes out, and that it is right."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mesems_mri.bids import BIDSIGNORE
+from mesems_mri.images import nifti
+from mesems_mri.metrics import LEDGER_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.steps.evaluate import evaluate
+from mesems_mri.steps.evaluation_scores import Evaluation
+from tests.workflow.conftest import QuickRun, hash_visits, mesems
+
+pytestmark = pytest.mark.xdist_group("quick_run")
+
+MIN_F1 = {"t2_change": 0.6, "gel": 0.6, "t2": 0.5}
+"""What an honest detector reaches easily on the phantom, and one that is broken never."""
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+@pytest.fixture(scope="module")
+def visits(quick_run: QuickRun) -> list[dict[str, str]]:
+    return read(quick_run.out_dir / "visit_metrics.tsv")
+
+
+def test_tables_have_the_columns_of_the_contract(quick_run: QuickRun) -> None:
+    out_dir = quick_run.out_dir
+    for name, columns in (
+        ("visit_metrics.tsv", VISIT_METRICS_COLUMNS),
+        ("participant_endpoints.tsv", PARTICIPANT_ENDPOINTS_COLUMNS),
+        ("sub-01/sub-01_lesions.tsv", LEDGER_COLUMNS),
+    ):
+        header = (out_dir / name).read_text(encoding="utf-8").splitlines()[0]
+        assert header.split("\t") == list(columns)
+    assert json.loads((out_dir / "visit_metrics.json").read_text(encoding="utf-8"))
+
+
+def test_every_product_of_the_contract_is_there(quick_run: QuickRun, visits: list[dict[str, str]]) -> None:
+    for row in visits:
+        stem = f"{row['participant_id']}_{row['session_id']}_"
+        anat = quick_run.out_dir / row["participant_id"] / row["session_id"] / "anat"
+        raw = quick_run.bids_dir / row["participant_id"] / row["session_id"] / "anat"
+        expected = {"space-subject_desc-brain_mask.nii.gz"}
+        for image in raw.glob("*.nii.gz"):
+            contrast = image.name.removeprefix(stem).removesuffix(".nii.gz")
+            agent, suffix = ("ce-gadolinium_", "T1w") if contrast.startswith("ce-") else ("", contrast)
+            expected |= {
+                f"{agent}space-subject_desc-preproc_{suffix}.nii.gz",
+                f"from-{agent.replace('_', '')}{suffix}_to-subject_mode-image_xfm.txt"
+                if not agent
+                else "from-ce-gadolinium_T1w_to-subject_mode-image_xfm.txt",
+            }
+        if row["t2_evaluable"] == "true":
+            expected |= {f"space-{s}_label-L_desc-T2_mask.nii.gz" for s in ("orig", "subject")}
+            expected |= {"space-subject_desc-T2_dseg.nii.gz"}
+        if row["t2_change_evaluable"] == "true":
+            expected |= {
+                f"space-{s}_label-L_desc-{d}_mask.nii.gz"
+                for s in ("orig", "subject")
+                for d in ("new", "enlarging")
+            }
+        if row["gel_evaluable"] == "true":
+            expected |= {
+                f"ce-gadolinium_space-{s}_label-L_desc-enhancing_mask.nii.gz" for s in ("orig", "subject")
+            }
+            expected |= {"ce-gadolinium_space-subject_desc-enhancing_dseg.nii.gz"}
+        expected |= {name.replace(".nii.gz", ".json") for name in expected if name.endswith(".nii.gz")}
+        assert {path.name.removeprefix(stem) for path in anat.iterdir()} == expected
+        visit = anat.parent
+        assert (visit / f"{stem}metrics.json").is_file()
+        assert (visit / f"{stem[:-1]}.html").is_file()
+
+
+def test_bids_validator_accepts_the_output(quick_run: QuickRun) -> None:
+    ignored = (quick_run.out_dir / ".bidsignore").read_text(encoding="utf-8").splitlines()
+    assert ignored == list(BIDSIGNORE)
+    program = Path(sys.executable).parent / "bids-validator-deno"
+    finished = subprocess.run(
+        [str(program), str(quick_run.out_dir), "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    issues = json.loads(finished.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+
+
+def test_first_visit_has_counts_but_no_change(visits: list[dict[str, str]]) -> None:
+    for row in (row for row in visits if row["session_id"] == "ses-w00"):
+        assert row["t2_change_evaluable"] == "false"
+        assert row["t2_change_reason"] == "no_reference_visit"
+        assert row["t2_new_count"] == row["t2_enlarging_count"] == row["cua_count"] == ""
+        assert row["t2_evaluable"] == "true"
+        if row["gel_evaluable"] == "true":
+            assert row["gel_count"] != ""
+
+
+def test_what_is_not_evaluable_is_empty_and_has_a_reason(visits: list[dict[str, str]]) -> None:
+    groups = {
+        "gel": ("gel_count", "gel_new_count", "gel_volume_mm3"),
+        "t2_change": ("t2_new_count", "t2_enlarging_count", "t2_new_volume_mm3"),
+        "cua": ("cua_count",),
+        "t2": ("t2_lesion_count", "t2_lesion_volume_mm3"),
+        "black_hole": ("black_hole_volume_mm3",),
+        "brain": ("brain_volume_mm3",),
+    }
+    for row in visits:
+        for part, columns in groups.items():
+            evaluable = row[f"{part}_evaluable"] == "true"
+            assert (row[f"{part}_reason"] == "") is evaluable
+            if not evaluable:
+                assert all(row[column] == "" for column in columns)
+
+
+def recount(rows: list[dict[str, str]]) -> dict[str, float]:
+    """Count from the ledger, independently of the package."""
+    gel = [r for r in rows if r["focus"] == "gel" and r["decision"] != "rejected"]
+    t2 = [
+        r for r in rows if r["focus"] == "t2" and r["decision"] != "rejected" and r["t2_status"] != "resolved"
+    ]
+    fresh = [r for r in gel if r["gd_status"] in ("new", "re_enhancing")]
+    changed = [r for r in t2 if r["t2_status"] in ("new", "enlarging")]
+    joined = {r["parent_lesion_id"] for r in fresh}
+    return {
+        "gel_count": len(gel),
+        "gel_new_count": sum(r["gd_status"] == "new" for r in gel),
+        "gel_persistent_count": sum(r["gd_status"] == "persistent" for r in gel),
+        "gel_re_enhancing_count": sum(r["gd_status"] == "re_enhancing" for r in gel),
+        "t2_new_count": sum(r["t2_status"] == "new" for r in t2),
+        "t2_enlarging_count": sum(r["t2_status"] == "enlarging" for r in t2),
+        "cua_count": len(fresh) + sum(r["lesion_id"] not in joined for r in changed),
+        "t2_lesion_count": len(t2),
+    }
+
+
+def test_every_count_comes_from_the_ledger(quick_run: QuickRun, visits: list[dict[str, str]]) -> None:
+    for row in visits:
+        participant = row["participant_id"]
+        ledger = read(quick_run.out_dir / participant / f"{participant}_lesions.tsv")
+        counts = recount([r for r in ledger if r["session_id"] == row["session_id"]])
+        for column, count in counts.items():
+            assert row[column] in ("", str(count)), (participant, row["session_id"], column)
+        assert row["t2_evaluable"] != "true" or row["t2_lesion_count"] == str(counts["t2_lesion_count"])
+
+
+def test_lesion_numbers_of_the_images_are_those_of_the_ledger(
+    quick_run: QuickRun, visits: list[dict[str, str]]
+) -> None:
+    for row in visits:
+        participant, session = row["participant_id"], row["session_id"]
+        rows = [
+            r
+            for r in read(quick_run.out_dir / participant / f"{participant}_lesions.tsv")
+            if r["session_id"] == session and r["t2_status"] != "resolved"
+        ]
+        stem = quick_run.out_dir / participant / session / "anat" / f"{participant}_{session}_"
+        for focus, name in (
+            ("t2", "space-subject_desc-T2_dseg.nii.gz"),
+            ("gel", "ce-gadolinium_space-subject_desc-enhancing_dseg.nii.gz"),
+        ):
+            path = Path(f"{stem}{name}")
+            if not path.is_file():
+                continue
+            values, voxels = np.unique(nifti.read_labels(path)[0], return_counts=True)
+            volumes = {int(v): float(n) for v, n in zip(values, voxels, strict=True) if v}
+            assert volumes == {
+                int(r["lesion_id"]): float(r["volume_mm3"]) for r in rows if r["focus"] == focus
+            }
+
+
+def test_masks_in_space_orig_have_the_grid_of_the_source(quick_run: QuickRun) -> None:
+    masks = sorted(quick_run.out_dir.glob("sub-*/ses-*/anat/*space-orig*_mask.nii.gz"))
+    assert masks
+    for path in masks:
+        participant, session = path.parts[-4], path.parts[-3]
+        contrast = "ce-gadolinium_T1w" if "ce-gadolinium" in path.name else "FLAIR"
+        raw = (
+            quick_run.bids_dir / participant / session / "anat" / f"{participant}_{session}_{contrast}.nii.gz"
+        )
+        mask: Any = nib.load(path)  # type: ignore[attr-defined]
+        source: Any = nib.load(raw)  # type: ignore[attr-defined]
+        assert mask.shape == source.shape
+        np.testing.assert_array_equal(mask.affine, source.affine)
+
+
+def test_a_third_visit_changes_no_byte_of_the_first_two(quick_run: QuickRun) -> None:
+    now = hash_visits(quick_run.out_dir)
+    before = quick_run.before_last_visit
+    assert before
+    for name, value in before.items():
+        if "#" in name:
+            table, number = name.split("#")
+            lines = (quick_run.out_dir / table).read_text(encoding="utf-8").splitlines()
+            assert (lines[int(number)] == value) if "lesions" in table else (value in lines)
+        else:
+            assert now[name] == value, name
+
+
+def test_second_run_does_nothing(quick_run: QuickRun, wheel_site: Path) -> None:
+    before = hash_visits(quick_run.out_dir)
+    finished = mesems(
+        "run", quick_run.bids_dir, quick_run.out_dir, "--dry-run", cwd=quick_run.out_dir, site=wheel_site
+    )
+    assert "Nothing to be done" in finished.stdout + finished.stderr
+    assert hash_visits(quick_run.out_dir) == before
+
+
+def scores(out_dir: Path, truth_dir: Path) -> Evaluation:
+    return evaluate(out_dir, truth_dir)
+
+
+def test_detectors_find_the_lesions_of_the_phantom(quick_run: QuickRun) -> None:
+    evaluation = scores(quick_run.out_dir, quick_run.truth_dir)
+    assert evaluation.meets(MIN_F1), evaluation.table()
+
+
+@pytest.mark.parametrize("broken", ["returns nothing", "truth shifted by 6 mm"])
+def test_a_broken_detector_fails(quick_run: QuickRun, tmp_path: Path, broken: str) -> None:
+    """The assertion above would catch a detector that returns nothing, and one that is off by 6 mm."""
+    out_dir = tmp_path / "out"
+    shutil.copytree(quick_run.truth_dir, out_dir)
+    for path in out_dir.glob("sub-*/ses-*/anat/*_mask.nii.gz"):
+        mask, affine = nifti.read_labels(path)
+        if broken == "returns nothing":
+            mask[:] = 0
+        else:
+            spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+            mask = ndimage.shift(mask, (round(6 / spacing_mm[0]), 0, 0), order=0)
+        nifti.write_labels_like(path, mask, path)
+    evaluation = scores(out_dir, quick_run.truth_dir)
+    assert not evaluation.meets(MIN_F1)
+    assert not any(evaluation.meets({product: value}) for product, value in MIN_F1.items())
+    assert scores(quick_run.truth_dir, quick_run.truth_dir).meets(dict.fromkeys(MIN_F1, 0.999))
