@@ -3,7 +3,8 @@
 A lesion is a function of place and time, so that it can be drawn exactly on the grid of any scan. Its body is
 a superellipsoid with an irregular surface; an enlarging lesion grows a nodule at its edge; an acute one
 enhances as a nodule or a ring. Volumes are lognormal with the mean of 171 mm3 per lesion of Lesjak et al.
-2018 (Neuroinformatics 16:51); the places follow Filippi et al. 2019 (Brain 142:1858).
+2018 (Neuroinformatics 16:51), those of acute lesions 1.6 times as large; the places follow
+Filippi et al. 2019 (Brain 142:1858).
 """
 
 from dataclasses import dataclass, field, replace
@@ -111,7 +112,7 @@ class Lesion:
         if week >= self.nodule_week:
             offset = points_mm - (self.centre_mm + self.nodule_mm)[:, None]
             return self.nodule_radius_mm * (1 + self._undulation(offset)) - np.linalg.norm(offset, axis=0)
-        return self.depth(points_mm, week) - (0.0 if self.ring else 0.4)
+        return self.depth(points_mm, week) - (0.0 if self.ring else 0.2)
 
     def uptake_depth(self, points_mm: FloatArray, week: float) -> FloatArray:
         """Return the depth in what takes up gadolinium: a ring without what it surrounds."""
@@ -144,6 +145,7 @@ class LesionMaker:
 
     def __init__(self, head: Head) -> None:
         self._head = head
+        self._parenchyma = head.parenchyma
         self._spacing_mm = float(head.affine[0, 0])
         white = head.fractions["white_matter"]
         grid = np.indices(white.shape).reshape(3, -1)[:, (white > 0.85).ravel()]
@@ -171,7 +173,7 @@ class LesionMaker:
     def parenchyma_at(self, points_mm: FloatArray) -> FloatArray:
         """Return the share of white and grey matter at head points (3, n)."""
         index = (points_mm - self._head.affine[:3, 3:]) / self._spacing_mm
-        return ndimage.map_coordinates(self._head.parenchyma, index, order=1)
+        return ndimage.map_coordinates(self._parenchyma, index, order=1)
 
     def make_lesion(
         self, plan: Plan, rng: np.random.Generator, *, acute: bool, smallest_mm3: float
@@ -207,7 +209,7 @@ class LesionMaker:
         region = str(rng.choice(list(REGION_SHARES), p=list(REGION_SHARES.values())))
         volume_mm3 = 0.0
         while not smallest_mm3 <= volume_mm3 <= 2500:
-            volume_mm3 = float(rng.lognormal(_LOG_VOLUME_MEAN, _LOG_VOLUME_SD))
+            volume_mm3 = float(rng.lognormal(_LOG_VOLUME_MEAN, _LOG_VOLUME_SD)) * (1.6 if acute else 1.0)
         if region == "infratentorial":
             volume_mm3 = min(volume_mm3, 250.0)
         place = int(rng.choice(self._places[region]))
@@ -226,9 +228,11 @@ class LesionMaker:
         tissue = Tissue(
             (650 * t1_ratio, 850 * t1_ratio), (t2_ms, 0.93 * t2_ms), 0.84, float(rng.uniform(0.18, 0.45))
         )
-        ring = bool(axes.min() > 5.2 and rng.random() < 0.7)
+        ring = bool(axes.min() > 4.2 and rng.random() < 0.7)
         phases = rng.uniform(0, 2 * np.pi, 5)
-        return Lesion(number, region, centre, axes, rotation, exponent, waves, phases, tissue, ring=ring)
+        lesion = Lesion(number, region, centre, axes, rotation, exponent, waves, phases, tissue, ring=ring)
+        # The irregular surface changes the volume; scale to what was drawn.
+        return replace(lesion, semi_axes_mm=axes * np.cbrt(volume_mm3 / _volume_mm3(lesion)))
 
     def _covered(self, lesion: Lesion, week: float = 0.0) -> float:
         """Return the share of the lesion that lies in white and grey matter."""
@@ -237,3 +241,12 @@ class LesionMaker:
         points = points + lesion.centre_mm[:, None]
         inside = points[:, lesion.depth(points, week) > 0]
         return float((self.parenchyma_at(inside) > 0.6).mean())
+
+
+def _volume_mm3(lesion: Lesion) -> float:
+    """Return the volume of the body of a lesion."""
+    step_mm = lesion.reach_mm / 12
+    steps = np.arange(-12, 13) * step_mm
+    points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, -1)
+    inside = lesion.depth(points + lesion.centre_mm[:, None], lesion.onset_week) > 0
+    return float(np.count_nonzero(inside) * step_mm**3)

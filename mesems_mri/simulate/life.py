@@ -34,7 +34,7 @@ def live(
     seeds : list of SeedSequence
         One for every visit, so that a later visit never changes an earlier one.
     smallest_mm3 : float
-        Smallest volume of a lesion.
+        Smallest volume of an old lesion; an acute one, which shrinks later, has at least 1.5 times that.
     """
     plan = Plan()
     before = weeks[0] - 8.0
@@ -48,7 +48,7 @@ def live(
             plan = _age(maker, plan, before, week, activity, rng)
         interval = week - before
         for _ in range(min(4, int(rng.poisson(activity * interval / 4)))):
-            lesion = maker.make_lesion(plan, rng, acute=True, smallest_mm3=smallest_mm3)
+            lesion = maker.make_lesion(plan, rng, acute=True, smallest_mm3=1.5 * smallest_mm3)
             # Most lesions of a long interval are seen when they are young, as in trials with monthly scans.
             onset = float(rng.uniform(max(before + 0.5, week - 7.0), week - 0.2))
             start_end = (onset, onset + _duration_weeks(rng))
@@ -57,7 +57,7 @@ def live(
                 onset_week=onset,
                 enhancing_weeks=(start_end,),
                 shrink_week=onset + float(rng.uniform(9, 14)),
-                shrink_to=float(rng.uniform(0.72, 0.95)),
+                shrink_to=float(rng.uniform(0.76, 0.97)),
             )
             plan = Plan((*plan.lesions, lesion))
         yield plan

@@ -106,9 +106,12 @@ def _add_tube(
     ball = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = np.linalg.norm(ball, axis=1)[None] <= radius[:, None]
     cells = (points[:, None] + ball[None])[inside]
-    cells = np.unique(np.floor((cells - affine[:3, 3] + affine[0, 0] / 2) / cell_mm).astype(np.int32), axis=0)
     per_voxel = round(affine[0, 0] / cell_mm)
-    voxels = cells // per_voxel
-    voxels = voxels[((voxels >= 0) & (voxels < veins.shape)).all(axis=1)]
-    np.add.at(veins, tuple(voxels.T), np.float32(1 / per_voxel**3))
+    fine_shape = tuple(per_voxel * n for n in veins.shape)
+    index = np.floor((cells - affine[:3, 3] + affine[0, 0] / 2) / cell_mm).astype(np.int64)
+    index = index[((index >= 0) & (index < fine_shape)).all(axis=1)]
+    # Every cell once, however often the course passes it.
+    index = np.unique(np.ravel_multi_index(tuple(index.T), fine_shape))
+    voxels = tuple(axis // per_voxel for axis in np.unravel_index(index, fine_shape))
+    np.add.at(veins, voxels, np.float32(1 / per_voxel**3))
     np.clip(veins, 0, 1, out=veins)

@@ -1,0 +1,128 @@
+"""Shape, place and life of simulated lesions."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mesems_mri.simulate.footprints import ScanGrid, draw, find_foci, find_growth
+from mesems_mri.simulate.lesions import REGION_SHARES, LesionMaker, Plan
+from mesems_mri.simulate.life import live
+from mesems_mri.simulate.phantom import Head, make_head
+from mesems_mri.simulate.scanner import TISSUES
+
+WEEKS = [0.0, 4.0, 12.0, 24.0]
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return make_head(np.random.default_rng(5), spacing_mm=3.0)
+
+
+@pytest.fixture(scope="module")
+def plans(head: Head) -> list[Plan]:
+    seeds = [np.random.SeedSequence([7, visit]) for visit in range(4)]
+    return list(live(LesionMaker(head), WEEKS, 1.5, seeds, smallest_mm3=70))
+
+
+def native_grid(head: Head) -> ScanGrid:
+    return ScanGrid(head.parenchyma.shape, head.affine, head.affine)
+
+
+def test_head_has_every_tissue_and_no_voxel_is_overfull(head: Head) -> None:
+    total = np.sum(list(head.fractions.values()), axis=0)
+    assert set(head.fractions) == set(TISSUES)
+    assert all(share.min() >= 0 and share.sum() > 0 for share in head.fractions.values())
+    assert np.max(total) <= 1 + 1e-4
+    assert total[0, 0, -1] == 0  # air
+    brain_ml = head.parenchyma.sum() * 0.027
+    assert 1000 < brain_ml < 1800
+
+
+def test_heads_differ(head: Head) -> None:
+    other = make_head(np.random.default_rng(6), spacing_mm=3.0)
+    both = np.minimum(head.parenchyma, other.parenchyma).sum()
+    assert 0.5 < 2 * both / (head.parenchyma.sum() + other.parenchyma.sum()) < 0.95
+
+
+def test_map_to_the_template_is_near_the_identity_and_invertible(head: Head) -> None:
+    points = np.random.default_rng(0).uniform(-60, 60, (3, 200))
+    assert np.abs(head.to_template(points) - points).max() < 25
+    step = np.array([[1.0], [0], [0]])
+    assert ((head.to_template(points + step) - head.to_template(points))[0] > 0.3).all()
+
+
+def test_lesions_keep_clear_of_each_other(plans: list[Plan]) -> None:
+    lesions = plans[-1].lesions
+    assert len(lesions) > 15
+    assert {lesion.region for lesion in lesions} <= set(REGION_SHARES)
+    for lesion in lesions:
+        for other in lesions:
+            if lesion is not other:
+                apart = np.linalg.norm(lesion.centre_mm - other.centre_mm)
+                assert apart - lesion.reach_mm - other.reach_mm > 2
+
+
+def test_body_never_reaches_beyond_its_sphere(plans: list[Plan]) -> None:
+    directions = np.random.default_rng(0).standard_normal((3, 500))
+    directions /= np.linalg.norm(directions, axis=0)
+    for lesion in filter(lambda lesion: lesion.exists(24.0), plans[-1].lesions):
+        shell = lesion.centre_mm[:, None] + lesion.reach_mm * directions
+        assert (lesion.depth(shell, 24.0) < 0).all()
+
+
+def test_all_kinds_of_life_occur(head: Head) -> None:
+    kinds = set()
+    for seed in range(4):
+        seeds = [np.random.SeedSequence([seed, visit]) for visit in range(4)]
+        last = list(live(LesionMaker(head), WEEKS, 1.2, seeds, smallest_mm3=70))[-1]
+        for lesion in last.lesions:
+            kinds |= {"new"} if lesion.onset_week > 0 else set()
+            kinds |= {"growing"} if np.isfinite(lesion.nodule_week) else set()
+            kinds |= {"resolving"} if lesion.shrink_to == 0 else set()
+            visits = [lesion.enhances(week) for week in WEEKS]
+            kinds |= {"persistent"} if (True, True) in pairwise(visits) else set()
+            kinds |= {"ring"} if lesion.ring and any(visits) else set()
+    assert kinds == {"new", "growing", "resolving", "persistent", "ring"}
+
+
+def test_ring_is_hollow_and_counts_with_its_inside(head: Head, plans: list[Plan]) -> None:
+    lesion = replace(
+        plans[0].lesions[0],
+        semi_axes_mm=np.array([8.0, 8.0, 8.0]),
+        ring=True,
+        onset_week=0.0,
+        enhancing_weeks=((0.0, 5.0),),
+    )
+    centre = lesion.centre_mm[:, None]
+    assert lesion.enhancing_depth(centre, 4.0) > 0
+    assert lesion.uptake_depth(centre, 4.0) < 0
+    assert lesion.enhances(4.0)
+    assert not lesion.enhances(5.0)
+
+
+def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: Head, plans: list[Plan]) -> None:
+    maker, grid = LesionMaker(head), native_grid(head)
+    grown = [lesion for lesion in plans[-1].lesions if np.isfinite(lesion.nodule_week)]
+    assert grown
+    for lesion in grown:
+        before = find_foci([lesion], lesion.nodule_week - 0.1, grid, maker, enhancing=False)
+        after = find_foci([lesion], lesion.nodule_week, grid, maker, enhancing=False)
+        volume_before = before[lesion.number].volume_mm3
+        _, growth_mm3 = find_growth(after, before, grid)[lesion.number]
+        assert growth_mm3 >= max(20, 0.5 * volume_before)
+        assert after[lesion.number].volume_mm3 == pytest.approx(volume_before + growth_mm3)
+    assert find_growth(before, before, grid) == {}
+
+
+def test_footprint_at_the_border_of_a_scan_is_cut_off(head: Head, plans: list[Plan]) -> None:
+    lesion = max(plans[0].lesions, key=lambda lesion: lesion.semi_axes_mm.min())
+    maker, grid = LesionMaker(head), native_grid(head)
+    whole = draw(lambda points: lesion.depth(points, 0), lesion, grid, maker)
+    middle = round(float((lesion.centre_mm - head.affine[:3, 3])[0] / 3)) + 1
+    half = replace(grid, shape=(middle, *grid.shape[1:]))
+    cut = draw(lambda points: lesion.depth(points, 0), lesion, half, maker)
+    assert 0 < cut.mask.sum() < whole.mask.sum()
+    away = replace(grid, shape=(2, 2, 2))
+    assert draw(lambda points: lesion.depth(points, 0), lesion, away, maker).mask.sum() == 0
