@@ -218,7 +218,7 @@ def close_fragments(
     element = _plane_element(spacing, axis, gap_mm)
     max_voxels = max_hole_mm2 * spacing[axis] / np.prod(spacing)
     grown = np.asarray(ndimage.binary_dilation(padded, structure=element), dtype=bool)
-    filled = _fill_plane_holes(grown, axis, max_voxels, connectivity=2)
+    filled = _fill_plane_holes(grown, axis, max_voxels)
     closed = padded | np.asarray(ndimage.binary_erosion(filled, structure=element), dtype=bool)
     closed = _bridge_components(closed, spacing / reach_mm)
     closed = _fill_plane_holes(closed, axis, max_voxels)
@@ -243,12 +243,9 @@ def _distance_map(mask: Mask, sampling: npt.NDArray[np.float64]) -> npt.NDArray[
     return np.asarray(ndimage.distance_transform_edt(~mask, sampling=sampling))
 
 
-def _fill_plane_holes(mask: Mask, axis: int, max_voxels: float, connectivity: int = 1) -> Mask:
-    """Fill holes of at most ``max_voxels`` in the planes across ``axis``.
-
-    With ``connectivity`` 2 a hole ends at a diagonal gap in its wall, with 1 it does not.
-    """
-    structure = ndimage.generate_binary_structure(3, connectivity)
+def _fill_plane_holes(mask: Mask, axis: int, max_voxels: float) -> Mask:
+    """Fill holes of at most ``max_voxels`` in the planes across ``axis``."""
+    structure = ndimage.generate_binary_structure(3, 1)
     across = [slice(None)] * 3
     for end in (0, 2):
         across[axis] = slice(end, end + 1)

@@ -161,16 +161,20 @@ def track_t2(
         known.t2,
         min_remainder_voxels=min_focus_mm3 / voxel_mm3 - 1e-6,
     )
+    change_evaluable = visit.new is not None
+    reference = visit.t2_reference_session_id if change_evaluable else None
     overlaps = find_overlaps(units.dseg, known.t2)
+    # a growth focus may take up the number of an earlier part of its lesion, never that of the lesion; a new
+    # focus never takes the number of a lesion of the reference visit
+    not_for = {
+        unit: [i for i in overlaps[unit] if known.tracks[i].parent_id not in overlaps[lesion]]
+        for unit, lesion in units.carved_from.items()
+    } | {unit: [i for i in overlaps[unit] if reference in known.tracks[i].volumes_mm3] for unit in units.new}
     identities = assign_ids(
         overlaps,
         next_id=known.next_id,
         dormant={i for i, track in known.tracks.items() if track.resolved},
-        # a growth focus may take up the number of an earlier part of a lesion, never that of the lesion
-        not_for={
-            unit: [i for i in overlaps[unit] if known.tracks[i].parent_id not in overlaps[lesion]]
-            for unit, lesion in units.carved_from.items()
-        },
+        not_for=not_for,
     )
     for unit in set(identities) & (units.new | set(units.carved_from)):
         lesion = units.carved_from.get(unit)
@@ -178,8 +182,6 @@ def track_t2(
         identities[unit] = replace(identities[unit], parent_id=parent)
     coordinates = label_coordinates(units.dseg)
     volumes_mm3 = {unit: len(voxels) * voxel_mm3 for unit, voxels in coordinates.items()}
-    change_evaluable = visit.new is not None
-    reference = visit.t2_reference_session_id if change_evaluable else None
     gd_status = "not_evaluable" if visit.gel is None else "none"
 
     tracks = update_tracks(known.tracks, identities, volumes_mm3, "t2", visit.session_id)

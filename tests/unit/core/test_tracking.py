@@ -236,6 +236,39 @@ def test_each_growth_focus_of_a_lesion_counts(followed: Followed) -> None:
     assert only(followed.visit(old + growth), "t2")["merged_ids"] == ""
 
 
+def test_of_equal_growth_foci_the_first_stays(followed: Followed) -> None:
+    old, growth = box((10, 16)), 5 * box((6, 10)) + 3 * box((16, 20))
+    followed.visit(old)
+    tracked = followed.visit(old + growth, enlarging=growth)
+    assert tracked.t2 is not None
+    assert tracked.t2[[7, 17], 5, 4].tolist() == [1, 2]
+
+
+def test_growth_focus_does_not_take_the_number_of_its_lesion(followed: Followed) -> None:
+    followed.visit(box((2, 12)))
+    # shifted, so that the smaller growth focus overlaps the footprint more than what is left of the lesion
+    growth = box((9, 14)) + 2 * box((16, 30))
+    main, further = followed.visit(box((8, 30)), enlarging=growth).rows
+    assert (main["lesion_id"], main["volume_mm3"]) == (1, 17 * 12)
+    assert (further["lesion_id"], further["parent_lesion_id"], further["volume_mm3"]) == (2, 1, 60)
+
+
+def test_new_focus_does_not_take_the_number_of_a_lesion_that_is_gone(followed: Followed) -> None:
+    followed.visit(box((2, 6)))
+    new, strip = box((7, 12)), box((5, 7), (4, 8), (3, 4))
+    gone, seen = followed.visit(new | strip, new=new).rows
+    assert (gone["lesion_id"], gone["t2_status"]) == (1, "resolved")
+    assert (seen["lesion_id"], seen["t2_status"], seen["volume_mm3"]) == (2, "new", 68)
+    assert seen["parent_lesion_id"] is None
+
+
+def test_footprint_is_the_last_one(followed: Followed) -> None:
+    followed.visit(box((2, 6)), gel=box((2, 6)))
+    tracked = followed.visit(box((5, 9)), gel=box((4, 8)))
+    assert np.array_equal(tracked.known.t2, box((5, 9)))
+    assert np.array_equal(tracked.known.gel, box((4, 8), value=2))
+
+
 def test_new_focus_bridged_to_an_old_lesion_is_its_own(followed: Followed) -> None:
     old, new, bridge = box((2, 6)), box((8, 12)), box((6, 8), (5, 6))
     followed.visit(old)
@@ -309,6 +342,11 @@ def test_split_and_merge_are_not_shrinking(followed: Followed) -> None:
     assert [row["t2_status"] for row in split.rows] == ["stable", "stable"]
 
 
+def test_merged_lesion_shrinks_against_all_its_parts(followed: Followed) -> None:
+    followed.visit(box((2, 7)) | box((8, 13)))  # 60 and 60
+    assert [row["t2_status"] for row in followed.visit(box((5, 10))).rows] == ["shrinking"]  # 60
+
+
 def test_resolved_once_and_back_under_its_number(followed: Followed) -> None:
     followed.visit(box((2, 6)))
     gone = only(followed.visit(), "t2")
@@ -317,6 +355,12 @@ def test_resolved_once_and_back_under_its_number(followed: Followed) -> None:
     assert followed.visit().rows == []
     back = only(followed.visit(box((3, 6)), new=box((3, 6))), "t2")
     assert (back["lesion_id"], back["t2_status"], back["first_seen_session_id"]) == (1, "new", "ses-0")
+
+
+def test_lesion_that_came_back_resolves_again(followed: Followed) -> None:
+    for lesion in (box((2, 6)), NONE, box((2, 6))):
+        followed.visit(lesion)
+    assert only(followed.visit(), "t2")["t2_status"] == "resolved"
 
 
 def test_nothing_resolves_where_change_is_not_evaluable(followed: Followed) -> None:
