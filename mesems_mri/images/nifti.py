@@ -13,6 +13,7 @@ from typing import Final
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike, NDArray
 
@@ -142,7 +143,7 @@ def _load(path: Path) -> nib.Nifti1Image:
             msg = f"not a NIfTI file but {type(image).__name__}; convert it to .nii.gz"
             raise _unreadable(msg)
         # nibabel mends some headers silently while loading; look at the one in the file.
-        with nib.openers.ImageOpener(path) as stream:
+        with ImageOpener(path) as stream:
             stored = type(image.header).from_fileobj(stream, check=False)
     except FileNotFoundError as error:
         msg = f"{path.name} does not exist; check the input folder"

@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from picsl_greedy import Greedy3D
 from scipy import linalg, ndimage
 
+from mesems_mri.images.same_head import HeadComparison, compare_heads
 from mesems_mri.images.volume import FloatArray, Volume
+
+__all__ = ["HeadComparison", "RigidRegistration", "compare_heads", "halfway", "register_rigid"]
 
 BoolArray = NDArray[np.bool_]
 
@@ -178,6 +181,10 @@ def _run_greedy(fixed: _Scan, moving: _Scan, start: FloatArray, schedule: str) -
     return start @ _nearest_rigid(step)
 
 
+def _inverse(matrix: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
 def _nearest_rigid(matrix: FloatArray) -> FloatArray:
     u, _, v = np.linalg.svd(matrix[:3, :3])
     rigid = matrix.copy()
@@ -287,8 +294,8 @@ def _score(fixed: _Scan, moving: _Scan, matrix: FloatArray, limit: int = _MAX_SA
 def _both_directions(fixed: _Scan, moving: _Scan, start: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return fixed -> moving as found forwards, and as the inverse of what is found backwards."""
     forward = _run_greedy(fixed, moving, start, _FINE_SCHEDULE)
-    backward = _run_greedy(moving, fixed, np.linalg.inv(start), _FINE_SCHEDULE)
-    return forward, np.linalg.inv(backward)
+    backward = _run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE)
+    return forward, _inverse(backward)
 
 
 def _mean_distance_mm(scan: _Scan, one: FloatArray, other: FloatArray) -> float:
