@@ -68,8 +68,8 @@ def _to_template(points_mm: FloatArray, scale: FloatArray, control_mm: FloatArra
 
 
 @lru_cache(maxsize=1)
-def _load_template() -> tuple[dict[str, NDArray[np.float32]], Affine]:
-    """Return the template's tissue maps (1 mm) and voxel -> MNI152 mm."""
+def _load_template(spacing_mm: float) -> tuple[dict[str, NDArray[np.float32]], Affine]:
+    """Return the template's tissue maps (1 mm, smoothed for a coarser grid) and voxel -> MNI152 mm."""
     image = datasets.load_mni152_wm_template(1)
     white = np.asarray(image.dataobj, dtype=np.float32)
     others: list[Any] = [datasets.load_mni152_gm_template(1), datasets.load_mni152_brain_mask(1)]
@@ -80,6 +80,7 @@ def _load_template() -> tuple[dict[str, NDArray[np.float32]], Affine]:
     total = np.maximum(sum(sharp), 1e-3)
     white, grey, csf = ((brain * p / total).astype(np.float32) for p in sharp)
     maps = {"white_matter": white, "grey_matter": grey, "csf": csf, "brain": brain}
+    maps = {name: ndimage.gaussian_filter(m, spacing_mm / 2.8) for name, m in maps.items()}
     return maps, np.asarray(image.affine, dtype=np.float64)
 
 
@@ -117,12 +118,10 @@ def make_head(rng: np.random.Generator, *, spacing_mm: float = 2.0) -> Head:
 
     head_mm = np.indices(shape, dtype=np.float32).reshape(3, -1) * spacing_mm + _ORIGIN_MM[:, None]
     template_mm = _to_template(head_mm, scale, control_mm).astype(np.float32)
-    maps, template_affine = _load_template()
+    maps, template_affine = _load_template(spacing_mm)
     at_template = np.linalg.inv(template_affine) @ np.vstack([template_mm, np.ones_like(template_mm[:1])])
     warped = {
-        name: ndimage.map_coordinates(
-            ndimage.gaussian_filter(m, spacing_mm / 2.8), at_template[:3], order=1, output=np.float32
-        ).reshape(shape)
+        name: ndimage.map_coordinates(m, at_template[:3], order=1, output=np.float32).reshape(shape)
         for name, m in maps.items()
     }
     where_mm = template_mm.reshape(3, *shape)
