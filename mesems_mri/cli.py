@@ -211,7 +211,7 @@ def _standardise_visit(
     run_step(
         "standardise",
         visit,
-        lambda: standardise_visit(visit, images, tuple(ambiguous or ()), json.loads(settings)),
+        lambda: standardise_visit(visit, images, tuple(ambiguous or ()), json.loads(settings)["intake"]),
     )
 
 

@@ -300,8 +300,8 @@ def _snakemake(
                 say(f"{match[1]} of {match[2]} jobs done")
         code = child.wait()
     if code != 0 and not any("steps" in line or "Exiting because a job" in line for line in tail):
-        locked = next((line for line in tail if "lock" in line.lower()), None)
-        what = locked or next((line for line in reversed(tail) if line.strip()), "no message")
+        telling = [line for line in tail if "Error" in line or "lock" in line.lower()] or tail or ["no message"]
+        what = telling[0]
         if not any(request.out_dir.resolve().glob(".mesems/*/*/*.json")):
             msg = f"Snakemake could not run ({what.strip()}); see {log}"
             raise ExternalProgramError(msg)

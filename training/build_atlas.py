@@ -120,7 +120,8 @@ def warp_classes(
     greedy = Greedy3D()
     moving = to_sitk(ndimage.gaussian_filter(image, 0.7).astype(np.float32), affine)
     greedy.execute(
-        "-d 3 -a -dof 12 -m NCC 2x2x2 -i fixed moving -ia-image-centers -n 100x50x0 -threads 1 -o linear -V 0",
+        "-d 3 -a -dof 12 -m NCC 2x2x2 -i fixed moving -ia-image-centers -n 100x50x0 "
+        "-threads 1 -o linear -V 0",
         fixed=template,
         moving=moving,
         linear=None,

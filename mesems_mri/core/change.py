@@ -20,8 +20,14 @@ from mesems_mri.core.components import (
     label_foci,
     largest_in_plane_diameter_mm,
 )
-from mesems_mri.core.intensity import differential_bias, match_intensity, match_resolution, robust_noise
-from mesems_mri.core.tissue import local_white_level
+from mesems_mri.core.intensity import (
+    MAD_TO_SIGMA,
+    differential_bias,
+    match_intensity,
+    match_resolution,
+    robust_noise,
+)
+from mesems_mri.core.tissue import CSF_BELOW, T2Contrast, describe_tissue, local_white_level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
     from mesems_mri.core.intensity import BoolArray, FloatArray
 
 Spacing = tuple[float, float, float]
+LOCAL_NOISE_MM = 8.0
+"""Gaussian sigma of the neighbourhood in which the noise of the difference is measured."""
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -46,6 +54,8 @@ class ChangeThresholds:
         Least rise in units of NAWM, whatever the noise.
     bright_sigma
         Sigmas of NAWM above which a voxel is hyperintense now.
+    bright_z
+        Excess now over the expected intensity of the tissue there, in units of its spread.
     smooth_mm
         Gaussian sigma of the smoothing before subtraction.
     min_growth_mm3
@@ -60,7 +70,8 @@ class ChangeThresholds:
     grow_sigma: float = 3.0
     seed_rise: float = 0.15
     grow_rise: float = 0.10
-    bright_sigma: float = 2.0
+    bright_sigma: float = 1.5
+    bright_z: float = 0.5
     smooth_mm: float = 0.7
     min_growth_mm3: float = 20.0
     min_growth_fraction: float = 0.5
@@ -79,7 +90,7 @@ class T2Change:
         0 outside foci; inside, how sure the focus is, 0 to 1, the same for all its voxels.
     details
         Measured quantities: ``difference_sigma`` (noise of the difference in NAWM, units of NAWM),
-        ``edge_sigma_mm`` (misregistration that explains the noise at edges), ``thickness_mm``
+        ``edge_shift_mm`` (misregistration that would explain the noise at edges), ``thickness_mm``
         (that both visits were matched to).
     """
 
@@ -102,6 +113,8 @@ def detect_t2_change(
     current_thickness_mm: float,
     reference_thickness_mm: float,
     plane_normal: Spacing,
+    contrast: T2Contrast = "FLAIR",
+    current_t1w: FloatArray | None = None,
     thresholds: ChangeThresholds | None = None,
 ) -> T2Change:
     """Detect new and enlarging T2 lesions.
@@ -125,6 +138,10 @@ def detect_t2_change(
         Slice thickness of the two acquisitions (mm).
     plane_normal
         Normal of the slices of the coarser acquisition, unit vector in array axes.
+    contrast
+        Contrast of both images.
+    current_t1w
+        T1w of this visit on the same grid, NAWM median 1, when there is one.
     thresholds
         Default: `ChangeThresholds`.
 
@@ -144,10 +161,21 @@ def detect_t2_change(
     enlarging = np.zeros(current.shape, np.int32)
     score = np.zeros(current.shape, np.float32)
     details = {"thickness_mm": float(thickness_mm)}
-    if not brain_mask.any() or not nawm.any() or np.array_equal(current, reference):
+    if np.array_equal(current, reference):
+        return T2Change(new, enlarging, score, details)
+    tissue = describe_tissue(
+        current,
+        contrast=contrast,
+        brain_mask=brain_mask,
+        priors=priors,
+        spacing_mm=spacing_mm,
+        nawm=nawm,
+        t1w=current_t1w,
+    )
+    if tissue is None:
         return T2Change(new, enlarging, score, details)
 
-    cut = _bounding_box(brain_mask, margin=3)
+    cut = tissue.box
     brain, white = brain_mask[cut], nawm[cut] & brain_mask[cut]
     now, then = _match(
         current[cut],
@@ -159,15 +187,17 @@ def detect_t2_change(
         limits,
     )
     rise = now - then
-    sigma, details["difference_sigma"], details["edge_sigma_mm"] = _difference_noise(
+    sigma, details["difference_sigma"], details["edge_shift_mm"] = _difference_noise(
         rise, now, then, brain, white, spacing_mm
     )
     z = rise / sigma
     level = local_white_level(now, white, spacing_mm)
     _, white_sigma = robust_noise(now / level, white)
-    bright = now / level > 1.0 + limits.bright_sigma * white_sigma
-    fluid_then = ndimage.binary_dilation(then < 0.6, iterations=1)
-    plausible = brain & bright & ~fluid_then & (priors["choroid_plexus"][cut] < 0.3)
+    bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
+    plausible = tissue.allowed & bright
+    if contrast == "FLAIR":
+        # Beside fluid that moved or changed its flow void nothing can be said.
+        plausible &= ~ndimage.binary_dilation(then < CSF_BELOW, _ALL_NEIGHBOURS)
     grown = plausible & (z > limits.grow_sigma) & (rise > limits.grow_rise)
     seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
     components, n = label_components(grown)
@@ -312,23 +342,32 @@ def _difference_noise(
     """Noise of the difference at every voxel: a floor from NAWM and a part that grows with the gradient."""
     _, floor = robust_noise(rise, nawm)
     floor = max(floor, 1e-4)
-    mean = 0.5 * (now + then)
-    gradient = np.sqrt(
-        sum(np.square(np.gradient(mean, step, axis=axis)) for axis, step in enumerate(spacing_mm))
-    ).astype(np.float32)
-    edges = brain & (gradient > np.percentile(gradient[brain], 70.0))
-    ratio = np.abs(rise[edges]) / gradient[edges] if edges.any() else np.zeros(1)
-    shift_mm = 1.4826 * float(np.median(ratio))
-    near = ndimage.maximum_filter(gradient, 3)
-    sigma = np.sqrt(floor**2 + np.square(shift_mm * near))
+    # Some regions are noisier than others (flow, susceptibility, far from the coil). Clipping keeps a true
+    # change from raising its own threshold much.
+    square = np.where(brain, np.minimum(np.square(rise), np.float32((3.0 * floor) ** 2)), np.float32(0.0))
+    width = [LOCAL_NOISE_MM / step for step in spacing_mm]
+    solid = ndimage.gaussian_filter(brain.astype(np.float32), width)
+    local = np.sqrt(ndimage.gaussian_filter(square, width) / np.maximum(solid, 1e-3))
+    slopes = [_gradient(image, spacing_mm) for image in (now, then)]
+    # Only an edge both visits have can be displaced; the rim of a new lesion is in one of them.
+    shared = np.minimum(*(ndimage.maximum_filter(slope, size=3) for slope in slopes))
+    edges = brain & (shared > np.percentile(shared[brain], 70.0))
+    steepness = np.maximum(*slopes)[edges]
+    if steepness.any():
+        excess = np.maximum(np.square(rise[edges]) - floor**2, 0.0)
+        shift_mm = MAD_TO_SIGMA * float(np.sqrt(np.median(excess / np.maximum(np.square(steepness), 1e-8))))
+    else:
+        shift_mm = 0.0
+    sigma = np.sqrt(np.maximum(local, floor) ** 2 + np.square(shift_mm * shared))
     return np.asarray(sigma, np.float32), floor, shift_mm
 
 
-def _bounding_box(mask: BoolArray, margin: int) -> tuple[slice, ...]:
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, mask.shape, strict=True)
-    )
+def _gradient(image: FloatArray, spacing_mm: Spacing) -> FloatArray:
+    """Magnitude of the gradient, per mm."""
+    square = np.zeros(image.shape, np.float32)
+    for axis, step in enumerate(spacing_mm):
+        square += np.square(np.gradient(image, step, axis=axis)).astype(np.float32)
+    return np.sqrt(square)
 
 
 def _check(

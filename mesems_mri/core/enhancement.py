@@ -330,26 +330,43 @@ def _judge(
     increase, z = maps.increase[around][inside], maps.z[around][inside]
     if z.max() < factor * limits.seed_sigma or increase.max() < factor * limits.seed_contrast:
         return 0.0, "below_noise"
-    correlate_z = maps.correlate_z[around][inside]
-    overlap = float(maps.correlate[around][inside].mean())
-    extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * spacing_mm).T) + np.eye(3) / 12))
-    elongation = float(np.sqrt(extent[2] / extent[1]))
-    compact = float(ndimage.binary_opening(inside, _CROSS).sum() / inside.sum())
-    surface = ndimage.binary_dilation(inside, _CUBE) & ~inside
-    shell = ndimage.binary_dilation(inside, _CROSS, iterations=2) & ~inside
-    continued = float(maps.hot[around][surface].mean())
-    csf_share = float(maps.csf[around][shell].mean())
-    evidence = {
-        "no_t2_correlate": 4.0 * (overlap - 0.4) + 0.6 * (float(np.clip(correlate_z.mean(), -1, 5)) - 1.5),
-        "vessel": 3.0 * (compact - 0.4) - 3.0 * max(elongation - 1.7, 0) - 6.0 * (continued - 0.15),
-        "choroid_plexus": -4.0 * max(float(maps.ventricle[around][inside].mean()) - 0.2, 0),
-        "csf_space": -8.0 * max(csf_share - 0.1, 0)
-        - 4.0 * max(0.5 - float(maps.tissue[around][inside].mean()), 0),
-    }
+    evidence = _weigh(_describe(inside, maps, around, spacing_mm))
     score = float(1.0 / (1.0 + np.exp(-sum(evidence.values()))))
     if score >= limits.min_score:
         return score, ""
     return score, min(evidence, key=lambda cause: evidence[cause])
+
+
+def _describe(
+    inside: BoolArray, maps: _Maps, around: tuple[slice, ...], spacing_mm: Spacing
+) -> dict[str, float]:
+    """Measure what tells a GEL from a vessel and from choroid plexus."""
+    correlate_z = maps.correlate_z[around][inside]
+    extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * spacing_mm).T) + np.eye(3) / 12))
+    surface = ndimage.binary_dilation(inside, _CUBE) & ~inside
+    shell = ndimage.binary_dilation(inside, _CROSS, iterations=2) & ~inside
+    return {
+        "overlap": float(maps.correlate[around][inside].mean()),
+        "correlate_z": float(np.clip(correlate_z.mean(), -1, 5)),
+        "elongation": float(np.sqrt(extent[2] / extent[1])),
+        "compact": float(ndimage.binary_opening(inside, _CROSS).sum() / inside.sum()),
+        "continued": float(maps.hot[around][surface].mean()),
+        "csf": float(maps.csf[around][shell].mean()),
+        "ventricle": float(maps.ventricle[around][inside].mean()),
+        "tissue": float(maps.tissue[around][inside].mean()),
+    }
+
+
+def _weigh(features: Mapping[str, float]) -> dict[str, float]:
+    """Evidence for a GEL (above 0) and against (below 0), by the cause it would be turned down for."""
+    return {
+        "no_t2_correlate": 4.0 * (features["overlap"] - 0.4) + 0.6 * (features["correlate_z"] - 1.5),
+        "vessel": 3.0 * (features["compact"] - 0.4)
+        - 3.0 * max(features["elongation"] - 1.7, 0)
+        - 6.0 * (features["continued"] - 0.15),
+        "choroid_plexus": -4.0 * max(features["ventricle"] - 0.2, 0),
+        "csf_space": -8.0 * max(features["csf"] - 0.1, 0) - 4.0 * max(0.5 - features["tissue"], 0),
+    }
 
 
 def _rejected_by_place(

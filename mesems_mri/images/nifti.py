@@ -143,7 +143,7 @@ def _load(path: Path) -> nib.Nifti1Image:
             msg = f"not a NIfTI file but {type(image).__name__}; convert it to .nii.gz"
             raise _unreadable(msg)
         # nibabel mends some headers silently while loading; look at the one in the file.
-        with ImageOpener(path) as stream:
+        with ImageOpener(str(path)) as stream:
             stored = type(image.header).from_fileobj(stream, check=False)
     except FileNotFoundError as error:
         msg = f"{path.name} does not exist; check the input folder"

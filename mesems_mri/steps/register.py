@@ -10,8 +10,9 @@ from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.brain import rigid_part
-from mesems_mri.images.registration import compare_heads, register_rigid
+from mesems_mri.images.registration import register_rigid
 from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
 from mesems_mri.models.atlas import load_atlas
 from mesems_mri.provenance import software_versions, write_json

@@ -36,7 +36,7 @@ def standardise_visit(
     ambiguous : tuple of str
         Contrasts with several files of which none is clearly meant.
     settings : mapping
-        ``header_repair`` and the ``quality`` rule.
+        The ``intake`` rule of the configuration.
 
     Returns
     -------

@@ -19,7 +19,7 @@ rule measure_visit:
         table=visit_table_options,
         settings=settings("focus", "enhancement", "quality"),
         config_sha256=TRIAL.sha256(),
-        code=code_version("steps/measure.py", "core", "metrics.py"),
+        code=code_version("steps/measure.py", "core", "metrics"),
     shell:
         "mesems-mri step measure_visit {params.visit} --previous={input.previous:q} {params.table}"
         " --config-sha256={params.config_sha256} --settings {params.settings} > {log:q} 2>&1"
@@ -44,7 +44,7 @@ rule compile_ledger:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("steps/compile.py", "metrics.py"),
+        code=code_version("steps/compile.py", "metrics"),
     shell:
         "mesems-mri step compile_ledger --participant={wildcards.participant} {input:q} > {log:q} 2>&1"
 
@@ -68,7 +68,7 @@ rule compile_metrics:
         runtime=10,
     params:
         settings=settings("periods"),
-        code=code_version("steps/compile.py", "metrics.py"),
+        code=code_version("steps/compile.py", "metrics"),
     shell:
         "mesems-mri step compile_metrics --settings {params.settings} > {log:q} 2>&1"
 
