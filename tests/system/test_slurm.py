@@ -18,7 +18,7 @@ PLUGIN_OPTIONS = [
     *("--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
 ]
-TIMEOUT_S = 600
+TIMEOUT_S = 900
 
 pytestmark = [pytest.mark.usefixtures("running_slurm"), pytest.mark.timeout(3 * TIMEOUT_S)]
 
