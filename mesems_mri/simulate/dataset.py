@@ -32,6 +32,16 @@ def scan_sidecar(site: Site, contrast: str, slice_thickness_mm: float) -> dict[s
     return sidecar
 
 
+def mask_sidecar(desc: str, source: str) -> dict[str, Any]:
+    """Return the JSON sidecar of a true mask; ``source`` is the scan relative to the raw data set."""
+    return {
+        "Description": "Simulated truth",
+        "Type": "Brain" if desc == "brain" else "Lesion",
+        "SpatialReference": f"bids:raw:{source}",
+        "Sources": [f"bids:raw:{source}"],
+    }
+
+
 def write_sessions(folder: Path, visits: list[tuple[str, dt.date, int]]) -> None:
     """Write the visit table of a participant: label, day and week of every visit."""
     lines = ["session_id\tacq_time\tweek\tvisit_type"]

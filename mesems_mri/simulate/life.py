@@ -5,7 +5,7 @@ Sci 163:74). A new lesion enhances for 4 to 8 weeks, one in five for longer (Cot
 60:640), and then shrinks (Meier et al. 2007, NeuroImage 36:1213).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from mesems_mri.simulate.lesions import Lesion, LesionMaker, Plan
 
 def live(
     maker: LesionMaker,
-    weeks: list[float],
+    weeks: Sequence[float],
     activity: float,
     seeds: list[np.random.SeedSequence],
     *,
@@ -27,7 +27,7 @@ def live(
     ----------
     maker : LesionMaker
         Draws the lesions.
-    weeks : list of float
+    weeks : sequence of float
         Week of every visit, ascending.
     activity : float
         Expected number of new lesions in four weeks.

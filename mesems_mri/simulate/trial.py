@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesems_mri import __version__
-from mesems_mri.bids import POSTCONTRAST, Layout
+from mesems_mri.bids import POSTCONTRAST, Layout, image_name
 from mesems_mri.errors import UsageError
 from mesems_mri.images.nifti import write_labels_like
 from mesems_mri.metrics import LEDGER_COLUMNS, write_table
 from mesems_mri.provenance import write_json
 from mesems_mri.simulate import scanner
-from mesems_mri.simulate.dataset import scan_sidecar, write_raw_dataset, write_sessions, write_truth_dataset
-from mesems_mri.simulate.footprints import ScanGrid, draw, find_foci, find_growth, paint_mask
+from mesems_mri.simulate.dataset import (
+    mask_sidecar,
+    scan_sidecar,
+    write_raw_dataset,
+    write_sessions,
+    write_truth_dataset,
+)
+from mesems_mri.simulate.footprints import Footprint, ScanGrid, draw, find_foci, find_growth, paint_mask
 from mesems_mri.simulate.lesions import LesionMaker, Plan
 from mesems_mri.simulate.life import live
 from mesems_mri.simulate.phantom import Head, make_head
@@ -28,11 +35,22 @@ _QUICK_SPACING_MM, _QUICK_SHAPE = (2.0, 2.0, 2.0), (96, 120, 96)
 _QUICK_SMALLEST_MM3 = 70.0
 _FIRST_DAY = dt.date(2020, 2, 3)
 _ISOCENTRE_MM = np.array([0.0, -18.0, 4.0])
+# New lesions in four weeks: quantiles of an exponential distribution of mean 0.8, so that every trial holds
+# quiet and active people (the negative binomial of Sormani et al. 1999 in its simplest form).
+_ACTIVITY = tuple(float(-0.8 * np.log(1 - p)) for p in (0.6, 0.15, 0.85, 0.4, 0.72, 0.28))
+
+
+@dataclass(frozen=True, eq=False)
+class _Folders:
+    """Where the scans and the truth go."""
+
+    bids_dir: Path
+    truth: Layout
 
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """A participant while its visits are made."""
+    """A participant while its visits are made; ``seed`` is that of the trial and the participant's index."""
 
     participant_id: str
     seed: tuple[int, int]
@@ -41,6 +59,22 @@ class _Subject:
     maker: LesionMaker
     first_day: dt.date
     noise_scale: float
+
+    def day(self, week: int) -> dt.date:
+        """Return the day of a visit: that of its week, up to two days early or late."""
+        late = np.random.default_rng([*self.seed, 3, week]).integers(-2, 3)
+        return self.first_day + dt.timedelta(days=7 * week + int(late))
+
+
+@dataclass(frozen=True, eq=False)
+class _Visit:
+    """A visit that is due: its place in the sequence and the visit before."""
+
+    index: int
+    session_id: str
+    week: int
+    week_before: int | None
+    contrasts: tuple[str, ...]
 
 
 def simulate_trial(
@@ -76,10 +110,8 @@ def simulate_trial(
         If the folder is not empty or an option is out of range.
     """
     weeks = _check(bids_dir, participants, sites, sessions, quick=quick)
-    root = np.random.SeedSequence(seed)
-    site_list = scanner.make_sites(sites, np.random.default_rng(root.spawn(1)[0]))
-    truth = Layout(bids_dir / "derivatives" / "truth")
-    labels = [f"sub-{index + 1:02d}" for index in range(participants)]
+    site_list = scanner.make_sites(sites, np.random.default_rng([seed, 2**31]))
+    folders = _Folders(bids_dir, Layout(bids_dir / "derivatives" / "truth"))
     # Not of the number of visits, so that a further one leaves the rows before as they are.
     config = f"{__version__} {quick} {seed}"
     constants = {
@@ -87,47 +119,36 @@ def simulate_trial(
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
     }
     people, visit_rows = [], []
-    for index, label in enumerate(labels):
-        rng = np.random.default_rng([seed, index])
-        head = make_head(rng, spacing_mm=_QUICK_SPACING_MM[0])
-        site = site_list[index % sites]
-        subject = _Subject(
-            label,
-            (seed, index),
-            site,
-            head,
-            LesionMaker(head),
-            _FIRST_DAY + dt.timedelta(days=int(rng.integers(0, 200))),
-            float(rng.uniform(0.9, 1.1)),
-        )
-        people.append([label, site.site_id, str(rng.choice(["F", "F", "M"])), str(int(rng.integers(19, 51)))])
-        identity = {"study_id": STUDY_ID, "site_id": site.site_id, "participant_id": label}
-        book = TruthBook(identity, head, constants)
-        activity = _ACTIVITY[index % len(_ACTIVITY)]
+    for index in range(participants):
+        subject, person = _make_subject(seed, index, site_list[index % sites])
+        people.append(person)
+        label, site_id = subject.participant_id, subject.site.site_id
+        table = [(f"ses-{s}", subject.day(w), w) for s, w in zip(sessions, weeks, strict=True)]
+        write_sessions(bids_dir / label, table)
+        identity = {"study_id": STUDY_ID, "site_id": site_id, "participant_id": label}
+        book = TruthBook(identity, subject.head, constants)
         seeds = [np.random.SeedSequence([seed, index, 1, visit]) for visit in range(len(sessions))]
+        activity = _ACTIVITY[index % len(_ACTIVITY)]
         plans = live(subject.maker, weeks, activity, seeds, smallest_mm3=_QUICK_SMALLEST_MM3)
-        without = 1 if index == 0 else None
-        write_sessions(
-            bids_dir / label,
-            [(f"ses-{s}", _acquired(subject, w), int(w)) for s, w in zip(sessions, weeks, strict=True)],
-        )
-        for visit, plan in enumerate(plans):
-            contrasts = [c for c in _CONTRASTS if c != POSTCONTRAST or visit != without]
-            _make_visit(bids_dir, truth, subject, book, plan, sessions, weeks, visit, contrasts)
-        write_table(truth.ledger(label), LEDGER_COLUMNS, book.ledger)
+        for number, plan in enumerate(plans):
+            skipped = POSTCONTRAST if (index, number) == (0, 1) else None
+            visit = _Visit(
+                number,
+                f"ses-{sessions[number]}",
+                weeks[number],
+                weeks[number - 1] if number else None,
+                tuple(contrast for contrast in _CONTRASTS if contrast != skipped),
+            )
+            book.add(_make_visit(folders, subject, plan, visit, subject.day(weeks[0])))
+        write_table(folders.truth.ledger(label), LEDGER_COLUMNS, book.ledger)
         visit_rows += book.visits
     write_raw_dataset(bids_dir, people)
-    write_truth_dataset(truth, visit_rows)
-
-
-# New lesions in four weeks: quantiles of an exponential distribution of mean 0.8, so that every trial holds
-# quiet and active people (the negative binomial of Sormani et al. 1999 in its simplest form).
-_ACTIVITY = tuple(float(-0.8 * np.log(1 - p)) for p in (0.6, 0.15, 0.85, 0.4, 0.72, 0.28))
+    write_truth_dataset(folders.truth, visit_rows)
 
 
 def _check(
     bids_dir: Path, participants: int, sites: int, sessions: tuple[str, ...], *, quick: bool
-) -> list[float]:
+) -> list[int]:
     """Check the options and return the week of every session."""
     if not quick:
         msg = "only the quick simulation exists so far; set quick (--quick)"
@@ -136,7 +157,7 @@ def _check(
         msg = f"participants and sites must be 1 or more, got {participants} and {sites}"
         raise UsageError(msg)
     bad = [label for label in sessions if not (label[:1] == "w" and label[1:].isdigit())]
-    weeks = [] if bad else [float(label[1:]) for label in sessions]
+    weeks = [] if bad else [int(label[1:]) for label in sessions]
     if bad or not sessions or weeks != sorted(set(weeks)):
         msg = f"sessions are {','.join(sessions)!r}; expected ascending weeks such as w00,w04,w12"
         raise UsageError(msg)
@@ -146,92 +167,96 @@ def _check(
     return weeks
 
 
-def _make_visit(
-    bids_dir: Path,
-    truth: Layout,
-    subject: _Subject,
-    book: TruthBook,
-    plan: Plan,
-    sessions: tuple[str, ...],
-    weeks: list[float],
-    visit: int,
-    contrasts: list[str],
-) -> None:
-    """Write the scans, masks and table rows of one visit."""
-    session_id, week = f"ses-{sessions[visit]}", weeks[visit]
-    stem = f"{subject.participant_id}_{session_id}_"
-    folder = bids_dir / subject.participant_id / session_id / "anat"
-    streams = np.random.SeedSequence([*subject.seed, 2, visit]).spawn(1 + len(_CONTRASTS))
-    pose_rng = np.random.default_rng(streams[0])
-    pose = scanner.rigid(pose_rng.normal(0, 2.5, 3), pose_rng.normal(0, 3.0, 3))
-    tilt = scanner.rigid(pose_rng.normal(0, 1.0, 3), np.zeros(3))
-    grids = {}
-    for contrast, stream in zip(_CONTRASTS, streams[1:], strict=True):
-        rng = np.random.default_rng(stream)
-        motion = scanner.rigid(rng.normal(0, 0.4, 3), rng.normal(0, 0.5, 3))
-        if contrast not in contrasts:
-            continue
-        affine = tilt @ scanner.make_grid_affine(subject.site, _QUICK_SHAPE, _QUICK_SPACING_MM)
-        to_isocentre = scanner.rigid(np.zeros(3), -_ISOCENTRE_MM)
-        grid = ScanGrid(_QUICK_SHAPE, affine, np.linalg.inv(motion @ pose @ to_isocentre) @ affine)
-        grids[contrast] = grid
-        scan = _scan(subject, plan, week, contrast, grid, rng)
-        path = folder / f"{stem}{contrast}.nii.gz"
-        scanner.write_scan(path, scan, affine)
-        write_json(
-            folder / f"{stem}{contrast}.json", scan_sidecar(subject.site, contrast, _QUICK_SPACING_MM[2])
-        )
+def _make_subject(seed: int, index: int, site: scanner.Site) -> tuple[_Subject, list[str]]:
+    """Make a participant and its row of the participants' table."""
+    rng = np.random.default_rng([seed, index])
+    label = f"sub-{index + 1:02d}"
+    head = make_head(rng, spacing_mm=_QUICK_SPACING_MM[0])
+    first_day = _FIRST_DAY + dt.timedelta(days=int(rng.integers(0, 200)))
+    noise_scale = float(rng.uniform(0.9, 1.1))
+    subject = _Subject(label, (seed, index), site, head, LesionMaker(head), first_day, noise_scale)
+    return subject, [label, site.site_id, str(rng.choice(["F", "F", "M"])), str(int(rng.integers(19, 51)))]
 
-    flair = grids["FLAIR"]
-    t2 = find_foci(plan.lesions, week, flair, subject.maker, enhancing=False)
-    before = (
-        find_foci(plan.lesions, weeks[visit - 1], flair, subject.maker, enhancing=False) if visit else None
-    )
+
+def _make_visit(
+    folders: _Folders, subject: _Subject, plan: Plan, visit: _Visit, first_day: dt.date
+) -> VisitTruth:
+    """Write the scans and the true masks of one visit and return what its rows need."""
+    grids = _write_scans(folders.bids_dir, subject, plan, visit)
+    flair, maker, week = grids["FLAIR"], subject.maker, visit.week
+    t2 = find_foci(plan.lesions, week, flair, maker, enhancing=False)
+    before = gel = None
+    if visit.week_before is not None:
+        before = find_foci(plan.lesions, visit.week_before, flair, maker, enhancing=False)
+    if POSTCONTRAST in grids:
+        gel = find_foci(plan.lesions, week, grids[POSTCONTRAST], maker, enhancing=True)
     growth = find_growth(t2, before, flair) if before is not None else {}
-    gel = (
-        find_foci(plan.lesions, week, grids[POSTCONTRAST], subject.maker, enhancing=True)
-        if POSTCONTRAST in grids
-        else None
-    )
-    masks = {"space-orig_label-L_desc-T2_mask": ("FLAIR", [focus.footprint for focus in t2.values()])}
+
+    def union(parts: Iterable[Footprint], contrast: str) -> NDArray[np.bool_]:
+        return paint_mask(parts, grids[contrast].shape)
+
+    masks = {"T2": union([focus.footprint for focus in t2.values()], "FLAIR")}
     if before is not None:
-        new = [focus.footprint for number, focus in t2.items() if number not in before]
-        masks["space-orig_label-L_desc-new_mask"] = ("FLAIR", new)
-        masks["space-orig_label-L_desc-enlarging_mask"] = ("FLAIR", [part for part, _ in growth.values()])
+        masks["new"] = union([t2[number].footprint for number in t2 if number not in before], "FLAIR")
+        masks["enlarging"] = union([part for part, _ in growth.values()], "FLAIR")
     if gel is not None:
-        name = "ce-gadolinium_space-orig_label-L_desc-enhancing_mask"
-        masks[name] = (POSTCONTRAST, [focus.footprint for focus in gel.values()])
-    for name, (contrast, footprints) in masks.items():
-        path = truth.product(subject.participant_id, session_id, f"{name}.nii.gz")
-        source = f"{subject.participant_id}/{session_id}/anat/{stem}{contrast}.nii.gz"
-        write_labels_like(path, paint_mask(footprints, grids[contrast].shape), bids_dir / source)
-        write_json(
-            path.with_name(f"{stem}{name}.json"),
-            {
-                "Description": "Simulated truth",
-                "Type": "Lesion",
-                "SpatialReference": f"bids:raw:{source}",
-                "Sources": [f"bids:raw:{source}"],
-            },
-        )
+        masks["enhancing"] = union([focus.footprint for focus in gel.values()], POSTCONTRAST)
     head = subject.head
-    book.add(
-        VisitTruth(
-            session_id,
-            int(week),
-            (_acquired(subject, week) - _acquired(subject, weeks[0])).days,
-            t2,
-            before,
-            growth,
-            gel,
-            black_hole_volume(t2, gel, _dark(subject.site, plan), flair.voxel_mm3),
-            float(head.inside_dura.sum() * np.prod(_QUICK_SPACING_MM)),
-        )
+    inside_dura = scanner.spline_coefficients(head.inside_dura.astype(np.float32))
+    masks["brain"] = scanner.sample_head(inside_dura, head.affine, flair.shape, flair.to_head) > 0.5
+    _write_masks(folders, subject, visit, masks)
+    return VisitTruth(
+        visit.session_id,
+        week,
+        (subject.day(week) - first_day).days,
+        t2,
+        before,
+        growth,
+        gel,
+        black_hole_volume(t2, gel, _dark(subject.site, plan), flair.voxel_mm3),
+        float(masks["brain"].sum() * flair.voxel_mm3),
     )
+
+
+def _write_scans(bids_dir: Path, subject: _Subject, plan: Plan, visit: _Visit) -> dict[str, ScanGrid]:
+    """Scan the participant; return the grid of every contrast."""
+    folder = bids_dir / subject.participant_id / visit.session_id / "anat"
+    seed = np.random.SeedSequence([*subject.seed, 2, visit.index])
+    visit_rng, *series_rngs = (np.random.default_rng(s) for s in seed.spawn(1 + len(_CONTRASTS)))
+    pose = scanner.rigid(visit_rng.normal(0, 2.5, 3), visit_rng.normal(0, 3.0, 3))
+    pose = pose @ scanner.rigid(np.zeros(3), -_ISOCENTRE_MM)
+    tilt = scanner.rigid(visit_rng.normal(0, 1.0, 3), np.zeros(3))
+    affine = tilt @ scanner.make_grid_affine(subject.site, _QUICK_SHAPE, _QUICK_SPACING_MM)
+    grids = {}
+    for contrast, rng in zip(_CONTRASTS, series_rngs, strict=True):
+        if contrast not in visit.contrasts:
+            continue
+        motion = scanner.rigid(rng.normal(0, 0.4, 3), rng.normal(0, 0.5, 3))
+        grids[contrast] = ScanGrid(_QUICK_SHAPE, affine, np.linalg.inv(motion @ pose) @ affine)
+        path = folder / f"{subject.participant_id}_{visit.session_id}_{contrast}.nii.gz"
+        scanner.write_scan(path, _scan(subject, plan, visit.week, contrast, grids[contrast], rng), affine)
+        sidecar = scan_sidecar(subject.site, contrast, _QUICK_SPACING_MM[2])
+        write_json(path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
+    return grids
+
+
+def _write_masks(
+    folders: _Folders, subject: _Subject, visit: _Visit, masks: dict[str, NDArray[np.bool_]]
+) -> None:
+    """Write true masks by their ``desc``, each on the grid of the scan on which it is defined."""
+    stem = f"{subject.participant_id}_{visit.session_id}_"
+    for desc, mask in masks.items():
+        contrast = POSTCONTRAST if desc == "enhancing" else "FLAIR"
+        label = "" if desc == "brain" else "label-L_"
+        name = image_name(contrast, f"space-orig_{label}desc-{desc}", "mask.nii.gz")
+        path = folders.truth.product(subject.participant_id, visit.session_id, name)
+        source = f"{subject.participant_id}/{visit.session_id}/anat/{stem}{contrast}.nii.gz"
+        write_labels_like(path, mask, folders.bids_dir / source)
+        write_json(path.with_name(path.name.replace(".nii.gz", ".json")), mask_sidecar(desc, source))
 
 
 def _scan(
-    subject: _Subject, plan: Plan, week: float, contrast: str, grid: ScanGrid, rng: np.random.Generator
+    subject: _Subject, plan: Plan, week: int, contrast: str, grid: ScanGrid, rng: np.random.Generator
 ) -> NDArray[np.int16]:
     """Scan the head with its lesions of a week."""
     site, head = subject.site, subject.head
@@ -269,9 +294,3 @@ def _dark(site: scanner.Site, plan: Plan) -> set[int]:
         for lesion in plan.lesions
         if sequence.signal(lesion.tissue, site.field_t) < (white + csf) / 2
     }
-
-
-def _acquired(subject: _Subject, week: float) -> dt.date:
-    """Return the day of a visit: its week, up to two days early or late."""
-    late = np.random.default_rng([*subject.seed, 3, int(week)]).integers(-2, 3)
-    return subject.first_day + dt.timedelta(days=7 * int(week) + int(late))

@@ -69,7 +69,7 @@ def test_same_seed_gives_same_bytes_and_later_visits_change_nothing(trial: Path,
         for path in files:
             assert path.read_bytes() == (trial / path.relative_to(again)).read_bytes(), path.name
             compared += 1
-    assert compared == 2 * (4 + 3) + 2 * (2 + 3)
+    assert compared == 2 * (4 + 3) + 2 * (3 + 4)
     for table in ("derivatives/truth/visit_metrics.tsv", "derivatives/truth/sub-01/sub-01_lesions.tsv"):
         assert (trial / table).read_bytes().startswith((again / table).read_bytes())
 
@@ -183,6 +183,13 @@ def test_lesions_lie_in_the_brain(trial: Path) -> None:
         centres = np.array([[float(row[axis]) for axis in "xyz"] for row in rows_of(trial, session)])
         index = np.rint(centres - image.affine[:3, 3]).astype(int)
         assert brain[tuple(index.T)].all()
+
+
+def test_lesion_masks_lie_in_the_brain_mask(trial: Path) -> None:
+    for session in SESSIONS:
+        brain = voxels(mask_path(trial, session, "space-orig_desc-brain_mask.nii.gz")) > 0
+        assert 1.0e6 < brain.sum() * 8 < 2.2e6
+        assert brain[voxels(mask_path(trial, session, T2)) > 0].all()
 
 
 def test_lesions_show_on_the_scans(trial: Path) -> None:
