@@ -19,7 +19,10 @@ MAX_FILE_BYTES = 5 * 2**20
 @pytest.fixture(scope="module")
 def tracked_files(repository: Path) -> list[Path]:
     listed = subprocess.run(
-        ["git", "-C", repository, "ls-files", "-z"], capture_output=True, text=True, check=True
+        ["git", "-c", "safe.directory=*", "-C", repository, "ls-files", "-z"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     return [repository / name for name in listed.split("\0") if name and (repository / name).is_file()]
 
