@@ -83,6 +83,7 @@ class _Maps:
     csf: BoolArray
     hot: BoolArray
     ventricle: FloatArray
+    choroid: FloatArray
     tissue: FloatArray
 
 
@@ -163,9 +164,12 @@ def detect_enhancement(
         hot & ~excluded, spacing_mm=spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
     )
     closed &= ~excluded
-    ventricle = _prior(priors, "lateral_ventricles", post.shape)
-    ventricle = ventricle + _prior(priors, "choroid_plexus", post.shape)
-    maps = _Maps(increase, z, correlate_z, correlate, csf, hot, ventricle, _tissue(priors, post.shape))
+    plexus = _prior(priors, "choroid_plexus", post.shape)
+    ventricle = _prior(priors, "lateral_ventricles", post.shape) + plexus
+    # The plexus is slender and its place varies more than that of the ventricles.
+    plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in spacing_mm])
+    tissue = _tissue(priors, post.shape)
+    maps = _Maps(increase, z, correlate_z, correlate, csf, hot, ventricle, plexus, tissue)
 
     rejected = _rejected_by_place(hot & (z > factor * limits.seed_sigma), places, spacing_mm, limits)
     accepted = np.zeros(post.shape, bool)
@@ -346,26 +350,34 @@ def _describe(
     surface = ndimage.binary_dilation(inside, _CUBE) & ~inside
     shell = ndimage.binary_dilation(inside, _CROSS, iterations=2) & ~inside
     return {
+        "volume_mm3": float(inside.sum() * np.prod(spacing_mm)),
         "overlap": float(maps.correlate[around][inside].mean()),
         "correlate_z": float(np.clip(correlate_z.mean(), -1, 5)),
         "elongation": float(np.sqrt(extent[2] / extent[1])),
         "compact": float(ndimage.binary_opening(inside, _CROSS).sum() / inside.sum()),
         "continued": float(maps.hot[around][surface].mean()),
         "csf": float(maps.csf[around][shell].mean()),
+        "choroid": float(maps.choroid[around][inside].mean()),
         "ventricle": float(maps.ventricle[around][inside].mean()),
         "tissue": float(maps.tissue[around][inside].mean()),
     }
 
 
 def _weigh(features: Mapping[str, float]) -> dict[str, float]:
-    """Evidence for a GEL (above 0) and against (below 0), by the cause it would be turned down for."""
+    """Evidence for a GEL (above 0) and against (below 0), by the cause it would be turned down for.
+
+    Round weights set by hand; each term is 0 where GEL and look-alikes are about equally frequent.
+    """
     return {
-        "no_t2_correlate": 4.0 * (features["overlap"] - 0.4) + 0.6 * (features["correlate_z"] - 1.5),
-        "vessel": 3.0 * (features["compact"] - 0.4)
-        - 3.0 * max(features["elongation"] - 1.7, 0)
-        - 6.0 * (features["continued"] - 0.15),
-        "choroid_plexus": -4.0 * max(features["ventricle"] - 0.2, 0),
-        "csf_space": -8.0 * max(features["csf"] - 0.1, 0) - 4.0 * max(0.5 - features["tissue"], 0),
+        "no_t2_correlate": 4.0 * (features["overlap"] - 0.5) + 0.6 * (features["correlate_z"] - 2.0),
+        "vessel": 3.0 * (features["compact"] - 0.5)
+        - 4.0 * max(features["elongation"] - 1.6, 0)
+        - 6.0 * (features["continued"] - 0.12)
+        # A cut through a vein is as small as the smallest lesion, and there are more of them.
+        + 0.8 * min(float(np.log(features["volume_mm3"] / 50.0)), 0.5),
+        "choroid_plexus": -4.0 * max(features["ventricle"] - 0.15, 0)
+        - 3.0 * max(features["choroid"] - 0.35, 0),
+        "csf_space": -8.0 * max(features["csf"] - 0.08, 0) - 6.0 * max(0.6 - features["tissue"], 0),
     }
 
 

@@ -1,0 +1,377 @@
+"""Accuracy of the detection of gadolinium-enhancing lesions (GEL): one command, prints a table.
+
+    python benchmarks/accuracy_gel.py [--quick] [--pictures DIR]
+
+No public scan here has rated GEL. Sensitivity comes from implants into real pairs of pre- and post-contrast
+T1w (nodules, rings, open rings, also faint ones, each with a FLAIR and T2w lesion); false alarms come from
+the same pairs as they are, in which no enhancing lesion is known. Every pair is also read after degrading
+it: 3 mm slices, more noise, a misregistered post-contrast scan of another gain and bias. The generator of the
+implants is the benchmark's own: nothing in the package may import it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+
+from mesems_mri.core import enhancement, intensity
+from mesems_mri.models.atlas import Atlas, load_atlas
+
+Array = NDArray[np.float32]
+SIZES_MM = (3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
+CONTRASTS = (0.2, 0.4, 0.6, 0.8)
+SCENARIOS = ("as acquired", "3 mm slices", "noise", "misregistered")
+
+
+@dataclass
+class Case:
+    """One participant on a 1 mm grid, every image scaled to NAWM."""
+
+    name: str
+    post: Array
+    pre: Array
+    t2_images: dict[str, Array]
+    brain_mask: NDArray[np.bool_]
+    nawm: NDArray[np.bool_]
+    priors: dict[str, Array]
+    slice_thickness_mm: float = 1.0
+    implants: list[Implant] = field(default_factory=list)
+
+
+@dataclass
+class Implant:
+    """Truth of one implanted GEL."""
+
+    shape: str
+    size_mm: float
+    contrast: float
+    truth: NDArray[np.bool_]
+
+
+def real_data() -> Path:
+    """Folder of the real scans."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("MESEMS_REAL_DATA", beside))
+
+
+def load_cases() -> Iterator[Case]:
+    """Read the real pairs, each resampled once to 1 mm and cropped to the brain."""
+    root = real_data() / "open_ms" / "cross_sectional"
+    for patient in ("patient07", "patient26"):
+        folder = root / patient
+        scans = {
+            c: nib.Nifti1Image.from_filename(folder / f"{c}_space-MNI.nii.gz")
+            for c in ("T1", "T1POST", "FLAIR", "T2")
+        }
+        yield _case(patient, scans, pre="T1", post="T1POST", flair="FLAIR", t2="T2", thickness={})
+    folder = real_data() / "tcga" / "TCGA-DU-7294"
+    stem = "TCGA-DU-7294_hdbet_native_"
+    scans = {
+        c: nib.Nifti1Image.from_filename(folder / f"{stem}{c}.nii.gz") for c in ("t1", "t1c", "fla", "t2")
+    }
+    thickness = {c: float(np.linalg.norm(scan.affine[:3, 2])) for c, scan in scans.items()}
+    yield _case("TCGA-DU-7294", scans, pre="t1", post="t1c", flair="fla", t2="t2", thickness=thickness)
+
+
+def _case(
+    name: str, scans: dict, *, pre: str, post: str, flair: str, t2: str, thickness: dict[str, float]
+) -> Case:
+    reference = nib.as_closest_canonical(scans[post])
+    corners = np.array(np.meshgrid(*[[0, n - 1] for n in reference.shape])).reshape(3, -1)
+    world = (reference.affine @ np.vstack([corners, np.ones(8)]))[:3]
+    origin, extent = world.min(axis=1), np.ceil(world.max(axis=1) - world.min(axis=1)).astype(int) + 1
+    affine = np.eye(4)
+    affine[:3, 3] = origin
+    resampled = {c: _resample(scan, affine, tuple(extent)) for c, scan in scans.items()}
+    mask = ndimage.binary_fill_holes(resampled[post] > 0) & (resampled[pre] > 0)
+    components, _ = ndimage.label(mask)
+    mask = components == np.argmax(np.bincount(components.ravel())[1:]) + 1
+    box = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in ndimage.find_objects(mask.astype(int))[0])
+    affine[:3, 3] += [s.start for s in box]
+    mask = mask[box]
+    atlas = load_atlas()
+    to_mni = _rough_alignment(mask, affine, atlas)
+    index_map = np.linalg.inv(atlas.affine) @ to_mni @ affine
+    priors = {
+        key: ndimage.affine_transform(
+            np.asarray(p, np.float32), index_map[:3, :3], index_map[:3, 3], output_shape=mask.shape, order=1
+        )
+        for key, p in atlas.probability.items()
+    }
+    images = {c: resampled[c][box] for c in scans}
+    if thickness:
+        target = max(thickness[pre], thickness[post])
+        for c in (pre, post):
+            images[c] = intensity.match_resolution(
+                images[c],
+                spacing_mm=(1.0, 1.0, 1.0),
+                plane_normal=(0, 0, 1),
+                thickness_mm=thickness[c],
+                target_thickness_mm=target,
+            )
+    white = {"brain_mask": mask, "white_matter": priors["white_matter"]}
+    nawm = intensity.find_nawm(images[pre], contrast="T1w", **white) & intensity.find_nawm(
+        images[flair], contrast="FLAIR", **white
+    )
+    scaled = {c: intensity.scale_to_nawm(image, nawm)[0] for c, image in images.items()}
+    return Case(
+        name,
+        scaled[post],
+        scaled[pre],
+        {"FLAIR": scaled[flair], "T2w": scaled[t2]},
+        mask,
+        nawm,
+        priors,
+        max(thickness.values(), default=1.0),
+    )
+
+
+def _resample(scan: nib.Nifti1Image, affine: NDArray, shape: tuple[int, ...]) -> Array:
+    scan = nib.as_closest_canonical(scan)
+    to_world = np.asarray(scan.affine)
+    volume = scan.get_fdata(dtype=np.float32)
+    index_map = np.linalg.inv(to_world) @ affine
+    if np.allclose(index_map[:3, :3], np.eye(3)) and np.allclose(index_map[:3, 3], 0):
+        return volume
+    for axis in range(3):
+        step = float(np.abs(index_map[axis, axis]))
+        if step > 1.0:
+            volume = ndimage.gaussian_filter1d(volume, 0.42 * np.sqrt(step**2 - 1.0), axis=axis)
+    return ndimage.affine_transform(volume, index_map[:3, :3], index_map[:3, 3], output_shape=shape, order=1)
+
+
+def _rough_alignment(mask: NDArray[np.bool_], affine: NDArray, atlas: Atlas) -> NDArray:
+    """Scale and shift the box of the brain onto that of the atlas: good to some millimetres, as needed."""
+    reference = np.asarray(atlas.probability["brain"]) > 0.5
+    boxes = []
+    for volume, to_world in ((mask, affine), (reference, atlas.affine)):
+        inside = np.argwhere(volume)
+        low, high = np.percentile(inside, 0.5, axis=0), np.percentile(inside, 99.5, axis=0)
+        corners = (to_world @ np.c_[np.vstack([low, high]), [1, 1]].T)[:3]
+        boxes.append((corners.mean(axis=1), np.abs(np.diff(corners, axis=1)[:, 0])))
+    (centre, size), (atlas_centre, atlas_size) = boxes
+    to_mni = np.diag([*(atlas_size / size), 1.0])
+    to_mni[:3, 3] = atlas_centre - to_mni[:3, :3] @ centre
+    return to_mni
+
+
+def implant_lesions(case: Case, rng: np.random.Generator, number: int = 22) -> Case:
+    """Add enhancing lesions to a case, 14 mm apart, with their FLAIR, T2w and pre-contrast T1w lesion."""
+    place = (case.priors["white_matter"] > 0.5) & case.brain_mask & (case.pre > 0.75) & (case.pre < 1.3)
+    place &= ndimage.binary_erosion(case.brain_mask, iterations=4)
+    # Near ventricles and cortex is where lesions are and where the look-alikes are.
+    near = ndimage.distance_transform_edt(case.priors["lateral_ventricles"] < 0.4) < 8
+    cortex = ndimage.distance_transform_edt(case.priors["cortex"] < 0.45) < 4
+    weight = place * (0.15 + 1.0 * near + 0.6 * cortex)
+    hyperintense = place & (ndimage.gaussian_filter(case.t2_images["FLAIR"], 0.7) > 1.35)
+    weight += 4.0 * hyperintense
+    candidates = np.argwhere(weight > 0)
+    probability = weight[weight > 0] / weight[weight > 0].sum()
+    centres: list[NDArray] = []
+    for centre in candidates[rng.choice(len(candidates), 4000, p=probability)]:
+        inside = all(14 <= x < n - 14 for x, n in zip(centre, case.post.shape, strict=True))
+        if inside and all(np.linalg.norm(centre - other) > 22 for other in centres):
+            centres.append(centre)
+        if len(centres) == number:
+            break
+    post, pre = case.post.copy(), case.pre.copy()
+    t2_images = {c: image.copy() for c, image in case.t2_images.items()}
+    implants = []
+    order = rng.permutation(len(SIZES_MM) * len(CONTRASTS))
+    for i, centre in enumerate(centres):
+        size_mm = SIZES_MM[order[i % len(order)] % len(SIZES_MM)]
+        contrast = CONTRASTS[order[i % len(order)] // len(SIZES_MM)]
+        shape = rng.choice(["nodule", "ring", "open ring"]) if size_mm >= 8 else "nodule"
+        enhancing, whole, t2_lesion = _draw(shape, size_mm, rng)
+        box = tuple(slice(x - 14, x + 15) for x in centre)
+        # Enhancement is told from what is there: CSF and vessels next to it do not take part in it.
+        tissue = case.brain_mask[box] & (case.pre[box] > 0.6)
+        pre[box] -= rng.uniform(0.0, 0.2) * t2_lesion * tissue
+        post[box] += (contrast * enhancing - rng.uniform(0.0, 0.2) * t2_lesion) * tissue
+        t2_images["FLAIR"][box] += rng.uniform(0.15, 0.8) * t2_lesion * tissue
+        t2_images["T2w"][box] += rng.uniform(0.3, 1.2) * t2_lesion * tissue
+        truth = np.zeros(case.post.shape, bool)
+        truth[box] = (whole > 0.5 * whole.max()) & tissue
+        implants.append(Implant(str(shape), size_mm, contrast, truth))
+    return Case(
+        case.name,
+        post,
+        pre,
+        t2_images,
+        case.brain_mask,
+        case.nawm,
+        case.priors,
+        case.slice_thickness_mm,
+        implants,
+    )
+
+
+def _draw(shape: str, size_mm: float, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Draw enhancing part, its outline and the T2 lesion round it as partial volumes in a 29 mm box."""
+    fine = 3
+    axis = (np.arange(29 * fine) + 0.5) / fine - 14.5
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    local = np.tensordot(rotation, grid, axes=1)
+    radii = rng.uniform(0.75, 1.3, 3)
+    radii *= size_mm / 2 / np.cbrt(np.prod(radii))
+    exponent = rng.uniform(1.7, 2.8)
+    wobble = 1 + 0.12 * np.sin(rng.uniform(0.5, 1.2) * local[0] + 6 * rng.random()) * np.cos(0.8 * local[1])
+    radius = (np.abs(local / radii[:, None, None, None]) ** exponent).sum(axis=0) ** (1 / exponent) * wobble
+    whole = radius <= 1
+    part = whole
+    if shape != "nodule":
+        thickness_mm = rng.uniform(1.5, 2.5)
+        part = whole & (radius > 1 - thickness_mm / (size_mm / 2))
+    if shape == "open ring":
+        part &= np.arctan2(local[1], local[0]) < rng.uniform(0.9, 2.2)
+        whole = part
+    margin_mm = rng.uniform(-0.5, 2.5)
+    t2_lesion = radius <= 1 + margin_mm / (size_mm / 2)
+
+    def to_voxels(volume: NDArray[np.bool_]) -> Array:
+        blurred = ndimage.gaussian_filter(volume.astype(np.float32), 0.45 * fine)
+        return blurred.reshape(29, fine, 29, fine, 29, fine).mean(axis=(1, 3, 5))
+
+    return to_voxels(part), to_voxels(whole), to_voxels(t2_lesion)
+
+
+def degrade(case: Case, scenario: str, rng: np.random.Generator) -> Case:
+    """Degrade a case the way trial scans differ from research scans."""
+    images = {"post": case.post, "pre": case.pre, **case.t2_images}
+    thickness = case.slice_thickness_mm
+    if scenario == "3 mm slices":
+        thickness = max(thickness, 3.0)
+        for c in images:
+            start = rng.uniform(0, 3)
+            images[c] = _thick_slices(images[c], start)
+    elif scenario == "noise":
+        sigma = {"post": 0.05, "pre": 0.05}
+        for c, image in images.items():
+            noise = rng.normal(0, sigma.get(c, 0.1), (2, *image.shape))
+            images[c] = np.hypot(image + noise[0], noise[1]).astype(np.float32)
+    elif scenario == "misregistered":
+        angle = np.deg2rad(0.4)
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        centre = np.array(case.post.shape) / 2
+        moved = ndimage.affine_transform(case.post, turn, centre - turn @ centre + [0.5, 0.3, -0.4], order=1)
+        ramp = np.linspace(-0.12, 0.12, case.post.shape[1])[None, :, None]
+        images["post"] = (1.3 * moved * (1 + ramp)).astype(np.float32)
+    mask = case.brain_mask
+    post, pre = images.pop("post"), images.pop("pre")
+    images = {c: (image * mask).astype(np.float32) for c, image in images.items()}
+    return Case(
+        case.name, post * mask, pre * mask, images, mask, case.nawm, case.priors, thickness, case.implants
+    )
+
+
+def _thick_slices(image: Array, start: float) -> Array:
+    profile = ndimage.gaussian_filter1d(image, 3.0 / 2.3548, axis=2)
+    positions = np.arange(start, image.shape[2] - 1, 3.0)
+    lower = positions.astype(int)
+    weight = (positions - lower).astype(np.float32)
+    slices = profile[..., lower] * (1 - weight) + profile[..., lower + 1] * weight
+    at = np.clip((np.arange(image.shape[2]) - start) / 3.0, 0, len(positions) - 1)
+    below = np.minimum(at.astype(int), len(positions) - 2)
+    share = (at - below).astype(np.float32)
+    return (slices[..., below] * (1 - share) + slices[..., below + 1] * share).astype(np.float32)
+
+
+def detect(case: Case, *, with_pre: bool = True) -> enhancement.Enhancement:
+    """Run the package's detector on a case."""
+    return enhancement.detect_enhancement(
+        case.post,
+        case.pre if with_pre else None,
+        t2_images=case.t2_images,
+        brain_mask=case.brain_mask,
+        priors=case.priors,
+        spacing_mm=(1.0, 1.0, 1.0),
+        plane_normal=(0.0, 0.0, 1.0),
+        slice_thickness_mm=case.slice_thickness_mm,
+        nawm=case.nawm,
+    )
+
+
+def score(case: Case, dseg: NDArray[np.int32]) -> tuple[list[bool], int]:
+    """Implants found (>= 10 % covered by detections at most 70 % outside all truth) and false alarms."""
+    every = np.zeros(dseg.shape, bool)
+    for implant in case.implants:
+        every |= implant.truth
+    # Partial volume belongs to the implant: the truth is cut at half of it.
+    near = ndimage.binary_dilation(every)
+    sizes = np.bincount(dseg.ravel())
+    inside = np.bincount(dseg[near], minlength=len(sizes))
+    false_alarms = sum(1 for label in range(1, len(sizes)) if inside[label] == 0)
+    usable = np.concatenate([[False], inside[1:] >= 0.3 * sizes[1:]])
+    found = [bool(usable[dseg[i.truth]].sum() >= 0.1 * max(i.truth.sum(), 1)) for i in case.implants]
+    return found, false_alarms
+
+
+def interval(hits: int, number: int) -> str:
+    """Clopper-Pearson 95 % interval."""
+    low = stats.beta.ppf(0.025, hits, number - hits + 1) if hits else 0.0
+    high = stats.beta.ppf(0.975, hits + 1, number - hits) if hits < number else 1.0
+    return f"{low:.2f}-{high:.2f}"
+
+
+def main() -> None:
+    """Print sensitivity by size and contrast and false alarms per scan."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one draw of implants instead of three")
+    parser.add_argument("--scenario", action="append", choices=SCENARIOS)
+    parser.add_argument("--no-pre", action="store_true", help="without the pre-contrast T1w")
+    arguments = parser.parse_args()
+    cells: dict[tuple, list[bool]] = defaultdict(list)
+    shapes: dict[tuple, list[bool]] = defaultdict(list)
+    print(
+        "case             scenario        implants found  false_alarms(as is)  false_alarms(implanted)  cpu_s"
+    )
+    for case in load_cases():
+        for scenario in arguments.scenario or SCENARIOS:
+            began = time.process_time()
+            plain = detect(degrade(case, scenario, np.random.default_rng(1)), with_pre=not arguments.no_pre)
+            cpu_s = time.process_time() - began
+            total = hits = false_implanted = 0
+            for seed in range(1 if arguments.quick else 3):
+                rng = np.random.default_rng([seed, sum(map(ord, case.name + scenario))])
+                spiked = degrade(implant_lesions(case, rng), scenario, rng)
+                spotted = detect(spiked, with_pre=not arguments.no_pre)
+                found, false_alarms = score(spiked, spotted.dseg)
+                false_implanted += false_alarms
+                total, hits = total + len(found), hits + sum(found)
+                for implant, hit in zip(spiked.implants, found, strict=True):
+                    cells[implant.size_mm, implant.contrast].append(hit)
+                    shapes[implant.shape, implant.size_mm].append(hit)
+            print(
+                f"{case.name:16s} {scenario:15s} {total:8d} {hits:5d}  {len(plain.scores):18d}"
+                f"  {false_implanted:22d}  {cpu_s:5.1f}",
+                flush=True,
+            )
+    print("\nsensitivity by size and contrast (share of white matter), 95 % interval")
+    print("size_mm  " + "  ".join(f"{contrast:>20.0%}" for contrast in CONTRASTS))
+    for size_mm in SIZES_MM:
+        row = []
+        for contrast in CONTRASTS:
+            hits = cells[size_mm, contrast]
+            row.append(
+                f"{sum(hits):3d}/{len(hits):<3d} {interval(sum(hits), len(hits)) if hits else '':>11s}"
+            )
+        print(f"{size_mm:7.0f}  " + "  ".join(f"{text:>20s}" for text in row))
+    print("\nsensitivity by shape")
+    for key in sorted(shapes):
+        hits = shapes[key]
+        print(f"{key[0]:10s} {key[1]:4.0f} mm  {sum(hits)}/{len(hits)}  {interval(sum(hits), len(hits))}")
+
+
+if __name__ == "__main__":
+    main()
