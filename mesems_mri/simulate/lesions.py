@@ -2,9 +2,10 @@
 
 A lesion is a function of place and time, so that it can be drawn exactly on the grid of any scan. Its body is
 a superellipsoid with an irregular surface; an enlarging lesion grows a nodule at its edge; an acute one
-enhances as a nodule or a ring. Volumes are lognormal with the mean of 171 mm3 per lesion of Lesjak et al.
-2018 (Neuroinformatics 16:51), those of acute lesions 1.6 times as large; the places follow
-Filippi et al. 2019 (Brain 142:1858).
+enhances as a nodule or, the larger ones, as a ring (Gaitan et al. 2011, Ann Neurol 70:22). Volumes are
+lognormal with the parameters of the lesions of 14 mm3 and more in the expert masks of Lesjak et al. 2018
+(Neuroinformatics 16:51; geometric mean 55 mm3, standard deviation of the logarithm 1.2), those of acute
+lesions 1.6 times as large; the places follow Filippi et al. 2019 (Brain 142:1858).
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ REGION_SHARES = {
     "deep_white_matter": 0.28,
     "infratentorial": 0.10,
 }
-_LOG_VOLUME_MEAN, _LOG_VOLUME_SD = float(np.log(83.0)), 1.2
+_LOG_VOLUME_MEAN, _LOG_VOLUME_SD = float(np.log(55.0)), 1.2
 _GAP_MM = 7.0
 _RING_WALL_MM = 2.6
 # Before the first visit: old enough that no status depends on it.

@@ -1,8 +1,9 @@
 """How the lesions of a simulated participant live: appear, enhance, grow, shrink and resolve.
 
 The number of new lesions is Poisson with a rate that differs between people (Sormani et al. 1999, J Neurol
-Sci 163:74). A new lesion enhances for 4 to 8 weeks, one in five for longer (Cotton et al. 2003, Neurology
-60:640), and then shrinks (Meier et al. 2007, NeuroImage 36:1213).
+Sci 163:74). A new lesion enhances for 4 to 8 weeks, one in five for longer, and then shrinks (Meier et al.
+2007, NeuroImage 36:1213). Monthly scans mostly showed less than a month (Harris et al. 1991, Ann Neurol
+29:548); it is longer here so that a trial with few visits holds persistent lesions too.
 """
 
 from collections.abc import Iterator, Sequence
