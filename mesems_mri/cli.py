@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import resource
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ import typer
 from mesems_mri import __version__
 from mesems_mri.errors import MesemsError
 
+_STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 step_app = typer.Typer(no_args_is_help=True, help="What the workflow's rules call; named as the rules.")
 app.add_typer(step_app, name="step")
@@ -40,6 +43,20 @@ def main() -> None:
             raise
         sys.stderr.write(f"mesems-mri: {error}\n")
         sys.exit(error.exit_code)
+    finally:
+        if sys.argv[1:2] == ["step"]:
+            _log_cost()
+
+
+def _log_cost() -> None:
+    """Write what a step has cost to its log, where ``benchmarks/speed.py`` reads it."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    logging.getLogger("mesems_mri").info(
+        "cost: %.2f CPU s, %.2f s, %.0f MiB peak",
+        sum(u.ru_utime + u.ru_stime for u in used),
+        time.time() - _STARTED,
+        max(u.ru_maxrss for u in used) / 1024,
+    )
 
 
 def _version(show: bool) -> None:
