@@ -151,11 +151,9 @@ def _load(path: Path) -> nib.Nifti1Image:
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         msg = f"{path.name} cannot be read as NIfTI ({error}); re-export the scan"
         raise _unreadable(msg) from error
-    kind = image.get_data_dtype().kind
-    if kind not in "iuf":
-        msg = (
-            f"the voxels are {image.get_data_dtype()} (expected one number each); re-export it in grey values"
-        )
+    dtype = image.header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        msg = f"the voxels are {dtype} (expected one number each); re-export it in grey values"
         raise _unreadable(msg)
     zooms = np.asarray(stored["pixdim"][1:4], dtype=np.float64)
     if not (np.isfinite(zooms).all() and (zooms > 0).all()):

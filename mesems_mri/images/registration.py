@@ -5,12 +5,13 @@ mutual information; everything around it here makes the answer the same in both 
 every process, and not worse than leaving the scans alone.
 """
 
+import hashlib
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
 from typing import Final
@@ -340,9 +341,24 @@ def register_rigid(
             msg = f"the {name} mask must have the shape {volume.shape} and not be empty, got {brain.shape}"
             raise ValueError(msg)
         scans.append((_average_down(volume, brain, _FINE_MM), _average_down(volume, brain, _COARSE_MM)))
-    (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = scans
     header = np.eye(4) if initial is None else np.asarray(initial, dtype=np.float64)
+    # The pair is always worked on in the same order, so that swapping the scans inverts the matrix exactly.
+    if _fingerprint(moving) < _fingerprint(fixed):
+        swapped = _register_ordered(scans[1], scans[0], _inverse(header))
+        return replace(swapped, matrix=_inverse(swapped.matrix))
+    return _register_ordered(scans[0], scans[1], header)
 
+
+def _fingerprint(volume: Volume) -> bytes:
+    content = np.ascontiguousarray(volume.array).tobytes() + volume.affine.tobytes()
+    return hashlib.sha256(content).digest()
+
+
+def _register_ordered(
+    fixed: tuple[_Scan, _Scan], moving: tuple[_Scan, _Scan], header: FloatArray
+) -> RigidRegistration:
+    """Register two scans, each given fine and coarse."""
+    (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = fixed, moving
     start = _coarse_start(coarse_fixed, coarse_moving, header)
     forward, backward = _both_directions(fine_fixed, fine_moving, start)
     apart_mm = _mean_distance_mm(fine_fixed, forward, backward)
