@@ -1,9 +1,9 @@
 """Draw lesions of a run for review, the false ones first.
 
-``python -m benchmarks.lesion_pictures OUT_DIR TRUTH_DIR PICTURE_DIR [--most N]`` writes one PNG a focus (what the
-run found, hit or false, then what it missed) and prints a table of them. Rows of a picture: axial, coronal,
-sagittal; columns: reference visit (or pre-contrast), this visit (or post-contrast), the same with the outlines of
-the run (orange new, yellow enlarging, blue T2, vermilion enhancing) and of the truth (white).
+``python -m benchmarks.lesion_pictures OUT_DIR TRUTH_DIR PICTURE_DIR [--most N]`` writes one PNG a focus (what
+the run found, true or false, and what it missed) and prints a table of them. Rows of a picture: axial,
+coronal, sagittal; columns: reference visit (or pre-contrast), this visit (or post-contrast), the same with the
+outlines of the run (orange new, yellow enlarging, blue T2, vermilion enhancing) and of the truth (white).
 """
 
 import argparse
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
 from mesems_mri.bids import POSTCONTRAST, Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
@@ -18,7 +20,6 @@ from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.provenance import read_json
 from mesems_mri.report.figures import COLOURS, crop_around, display_range, draw_slice, tile
 from mesems_mri.steps.evaluate import evaluate
-from PIL import Image
 
 COLOURS["truth"] = (255, 255, 255)
 HALF_WIDTH = 32
@@ -53,7 +54,7 @@ def draw(
     truth = np.zeros(SUBJECT_GRID.shape, bool)
     if truth_path.is_file():
         labels, affine = nifti.read_labels(truth_path)
-        truth = resample_labels(labels > 0, affine, SUBJECT_GRID, subject_to_image) > 0
+        truth = resample_labels((labels > 0).astype(np.int32), affine, SUBJECT_GRID, subject_to_image) > 0
     at_mm = np.linalg.inv(subject_to_image) @ np.array([*focus["mm"], 1.0])
     voxel = np.rint(np.linalg.inv(SUBJECT_GRID.affine) @ at_mm)[:3].astype(int)
     brain = (

@@ -159,7 +159,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
 def natural_key(label: str) -> list[tuple[bool, int, str]]:
     """Return a sort key that puts w4 before w12 and 2 before 10."""
     return [
-        (part.isdigit(), int(part) if part.isdigit() else 0, part)
+        (not part.isdigit(), int(part) if part.isdigit() else 0, part)
         for part in re.split(r"(\d+)", label)
         if part
     ]
