@@ -46,10 +46,10 @@ $(STAMP): requirements.lock pyproject.toml | $(filter .venv-uv/bin/uv,$(UV))
 install: $(STAMP)  ## make .venv from the lock file
 
 test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
-	$(BIN)/python -m pytest -n $(CORES) tests/unit tests/workflow tests/real
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/unit tests/workflow tests/real
 
 test-real: $(STAMP)  ## the tests on real scans alone
-	$(BIN)/python -m pytest -n $(CORES) tests/real
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/real
 
 test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm)
 	@[ "$$(id -u)" = 0 ] || { echo "make test-system installs Debian packages: run it as root" >&2; exit 2; }

@@ -1,7 +1,6 @@
 """One phantom trial and one run of it, shared by all tests of the workflow and by all test processes."""
 
 import fcntl
-import hashlib
 import os
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.command import hash_visits, mesems
 
 PARTICIPANTS = 2
 SESSIONS = "w00,w04,w12"
@@ -37,36 +38,6 @@ class QuickRun:
     def before_last_visit(self) -> dict[str, str]:
         lines = self.state_file.read_text(encoding="utf-8").splitlines()
         return dict(reversed(line.split("  ", 1)) for line in lines)  # type: ignore[arg-type]
-
-
-def mesems(
-    *arguments: object, cwd: Path | None = None, site: Path | None = None, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a fresh process; `site` holds an installed wheel to use instead."""
-    environment = dict(os.environ)
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    if site:
-        environment["PYTHONPATH"] = str(site)
-    finished = subprocess.run(
-        [sys.executable, "-m", "mesems_mri", *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1500,
-    )
-    assert finished.returncode == code, finished.stdout[-4000:] + finished.stderr[-4000:]
-    return finished
-
-
-def hash_visits(out_dir: Path) -> dict[str, str]:
-    """Hash every file below the visits of an output folder."""
-    return {
-        path.relative_to(out_dir).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out_dir.glob("sub-*/ses-*/**/*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="session")

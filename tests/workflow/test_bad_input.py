@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import mesems
+from tests.command import mesems
 
 pytestmark = pytest.mark.xdist_group("bad_input")
 

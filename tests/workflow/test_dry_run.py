@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import mesems
+from tests.command import mesems
 
 SCENARIOS: dict[str, tuple[list[str], int]] = {
     "FLAIR only": (["sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz"], 1),

@@ -18,7 +18,8 @@ from mesems_mri.images import nifti
 from mesems_mri.metrics import LEDGER_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.steps.evaluate import evaluate
 from mesems_mri.steps.evaluation_scores import Evaluation
-from tests.workflow.conftest import QuickRun, hash_visits, mesems
+from tests.command import hash_visits, mesems
+from tests.workflow.conftest import QuickRun
 
 pytestmark = pytest.mark.xdist_group("quick_run")
 

@@ -1,0 +1,103 @@
+"""The main job on real scans: four patients, six visits, and a visit with the wrong head."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mesems_mri.steps.evaluate import evaluate
+from tests.command import mesems
+from tests.real.arrange import arrange_open_ms
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1500), pytest.mark.xdist_group("real_run")]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+@pytest.fixture(scope="module")
+def real_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Run the four patients; give the BIDS, output and truth folders."""
+    folder = tmp_path_factory.mktemp("real")
+    bids_dir, out_dir, truth_dir = folder / "bids", folder / "out", folder / "truth"
+    arrange_open_ms(real_data / "open_ms", bids_dir, truth_dir)
+    # A fifth one, made up: the second visit is another person's scan.
+    for session, source in (("1", "12"), ("2", "01")):
+        anat = bids_dir / "sub-mixed" / f"ses-{session}" / "anat"
+        anat.mkdir(parents=True)
+        original = bids_dir / f"sub-{source}" / "ses-1" / "anat" / f"sub-{source}_ses-1_FLAIR.nii.gz"
+        shutil.copyfile(original, anat / f"sub-mixed_ses-{session}_FLAIR.nii.gz")
+    mesems("run", bids_dir, out_dir, "--cores", 2)
+    return bids_dir, out_dir, truth_dir
+
+
+@pytest.fixture(scope="module")
+def visits(real_run: tuple[Path, Path, Path]) -> dict[tuple[str, str], dict[str, str]]:
+    rows = read(real_run[1] / "visit_metrics.tsv")
+    return {
+        (row["participant_id"].removeprefix("sub-"), row["session_id"].removeprefix("ses-")): row
+        for row in rows
+    }
+
+
+def test_all_visits_of_the_right_head_are_evaluable(visits: dict[tuple[str, str], dict[str, str]]) -> None:
+    assert len(visits) == 8
+    for (participant, session), row in visits.items():
+        if (participant, session) == ("mixed", "2"):
+            continue
+        assert row["t2_evaluable"] == "true"
+        assert row["t2_contrast"] == "FLAIR"
+        assert row["brain_evaluable"] == "true"
+        assert 1_000_000 < float(row["brain_volume_mm3"]) < 2_000_000
+        first = session == "1"
+        assert row["t2_change_reason"] == ("no_reference_visit" if first else "")
+        stripped = participant in ("07", "26")
+        assert row["gel_reason"] == ("" if stripped else "no_postcontrast")
+        assert ("skull_stripped_input" in row["qc_flags"]) is stripped
+    assert "slice_thickness_change" in visits["01", "2"]["qc_flags"]
+    assert "slice_thickness_change" not in visits["12", "2"]["qc_flags"]
+
+
+def test_wrong_head_is_not_evaluable(visits: dict[tuple[str, str], dict[str, str]]) -> None:
+    row = visits["mixed", "2"]
+    for part in ("gel", "t2", "t2_change", "cua", "black_hole", "brain"):
+        assert row[f"{part}_evaluable"] == "false"
+        assert row[f"{part}_reason"] == "wrong_head"
+    assert row["t2_lesion_count"] == row["t2_new_count"] == row["brain_volume_mm3"] == ""
+    assert visits["mixed", "1"]["t2_evaluable"] == "true"
+
+
+def test_brain_volume_is_stable_between_visits(visits: dict[tuple[str, str], dict[str, str]]) -> None:
+    for participant in ("01", "12"):
+        first, second = (float(visits[participant, session]["brain_volume_mm3"]) for session in ("1", "2"))
+        assert abs(second / first - 1) < 0.04
+
+
+def test_masks_lie_on_the_images_that_were_sent(real_run: tuple[Path, Path, Path]) -> None:
+    bids_dir, out_dir, _ = real_run
+    masks = sorted(out_dir.glob("sub-*/ses-*/anat/*space-orig*_mask.nii.gz"))
+    assert len(masks) == 7 + 2 * 2 + 2
+    for path in masks:
+        participant, session = path.parts[-4], path.parts[-3]
+        contrast = "ce-gadolinium_T1w" if "ce-gadolinium" in path.name else "FLAIR"
+        raw = bids_dir / participant / session / "anat" / f"{participant}_{session}_{contrast}.nii.gz"
+        mask: Any = nib.load(path)  # type: ignore[attr-defined]
+        source: Any = nib.load(raw)  # type: ignore[attr-defined]
+        assert mask.shape == source.shape
+        np.testing.assert_array_equal(mask.affine, source.affine)
+
+
+def test_detectors_are_no_worse_than_recorded(real_run: tuple[Path, Path, Path]) -> None:
+    """Guard against breakage, not a claim: the figures and what they mean are in docs/validation.md."""
+    evaluation = evaluate(real_run[1], real_run[2])
+    assert evaluation.meets({"t2_lesions": 0.4, "t2_change": 0.2}), evaluation.table()
+
+
+def test_few_enhancing_lesions_where_none_is_known(visits: dict[tuple[str, str], dict[str, str]]) -> None:
+    assert sum(int(visits[participant, "1"]["gel_count"]) for participant in ("07", "26")) <= 2
