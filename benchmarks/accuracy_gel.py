@@ -1,6 +1,6 @@
 """Accuracy of the detection of gadolinium-enhancing lesions (GEL): one command, prints a table.
 
-    python benchmarks/accuracy_gel.py [--quick] [--pictures DIR]
+    python benchmarks/accuracy_gel.py [--quick] [--scenario NAME] [--no-pre]
 
 No public scan here has rated GEL. Sensitivity comes from implants into real pairs of pre- and post-contrast
 T1w (nodules, rings, open rings, also faint ones, each with a FLAIR and T2w lesion); false alarms come from
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from mesems_mri.core import enhancement, intensity
+from mesems_mri.core.components import label_components
 from mesems_mri.models.atlas import Atlas, load_atlas
 
 Array = NDArray[np.float32]
@@ -79,7 +80,7 @@ def load_cases() -> Iterator[Case]:
     scans = {
         c: nib.Nifti1Image.from_filename(folder / f"{stem}{c}.nii.gz") for c in ("t1", "t1c", "fla", "t2")
     }
-    thickness = {c: float(np.linalg.norm(scan.affine[:3, 2])) for c, scan in scans.items()}
+    thickness = {c: float(np.linalg.norm(np.asarray(scan.affine)[:3, 2])) for c, scan in scans.items()}
     yield _case("TCGA-DU-7294", scans, pre="t1", post="t1c", flair="fla", t2="t2", thickness=thickness)
 
 
@@ -87,14 +88,15 @@ def _case(
     name: str, scans: dict, *, pre: str, post: str, flair: str, t2: str, thickness: dict[str, float]
 ) -> Case:
     reference = nib.as_closest_canonical(scans[post])
+    to_world = np.asarray(reference.affine)
     corners = np.array(np.meshgrid(*[[0, n - 1] for n in reference.shape])).reshape(3, -1)
-    world = (reference.affine @ np.vstack([corners, np.ones(8)]))[:3]
+    world = (to_world @ np.vstack([corners, np.ones(8)]))[:3]
     origin, extent = world.min(axis=1), np.ceil(world.max(axis=1) - world.min(axis=1)).astype(int) + 1
     affine = np.eye(4)
     affine[:3, 3] = origin
     resampled = {c: _resample(scan, affine, tuple(extent)) for c, scan in scans.items()}
     mask = ndimage.binary_fill_holes(resampled[post] > 0) & (resampled[pre] > 0)
-    components, _ = ndimage.label(mask)
+    components, _ = label_components(mask)
     mask = components == np.argmax(np.bincount(components.ravel())[1:]) + 1
     box = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in ndimage.find_objects(mask.astype(int))[0])
     affine[:3, 3] += [s.start for s in box]

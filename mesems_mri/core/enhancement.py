@@ -49,6 +49,8 @@ class Thresholds:
     min_volume_mm3: float = 14.0
     gap_mm: float = 3.0
     min_score: float = 0.5
+    #: A candidate turned down as a vessel is cut once more into compact parts from this size on.
+    recut_volume_mm3: float = 100.0
     #: Factor on both contrasts and sigmas when there is no pre-contrast image.
     no_pre_factor: float = 1.6
 
@@ -174,23 +176,26 @@ def detect_enhancement(
     rejected = _rejected_by_place(hot & (z > factor * limits.seed_sigma), places, spacing_mm, limits)
     accepted = np.zeros(post.shape, bool)
     score_map = np.zeros(post.shape, np.float32)
-    candidates = _split(closed, spacing_mm)
     voxel_mm3 = float(np.prod(spacing_mm))
-    for label, box in enumerate(ndimage.find_objects(candidates), start=1):
-        if box is None:
-            continue
-        around = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
-        inside = candidates[around] == label
-        if inside.sum() * voxel_mm3 < limits.min_volume_mm3:
+    queue = _boxes(_split(closed, spacing_mm, _CROSS))
+    while queue:
+        inside, around = queue.pop(0)
+        volume_mm3 = float(inside.sum()) * voxel_mm3
+        if volume_mm3 < limits.min_volume_mm3:
             continue
         score, cause = _judge(inside, maps, around, spacing_mm, limits, factor)
-        if cause:
-            centre = np.argwhere(inside).mean(axis=0) + [s.start for s in around]
-            volume_mm3 = float(inside.sum()) * voxel_mm3
-            rejected.append(Rejected(_triple(centre), volume_mm3, score, cause))
-        else:
+        if not cause:
             accepted[around] |= inside
             score_map[around][inside] = score
+            continue
+        if cause == "vessel" and volume_mm3 >= limits.recut_volume_mm3:
+            # A lesion may hang on it by the bridges that join the fragments of a ring: cut it off.
+            within = inside & hot[around]
+            pieces = _split(within, spacing_mm, _CUBE)
+            if pieces.max() > 1 or within.sum() < inside.sum():
+                queue += _boxes(pieces, around)
+        centre = np.argwhere(inside).mean(axis=0) + [s.start for s in around]
+        rejected.append(Rejected(_triple(centre), volume_mm3, score, cause))
     dseg = label_foci(
         accepted,
         spacing_mm=spacing_mm,
@@ -246,7 +251,8 @@ def _increase(
         mean_squared = float(np.mean(edges[at_edges]))
         gradient_squared *= max(0.0, edge_sigma**2 - sigma**2) / max(mean_squared, 1e-12)
     clipped = np.where(inner, np.clip(increase, -3 * sigma, 3 * sigma) ** 2, 0).astype(np.float32)
-    wide = [8.0 / step for step in spacing_mm]
+    # Wide against a lesion, which must not raise its own noise.
+    wide = [16.0 / step for step in spacing_mm]
     share = np.maximum(ndimage.gaussian_filter(inner.astype(np.float32), wide), 1e-3)
     variance = np.maximum(ndimage.gaussian_filter(clipped, wide) / share, sigma**2)
     return increase, np.sqrt(variance + gradient_squared).astype(np.float32)
@@ -283,6 +289,8 @@ def _correlate_z(
     by_contrast = {}
     for contrast, image in t2_images.items():
         smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), width)
+        # What is left of the coil's bias would count as noise.
+        smooth *= differential_bias(smooth, np.ones_like(smooth), nawm, spacing_mm, 25.0)
         median, sigma = robust_noise(smooth, nawm)
         grey_level = max(float(np.median(smooth[grey])), median) if grey.sum() > 100 else median
         level = median + (grey_level - median) * np.clip(cortex / 0.5, 0, 1)
@@ -311,15 +319,34 @@ def _choroid(csf: BoolArray, priors: Priors, spacing_mm: Spacing) -> BoolArray:
     return (_prior(priors, "choroid_plexus", shape) > 0.25) | (filled & ~csf & ventricle.any())
 
 
-def _split(closed: BoolArray, spacing_mm: Spacing) -> NDArray[np.int32]:
+def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDArray[np.int32]:
     """Cut what is thin (vessels) off what is compact: opening, cores regrown; the rest are own candidates."""
-    cores, n = label_components(ndimage.binary_opening(closed, _CROSS))
+    cores, n = label_components(ndimage.binary_opening(closed, structure))
     if n == 0:
         return label_components(closed)[0]
     distance, nearest = ndimage.distance_transform_edt(cores == 0, sampling=spacing_mm, return_indices=True)
     grown = np.where((distance <= 1.8 * min(spacing_mm)) & closed, cores[tuple(nearest)], 0)
     rest, _ = label_components(closed & (grown == 0))
     return np.where(rest > 0, rest + n, grown).astype(np.int32)
+
+
+def _boxes(
+    dseg: NDArray[np.int32], within: tuple[slice, ...] | None = None
+) -> list[tuple[BoolArray, tuple[slice, ...]]]:
+    """Mask of each label and the part of the whole array it is cut from, with a margin of 4 voxels."""
+    boxes = []
+    for label, box in enumerate(ndimage.find_objects(dseg), start=1):
+        if box is None:
+            continue
+        local = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
+        mask = dseg[local] == label
+        starts = [s.start for s in within] if within else [0, 0, 0]
+        around = tuple(
+            slice(s.start + start, s.start + start + n)
+            for s, start, n in zip(local, starts, mask.shape, strict=True)
+        )
+        boxes.append((mask, around))
+    return boxes
 
 
 def _judge(
@@ -350,6 +377,7 @@ def _describe(
     surface = ndimage.binary_dilation(inside, _CUBE) & ~inside
     shell = ndimage.binary_dilation(inside, _CROSS, iterations=2) & ~inside
     return {
+        "radius_mm": float(np.max(ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing_mm))),
         "volume_mm3": float(inside.sum() * np.prod(spacing_mm)),
         "overlap": float(maps.correlate[around][inside].mean()),
         "correlate_z": float(np.clip(correlate_z.mean(), -1, 5)),
@@ -369,13 +397,15 @@ def _weigh(features: Mapping[str, float]) -> dict[str, float]:
     Round weights set by hand; each term is 0 where GEL and look-alikes are about equally frequent.
     """
     return {
-        "no_t2_correlate": 4.0 * (features["overlap"] - 0.5) + 0.6 * (features["correlate_z"] - 2.0),
+        "no_t2_correlate": 4.0 * (features["overlap"] - 0.55) + 0.6 * (features["correlate_z"] - 2.0),
         "vessel": 3.0 * (features["compact"] - 0.5)
         - 4.0 * max(features["elongation"] - 1.6, 0)
         - 6.0 * (features["continued"] - 0.12)
         # A cut through a vein is as small as the smallest lesion, and there are more of them.
-        + 0.8 * min(float(np.log(features["volume_mm3"] / 50.0)), 0.5),
-        "choroid_plexus": -4.0 * max(features["ventricle"] - 0.15, 0)
+        + 0.8 * min(float(np.log(features["volume_mm3"] / 50.0)), 0.5)
+        # No vein inside the brain is as thick as this.
+        + min(max(features["radius_mm"] - 2.2, 0), 2.0),
+        "choroid_plexus": -5.0 * max(features["ventricle"] - 0.15, 0)
         - 3.0 * max(features["choroid"] - 0.35, 0),
         "csf_space": -8.0 * max(features["csf"] - 0.08, 0) - 6.0 * max(0.6 - features["tissue"], 0),
     }
