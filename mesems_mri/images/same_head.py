@@ -21,10 +21,13 @@ from mesems_mri.images.volume import FloatArray, Grid, Volume
 BoolArray = NDArray[np.bool_]
 FloatImage = NDArray[np.float32]
 
-SAME_HEAD_THRESHOLD: Final = 0.33
-"""Share of places that match best where they are, above which two scans show one head."""
+OTHER_CONTRAST_THRESHOLD: Final = 0.37
+"""Share of places that match best where they are, from which two scans show one head."""
+SAME_CONTRAST_THRESHOLD: Final = 0.6
+"""The same for scans of one contrast, where a mirrored head reaches 0.45 and the right one 0.9."""
 _SPACING_MM: Final = 2.5
-_RESOLUTION_MM: Final = 3.0
+# Thick slices keep their in-plane detail: a blur to the thicker slice made right heads score lower.
+_RESOLUTION_MM: Final = 2.5
 _WINDOW: Final = 5
 _SHIFT: Final = 2
 _MIN_PLACES: Final = 3000  # 47 ml: less says nothing of a head
@@ -43,8 +46,9 @@ class HeadComparison:
     score : float
         Share of places (0 to 1) that match best where they are; chance is 1/27.
     details : mapping of str to float
-        `threshold`, `mask_dice`, `places` (how many were asked) and `gain` (mean squared local
-        correlation in place, minus that of the moved positions, relative to a perfect match).
+        `threshold`, `mask_dice`, `places` (how many were asked), `correlation` (of the two images) and
+        `gain` (mean squared local correlation in place, less that of the moved positions, relative to a
+        perfect match).
     """
 
     same_head: bool
@@ -65,9 +69,9 @@ def _common_grid(fixed: Volume, mask: BoolArray) -> Grid:
     return Grid((int(nx), int(ny), int(nz)), affine)
 
 
-def _blurred(volume: Volume, mask: BoolArray, resolution_mm: float) -> Volume:
+def _blurred(volume: Volume, mask: BoolArray) -> Volume:
     low, high = np.percentile(volume.array[mask], [1, 99])
-    sigma = [np.sqrt(max(0.0, resolution_mm**2 - s**2)) / _MM_PER_SIGMA / s for s in volume.spacing_mm]
+    sigma = [np.sqrt(max(0.0, _RESOLUTION_MM**2 - s**2)) / _MM_PER_SIGMA / s for s in volume.spacing_mm]
     return Volume(ndimage.gaussian_filter(np.clip(volume.array, low, high), sigma), volume.affine)
 
 
@@ -101,7 +105,13 @@ def _local_match(
 
 
 def compare_heads(
-    fixed: Volume, moving: Volume, matrix: FloatArray, fixed_mask: BoolArray, moving_mask: BoolArray
+    fixed: Volume,
+    moving: Volume,
+    matrix: FloatArray,
+    fixed_mask: BoolArray,
+    moving_mask: BoolArray,
+    *,
+    same_contrast: bool = False,
 ) -> HeadComparison:
     """Tell whether two rigidly registered scans show one head.
 
@@ -113,18 +123,20 @@ def compare_heads(
         RAS mm of the fixed -> RAS mm of the moving scan, from `register_rigid`.
     fixed_mask, moving_mask : ndarray of bool
         Brain masks on the grids of the scans.
+    same_contrast : bool
+        Both are T1w (with or without gadolinium), both T2w, or both FLAIR: more is asked of them, and a
+        mirrored head is told too, which without this passes for the right one.
 
     Returns
     -------
     HeadComparison
         Brains that share too little to tell are not confirmed: `same_head` is False, `score` 0.
     """
-    resolution_mm = max(_RESOLUTION_MM, fixed.slice_thickness_mm, moving.slice_thickness_mm)
     grid = _common_grid(fixed, fixed_mask)
     images, masks = [], []
     for volume, mask, xfm in ((fixed, fixed_mask, np.eye(4)), (moving, moving_mask, matrix)):
         inside = resample_image(Volume(mask.astype(np.float32), volume.affine), grid, xfm) > 0.5
-        image = resample_image(_blurred(volume, mask, resolution_mm), grid, xfm)
+        image = resample_image(_blurred(volume, mask), grid, xfm)
         masks.append(inside)
         images.append(_standardised(image, inside) if inside.any() else image)
     f, m = images
@@ -134,8 +146,10 @@ def compare_heads(
     in_place = _local_match(f, m, f_mask, m_mask)
     asked = f_mask & m_mask & (in_place > 0)
     places = int(asked.sum())
+    correlation = float(np.corrcoef(f[asked], m[asked])[0, 1]) if places > 1 else 0.0
+    threshold = SAME_CONTRAST_THRESHOLD if same_contrast else OTHER_CONTRAST_THRESHOLD
+    details = {"threshold": threshold, "mask_dice": dice, "places": float(places), "correlation": correlation}
     if places < _MIN_PLACES:
-        details = {"threshold": SAME_HEAD_THRESHOLD, "mask_dice": dice, "places": float(places), "gain": 0.0}
         return HeadComparison(same_head=False, score=0.0, details=details)
     best_moved = np.zeros(places, dtype=np.float32)
     mean_moved = []
@@ -149,6 +163,5 @@ def compare_heads(
         mean_moved.append(float(moved.mean(dtype=np.float64)))
     score = float((in_place[asked] >= best_moved).mean())
     chance = float(np.mean(mean_moved))
-    gain = (float(in_place[asked].mean(dtype=np.float64)) - chance) / (1 - chance)
-    details = {"threshold": SAME_HEAD_THRESHOLD, "mask_dice": dice, "places": float(places), "gain": gain}
-    return HeadComparison(same_head=score >= SAME_HEAD_THRESHOLD, score=score, details=details)
+    details["gain"] = (float(in_place[asked].mean(dtype=np.float64)) - chance) / (1 - chance)
+    return HeadComparison(same_head=score >= threshold, score=score, details=details)
