@@ -72,11 +72,15 @@ def load_case(name: str, real_data: Path, cache: Path) -> Case:
         np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
     stored = dict(np.load(path))
     brain = stored["brain"].astype(bool)
-    box = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in ndimage.find_objects(brain.astype(np.uint8))[0])
+    box = tuple(
+        slice(max(s.start - 3, 0), s.stop + 3) for s in ndimage.find_objects(brain.astype(np.uint8))[0]
+    )
     atlas = load_atlas()
     to_atlas = np.linalg.inv(atlas.affine) @ stored["to_mni"]
     priors = {
-        key: ndimage.affine_transform(p, to_atlas[:3, :3], to_atlas[:3, 3], output_shape=brain.shape, order=1)[box]
+        key: ndimage.affine_transform(
+            p, to_atlas[:3, :3], to_atlas[:3, 3], output_shape=brain.shape, order=1
+        )[box]
         for key, p in atlas.probability.items()
         if key not in ("soft_tissue", "skull", "eyes")
     }
@@ -166,7 +170,11 @@ def _prepare_longitudinal(name: str, real_data: Path) -> dict[str, NDArray]:
 
     def chain(visit: int, stem: str) -> list[str]:
         first = [str(folder / f"study{visit}_FLAIR_to_common_space.txt")]
-        return first if stem == "FLAIR" else [*first, str(folder / f"study{visit}_{stem}_intrastudy_to_FLAIR.txt")]
+        return (
+            first
+            if stem == "FLAIR"
+            else [*first, str(folder / f"study{visit}_{stem}_intrastudy_to_FLAIR.txt")]
+        )
 
     def carry(image, transforms: list[str], grid, interpolator: str = "linear"):
         # Said explicitly: antspy inverts the first of two transforms by itself when their suffixes differ.
@@ -235,8 +243,8 @@ def rescan(
     *,
     thickness_mm: float,
     seed: int,
-    noise: float = 0.02,
-    bias: float = 0.08,
+    noise: float = 0.012,
+    bias: float = 0.04,
     residual_mm: float = 0.25,
 ) -> Scan:
     """Scan the same head again: moved, other slices, new noise, new bias, registered back.
@@ -264,14 +272,18 @@ def rescan(
     native = ndimage.affine_transform(
         image, to_subject, centre + shift - to_subject @ middle, output_shape=tuple(shape), order=3
     )
-    coarse = rng.normal(0.0, 1.0, (4, 4, 4))
-    fielded = ndimage.zoom(coarse, shape / 4.0, order=3)[: shape[0], : shape[1], : shape[2]]
+    coarse = rng.normal(0.0, 1.0, (3, 3, 3))
+    fielded = ndimage.zoom(coarse, shape / 3.0, order=3)[: shape[0], : shape[1], : shape[2]]
     native = np.abs(native * np.exp(bias * fielded) + rng.normal(0.0, noise, native.shape))
     error = rng.normal(0.0, 1.0, 3)
     error *= residual_mm / np.linalg.norm(error)
     back = np.linalg.inv(to_subject)
     again = ndimage.affine_transform(
-        native.astype(np.float32), back, middle - back @ (centre + shift + error), output_shape=image.shape, order=1
+        native.astype(np.float32),
+        back,
+        middle - back @ (centre + shift + error),
+        output_shape=image.shape,
+        order=1,
     )
     level = np.median(again[scan.nawm])
     normal = turn[:, 2]

@@ -27,7 +27,14 @@ from mesems_mri.core.intensity import (
     match_resolution,
     robust_noise,
 )
-from mesems_mri.core.tissue import CSF_BELOW, T2Contrast, describe_tissue, local_white_level
+from mesems_mri.core.tissue import (
+    CSF_BELOW,
+    T2Contrast,
+    describe_tissue,
+    local_white_level,
+    mean_by_label,
+    white_surround,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +63,11 @@ class ChangeThresholds:
         Sigmas of NAWM above which a voxel is hyperintense now.
     bright_z
         Excess now over the expected intensity of the tissue there, in units of its spread.
+    surround_weight
+        What a surrounding wholly of white matter counts, in the units of ``accept``.
+    accept
+        Smallest sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted
+        surrounding of a focus that is kept.
     smooth_mm
         Gaussian sigma of the smoothing before subtraction.
     min_growth_mm3
@@ -66,12 +78,14 @@ class ChangeThresholds:
         In-plane diameter of a protruding nodule that counts as enlarging whatever its fraction.
     """
 
-    seed_sigma: float = 5.0
-    grow_sigma: float = 3.0
-    seed_rise: float = 0.15
-    grow_rise: float = 0.10
+    seed_sigma: float = 4.0
+    grow_sigma: float = 2.5
+    seed_rise: float = 0.12
+    grow_rise: float = 0.08
     bright_sigma: float = 1.5
     bright_z: float = 0.5
+    surround_weight: float = 2.0
+    accept: float = 6.5
     smooth_mm: float = 0.7
     min_growth_mm3: float = 20.0
     min_growth_fraction: float = 0.5
@@ -206,27 +220,33 @@ def detect_t2_change(
     keep[0] = False
     growth = keep[components]
 
-    geometry = _Geometry(spacing_mm, plane_normal, float(thickness_mm))
-    new[cut], enlarging[cut] = classify_growth(
-        growth, current_lesions[cut], reference_lesions[cut], geometry, limits
-    )
-    for dseg in (new[cut], enlarging[cut]):
-        n_foci = int(dseg.max(initial=0))
-        if n_foci:
-            mean = np.asarray(ndimage.mean(z, dseg, np.arange(n_foci + 1)))
-            values = 1.0 / (1.0 + np.exp(-(mean - limits.seed_sigma)))
-            values[0] = 0.0
-            score[cut][dseg > 0] = values[dseg[dseg > 0]]
+    geometry = Geometry(spacing_mm, plane_normal, float(thickness_mm))
+    for dseg, foci in zip(
+        (new, enlarging),
+        classify_growth(growth, current_lesions[cut], reference_lesions[cut], geometry, limits),
+        strict=True,
+    ):
+        evidence = mean_by_label(z, foci) + mean_by_label(tissue.z, foci)
+        evidence += limits.surround_weight * white_surround(foci, tissue, spacing_mm)
+        kept = evidence >= limits.accept
+        kept[0] = False
+        numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+        dseg[cut] = numbers[foci]
+        certainty = (1.0 / (1.0 + np.exp(limits.accept - evidence))).astype(np.float32)
+        score[cut] = np.where(kept[foci], certainty[foci], score[cut])
     return T2Change(new, enlarging, score, details)
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class Geometry:
+    """Voxel size, plane normal (array axes) and slice thickness of the coarser visit (mm)."""
+
     spacing_mm: Spacing
     plane_normal: Spacing
     thickness_mm: float
 
     def label_foci(self, mask: BoolArray, min_volume_mm3: float = 14.0) -> NDArray[np.int32]:
+        """Label the foci of a mask by `components.label_foci` in this geometry."""
         return label_foci(
             mask,
             spacing_mm=self.spacing_mm,
@@ -240,7 +260,7 @@ def classify_growth(
     growth: BoolArray,
     current_lesions: BoolArray,
     reference_lesions: BoolArray,
-    geometry: _Geometry,
+    geometry: Geometry,
     limits: ChangeThresholds,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Split growth into new foci and enlarging foci by the counting rules.

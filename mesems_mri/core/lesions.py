@@ -20,6 +20,8 @@ from mesems_mri.core.tissue import (
     T2Contrast,
     Tissue,
     describe_tissue,
+    mean_by_label,
+    white_surround,
 )
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ class LesionThresholds:
     ----------
     seed_z, grow_z
         A lesion has a voxel above the first and grows down to the second.
-    lining_z
-        What a seed needs within ``lining_mm`` of a lateral ventricle, whose lining is bright on FLAIR.
+    lining_z, lining_excess
+        What a seed needs (the excess in units of NAWM) within ``lining_mm`` of a lateral ventricle, whose
+        lining is bright on FLAIR.
     lining_mm
         Width of the lining.
     reach_mm
@@ -61,6 +64,7 @@ class LesionThresholds:
     seed_z: float = 3.0
     grow_z: float = 1.8
     lining_z: float = 6.0
+    lining_excess: float = 0.4
     lining_mm: float = 2.5
     reach_mm: float = 3.0
     half_contrast: float = 0.5
@@ -150,7 +154,9 @@ def segment_t2_lesions(
     if tissue is None:
         return T2Segmentation(mask, score)
     foci = _grow_foci(tissue, spacing_mm, slice_thickness_mm, plane_normal, limits)
-    evidence = _judge_foci(foci, tissue, spacing_mm, limits)
+    evidence = mean_by_label(tissue.z, foci) + limits.surround_weight * white_surround(
+        foci, tissue, spacing_mm
+    )
     keep = evidence >= limits.accept
     keep[0] = False
     inside = keep[foci]
@@ -233,7 +239,8 @@ def _grow_foci(
 ) -> NDArray[np.int32]:
     """Grow seeds to candidate foci."""
     in_lining = tissue.from_ventricle_mm <= limits.lining_mm
-    seeds = tissue.allowed & (tissue.z > np.where(in_lining, limits.lining_z, limits.seed_z))
+    seeds = tissue.allowed & (tissue.z > limits.seed_z)
+    seeds &= ~in_lining | ((tissue.z > limits.lining_z) & (tissue.excess > limits.lining_excess))
     if not seeds.any():
         return np.zeros(seeds.shape, np.int32)
     size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
@@ -252,20 +259,3 @@ def _grow_foci(
         plane_normal=plane_normal,
         slice_thickness_mm=slice_thickness_mm,
     )
-
-
-def _judge_foci(
-    foci: NDArray[np.int32], tissue: Tissue, spacing_mm: Spacing, limits: LesionThresholds
-) -> NDArray[np.float64]:
-    """Evidence for each focus by label; index 0 is background."""
-    evidence = np.zeros(int(foci.max(initial=0)) + 1)
-    margin = [round(3.0 / step) + 1 for step in spacing_mm]
-    for label, box in enumerate(ndimage.find_objects(foci), start=1):
-        around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
-        focus = foci[around] == label
-        distance_mm = np.asarray(ndimage.distance_transform_edt(~focus, sampling=spacing_mm))
-        # The first layer outside a focus is partial volume and tells nothing.
-        shell = (distance_mm > 1.5) & (distance_mm <= 3.5) & tissue.judged[around]
-        surround = float(tissue.white[around][shell].mean()) if shell.any() else 0.0
-        evidence[label] = float(tissue.z[around][focus].mean()) + limits.surround_weight * surround
-    return evidence

@@ -19,6 +19,8 @@ from mesems_mri.core.intensity import robust_noise
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from mesems_mri.core.intensity import BoolArray, FloatArray
 
 T2Contrast = Literal["FLAIR", "T2w", "PDw"]
@@ -134,6 +136,9 @@ def describe_tissue(
     edge_mm = np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing_mm))
     closed = close_mask(ventricles, 6.0, spacing_mm)
     allowed = brain & ~fluid & ~closed & (edge_mm > 1.0) & (prior["choroid_plexus"] < CHOROID_PRIOR)
+    if contrast != "FLAIR":
+        # Beside bright fluid partial volume looks like a lesion.
+        allowed &= ~ndimage.binary_dilation(fluid, np.ones((3, 3, 3), bool))
     return Tissue(
         box=box,
         excess=np.asarray(smooth - expected, np.float32),
@@ -143,6 +148,44 @@ def describe_tissue(
         judged=brain & ~ventricles,
         from_ventricle_mm=distance_from(ventricles, spacing_mm),
     )
+
+
+def white_surround(foci: NDArray[np.int32], tissue: Tissue, spacing_mm: Spacing) -> NDArray[np.float64]:
+    """Share of normal white matter in the surroundings (1.5 to 3.5 mm away) of each focus.
+
+    Parameters
+    ----------
+    foci
+        Numbered foci on the box of ``tissue``.
+    tissue
+        Description of the scan.
+    spacing_mm
+        Voxel size (mm).
+
+    Returns
+    -------
+    ndarray of float64
+        0 to 1 by label; index 0 is background.
+    """
+    share = np.zeros(int(foci.max(initial=0)) + 1)
+    margin = [round(3.5 / step) + 1 for step in spacing_mm]
+    for label, box in enumerate(ndimage.find_objects(foci), start=1):
+        if box is None:
+            continue
+        around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
+        distance_mm = np.asarray(ndimage.distance_transform_edt(foci[around] != label, sampling=spacing_mm))
+        # The first layer outside a focus is partial volume and tells nothing.
+        shell = (distance_mm > 1.5) & (distance_mm <= 3.5) & tissue.judged[around]
+        share[label] = float(tissue.white[around][shell].mean()) if shell.any() else 0.0
+    return share
+
+
+def mean_by_label(values: FloatArray, foci: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Mean of an image over each focus, by label; 0 at index 0 and for labels without voxels."""
+    n = int(foci.max(initial=0)) + 1
+    inside = foci > 0
+    total = np.bincount(foci[inside], weights=values[inside], minlength=n)
+    return total / np.maximum(np.bincount(foci[inside], minlength=n), 1)
 
 
 def expected_intensity(

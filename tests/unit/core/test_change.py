@@ -1,0 +1,146 @@
+"""New and enlarging T2: the counting rules on masks, and detection on a small synthetic head."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mesems_mri.core.change import ChangeThresholds, Geometry, classify_growth, detect_t2_change
+from tests.unit.core.test_lesions import SHAPE, SPACING, Head, radius_map
+
+GEOMETRY = Geometry(SPACING, (0.0, 0.0, 1.0), 1.0)
+
+
+def block(*spans: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros((30, 30, 30), bool)
+    mask[tuple(slice(*span) for span in spans)] = True
+    return mask
+
+
+def classify(growth, reference):
+    return classify_growth(growth, growth | reference, reference, GEOMETRY, ChangeThresholds())
+
+
+def test_focus_apart_from_old_lesions_is_new():
+    new, enlarging = classify(block((5, 8), (5, 8), (5, 8)), block((20, 24), (20, 24), (20, 24)))
+    assert new.max() == 1
+    assert not enlarging.any()
+    assert new.dtype == np.int32
+
+
+@pytest.mark.parametrize(("gap", "is_new"), [(0, False), (1, True), (2, True)])
+def test_one_voxel_decides_between_new_and_not(gap, is_new):
+    old = block((5, 8), (5, 8), (5, 8))
+    new, enlarging = classify(block((8 + gap, 11 + gap), (5, 8), (5, 8)), old)
+    assert bool(new.any()) == is_new
+    assert bool(enlarging.any()) != is_new
+
+
+def test_diagonal_contact_is_no_new_lesion():
+    new, enlarging = classify(block((8, 11), (8, 11), (8, 11)), block((5, 8), (5, 8), (5, 8)))
+    assert not new.any()
+    assert enlarging.max() == 1
+
+
+def test_below_20_mm3_does_not_enlarge():
+    new, enlarging = classify(block((8, 10), (5, 8), (5, 8)), block((5, 8), (5, 8), (5, 8)))
+    assert not new.any()
+    assert not enlarging.any()
+
+
+def test_shift_of_the_boundary_by_one_voxel_is_no_growth():
+    old = block((8, 18), (8, 18), (8, 18))
+    _, enlarging = classify(ndimage.binary_dilation(old, np.ones((3, 3, 3))) & ~old, old)
+    assert not enlarging.any()
+
+
+def test_two_growths_of_one_lesion_are_two():
+    old = block((10, 16), (10, 16), (10, 16))
+    _, enlarging = classify(block((5, 10), (11, 15), (11, 15)) | block((16, 21), (11, 15), (11, 15)), old)
+    assert enlarging.max() == 2
+
+
+def test_nothing_grew():
+    new, enlarging = classify(block((0, 0), (0, 0), (0, 0)), block((5, 8), (5, 8), (5, 8)))
+    assert not new.any()
+    assert not enlarging.any()
+
+
+def detect(current: Head, reference: Head, old=None, **changes):
+    none = np.zeros(SHAPE, bool)
+    given = {
+        "current_lesions": none,
+        "reference_lesions": none if old is None else old,
+        "brain_mask": current.brain,
+        "nawm": current.nawm & reference.nawm,
+        "priors": current.priors,
+        "spacing_mm": SPACING,
+        "current_thickness_mm": 1.0,
+        "reference_thickness_mm": 1.0,
+        "plane_normal": (0.0, 0.0, 1.0),
+    }
+    return detect_t2_change(current.image, reference.image, **(given | changes))
+
+
+def test_identical_visits_did_not_change():
+    head = Head()
+    head.add((42, 32, 24), 3.0, 0.5)
+    change = detect(head, head)
+    assert not change.new.any()
+    assert not change.enlarging.any()
+
+
+def test_same_head_with_other_noise_bias_and_scale_did_not_change():
+    now, then = Head(seed=1), Head(seed=2)
+    for head in (now, then):
+        head.add((42, 32, 24), 3.0, 0.5)
+    now.image *= np.linspace(0.95, 1.05, SHAPE[0], dtype=np.float32)[:, None, None]
+    then.image = ndimage.shift(then.image, (0.2, -0.2, 0.1), order=1)
+    change = detect(now, then, old=radius_map((42, 32, 24)) <= 3)
+    assert not change.new.any()
+    assert not change.enlarging.any()
+
+
+def test_finds_a_new_lesion_and_not_one_that_resolved():
+    now, then = Head(seed=1), Head(seed=2)
+    lesion = now.add((42, 32, 24), 3.0, 0.4)
+    then.add((22, 32, 24), 3.0, 0.4)
+    change = detect(now, then)
+    assert change.new.max() == 1
+    assert (change.new > 0)[lesion].mean() > 0.4
+    assert (change.score[change.new > 0] > 0.5).all()
+    assert not change.enlarging.any()
+
+
+def test_finds_an_enlarging_lesion():
+    now, then = Head(seed=1), Head(seed=2)
+    old = then.add((42, 32, 24), 2.0, 0.4)
+    now.add((42, 32, 24), 5.0, 0.4)
+    change = detect(now, then, old=old)
+    assert change.enlarging.max() == 1
+    assert not change.new.any()
+
+
+def test_a_rise_that_is_not_hyperintense_is_no_lesion():
+    now, then = Head(seed=1), Head(seed=2)
+    then.add((42, 32, 24), 3.0, -0.2)
+    assert not detect(now, then).new.any()
+
+
+def test_thicker_slices_of_one_visit_are_matched():
+    now, then = Head(seed=1), Head(seed=2)
+    lesion = now.add((42, 32, 24), 4.0, 0.5)
+    then.image = ndimage.gaussian_filter1d(then.image, 3.0 / 2.3548, axis=2)
+    change = detect(now, then, reference_thickness_mm=3.0)
+    assert change.details["thickness_mm"] == 3.0
+    assert change.new.max() == 1
+    assert (change.new > 0)[lesion].any()
+
+
+def test_refuses_other_shapes_and_nan():
+    head = Head()
+    with pytest.raises(ValueError, match="shape"):
+        detect(head, head, brain_mask=np.ones((2, 2, 2), bool))
+    broken = Head()
+    broken.image[32, 45, 24] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        detect(broken, head)

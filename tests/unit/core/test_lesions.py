@@ -1,0 +1,204 @@
+"""T2 lesions and black holes on a small synthetic head: what must and what must not be a lesion."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mesems_mri.core.components import label_components
+from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
+from mesems_mri.core.tissue import NEEDED_PRIORS, local_white_level
+
+SPACING = (1.0, 1.0, 1.0)
+SHAPE = (64, 64, 48)
+
+
+def radius_map(centre: tuple[float, float, float]) -> NDArray[np.float64]:
+    grid = np.indices(SHAPE, dtype=float) - np.reshape(centre, (3, 1, 1, 1))
+    return np.sqrt((grid**2).sum(axis=0))
+
+
+class Head:
+    """A ball of white matter with a shell of cortex and a ventricle in the middle."""
+
+    def __init__(self, contrast: str = "FLAIR", seed: int = 0) -> None:
+        radius = radius_map((32, 32, 24))
+        self.brain = radius < 22
+        cortex, ventricle = self.brain & (radius > 19), radius < 4
+        white = self.brain & ~cortex & ~ventricle
+        self.priors = {name: np.zeros(SHAPE, np.float32) for name in NEEDED_PRIORS}
+        self.priors["white_matter"][white] = 1.0
+        self.priors["cortex"][cortex] = 1.0
+        self.priors["lateral_ventricles"][ventricle] = 1.0
+        fluid = 0.3 if contrast == "FLAIR" else 2.5
+        noise = np.random.default_rng(seed).normal(0.0, 0.05, SHAPE)
+        clean = white * 1.0 + cortex * 1.15 + ventricle * fluid
+        self.image = (clean + noise * self.brain).astype(np.float32)
+        self.nawm = white & (radius > 7) & (radius < 17)
+        self.contrast = contrast
+
+    def add(self, centre: tuple[float, float, float], radius: float, rise: float) -> NDArray[np.bool_]:
+        lesion = radius_map(centre) <= radius
+        self.image[lesion] += np.float32(rise)
+        self.nawm &= ~ndimage.binary_dilation(lesion)
+        return lesion
+
+    def segment(self, **changes):
+        given = {
+            "contrast": self.contrast,
+            "brain_mask": self.brain,
+            "priors": self.priors,
+            "spacing_mm": SPACING,
+            "slice_thickness_mm": 1.0,
+            "plane_normal": (0.0, 0.0, 1.0),
+            "nawm": self.nawm,
+        }
+        return segment_t2_lesions(self.image, **(given | changes))
+
+
+@pytest.mark.parametrize("contrast", ["FLAIR", "T2w"])
+def test_finds_the_lesion_and_nothing_else(contrast):
+    head = Head(contrast)
+    lesion = head.add((42, 32, 24), 3.0, 0.5)
+    found = head.segment()
+    assert label_components(found.mask)[1] == 1
+    assert 2 * (found.mask & lesion).sum() / (found.mask.sum() + lesion.sum()) > 0.7
+    assert (found.score[found.mask] > 0.5).all()
+    assert not found.score[~found.mask].any()
+
+
+def test_healthy_head_has_no_lesion():
+    assert not Head().segment().mask.any()
+
+
+def test_bright_cortex_is_no_lesion():
+    head = Head()
+    head.image[(radius_map((52, 32, 24)) < 3) & (head.priors["cortex"] > 0.5)] += 0.1
+    assert not head.segment().mask.any()
+
+
+def test_thin_lining_of_the_ventricle_is_no_lesion_but_a_cap_is():
+    head = Head()
+    radius = radius_map((32, 32, 24))
+    head.image[(radius >= 4) & (radius < 5)] += 0.25
+    assert not head.segment().mask.any()
+    cap = head.add((39, 32, 24), 3.5, 0.5)
+    assert head.segment().mask[cap].mean() > 0.5
+
+
+def test_too_small_for_a_focus():
+    head = Head()
+    head.image[42, 32, 24:26] += 1.0
+    assert not head.segment().mask.any()
+
+
+def test_cut_at_the_border_of_the_array():
+    head = Head()
+    lesion = head.add((44, 32, 24), 3.0, 0.5)
+    cut = (slice(0, 46), slice(None), slice(None))
+    found = segment_t2_lesions(
+        head.image[cut],
+        contrast="FLAIR",
+        brain_mask=head.brain[cut],
+        priors={name: prior[cut] for name, prior in head.priors.items()},
+        spacing_mm=SPACING,
+        slice_thickness_mm=1.0,
+        plane_normal=(0.0, 0.0, 1.0),
+        nawm=head.nawm[cut],
+    )
+    assert found.mask.shape == (46, 64, 48)
+    assert (found.mask & lesion[cut]).sum() > 14
+
+
+def test_translation_invariant():
+    head = Head()
+    head.add((42, 32, 24), 3.0, 0.5)
+    wide = [(5, 2), (3, 0), (0, 4)]
+    moved = segment_t2_lesions(
+        np.pad(head.image, wide),
+        contrast="FLAIR",
+        brain_mask=np.pad(head.brain, wide),
+        priors={name: np.pad(prior, wide) for name, prior in head.priors.items()},
+        spacing_mm=SPACING,
+        slice_thickness_mm=1.0,
+        plane_normal=(0.0, 0.0, 1.0),
+        nawm=np.pad(head.nawm, wide),
+    )
+    assert abs(int(moved.mask.sum()) - int(head.segment().mask.sum())) <= 2
+
+
+def test_nan_outside_the_brain_is_ignored_and_inside_is_refused():
+    head = Head()
+    head.image[0, 0, 0] = np.nan
+    assert not head.segment().mask.any()
+    head.image[32, 45, 24] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        head.segment()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contrast": "T1w"}, "contrast"),
+        ({"priors": {}}, "priors"),
+        ({"brain_mask": np.ones((2, 2, 2), bool)}, "shape"),
+    ],
+)
+def test_refuses_wrong_input(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Head().segment(**changes)
+
+
+def test_no_brain_gives_no_lesion():
+    head = Head()
+    assert not head.segment(brain_mask=np.zeros(SHAPE, bool)).mask.any()
+
+
+def test_local_level_follows_a_slow_change():
+    ramp = np.broadcast_to(np.linspace(0.8, 1.2, 60, dtype=np.float32)[:, None, None], (60, 60, 60))
+    level = local_white_level(np.ascontiguousarray(ramp), np.ones((60, 60, 60), bool), SPACING)
+    assert level[10, 30, 30] < 0.95 < 1.05 < level[50, 30, 30]
+
+
+def black_hole_scene():
+    t1w = np.full((20, 20, 20), 1.0, np.float32)
+    csf = np.zeros(t1w.shape, bool)
+    csf[:3] = True
+    t1w[csf] = 0.2
+    t2 = np.zeros_like(csf)
+    t2[8:14, 8:14, 8:14] = True
+    nawm = ~csf & ~t2
+    return t1w, csf, t2, nawm
+
+
+def test_black_hole_is_dark_and_inside_a_lesion():
+    t1w, csf, t2, nawm = black_hole_scene()
+    t1w[9:12, 9:12, 9:12] = 0.5
+    t1w[16:19, 16:19, 16:19] = 0.5
+    holes = segment_black_holes(t1w, t2_mask=t2, nawm=nawm, csf=csf, gel_mask=None, spacing_mm=SPACING)
+    assert holes.sum() == 27
+    assert holes[10, 10, 10]
+
+
+def test_grey_lesion_is_no_black_hole():
+    t1w, csf, t2, nawm = black_hole_scene()
+    t1w[t2] = 0.65
+    assert not segment_black_holes(
+        t1w, t2_mask=t2, nawm=nawm, csf=csf, gel_mask=None, spacing_mm=SPACING
+    ).any()
+
+
+def test_enhancing_hole_is_no_black_hole():
+    t1w, csf, t2, nawm = black_hole_scene()
+    t1w[9:12, 9:12, 9:12] = 0.5
+    gel = np.zeros_like(csf)
+    gel[10, 10, 10] = True
+    assert not segment_black_holes(
+        t1w, t2_mask=t2, nawm=nawm, csf=csf, gel_mask=gel, spacing_mm=SPACING
+    ).any()
+
+
+def test_black_holes_need_dark_csf():
+    t1w, csf, t2, nawm = black_hole_scene()
+    with pytest.raises(ValueError, match="darker"):
+        segment_black_holes(2 - t1w, t2_mask=t2, nawm=nawm, csf=csf, gel_mask=None, spacing_mm=SPACING)
