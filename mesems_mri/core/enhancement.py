@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import close_fragments, label_components, label_foci
-from mesems_mri.core.intensity import differential_bias, match_intensity, robust_noise
+from mesems_mri.core.enhancement_maps import (
+    contrast_increase,
+    correlate_z,
+    find_choroid,
+    find_csf,
+    prior,
+    tissue_probability,
+)
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -141,19 +148,19 @@ def detect_enhancement(
     factor = 1.0 if pre is not None else limits.no_pre_factor
     # Where there is no pre-contrast image, CSF is told by the post-contrast one: dark there as well.
     anatomy = np.asarray(post if pre is None else pre, np.float32)
-    increase, sigma = _increase(post, pre, brain_mask, nawm, spacing_mm)
+    increase, sigma = contrast_increase(post, pre, brain_mask, nawm, spacing_mm)
     z = increase / sigma
     hot = brain_mask & (z > factor * limits.grow_sigma) & (increase > factor * limits.grow_contrast)
     size = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
     hot &= increase >= limits.outline_fraction * ndimage.maximum_filter(increase, size)
-    csf = _csf(anatomy, t2_images, brain_mask)
-    correlate_z = _correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
-    correlate = brain_mask & (correlate_z > limits.correlate_sigma) & ~csf
+    csf = find_csf(anatomy, t2_images, brain_mask)
+    correlate_level = correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
+    correlate = brain_mask & (correlate_level > limits.correlate_sigma) & ~csf
     correlate = _drop_specks(correlate, limits.min_volume_mm3 / float(np.prod(spacing_mm)))
     depth_mm = ndimage.distance_transform_edt(np.pad(brain_mask, 1), sampling=spacing_mm)
     depth_mm = np.asarray(depth_mm)[1:-1, 1:-1, 1:-1]
     reach = np.asarray(ndimage.distance_transform_edt(~correlate, sampling=spacing_mm))
-    choroid = _choroid(csf, priors, spacing_mm)
+    choroid = find_choroid(csf, priors, spacing_mm)
     outer = depth_mm <= limits.edge_margin_mm
     places = {
         "brain_edge": outer,
@@ -166,12 +173,12 @@ def detect_enhancement(
         hot & ~excluded, spacing_mm=spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
     )
     closed &= ~excluded
-    plexus = _prior(priors, "choroid_plexus", post.shape)
-    ventricle = _prior(priors, "lateral_ventricles", post.shape) + plexus
+    plexus = prior(priors, "choroid_plexus", post.shape)
+    ventricle = prior(priors, "lateral_ventricles", post.shape) + plexus
     # The plexus is slender and its place varies more than that of the ventricles.
     plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in spacing_mm])
-    tissue = _tissue(priors, post.shape)
-    maps = _Maps(increase, z, correlate_z, correlate, csf, hot, ventricle, plexus, tissue)
+    tissue = tissue_probability(priors, post.shape)
+    maps = _Maps(increase, z, correlate_level, correlate, csf, hot, ventricle, plexus, tissue)
 
     rejected = _rejected_by_place(hot & (z > factor * limits.seed_sigma), places, spacing_mm, limits)
     accepted = np.zeros(post.shape, bool)
@@ -206,117 +213,6 @@ def detect_enhancement(
     number = int(dseg.max())
     scores = ndimage.maximum(score_map, dseg, np.arange(1, number + 1)) if number else []
     return Enhancement(dseg, tuple(round(float(s), 3) for s in scores), tuple(rejected))
-
-
-def _increase(
-    post: NDArray[np.floating],
-    pre: NDArray[np.floating] | None,
-    brain_mask: BoolArray,
-    nawm: BoolArray,
-    spacing_mm: Spacing,
-) -> tuple[FloatArray, FloatArray]:
-    """Brightening after contrast and its noise (sigma), both slightly smoothed, in units of NAWM.
-
-    The noise is measured in this pair: in NAWM, its local excess (ghosts, edge of the coil), and a share
-    that grows with the gradient of the image, as misregistration makes it.
-    """
-    # The dura enhances everywhere and would pull the match.
-    inner = ndimage.binary_erosion(brain_mask, iterations=max(1, round(3.0 / max(spacing_mm))))
-    inner = inner if np.count_nonzero(inner) > 1000 else brain_mask
-    if pre is None:
-        level = np.asarray(post, np.float32)
-        # White matter is the brightest normal tissue: its slow variation is the bias of the coil.
-        increase = level * differential_bias(level, np.ones_like(level), nawm, spacing_mm, 20.0) - 1.0
-        reference = level
-    else:
-        reference = np.asarray(pre, np.float32)
-        matched = match_intensity(post, reference, inner)
-        increase = matched * differential_bias(matched, reference, inner, spacing_mm, 20.0) - reference
-    width = [0.6 / step for step in spacing_mm]
-    weight = ndimage.gaussian_filter(brain_mask.astype(np.float32), width)
-    increase = ndimage.gaussian_filter(np.where(brain_mask, increase, 0).astype(np.float32), width)
-    increase /= np.maximum(weight, 0.3)
-    median, sigma = robust_noise(increase, nawm)
-    increase -= median
-    sigma = max(sigma, 1e-4)
-    gradient_squared = np.zeros(post.shape, np.float32)
-    if pre is not None:
-        for axis, step in enumerate(spacing_mm):
-            slope = ndimage.gaussian_filter(reference, width, order=[int(a == axis) for a in range(3)])
-            gradient_squared += (slope / step) ** 2
-        edges = gradient_squared[inner]
-        low, high = np.quantile(edges, [0.8, 0.95])
-        at_edges = (edges >= low) & (edges <= high)
-        _, edge_sigma = robust_noise(increase[inner], at_edges)
-        mean_squared = float(np.mean(edges[at_edges]))
-        gradient_squared *= max(0.0, edge_sigma**2 - sigma**2) / max(mean_squared, 1e-12)
-    clipped = np.where(inner, np.clip(increase, -3 * sigma, 3 * sigma) ** 2, 0).astype(np.float32)
-    # Wide against a lesion, which must not raise its own noise.
-    wide = [16.0 / step for step in spacing_mm]
-    share = np.maximum(ndimage.gaussian_filter(inner.astype(np.float32), wide), 1e-3)
-    variance = np.maximum(ndimage.gaussian_filter(clipped, wide) / share, sigma**2)
-    return increase, np.sqrt(variance + gradient_squared).astype(np.float32)
-
-
-def _csf(t1: FloatArray, t2_images: Mapping[str, NDArray[np.floating]], brain_mask: BoolArray) -> BoolArray:
-    dark = brain_mask & (t1 < 0.6)
-    if "FLAIR" in t2_images:
-        return dark & (t2_images["FLAIR"] < 0.75)
-    if "T2w" in t2_images:
-        return dark & (t2_images["T2w"] > 2.0)
-    return dark & (t1 < 0.5)
-
-
-def _correlate_z(
-    t2_images: Mapping[str, NDArray[np.floating]],
-    t1: FloatArray,
-    brain_mask: BoolArray,
-    priors: Priors,
-    nawm: BoolArray,
-    spacing_mm: Spacing,
-) -> FloatArray:
-    """How far a voxel is brighter than NAWM, or than cortex near the cortex, in sigmas of NAWM.
-
-    Cortex is brighter than NAWM on all these contrasts, and cortical veins must not take it as a correlate.
-    FLAIR decides where there is one: on T2w and PDw the CSF next to every pial vein is bright. In the
-    brainstem, where FLAIR misses lesions, T2w or PDw may add to it.
-    """
-    cortex = ndimage.maximum_filter(_prior(priors, "cortex", t1.shape), 3)
-    grey = (_prior(priors, "cortex", t1.shape) > 0.6) & brain_mask & (t1 > 0.6) & (t1 < 0.95)
-    cerebellum = _prior(priors, "cerebellum", t1.shape)
-    folia = (cerebellum > 0.6) & brain_mask & (t1 > 0.6)
-    width = [0.7 / step for step in spacing_mm]
-    by_contrast = {}
-    for contrast, image in t2_images.items():
-        smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), width)
-        # What is left of the coil's bias would count as noise.
-        smooth *= differential_bias(smooth, np.ones_like(smooth), nawm, spacing_mm, 25.0)
-        median, sigma = robust_noise(smooth, nawm)
-        grey_level = max(float(np.median(smooth[grey])), median) if grey.sum() > 100 else median
-        level = median + (grey_level - median) * np.clip(cortex / 0.5, 0, 1)
-        if folia.sum() > 100:
-            # White matter and cortex are too finely folded there to be told apart.
-            folia_level, folia_sigma = robust_noise(smooth, folia)
-            level += np.clip(cerebellum / 0.5, 0, 1) * max(folia_level + folia_sigma - median, 0)
-        by_contrast[contrast] = ((smooth - level) / max(sigma, 1e-4)).astype(np.float32)
-    if "FLAIR" not in by_contrast:
-        return np.maximum.reduce(list(by_contrast.values()))
-    flair = by_contrast.pop("FLAIR")
-    if not by_contrast:
-        return flair
-    low = _prior(priors, "brainstem", t1.shape) > 0.5
-    support = np.maximum.reduce(list(by_contrast.values()))
-    return np.where(low & (flair > 0) & (t1 > 0.7), np.maximum(flair, support), flair).astype(np.float32)
-
-
-def _choroid(csf: BoolArray, priors: Priors, spacing_mm: Spacing) -> BoolArray:
-    """Choroid plexus: where its prior is high, and whatever lies inside the outline of a ventricle."""
-    shape = csf.shape
-    ventricle = csf & (ndimage.maximum_filter(_prior(priors, "lateral_ventricles", shape), 5) > 0.3)
-    reach = 3.0
-    to_ventricle = np.asarray(ndimage.distance_transform_edt(~ventricle, sampling=spacing_mm))
-    filled = np.asarray(ndimage.distance_transform_edt(to_ventricle <= reach, sampling=spacing_mm)) > reach
-    return (_prior(priors, "choroid_plexus", shape) > 0.25) | (filled & ~csf & ventricle.any())
 
 
 def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDArray[np.int32]:
@@ -437,17 +333,6 @@ def _drop_specks(mask: BoolArray, min_voxels: float) -> BoolArray:
     large = np.bincount(components.ravel(), minlength=n + 1) >= min_voxels
     large[0] = False
     return large[components]
-
-
-def _prior(priors: Priors, key: str, shape: tuple[int, ...]) -> FloatArray:
-    return np.asarray(priors[key], np.float32) if key in priors else np.zeros(shape, np.float32)
-
-
-def _tissue(priors: Priors, shape: tuple[int, ...]) -> FloatArray:
-    keys = [k for k in ("white_matter", "cortex", "deep_grey", "cerebellum", "brainstem") if k in priors]
-    if not keys:
-        return np.ones(shape, np.float32)
-    return np.add.reduce([_prior(priors, key, shape) for key in keys])
 
 
 def _triple(centre: NDArray[np.floating] | tuple[float, ...]) -> tuple[float, float, float]:
