@@ -35,6 +35,7 @@ _MIN_CONSTANT_SHARE = 0.3
 _MIN_STRIPPED_DICE = 0.86
 # Share of the intensity variance that the atlas explains in a head; things that are no head stay below.
 _MIN_EXPLAINED = 0.45
+_MIN_EXPLAINED_INSIDE = 0.12
 _MIN_COVERED = 0.15
 # The field of view of an ordinary scan misses some of the lowest or highest tenth of a litre.
 _COMPLETE = 0.97
@@ -127,13 +128,15 @@ def extract_brain(volume: Volume) -> BrainExtraction:
             _map_to_image(load_atlas().probability["brain"], load_atlas().affine, alignment, volume) > 0.5
         )
         overlap = 2.0 * np.count_nonzero(inside & region) / max(np.count_nonzero(inside) + region.sum(), 1)
-        if overlap >= _MIN_STRIPPED_DICE and alignment.explained >= _MIN_EXPLAINED:
+        if overlap >= _MIN_STRIPPED_DICE and alignment.explained_inside >= _MIN_EXPLAINED_INSIDE:
             return _describe(volume, alignment, region, skull_stripped=True)
     alignment = align_head(volume, skull_stripped=False)
-    if alignment.explained < _MIN_EXPLAINED:
+    if alignment.explained < _MIN_EXPLAINED or alignment.explained_inside < _MIN_EXPLAINED_INSIDE:
         msg = (
-            f"no head recognised: the atlas explains {alignment.explained:.0%} of the intensities, of a head "
-            f"scan at least {_MIN_EXPLAINED:.0%}; check that it is a brain scan in the right orientation"
+            f"no head recognised: the atlas explains {alignment.explained:.0%} of the intensities and "
+            f"{alignment.explained_inside:.0%} inside the brain, of a head scan at least "
+            f"{_MIN_EXPLAINED:.0%} and {_MIN_EXPLAINED_INSIDE:.0%}; check that it is a brain scan in the "
+            "right orientation"
         )
         raise InputError(msg, Reason.NOT_A_BRAIN)
     probability, affine = _bend_atlas(volume, alignment)

@@ -23,12 +23,13 @@ from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
 FloatArray = npt.NDArray[np.float64]
 
 HEAD_CLASSES = (*INTRACRANIAL_CLASSES, "soft_tissue", "skull", "eyes")
-# Median size of the label-map heads against MNI152 (which is large): the transform is drawn towards it.
-_MEAN_SCALE = 0.92
-_SCALE_SD = 0.06
+# Size of adult heads against MNI152 (which is large) along its axes: mean and spread over real scans of five
+# patients; a field of view that cuts the brain must not stretch the atlas to fit.
+_MEAN_SCALE = np.array([0.90, 0.95, 0.86])
+_SCALE_SD = 0.05
 _SHEAR_SD = 0.03
 # Neighbouring samples are not independent: this many count as one when data are weighed against the prior.
-_SAMPLES_PER_OBSERVATION = 30.0
+_SAMPLES_PER_OBSERVATION = 150.0
 _MARGIN_MM = {False: 24.0, True: 10.0}
 _SURROUNDINGS_WEIGHT = 0.2
 _CEILING = 2.2
@@ -45,6 +46,9 @@ class HeadAlignment:
         MNI RAS mm to RAS mm of the image, affine with 12 degrees of freedom.
     explained : float
         Share of the intensity variance in and around the brain that the atlas explains (R2), 0 to 1.
+    explained_inside : float
+        The same inside the brain only, linear trends of intensity taken out: how well its inner structure
+        (white matter, ventricles, cerebellum) fits, whatever the outline. Near 0 for other round things.
     seen : float
         Share of the samples that lie inside the field of view.
     intensities : dict of str to float
@@ -53,6 +57,7 @@ class HeadAlignment:
 
     from_mni: FloatArray
     explained: float
+    explained_inside: float
     seen: float
     intensities: dict[str, float]
 
@@ -67,6 +72,7 @@ class _Level:
     image: npt.NDArray[np.float32]
     gradient: tuple[npt.NDArray[np.float32], ...]
     to_index: FloatArray
+    push_in: bool
 
 
 def intensity_ceiling(array: npt.NDArray[np.float32], multiple: float) -> float:
@@ -132,7 +138,7 @@ def _atlas_samples(spacing_mm: float, skull_stripped: bool) -> tuple[FloatArray,
     return index @ atlas.affine[:3, :3].T + atlas.affine[:3, 3], classes, weights
 
 
-def _make_level(volume: Volume, spacing_mm: float, skull_stripped: bool) -> _Level:
+def _make_level(volume: Volume, spacing_mm: float, *, skull_stripped: bool, push_in: bool) -> _Level:
     image, affine = blur_and_resample(volume, spacing_mm)
     gradient = tuple(
         np.gradient(image, axis=axis).astype(np.float32) if image.shape[axis] > 1 else np.zeros_like(image)
@@ -140,7 +146,13 @@ def _make_level(volume: Volume, spacing_mm: float, skull_stripped: bool) -> _Lev
     )
     points_mm, classes, weights = _atlas_samples(spacing_mm, skull_stripped)
     return _Level(
-        points_mm, classes, weights, image, gradient, np.asarray(np.linalg.inv(affine), dtype=np.float64)
+        points_mm,
+        classes,
+        weights,
+        image,
+        gradient,
+        np.asarray(np.linalg.inv(affine), dtype=np.float64),
+        push_in,
     )
 
 
@@ -195,26 +207,27 @@ def _strain_penalty(parameters: FloatArray) -> tuple[float, FloatArray, FloatArr
     return float(np.sum(weight * off**2)), weight * off, weight
 
 
-def _cost(level: _Level, parameters: FloatArray) -> tuple[float, float]:
-    """Return the cost of a transform (lower is better) and the explained share of the variance."""
+def _cost(level: _Level, parameters: FloatArray) -> float:
+    """Return the cost of a transform (lower is better)."""
     inside, _, values = _sample(level, _matrix(parameters))
     if np.count_nonzero(inside) < 200:
-        return np.inf, 0.0
+        return np.inf
     _, residual, total = _fit_intensities(level.classes[inside], level.weights[inside], values)
     if total <= 0:
-        return np.inf, 0.0
+        return np.inf
     observations = len(inside) / _SAMPLES_PER_OBSERVATION
     share = residual / total
-    # Samples outside the field of view count as not explained: nothing is gained by pushing the head out.
-    seen = level.weights[inside].sum() / level.weights.sum()
-    blended = seen * share + (1.0 - seen)
-    return observations * np.log(max(blended, 1e-6)) + _strain_penalty(parameters)[0], 1.0 - share
+    if level.push_in:
+        # Samples outside the field of view count as not explained: nothing is gained by pushing the head out.
+        seen = float(level.weights[inside].sum() / level.weights.sum())
+        share = seen * share + (1.0 - seen)
+    return float(observations * np.log(max(share, 1e-6)) + _strain_penalty(parameters)[0])
 
 
 def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], steps: int) -> FloatArray:
     """Improve a transform by damped Gauss-Newton steps over the free parameters."""
     damping = 1e-2
-    cost, _ = _cost(level, parameters)
+    cost = _cost(level, parameters)
     for _ in range(steps):
         matrix = _matrix(parameters)
         inside, index, values = _sample(level, matrix)
@@ -253,7 +266,7 @@ def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], s
             step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), right)
             trial = parameters.copy()
             trial[free] += step
-            trial_cost, _ = _cost(level, trial)
+            trial_cost = _cost(level, trial)
             if trial_cost < cost - 1e-9:
                 improved = True
                 break
@@ -284,7 +297,7 @@ def _coarse_search(level: _Level, centre_mm: FloatArray) -> list[FloatArray]:
                     parameters[:3] = centre_mm - _PIVOT_MM + np.array([dx, dy, dz])
                     parameters[3] = pitch
                     parameters[6:9] = np.log(_MEAN_SCALE)
-                    candidates.append((_cost(thin, parameters)[0], parameters))
+                    candidates.append((_cost(thin, parameters), parameters))
     candidates.sort(key=lambda candidate: candidate[0])
     starts: list[FloatArray] = []
     for _, parameters in candidates:
@@ -294,6 +307,35 @@ def _coarse_search(level: _Level, centre_mm: FloatArray) -> list[FloatArray]:
         if len(starts) == 3:
             break
     return starts
+
+
+def _explained_inside(classes: FloatArray, points_mm: FloatArray, values: FloatArray) -> float:
+    """Return the share of the variance inside the brain, free of linear trends, that the classes explain."""
+    tissue = classes[:, : len(INTRACRANIAL_CLASSES)]
+    core = tissue.sum(axis=1) > 0.95
+    if np.count_nonzero(core) < 200:
+        return 0.0
+    trends = np.column_stack([np.ones(np.count_nonzero(core)), points_mm[core] / 100.0])
+    full = np.column_stack([trends, tissue[core]])
+    sums = []
+    for columns in (trends, full):
+        gram = np.einsum("ni,nj->ij", columns, columns) + 1e-6 * len(columns) * np.eye(columns.shape[1])
+        beta = np.linalg.solve(gram, np.einsum("ni,n->i", columns, values[core]))
+        sums.append(float(np.sum((values[core] - np.einsum("ni,i->n", columns, beta)) ** 2)))
+    return 1.0 - sums[1] / sums[0] if sums[0] > 0 else 0.0
+
+
+def _filled_part(volume: Volume) -> Volume:
+    """Return the image without the empty slices at its ends: they hold no air, they were never acquired."""
+    planes = np.moveaxis(volume.array, volume.slice_axis, 0).reshape(volume.shape[volume.slice_axis], -1)
+    filled = np.flatnonzero(planes.max(axis=1) > planes.min(axis=1))
+    if not len(filled) or len(filled) == len(planes):
+        return volume
+    box = [slice(None)] * 3
+    box[volume.slice_axis] = slice(int(filled[0]), int(filled[-1]) + 1)
+    shift = np.eye(4)
+    shift[volume.slice_axis, 3] = filled[0]
+    return Volume(volume.array[tuple(box)], volume.affine @ shift)
 
 
 def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
@@ -311,29 +353,31 @@ def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
     HeadAlignment
         Transform, how much of the image it explains, and the intensity of each class.
     """
+    volume = _filled_part(volume)
     ceiling = intensity_ceiling(volume.array, _CEILING)
     clipped = Volume(np.clip(volume.array, 0, ceiling).astype(np.float32), volume.affine)
-    coarse = _make_level(clipped, 8.0, skull_stripped)
+    coarse = _make_level(clipped, 8.0, skull_stripped=skull_stripped, push_in=True)
     middle = (np.array([*clipped.shape, 1.0]) - [1, 1, 1, 0]) / [2, 2, 2, 1]
     bright = np.argwhere(coarse.image > coarse.image.mean())
-    centre_mm = (volume.affine @ middle)[:3]
+    centre_mm = (clipped.affine @ middle)[:3]
     if len(bright):
         to_ras = np.linalg.inv(coarse.to_index)
         centre_mm = to_ras[:3, :3] @ np.median(bright, axis=0) + to_ras[:3, 3]
     rigid, all_free = np.arange(9), np.arange(12)
     starts = [_refine(coarse, start, rigid, 25) for start in _coarse_search(coarse, centre_mm)]
-    parameters = min(starts, key=lambda start: _cost(coarse, start)[0])
+    parameters = min(starts, key=lambda start: _cost(coarse, start))
     parameters = _refine(coarse, parameters, all_free, 15)
-    level = coarse
-    for spacing_mm in (4.0,):
-        level = _make_level(clipped, spacing_mm, skull_stripped)
-        parameters = _refine(level, parameters, all_free, 15)
+    # Close to the optimum the field of view no longer matters, and must not pull the atlas into itself.
+    level = _make_level(clipped, 4.0, skull_stripped=skull_stripped, push_in=False)
+    parameters = _refine(level, parameters, all_free, 25)
     inside, _, values = _sample(level, _matrix(parameters))
-    beta, residual, total = _fit_intensities(level.classes[inside], level.weights[inside], values)
+    classes, weights = level.classes[inside], level.weights[inside]
+    beta, residual, total = _fit_intensities(classes, weights, values)
     names = (*(INTRACRANIAL_CLASSES if skull_stripped else HEAD_CLASSES), "air")
     return HeadAlignment(
         from_mni=_matrix(parameters),
         explained=1.0 - residual / total if total > 0 else 0.0,
+        explained_inside=_explained_inside(classes, level.points_mm[inside], values),
         seen=float(inside.mean()),
         intensities={name: float(value) for name, value in zip(names, beta, strict=True)},
     )
