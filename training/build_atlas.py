@@ -56,6 +56,7 @@ T1_INTENSITY = {
     "brainstem": 105.0,
 }
 CEREBELLAR_WHITE_MATTER = (7, 46)
+VESSELS = (502, 514)
 
 # 2 mm grid that holds the head from the chin to the vertex, nose included; RAS, MNI mm.
 GRID_SHAPE = (99, 127, 115)
@@ -97,7 +98,9 @@ def class_map(labels: np.ndarray) -> np.ndarray:
     hindbrain = np.isin(labels, (*CLASS_LABELS["cerebellum"], *CLASS_LABELS["brainstem"]))
     lowest = int(np.flatnonzero(hindbrain.any(axis=(0, 1)))[0] - FORAMEN_MARGIN_MM)
     inside[:, :, : max(lowest, 0)] = False
-    holes = ndimage.binary_fill_holes(inside) & ~inside & (classes == 0)
+    # Veins and arteries between parts of the brain (straight sinus, basal arteries) lie inside the dura.
+    vessels = np.isin(labels, VESSELS) & ndimage.binary_closing(inside, iterations=4)
+    holes = vessels | (ndimage.binary_fill_holes(inside) & ~inside & (classes == 0))
     classes[brain & ~inside] = 1 + CLASSES.index("soft_tissue")
     classes[holes] = 1 + CLASSES.index("csf")
     return classes
@@ -118,16 +121,19 @@ def warp_classes(
 ) -> np.ndarray:
     """Register one head to the template and return its class numbers on the 1 mm atlas grid."""
     greedy = Greedy3D()
-    moving = to_sitk(ndimage.gaussian_filter(image, 0.7).astype(np.float32), affine)
+    # NCC needs texture where the image is flat; greedy's own noise would differ from run to run (-noise 0).
+    texture = np.random.default_rng(0).normal(0.0, 0.1, image.shape)
+    moving = to_sitk((ndimage.gaussian_filter(image, 0.7) + texture).astype(np.float32), affine)
     greedy.execute(
-        "-d 3 -a -dof 12 -m NCC 2x2x2 -i fixed moving -ia-image-centers -n 100x50x0 "
+        "-d 3 -a -dof 12 -m NCC 2x2x2 -i fixed moving -ia-image-centers -n 100x50x0 -noise 0 -jitter 0 "
         "-threads 1 -o linear -V 0",
         fixed=template,
         moving=moving,
         linear=None,
     )
     greedy.execute(
-        "-d 3 -m NCC 2x2x2 -i fixed moving -it linear -n 100x60x20 -s 2.0vox 0.7vox -threads 1 -o warp -V 0",
+        "-d 3 -m NCC 2x2x2 -i fixed moving -it linear -n 100x60x20 -s 2.0vox 0.7vox -noise 0 "
+        "-threads 1 -o warp -V 0",
         fixed=template,
         moving=moving,
         warp=None,
@@ -168,7 +174,9 @@ def main() -> None:
     start = np.rint((mni.affine[:3, 3] - atlas_affine[:3, 3]) / SPACING_MM).astype(int)
     stop = start + mni.shape
     padded[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = np.asarray(mni.dataobj, np.float32)
-    template = to_sitk(padded * (110.0 / np.percentile(padded[padded > 0], 90)), atlas_affine)
+    padded *= 110.0 / np.percentile(padded[padded > 0], 90)
+    padded += np.random.default_rng(1).normal(0.0, 0.1, GRID_SHAPE).astype(np.float32)
+    template = to_sitk(padded, atlas_affine)
 
     total = np.zeros((*GRID_SHAPE, len(CLASSES)), np.float64)
     for path in paths:

@@ -7,7 +7,11 @@ whose skull was removed is recognised and keeps its own mask.
 """
 
 import io
+import os
 from dataclasses import dataclass
+
+# Read by ITK when it is loaded; one thread, so that the result does not depend on the number of cores.
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt
@@ -246,13 +250,17 @@ def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[npt.NDArray[n
     field_of_view = ndimage.affine_transform(
         np.ones_like(seen), to_image[:3, :3], to_image[:3, 3], output_shape=shape, order=0
     )
+    # NCC needs some texture where the image is flat. Greedy adds random noise for that, other in every run;
+    # this one is always the same.
+    texture = np.random.default_rng(0).normal(0.0, 1e-3 * ceiling, (2, *shape)).astype(np.float32)
     greedy, silent = Greedy3D(), io.StringIO()
     greedy.execute(
-        "-d 3 -m NCC 2x2x2 -i fixed moving -gm seen -n 50x30 -s 2.0vox 1.0vox -threads 1 -o warp -V 0",
+        "-d 3 -m NCC 2x2x2 -noise 0 -i fixed moving -gm seen -n 50x30 -s 2.0vox 1.0vox "
+        "-threads 1 -o warp -V 0",
         out=silent,
         err=silent,
-        fixed=_to_itk(fixed, grid),
-        moving=_to_itk(np.clip(painted, 0, ceiling), grid),
+        fixed=_to_itk(fixed + texture[0], grid),
+        moving=_to_itk(np.clip(painted, 0, ceiling) + texture[1], grid),
         seen=_to_itk(field_of_view, grid),
         warp=None,
     )
