@@ -73,6 +73,10 @@ class LesionThresholds:
     accept: float = 5.0
 
 
+BRIGHT_FLUID_THRESHOLDS = LesionThresholds(seed_z=4.0, accept=6.0)
+"""For T2w and PDw, where partial volume with sulcal fluid looks like a lesion."""
+
+
 @dataclass(frozen=True)
 class T2Segmentation:
     """Lesions of one visit.
@@ -127,7 +131,7 @@ def segment_t2_lesions(
     t1w
         Pre-contrast T1w of the same visit on the same grid, NAWM median 1; helps to find CSF and cortex.
     thresholds
-        Default: `LesionThresholds`.
+        Default: `LesionThresholds` for FLAIR, `BRIGHT_FLUID_THRESHOLDS` otherwise.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def segment_t2_lesions(
     ValueError
         When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
     """
-    limits = thresholds or LesionThresholds()
+    limits = thresholds or (LesionThresholds() if contrast == "FLAIR" else BRIGHT_FLUID_THRESHOLDS)
     mask = np.zeros(image.shape, bool)
     score = np.zeros(image.shape, np.float32)
     tissue = describe_tissue(
