@@ -285,8 +285,9 @@ def _measure_visit(
     day: Annotated[int | None, typer.Option()] = None,
 ) -> None:
     """Give every focus its identity through the visits, and count."""
-    from mesems_mri.steps.measure import VisitTableRow, carry_on, measure_visit, write_visit_record
+    from mesems_mri.steps.measure import carry_on, measure_visit
     from mesems_mri.steps.visit import run_step
+    from mesems_mri.steps.visit_record import VisitTableRow, write_visit_record
 
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)

@@ -12,6 +12,7 @@ from typing import Any
 from mesems_mri import __version__
 
 PACKAGE_DIR = Path(__file__).parent
+_SOURCES = {".py", ".html", ".gz"}
 _LIBRARIES = ("antspyx", "nibabel", "numpy", "picsl-greedy", "scikit-image", "scipy", "snakemake")
 
 
@@ -69,6 +70,7 @@ def code_version(*modules: str) -> str:
     digest = hashlib.sha256()
     for module in sorted(modules):
         place = PACKAGE_DIR / module
-        for source in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(source.read_bytes())
+        for source in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if source.is_file() and source.suffix in _SOURCES:
+                digest.update(source.read_bytes())
     return f"{__version__}+{digest.hexdigest()[:12]}"

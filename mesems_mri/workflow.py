@@ -266,7 +266,10 @@ def _snakemake(
     target = "participant" if request.level == "participant" else "group"
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
     command += ["--profile", str(profile), "--cores", str(request.cores)]
-    command += ["--config", *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items())]
+    command += [
+        "--config",
+        *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
+    ]
     if request.until:
         command += ["--until", request.until]
     if request.force:
@@ -300,8 +303,8 @@ def _snakemake(
                 say(f"{match[1]} of {match[2]} jobs done")
         code = child.wait()
     if code != 0 and not any("steps" in line or "Exiting because a job" in line for line in tail):
-        telling = [line for line in tail if "Error" in line or "lock" in line.lower()] or tail or ["no message"]
-        what = telling[0]
+        telling = [line for line in tail if "Error" in line or "lock" in line.lower()]
+        what = (telling or tail or ["no message"])[0]
         if not any(request.out_dir.resolve().glob(".mesems/*/*/*.json")):
             msg = f"Snakemake could not run ({what.strip()}); see {log}"
             raise ExternalProgramError(msg)

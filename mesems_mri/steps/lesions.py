@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS
 from mesems_mri.core.change import ChangeThresholds, detect_t2_change
-from mesems_mri.core.components import label_components
 from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
-from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.provenance import software_versions, write_json
+from mesems_mri.steps.masks import write_masks
 from mesems_mri.steps.register import load_priors
 from mesems_mri.steps.visit import VisitFiles, passed_on, usable
 
@@ -102,7 +100,7 @@ def detect_lesions(
     path = visit.work(ARRAYS)
     with path.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
-    products = _write_masks(visit, registered, scene, parts, arrays)
+    products = write_masks(visit, registered["images"], parts, arrays, scene.box)
     entry = {
         "session_id": visit.session_id,
         "visit_type": visit_type,
@@ -279,7 +277,11 @@ def _enhancing(
         "scores": [round(float(score), 4) for score in enhancement.scores],
         "rejected": [
             {"voxel": [round(float(c) + s.start) for c, s in zip(r.centre, scene.box, strict=True)]}
-            | {"volume_mm3": round(float(r.volume_mm3), 1), "score": round(float(r.score), 3), "cause": r.cause}
+            | {
+                "volume_mm3": round(float(r.volume_mm3), 1),
+                "score": round(float(r.score), 3),
+                "cause": r.cause,
+            }
             for r in enhancement.rejected
         ],
     }
@@ -312,53 +314,3 @@ def _black_holes(
     arrays["black_hole"] = holes
     volume_mm3 = float(holes.sum()) * SUBJECT_GRID.voxel_volume_mm3
     return {"evaluable": True, "reason": None, "volume_mm3": round(volume_mm3, 1)}
-
-
-def _write_masks(
-    visit: VisitFiles,
-    registered: Mapping[str, Any],
-    scene: _Scene,
-    parts: Mapping[str, Mapping[str, Any]],
-    arrays: Mapping[str, np.ndarray],
-) -> list[str]:
-    written: list[str] = []
-    wanted = [("t2", "T2", parts["t2"], parts["t2"].get("contrast"))]
-    wanted += [(name, name, parts["t2_change"], parts["t2"].get("contrast")) for name in ("new", "enlarging")]
-    wanted.append(("gel", "enhancing", parts["gel"], POSTCONTRAST))
-    for name, desc, part, contrast in wanted:
-        paths = {
-            space: visit.product(
-                image_name(contrast or "FLAIR", f"space-{space}_label-L_desc-{desc}", "mask.nii.gz")
-            )
-            for space in ("subject", "orig")
-        }
-        if not part["evaluable"] or contrast is None:
-            for path in paths.values():
-                path.unlink(missing_ok=True)
-            continue
-        entry = registered["images"][contrast]
-        mask = np.zeros(SUBJECT_GRID.shape, bool)
-        mask[scene.box] = arrays[name] > 0
-        nifti.write_labels(paths["subject"], mask, SUBJECT_GRID.affine)
-        source = visit.bids_dir / entry["source"]
-        grid = nifti.read_image(visit.resolve(entry["file"]))[0].grid
-        to_subject = np.linalg.inv(np.asarray(entry["subject_to_image"]))
-        # Numbered, so that every focus keeps its volume; as one mask the large ones would outvote the small.
-        foci, _ = label_components(mask)
-        orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
-        nifti.write_labels_like(paths["orig"], orig > 0, source)
-        for space, path in paths.items():
-            reference = (
-                f"bids:raw:{entry['source']}" if space == "orig" else "subject space, see the anchor record"
-            )
-            write_json(
-                path.with_name(path.name.replace(".nii.gz", ".json")),
-                {
-                    "Type": "Lesion",
-                    "Sources": [f"bids:raw:{entry['source']}"],
-                    "SpatialReference": reference,
-                    "SoftwareVersions": software_versions(),
-                },
-            )
-            written.append(visit.relative(path))
-    return written

@@ -17,7 +17,7 @@ rule detect_lesions:
         visit=visit_options,
         visit_type=lambda wildcards: session_of(wildcards).visit_type,
         settings=settings("focus", "change", "enhancement", "quality"),
-        code=code_version("steps/lesions.py", "core"),
+        code=code_version("steps/lesions.py", "steps/masks.py", "core"),
     shell:
         "mesems-mri step detect_lesions {params.visit} --previous={input.previous:q}"
         " --visit-type={params.visit_type} --settings {params.settings} > {log:q} 2>&1"

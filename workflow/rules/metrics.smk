@@ -19,7 +19,13 @@ rule measure_visit:
         table=visit_table_options,
         settings=settings("focus", "enhancement", "quality"),
         config_sha256=TRIAL.sha256(),
-        code=code_version("steps/measure.py", "core", "metrics"),
+        code=code_version(
+            "steps/measure.py",
+            "steps/masks.py",
+            "steps/visit_record.py",
+            "core",
+            "metrics",
+        ),
     shell:
         "mesems-mri step measure_visit {params.visit} --previous={input.previous:q} {params.table}"
         " --config-sha256={params.config_sha256} --settings {params.settings} > {log:q} 2>&1"

@@ -1,0 +1,123 @@
+"""Write lesion masks and numbered lesions in the participant's space and on the images that were sent."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mesems_mri.bids import POSTCONTRAST, image_name
+from mesems_mri.core.components import label_components
+from mesems_mri.images import nifti
+from mesems_mri.images.resampling import resample_labels
+from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.provenance import software_versions, write_json
+from mesems_mri.steps.visit import VisitFiles
+
+_IN_SUBJECT_SPACE = "subject space, see the anchor record"
+
+
+def write_masks(
+    visit: VisitFiles,
+    images: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, Mapping[str, Any]],
+    arrays: Mapping[str, np.ndarray],
+    box: tuple[slice, ...],
+) -> list[str]:
+    """Write the masks of what is evaluable, and remove those of what is not.
+
+    Parameters
+    ----------
+    visit : VisitFiles
+        The visit.
+    images : mapping
+        Its images by contrast, as registered.
+    parts : mapping
+        ``t2``, ``t2_change`` and ``gel`` with ``evaluable``.
+    arrays : mapping of str to ndarray
+        ``t2``, ``new``, ``enlarging``, ``gel`` on the box of subject space.
+    box : tuple of slice
+        Where the arrays lie in subject space.
+
+    Returns
+    -------
+    list of str
+        Files written, relative to the output folder.
+    """
+    t2_contrast = parts["t2"].get("contrast")
+    written = []
+    for name, desc, part, contrast in (
+        ("t2", "T2", parts["t2"], t2_contrast),
+        ("new", "new", parts["t2_change"], t2_contrast),
+        ("enlarging", "enlarging", parts["t2_change"], t2_contrast),
+        ("gel", "enhancing", parts["gel"], POSTCONTRAST),
+    ):
+        names = {
+            space: image_name(contrast or "FLAIR", f"space-{space}_label-L_desc-{desc}", "mask.nii.gz")
+            for space in ("subject", "orig")
+        }
+        if not part["evaluable"] or contrast is None:
+            for file_name in names.values():
+                visit.product(file_name).unlink(missing_ok=True)
+            continue
+        image = images[contrast]
+        mask = _whole(arrays[name] > 0, box)
+        nifti.write_labels(visit.product(names["subject"]), mask, SUBJECT_GRID.affine)
+        # Numbered, so that every focus keeps its volume; as one mask the large ones would outvote the small.
+        foci, _ = label_components(mask)
+        grid = nifti.read_image(visit.resolve(image["file"]))[0].grid
+        to_subject = np.linalg.inv(np.asarray(image["subject_to_image"]))
+        orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
+        nifti.write_labels_like(visit.product(names["orig"]), orig > 0, visit.bids_dir / image["source"])
+        for space, file_name in names.items():
+            source = f"bids:raw:{image['source']}"
+            place = source if space == "orig" else _IN_SUBJECT_SPACE
+            _write_sidecar(visit.product(file_name), source, Type="Lesion", SpatialReference=place)
+            written.append(visit.relative(visit.product(file_name)))
+    return written
+
+
+def write_dsegs(
+    visit: VisitFiles,
+    images: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, Mapping[str, Any]],
+    dsegs: Mapping[str, np.ndarray | None],
+    box: tuple[slice, ...],
+) -> list[str]:
+    """Write the numbered lesions, whose values are the ids of the ledger; parameters as for `write_masks`.
+
+    Returns
+    -------
+    list of str
+        Files written, relative to the output folder.
+    """
+    written = []
+    for name, desc, contrast in (
+        ("t2", "T2", parts["t2"].get("contrast")),
+        ("gel", "enhancing", POSTCONTRAST),
+    ):
+        path = visit.product(image_name(contrast or "FLAIR", f"space-subject_desc-{desc}", "dseg.nii.gz"))
+        dseg = dsegs[name]
+        if dseg is None or contrast is None:
+            path.unlink(missing_ok=True)
+            continue
+        nifti.write_labels(path, _whole(dseg, box), SUBJECT_GRID.affine)
+        _write_sidecar(
+            path,
+            f"bids:raw:{images[contrast]['source']}",
+            SpatialReference=_IN_SUBJECT_SPACE,
+            Description="A value is the lesion_id of the ledger, the same through all visits",
+        )
+        written.append(visit.relative(path))
+    return written
+
+
+def _whole(array: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+    whole = np.zeros(SUBJECT_GRID.shape, array.dtype)
+    whole[box] = array
+    return whole
+
+
+def _write_sidecar(path: Path, source: str, **more: str) -> None:
+    content = {"Sources": [source], **more, "SoftwareVersions": software_versions()}
+    write_json(path.with_name(path.name.replace(".nii.gz", ".json")), content)
