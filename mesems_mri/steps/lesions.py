@@ -10,7 +10,7 @@ from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS
 from mesems_mri.core.change import ChangeThresholds, detect_t2_change
 from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
-from mesems_mri.core.intensity import find_nawm
+from mesems_mri.core.intensity import find_nawm, match_resolution
 from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
@@ -99,7 +99,7 @@ def detect_lesions(
 
     path = visit.work(ARRAYS)
     with path.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]
     products = write_masks(visit, registered["images"], parts, arrays, scene.box)
     entry = {
         "session_id": visit.session_id,
@@ -241,13 +241,13 @@ def _enhancing(
     settings: Mapping[str, Any],
     arrays: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    post = images.get(POSTCONTRAST)
-    if post is None:
+    entry = images.get(POSTCONTRAST)
+    if entry is None:
         return {"evaluable": False, "reason": str(Reason.NO_POSTCONTRAST)}
-    if not post["evaluable"]:
-        return {"evaluable": False, "reason": post["reason"]}
+    if not entry["evaluable"]:
+        return {"evaluable": False, "reason": entry["reason"]}
     least = settings["quality"]["min_covered_fraction"]
-    if post["covered_fraction"] < least:
+    if entry["covered_fraction"] < least:
         return {"evaluable": False, "reason": str(Reason.INCOMPLETE_COVERAGE)}
     t2_images = {
         c: scene.images[c]
@@ -259,8 +259,11 @@ def _enhancing(
     pre = (
         scene.images.get("T1w") if scene.entries.get("T1w", {}).get("covered_fraction", 0) >= least else None
     )
+    post = scene.images[POSTCONTRAST]
+    if pre is not None:
+        post, pre = _same_resolution(scene, post, pre)
     enhancement = detect_enhancement(
-        scene.images[POSTCONTRAST],
+        post,
         pre,
         t2_images=t2_images,
         brain_mask=scene.brain_mask,
@@ -285,6 +288,23 @@ def _enhancing(
             for r in enhancement.rejected
         ],
     }
+
+
+def _same_resolution(scene: _Scene, post: np.ndarray, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give both T1w the slice profile of the coarser one, each blurred along its own slice normal."""
+    thickness_mm = {c: scene.entries[c]["slice_thickness_mm"] for c in (POSTCONTRAST, "T1w")}
+    coarser_mm = max(thickness_mm.values())
+    matched = [
+        match_resolution(
+            image,
+            spacing_mm=SUBJECT_GRID.spacing_mm,
+            plane_normal=tuple(scene.entries[contrast]["plane_normal"]),
+            thickness_mm=thickness_mm[contrast],
+            target_thickness_mm=coarser_mm,
+        )
+        for contrast, image in ((POSTCONTRAST, post), ("T1w", pre))
+    ]
+    return matched[0], matched[1]
 
 
 def _black_holes(

@@ -134,9 +134,9 @@ def _load(visit: VisitFiles, image: str, mask: str) -> tuple[Volume, np.ndarray]
 def _become_anchor(
     visit: VisitFiles, standardised: Mapping[str, Any], mask: np.ndarray, volume: Volume
 ) -> dict[str, Any]:
-    to_mni = np.asarray(standardised["to_mni"])
-    subject_to_anchor = np.linalg.inv(rigid_part(to_mni))
-    subject_to_mni = to_mni @ subject_to_anchor
+    to_mni = np.asarray(standardised["to_mni"], np.float64)
+    subject_to_anchor = np.linalg.inv(rigid_part(to_mni)).astype(np.float64)
+    subject_to_mni = (to_mni @ subject_to_anchor).astype(np.float64)
     atlas = load_atlas()
     in_subject = {
         name: resample_image(Volume(probability, atlas.affine), SUBJECT_GRID, subject_to_mni, order=1)
