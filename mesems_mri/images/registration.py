@@ -129,7 +129,7 @@ def _average_down(volume: Volume, mask: BoolArray, spacing_mm: float) -> _Scan:
     averaged = Volume(np.clip(array, low, high).astype(np.float32), affine)
     distance_mm = ndimage.distance_transform_edt(~averaged_mask, sampling=averaged.spacing_mm)
     surroundings = (np.asarray(distance_mm) <= _SURROUNDINGS_MM).astype(np.float32)
-    grid = _oblique_grid(averaged, averaged_mask, max(spacing_mm, _OBLIQUE_MM))
+    grid = _oblique_grid(averaged, averaged_mask, max(spacing_mm, _OBLIQUE_MM, min(averaged.spacing_mm)))
     return _Scan(
         averaged,
         averaged_mask,

@@ -103,10 +103,9 @@ def test_swapping_the_scans_inverts_the_matrix(pair: tuple) -> None:
     assert error_mm(there.matrix @ back.matrix, np.eye(4), moving, moving_mask) < 1e-6
 
 
-@pytest.mark.parametrize("angles_deg", [(90, 0, 0), (10, 15, 170)])
-def test_turned_heads_are_found(angles_deg: tuple[float, float, float]) -> None:
+def test_a_turned_head_is_found() -> None:
     fixed, flair, brain = synthetic_head(2)
-    xfm = rigid(angles_deg, (10, -20, 15))
+    xfm = rigid((10, 80, 170), (10, -20, 15))
     grid = Grid((70, 70, 70), np.array([[3.0, 0, 0, -95], [0, 3, 0, -125], [0, 0, 3, -90], [0, 0, 0, 1]]))
     moving, moving_mask = moved(flair, brain, xfm, grid)
     found = registration.register_rigid(fixed, moving, fixed_mask=brain, moving_mask=moving_mask)
