@@ -25,7 +25,9 @@ from mesems_mri.images.head_alignment import (
     HeadAlignment,
     align_head,
     blur_and_resample,
+    filled_slices,
     intensity_ceiling,
+    without_empty_ends,
 )
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
@@ -143,8 +145,9 @@ def extract_brain(volume: Volume) -> BrainExtraction:
             "right orientation"
         )
         raise InputError(msg, Reason.NOT_A_BRAIN)
-    probability, affine = _bend_atlas(volume, alignment)
+    probability, affine = _bend_atlas(without_empty_ends(volume), alignment)
     mask = _map_to_image(probability, affine, alignment, volume) > 0.5
+    np.moveaxis(mask, volume.slice_axis, 0)[~filled_slices(volume)] = False
     return _describe(volume, alignment, _tidy(mask), skull_stripped=False)
 
 
@@ -193,9 +196,7 @@ def _covered_fraction(volume: Volume, from_mni: FloatArray) -> float:
     position = index @ to_image[:3, :3].T + to_image[:3, 3]
     nearest = np.rint(position).astype(int)
     inside = np.all((nearest >= 0) & (nearest < volume.shape), axis=1)
-    planes = np.moveaxis(volume.array, volume.slice_axis, 0).reshape(volume.shape[volume.slice_axis], -1)
-    filled = planes.max(axis=1) > planes.min(axis=1)
-    inside[inside] &= filled[nearest[inside, volume.slice_axis]]
+    inside[inside] &= filled_slices(volume)[nearest[inside, volume.slice_axis]]
     return float(inside.mean())
 
 

@@ -325,16 +325,33 @@ def _explained_inside(classes: FloatArray, points_mm: FloatArray, values: FloatA
     return 1.0 - sums[1] / sums[0] if sums[0] > 0 else 0.0
 
 
-def _filled_part(volume: Volume) -> Volume:
-    """Return the image without the empty slices at its ends: they hold no air, they were never acquired."""
+def filled_slices(volume: Volume) -> npt.NDArray[np.bool_]:
+    """Return which slices show anything; an empty one was never acquired and holds no air.
+
+    Parameters
+    ----------
+    volume : Volume
+        The image.
+
+    Returns
+    -------
+    ndarray of bool, shape (number of slices,)
+        Along the slice axis of the image.
+    """
     planes = np.moveaxis(volume.array, volume.slice_axis, 0).reshape(volume.shape[volume.slice_axis], -1)
-    filled = np.flatnonzero(planes.max(axis=1) > planes.min(axis=1))
-    if not len(filled) or len(filled) == len(planes):
+    return planes.max(axis=1) > planes.min(axis=1)
+
+
+def without_empty_ends(volume: Volume) -> Volume:
+    """Return the image without the empty slices at its ends."""
+    filled = np.flatnonzero(filled_slices(volume))
+    axis = volume.slice_axis
+    if len(filled) in (0, volume.shape[axis]):
         return volume
     box = [slice(None)] * 3
-    box[volume.slice_axis] = slice(int(filled[0]), int(filled[-1]) + 1)
+    box[axis] = slice(int(filled[0]), int(filled[-1]) + 1)
     shift = np.eye(4)
-    shift[volume.slice_axis, 3] = filled[0]
+    shift[axis, 3] = filled[0]
     return Volume(volume.array[tuple(box)], volume.affine @ shift)
 
 
@@ -353,7 +370,7 @@ def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
     HeadAlignment
         Transform, how much of the image it explains, and the intensity of each class.
     """
-    volume = _filled_part(volume)
+    volume = without_empty_ends(volume)
     ceiling = intensity_ceiling(volume.array, _CEILING)
     clipped = Volume(np.clip(volume.array, 0, ceiling).astype(np.float32), volume.affine)
     coarse = _make_level(clipped, 8.0, skull_stripped=skull_stripped, push_in=True)
