@@ -21,6 +21,14 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 
 
+localrules:
+    group,
+    participant,
+    compile_ledger,
+    compile_metrics,
+    describe_dataset,
+
+
 rule group:
     default_target: True
     input:

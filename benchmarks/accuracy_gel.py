@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from mesems_mri.core import enhancement, intensity
+from mesems_mri.core import enhancement, intensity, matching
 from mesems_mri.core.components import label_components
 from mesems_mri.models.atlas import Atlas, load_atlas
 
@@ -114,7 +114,7 @@ def _case(
     if thickness:
         target = max(thickness[pre], thickness[post])
         for c in (pre, post):
-            images[c] = intensity.match_resolution(
+            images[c] = matching.match_resolution(
                 images[c],
                 spacing_mm=(1.0, 1.0, 1.0),
                 plane_normal=(0, 0, 1),

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.lesion_pictures OUT_DIR TRUTH_DIR PICTURE_DIR [--most N]`` writes one PNG a focus (what
 the run found, true or false, and what it missed) and prints a table of them. Rows of a picture: axial,
-coronal, sagittal; columns: reference visit (or pre-contrast), this visit (or post-contrast), the same with the
-outlines of the run (orange new, yellow enlarging, blue T2, vermilion enhancing) and of the truth (white).
+coronal, sagittal; columns: reference visit (or pre-contrast), this visit (or post-contrast), this visit with
+the outlines of the run (orange new, yellow enlarging, blue T2, vermilion enhancing) and of the truth (white).
 """
 
 import argparse

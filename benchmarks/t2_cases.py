@@ -20,7 +20,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from mesems_mri.core.components import label_components
-from mesems_mri.core.intensity import Contrast, find_nawm, match_resolution, scale_to_nawm
+from mesems_mri.core.intensity import Contrast, find_nawm, scale_to_nawm
+from mesems_mri.core.matching import match_resolution
 from mesems_mri.models.atlas import load_atlas
 
 FloatArray = NDArray[np.float32]

@@ -36,8 +36,12 @@ def main() -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, format="%(levelname)s %(message)s")
     for noisy in ("matplotlib", "nibabel", "nipype"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    arguments, options = sys.argv[1:], []
+    if "--" in arguments:  # before typer takes the first option of Snakemake for an argument of its own
+        at = arguments.index("--")
+        arguments, options = arguments[:at], arguments[at + 1 :]
     try:
-        app()
+        app(arguments, obj=tuple(options))
     except MesemsError as error:
         if debug:
             raise
@@ -77,7 +81,7 @@ def _options(
     """
 
 
-@app.command(context_settings={"allow_extra_args": True})
+@app.command()
 def run(
     context: typer.Context,
     bids_dir: Annotated[Path, typer.Argument(help="Raw BIDS folder.")],
@@ -95,7 +99,9 @@ def run(
     profile: Annotated[
         str, typer.Option(help="Profile: default, slurm, or a folder of your own.")
     ] = "default",
-    cores: Annotated[int, typer.Option(min=1, help="Cores for local jobs.")] = os.cpu_count() or 1,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores to use at once; default: what the profile says.")
+    ] = None,
     until: Annotated[str | None, typer.Option(help="Stop after this rule.")] = None,
     force: Annotated[str | None, typer.Option(help="Run this rule again for all visits asked for.")] = None,
     only_failed: Annotated[
@@ -124,7 +130,7 @@ def run(
         only_failed=only_failed,
         allow_insert=allow_insert,
         dry_run=dry_run,
-        snakemake_options=tuple(context.args),
+        snakemake_options=tuple(context.obj or ()),
     )
     raise typer.Exit(run_workflow(request, typer.echo))
 

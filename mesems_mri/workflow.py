@@ -44,8 +44,8 @@ class RunRequest:
         Only these; empty for all.
     profile : str
         Name of a profile that the package ships, or a folder of one's own.
-    cores : int
-        Cores for local jobs.
+    cores : int or None
+        Cores to use at once, on a cluster over all its jobs; None: what the profile says.
     until, force : str or None
         Name of a rule to stop after, or to run again.
     only_failed : bool
@@ -65,7 +65,7 @@ class RunRequest:
     participant_labels: tuple[str, ...] = ()
     session_labels: tuple[str, ...] = ()
     profile: str = "default"
-    cores: int = 1
+    cores: int | None = None
     until: str | None = None
     force: str | None = None
     only_failed: bool = False
@@ -174,15 +174,21 @@ def _incomplete(layout: Layout, session: Session) -> bool:
 
 
 def _forget(layout: Layout, session: Session) -> None:
-    """Remove the records of a visit, so that it is run again."""
+    """Remove the records of a visit and the metrics that Snakemake asks for, so that it is run again."""
     for step in STEPS:
         layout.record(session.participant_id, session.session_id, step).unlink(missing_ok=True)
+    layout.metrics(session.participant_id, session.session_id).unlink(missing_ok=True)
 
 
 def _refuse_late_visits(layout: Layout, participants: Sequence[Participant], *, allow_insert: bool) -> None:
     late = []
     for participant in participants:
-        done = [layout.metrics(s.participant_id, s.session_id).is_file() for s in participant.sessions]
+        # One whose records were removed to run it again is no late visit: its folder is still there.
+        done = [
+            layout.metrics(s.participant_id, s.session_id).is_file()
+            or layout.work(s.participant_id, s.session_id).is_dir()
+            for s in participant.sessions
+        ]
         late += [
             s.stem.replace("_", "/")
             for i, s in enumerate(participant.sessions)
@@ -265,7 +271,9 @@ def _snakemake(
         values["session_labels"] = list(request.session_labels)
     target = "participant" if request.level == "participant" else "group"
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
-    command += ["--profile", str(profile), "--cores", str(request.cores)]
+    command += ["--profile", str(profile)]
+    if request.cores:
+        command += ["--cores", str(request.cores)]
     command += [
         "--config",
         *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),

@@ -54,6 +54,7 @@ class Thresholds:
     correlate_reach_mm: float = 2.0
     correlate_sigma: float = 2.0
     min_volume_mm3: float = 14.0
+    min_diameter_mm: float = 3.0
     gap_mm: float = 3.0
     min_score: float = 0.5
     #: A candidate turned down as a vessel is cut once more into compact parts from this size on.
@@ -209,6 +210,7 @@ def detect_enhancement(
         plane_normal=plane_normal,
         slice_thickness_mm=slice_thickness_mm,
         min_volume_mm3=limits.min_volume_mm3,
+        min_diameter_mm=limits.min_diameter_mm,
     )
     number = int(dseg.max())
     scores = ndimage.maximum(score_map, dseg, np.arange(1, number + 1)) if number else []

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mesems_mri.core.intensity import differential_bias, match_intensity, robust_noise
+from mesems_mri.core.intensity import robust_noise
+from mesems_mri.core.matching import differential_bias, match_intensity
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

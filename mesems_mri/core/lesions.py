@@ -59,6 +59,8 @@ class LesionThresholds:
         What a surrounding wholly of white matter counts, in units of ``z``.
     accept
         Smallest mean ``z`` plus weighted surrounding of a focus that is kept.
+    min_volume_mm3, min_diameter_mm
+        Smallest focus.
     """
 
     seed_z: float = 3.0
@@ -71,10 +73,17 @@ class LesionThresholds:
     near_mm: float = 4.0
     surround_weight: float = 3.0
     accept: float = 5.0
+    min_volume_mm3: float = 14.0
+    min_diameter_mm: float = 3.0
 
 
 BRIGHT_FLUID_THRESHOLDS = LesionThresholds(seed_z=4.0, accept=6.0)
 """For T2w and PDw, where partial volume with sulcal fluid looks like a lesion."""
+
+
+def thresholds_for(contrast: T2Contrast) -> LesionThresholds:
+    """Return the default thresholds of a contrast."""
+    return LesionThresholds() if contrast == "FLAIR" else BRIGHT_FLUID_THRESHOLDS
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def segment_t2_lesions(
     t1w
         Pre-contrast T1w of the same visit on the same grid, NAWM median 1; helps to find CSF and cortex.
     thresholds
-        Default: `LesionThresholds` for FLAIR, `BRIGHT_FLUID_THRESHOLDS` otherwise.
+        Default: `thresholds_for` the contrast.
 
     Returns
     -------
@@ -143,7 +152,7 @@ def segment_t2_lesions(
     ValueError
         When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
     """
-    limits = thresholds or (LesionThresholds() if contrast == "FLAIR" else BRIGHT_FLUID_THRESHOLDS)
+    limits = thresholds or thresholds_for(contrast)
     mask = np.zeros(image.shape, bool)
     score = np.zeros(image.shape, np.float32)
     tissue = describe_tissue(
@@ -180,6 +189,8 @@ def segment_black_holes(
     spacing_mm: Spacing,
     plane_normal: Spacing = (0.0, 0.0, 1.0),
     slice_thickness_mm: float | None = None,
+    min_volume_mm3: float = 14.0,
+    min_diameter_mm: float = 3.0,
 ) -> BoolArray:
     """Segment the T1-hypointense part of T2 lesions.
 
@@ -200,6 +211,8 @@ def segment_black_holes(
         Voxel size (mm).
     plane_normal, slice_thickness_mm
         Geometry of the acquired slices, for the in-plane diameter.
+    min_volume_mm3, min_diameter_mm
+        Smallest focus.
 
     Returns
     -------
@@ -228,7 +241,12 @@ def segment_black_holes(
         dark = keep[components]
     return (
         label_foci(
-            dark, spacing_mm=spacing_mm, plane_normal=plane_normal, slice_thickness_mm=slice_thickness_mm
+            dark,
+            spacing_mm=spacing_mm,
+            plane_normal=plane_normal,
+            slice_thickness_mm=slice_thickness_mm,
+            min_volume_mm3=min_volume_mm3,
+            min_diameter_mm=min_diameter_mm,
         )
         > 0
     )
@@ -262,4 +280,6 @@ def _grow_foci(
         spacing_mm=spacing_mm,
         plane_normal=plane_normal,
         slice_thickness_mm=slice_thickness_mm,
+        min_volume_mm3=limits.min_volume_mm3,
+        min_diameter_mm=limits.min_diameter_mm,
     )

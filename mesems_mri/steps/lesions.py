@@ -1,7 +1,7 @@
 """Find T2 lesions, their change, enhancing lesions and black holes of one visit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS
 from mesems_mri.core.change import ChangeThresholds, detect_t2_change
 from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
-from mesems_mri.core.intensity import find_nawm, match_resolution
-from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
+from mesems_mri.core.intensity import find_nawm
+from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions, thresholds_for
+from mesems_mri.core.matching import match_resolution
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
@@ -174,6 +175,7 @@ def _t2_and_change(
         priors=scene.priors,
         t1w=scene.images.get("T1w"),
         nawm=scene.nawm(contrast),
+        thresholds=replace(thresholds_for(contrast), **settings["focus"]),  # pyright: ignore[reportArgumentType]
         **scene.geometry(contrast),
     )
     arrays["t2"] = segmentation.mask
@@ -204,7 +206,9 @@ def _t2_and_change(
         priors=scene.priors,
         spacing_mm=SUBJECT_GRID.spacing_mm,
         plane_normal=tuple(coarser.entries[common]["plane_normal"]),
-        thresholds=ChangeThresholds(**settings["change"]),
+        contrast=common,  # pyright: ignore[reportArgumentType]
+        current_t1w=scene.images.get("T1w"),
+        thresholds=ChangeThresholds(**settings["change"], **settings["focus"]),
     )
     arrays["new"] = change.new
     arrays["enlarging"] = change.enlarging
@@ -269,7 +273,11 @@ def _enhancing(
         brain_mask=scene.brain_mask,
         priors=scene.priors,
         nawm=scene.nawm(POSTCONTRAST) if pre is None else scene.nawm(POSTCONTRAST) & scene.nawm("T1w"),
-        thresholds=EnhancementThresholds(correlate_reach_mm=settings["enhancement"]["correlate_mm"]),
+        thresholds=EnhancementThresholds(
+            correlate_reach_mm=settings["enhancement"]["correlate_mm"],
+            gap_mm=settings["enhancement"]["ring_gap_mm"],
+            **settings["focus"],
+        ),
         **scene.geometry(POSTCONTRAST),
     )
     arrays["gel"] = enhancement.dseg
@@ -329,6 +337,7 @@ def _black_holes(
         gel_mask=arrays["gel"] > 0,
         nawm=scene.nawm("T1w"),
         csf=scene.brain_mask & (scene.priors["lateral_ventricles"] > _SURE_VENTRICLE),
+        **settings["focus"],
         **scene.geometry("T1w"),
     )
     arrays["black_hole"] = holes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mesems_mri.core import intensity
+from mesems_mri.core import intensity, matching
 
 SHAPE = (48, 56, 40)
 SPACING = (1.0, 1.0, 1.0)
@@ -71,7 +71,7 @@ def test_match_intensity_recovers_gain_and_offset_despite_a_lesion(head: dict[st
     fixed = head["image"] + rng.normal(0, 0.03, SHAPE)
     moving = 120.0 * head["image"] + 35.0 + rng.normal(0, 3.6, SHAPE)
     moving[head["lesion"]] -= 100
-    matched = intensity.match_intensity(moving, fixed, head["brain"])
+    matched = matching.match_intensity(moving, fixed, head["brain"])
     tissue = head["brain"] & ~head["lesion"]
     assert np.abs(np.median((matched - fixed)[tissue])) < 0.01
     grey = tissue & ~head["white"]
@@ -86,7 +86,7 @@ def test_differential_bias_is_undone_and_keeps_a_lesion(head: dict[str, np.ndarr
     fixed = head["image"] + rng.normal(0, 0.03, SHAPE)
     moving = head["image"] / ramp + rng.normal(0, 0.03, SHAPE)
     moving[head["lesion"]] *= 1.5
-    field = intensity.differential_bias(moving, fixed, head["brain"], SPACING, 12.0)
+    field = matching.differential_bias(moving, fixed, head["brain"], SPACING, 12.0)
     inner = np.zeros(SHAPE, bool)
     inner[8:-8, 8:-8, 8:-8] = True
     inner &= ~ndimage.binary_dilation(head["lesion"], iterations=3)
@@ -101,7 +101,7 @@ def test_differential_bias_is_undone_and_keeps_a_lesion(head: dict[str, np.ndarr
 def test_match_resolution_gives_the_profile_of_the_thicker_slice(normal: tuple[float, float, float]) -> None:
     point = np.zeros((31, 31, 31), np.float32)
     point[15, 15, 15] = 1.0
-    blurred = intensity.match_resolution(
+    blurred = matching.match_resolution(
         point, spacing_mm=SPACING, plane_normal=normal, thickness_mm=1.0, target_thickness_mm=4.0
     )
     assert blurred.sum() == pytest.approx(1.0, rel=1e-3)
@@ -115,7 +115,7 @@ def test_match_resolution_gives_the_profile_of_the_thicker_slice(normal: tuple[f
 
 def test_match_resolution_leaves_the_coarser_image_alone() -> None:
     image = np.random.default_rng(7).normal(size=(9, 9, 9)).astype(np.float32)
-    same = intensity.match_resolution(
+    same = matching.match_resolution(
         image, spacing_mm=SPACING, plane_normal=(0, 0, 1), thickness_mm=4.0, target_thickness_mm=3.0
     )
     np.testing.assert_array_equal(same, image)
@@ -132,10 +132,10 @@ def test_errors_name_parameter_range_and_value(head: dict[str, np.ndarray]) -> N
     with pytest.raises(ValueError, match=r"white_matter must exceed 0.5 .* got 0"):
         intensity.find_nawm(image, brain_mask=brain, white_matter=np.zeros(SHAPE), contrast="T1w")
     with pytest.raises(ValueError, match="target_thickness_mm must be above 0 mm, got -1"):
-        intensity.match_resolution(
+        matching.match_resolution(
             image, spacing_mm=SPACING, plane_normal=(0, 0, 1), thickness_mm=1, target_thickness_mm=-1
         )
     with pytest.raises(ValueError, match="sigma_mm must be above 0 mm, got 0"):
-        intensity.differential_bias(image, image, brain, SPACING, 0)
+        matching.differential_bias(image, image, brain, SPACING, 0)
     with pytest.raises(ValueError, match="median above 0 inside nawm, got -1"):
         intensity.scale_to_nawm(np.full(SHAPE, -1.0), brain)

@@ -1,0 +1,157 @@
+"""Which growth is a new lesion and which makes an old one enlarging: the counting rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from mesems_mri.core.components import (
+    label_components,
+    label_coordinates,
+    label_foci,
+    largest_in_plane_diameter_mm,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mesems_mri.core.intensity import BoolArray
+
+Spacing = tuple[float, float, float]
+_ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+
+@dataclass(frozen=True)
+class ChangeThresholds:
+    """What counts as change. Sigmas are the noise of the difference of this pair.
+
+    Attributes
+    ----------
+    seed_sigma, grow_sigma
+        A focus has a voxel above the first and grows down to the second.
+    seed_rise, grow_rise
+        Least rise in units of NAWM, whatever the noise.
+    bright_sigma
+        Sigmas of NAWM above which a voxel is hyperintense now.
+    bright_z
+        Excess now over the expected intensity of the tissue there, in units of its spread.
+    surround_weight
+        What a surrounding wholly of white matter counts, in the units of ``accept``.
+    accept
+        Smallest sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted
+        surrounding of a focus that is kept.
+    smooth_mm
+        Gaussian sigma of the smoothing before subtraction.
+    min_growth_mm3
+        Smallest growth of an enlarging lesion.
+    min_growth_fraction
+        Growth in units of the reference lesion that counts as enlarging.
+    min_nodule_mm
+        In-plane diameter of a protruding nodule that counts as enlarging whatever its fraction.
+    min_volume_mm3, min_diameter_mm
+        Smallest focus.
+    """
+
+    seed_sigma: float = 4.0
+    grow_sigma: float = 2.5
+    seed_rise: float = 0.12
+    grow_rise: float = 0.08
+    bright_sigma: float = 1.5
+    bright_z: float = 0.5
+    surround_weight: float = 2.0
+    accept: float = 6.5
+    smooth_mm: float = 0.7
+    min_growth_mm3: float = 20.0
+    min_growth_fraction: float = 0.5
+    min_nodule_mm: float = 3.0
+    min_volume_mm3: float = 14.0
+    min_diameter_mm: float = 3.0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Voxel size, plane normal (array axes), slice thickness of the coarser visit, smallest diameter (mm)."""
+
+    spacing_mm: Spacing
+    plane_normal: Spacing
+    thickness_mm: float
+    min_diameter_mm: float = 3.0
+
+    def label_foci(self, mask: BoolArray, min_volume_mm3: float) -> NDArray[np.int32]:
+        """Label the foci of a mask by `components.label_foci` in this geometry."""
+        return label_foci(
+            mask,
+            spacing_mm=self.spacing_mm,
+            plane_normal=self.plane_normal,
+            slice_thickness_mm=self.thickness_mm,
+            min_volume_mm3=min_volume_mm3,
+            min_diameter_mm=self.min_diameter_mm,
+        )
+
+
+def classify_growth(
+    growth: BoolArray,
+    current_lesions: BoolArray,
+    reference_lesions: BoolArray,
+    geometry: Geometry,
+    limits: ChangeThresholds,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Split growth into new foci and enlarging foci by the counting rules.
+
+    Parameters
+    ----------
+    growth
+        Voxels that became hyperintense.
+    current_lesions, reference_lesions
+        T2 lesions of the two visits.
+    geometry
+        Voxel size, plane and thickness of the coarser visit.
+    limits
+        Thresholds of the rules.
+
+    Returns
+    -------
+    tuple of int32 arrays
+        ``new`` and ``enlarging`` dseg, each numbered 1..n.
+    """
+    one_voxel = ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)
+    components, n = label_components(growth)
+    touching = np.zeros(n + 1, bool)
+    touching[np.unique(components[one_voxel])] = True
+    touching[0] = False
+    apart = ~touching
+    apart[0] = False
+    # A new lesion is drawn as the lesion mask of this visit draws it, where that adds no old lesion.
+    new = geometry.label_foci(apart[components], limits.min_volume_mm3)
+
+    reference_dseg, _ = label_components(reference_lesions)
+    outside = growth & ~reference_lesions & touching[components]
+    candidates = geometry.label_foci(outside, limits.min_growth_mm3)
+    # One voxel of the coarser visit: its in-plane size is that of the grid here, so a layer one grid voxel
+    # thick around the lesion is what a boundary shift alone can produce.
+    shifted = one_voxel
+    voxel_mm3 = float(np.prod(geometry.spacing_mm))
+    accepted = np.zeros(int(candidates.max(initial=0)) + 1, bool)
+    for label, coordinates in label_coordinates(candidates).items():
+        at = tuple(coordinates.T)
+        surviving = coordinates[~shifted[at]]
+        if not len(surviving):
+            continue
+        mask = np.zeros(growth.shape, bool)
+        mask[at] = True
+        parents = np.unique(reference_dseg[ndimage.binary_dilation(mask, _ALL_NEIGHBOURS)])
+        parent_voxels = int(np.isin(reference_dseg, parents[parents > 0]).sum())
+        growth_mm3 = len(coordinates) * voxel_mm3
+        fraction = growth_mm3 / max(parent_voxels * voxel_mm3, voxel_mm3)
+        nodule_mm = largest_in_plane_diameter_mm(
+            surviving,
+            spacing_mm=geometry.spacing_mm,
+            plane_normal=geometry.plane_normal,
+            slice_thickness_mm=geometry.thickness_mm,
+        )
+        accepted[label] = fraction >= limits.min_growth_fraction or nodule_mm >= limits.min_nodule_mm
+    enlarging = geometry.label_foci(accepted[candidates], limits.min_growth_mm3)
+    return new, enlarging
