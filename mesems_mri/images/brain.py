@@ -19,6 +19,7 @@ import SimpleITK
 from picsl_greedy import Greedy3D
 from scipy import ndimage
 
+from mesems_mri.core.components import label_components
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.head_alignment import (
     HEAD_CLASSES,
@@ -277,7 +278,7 @@ def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[npt.NDArray[n
 
 def _tidy(mask: BoolArray) -> BoolArray:
     """Return the largest piece of a mask without holes."""
-    pieces, count = ndimage.label(mask)
+    pieces, count = label_components(mask)
     if count > 1:
         sizes = np.bincount(pieces.ravel())
         sizes[0] = 0
