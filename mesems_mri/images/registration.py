@@ -36,7 +36,7 @@ _MARGIN_MM: Final = 12.0
 _OBLIQUE_MM: Final = 1.8
 # One level at 4 mm, two below 2 mm: coarser levels of 4 mm slices made greedy diverge.
 _COARSE_SCHEDULE: Final = "60"
-_FINE_SCHEDULE: Final = "40x30"
+_FINE_SCHEDULE: Final = "40x15"
 # The surroundings of the brain steady the optimiser (0.1-0.3 mm on raw scans).
 _SURROUNDINGS_MM: Final = 6.0
 _TURNED_DEG: Final = 20.0
@@ -145,7 +145,7 @@ def _oblique_grid(volume: Volume, mask: BoolArray, spacing_mm: float) -> Grid:
     Where two voxel grids coincide, mutual information peaks falsely. greedy jitters its samples against
     that, with a seed from the clock; samples on a grid at odd angles do the same and can be repeated.
     """
-    turn = linalg.expm(np.cross(np.eye(3), [0.23, 0.41, 0.31]))
+    turn = linalg.expm(np.cross(np.eye(3), [0.09, 0.16, 0.12]))
     voxels = np.argwhere(mask)
     centre = (volume.affine @ np.append(voxels.mean(axis=0), 1.0))[:3]
     apart = turn.T @ ((voxels @ volume.affine[:3, :3].T + volume.affine[:3, 3]) - centre).T
