@@ -38,8 +38,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 # Share of voxels that equal the background exactly, above which the skull may have been removed.
 _MIN_CONSTANT_SHARE = 0.3
-# Overlap of what is not background with the atlas brain, above which it is a brain and not a head.
-_MIN_STRIPPED_DICE = 0.86
+# Overlap of what is not background with the atlas brain, above which it is a brain. A head has at least
+# 1.7 times the volume of its brain, so its overlap stays below 0.75.
+_MIN_STRIPPED_DICE = 0.8
 # Share of the intensity variance that the atlas explains in a head; things that are no head stay below.
 _MIN_EXPLAINED = 0.45
 _MIN_EXPLAINED_INSIDE = 0.12
