@@ -16,7 +16,7 @@ from scipy import ndimage
 from mesems_mri.images.head_alignment import blur_and_resample
 from mesems_mri.images.volume import Volume
 
-_SPACING_MM = 4.0
+_SPACING_MM = 5.0
 # Knots of the spline at the first level; each level halves it, down to 50 mm: coil sensitivities are as
 # smooth, confluent lesions are not.
 _KNOT_DISTANCE_MM = 200.0
