@@ -240,7 +240,12 @@ def _standardise_visit(
 
 @step_app.command("register_visit")
 def _register_visit(
-    bids_dir: BidsDir, participant: Label, session: Label, out_dir: OutDir = Path(), previous: Previous = ""
+    bids_dir: BidsDir,
+    participant: Label,
+    session: Label,
+    settings: Settings,
+    out_dir: OutDir = Path(),
+    previous: Previous = "",
 ) -> None:
     """Bring every image of a visit into the participant's space, resampled once."""
     from mesems_mri.steps.register import register_visit
@@ -248,7 +253,12 @@ def _register_visit(
 
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)
-    run_step("register", visit, lambda: register_visit(visit, carried), carried=carried)
+    run_step(
+        "register",
+        visit,
+        lambda: register_visit(visit, carried, settings=json.loads(settings)),
+        carried=carried,
+    )
 
 
 @step_app.command("detect_lesions")

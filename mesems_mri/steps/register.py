@@ -22,7 +22,9 @@ BOX_MARGIN_MM = 6
 """Space kept around the brain when arrays are cropped."""
 
 
-def register_visit(visit: VisitFiles, carried: Mapping[str, Any]) -> dict[str, Any]:
+def register_visit(
+    visit: VisitFiles, carried: Mapping[str, Any], *, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """Register the images of a visit to each other and to the participant's anchor visit.
 
     The anchor is the first visit with a usable image; its space, rigidly aligned to MNI152, is the space of
@@ -34,6 +36,8 @@ def register_visit(visit: VisitFiles, carried: Mapping[str, Any]) -> dict[str, A
         The visit, already standardised.
     carried : mapping
         What the previous visit carried on: the anchor, once there is one.
+    settings : mapping
+        The ``quality`` rule of the configuration.
 
     Returns
     -------
@@ -49,6 +53,13 @@ def register_visit(visit: VisitFiles, carried: Mapping[str, Any]) -> dict[str, A
     if carried.get("anchor"):
         anchor = carried["anchor"]
         outcome = _align_to_anchor(visit, anchor, reference, fixed, fixed_mask)
+        covered = standardised["covered_fraction"]
+        if outcome["reason"] and covered < settings["quality"]["min_covered_fraction"]:
+            # So little of the brain cannot be told from another one; do not accuse the site of a mix-up.
+            message = (
+                f"{visit.name} {reference}: shows {covered:.0%} of the brain; repeat it with full coverage"
+            )
+            outcome |= not_evaluable(Reason.INCOMPLETE_COVERAGE, message)
         if outcome["reason"]:
             return outcome | {"carried": dict(carried)}
         subject_to_reference = np.asarray(outcome["matrix"]) @ np.asarray(anchor["subject_to_anchor"])
@@ -84,6 +95,9 @@ def register_visit(visit: VisitFiles, carried: Mapping[str, Any]) -> dict[str, A
             images[contrast] |= _write_preproc(
                 visit, contrast, entry, images[contrast]["subject_to_image"], mask, box, priors
             )
+            if contrast == reference:  # slices without an image inside the field of view count as not seen
+                seen = images[contrast]["covered_fraction"]
+                images[contrast]["covered_fraction"] = min(seen, standardised["covered_fraction"])
     return {
         "status": "done",
         "reason": None,
@@ -247,7 +261,7 @@ def _write_preproc(
     volume, _ = nifti.read_image(visit.resolve(entry["file"]))
     image = resample_image(volume, SUBJECT_GRID, subject_to_image)
     seen = _field_of_view(volume, subject_to_image)
-    covered = float(np.count_nonzero(seen & mask) / max(np.count_nonzero(mask), 1))
+    covered = covered_fraction(seen[box], priors["brain"])
     suffix = contrast.removeprefix("ce-gadolinium_")
     nawm = find_nawm(
         image[box],
@@ -280,6 +294,26 @@ def _write_preproc(
         "slice_thickness_mm": entry["slice_thickness_mm"],
         "plane_normal": _normal_in_subject(volume, subject_to_image),
     }
+
+
+def covered_fraction(seen: np.ndarray, brain: np.ndarray) -> float:
+    """Return how much of the brain an image shows.
+
+    Parameters
+    ----------
+    seen : (X, Y, Z) bool
+        Where the image has voxels.
+    brain : (X, Y, Z) float
+        Probability of brain by the atlas on the same grid. The visit's own brain mask will not do: it ends
+        where the image ends.
+
+    Returns
+    -------
+    float
+        0 to 1.
+    """
+    expected = brain > 0.5
+    return float(np.count_nonzero(seen & expected) / max(np.count_nonzero(expected), 1))
 
 
 def _field_of_view(volume: Volume, subject_to_image: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ rule register_visit:
         runtime=20,
     params:
         visit=visit_options,
+        settings=settings("quality"),
         code=code_version("steps/register.py", "images", "models", "core/intensity.py"),
     shell:
-        "mesems-mri step register_visit {params.visit} --previous={input.previous:q} > {log:q} 2>&1"
+        "mesems-mri step register_visit {params.visit} --previous={input.previous:q} --settings {params.settings} > {log:q} 2>&1"
