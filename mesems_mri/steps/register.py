@@ -50,16 +50,20 @@ def register_visit(
     reference = standardised["reference"]
     fixed, fixed_mask = _load(visit, standardised["images"][reference]["file"], standardised["brain_mask"])
 
+    covered = standardised["covered_fraction"]
+    too_little: dict[str, Any] = {}
+    if covered < settings["quality"]["min_covered_fraction"]:
+        what = f"{visit.name} {reference}: shows {covered:.0%} of the brain"
+        too_little = not_evaluable(Reason.INCOMPLETE_COVERAGE, f"{what}; repeat it with full coverage")
+    if too_little and not carried.get("anchor"):
+        return too_little | {"carried": {}}  # half a brain cannot fix the participant's space
+
     if carried.get("anchor"):
         anchor = carried["anchor"]
         outcome = _align_to_anchor(visit, anchor, reference, fixed, fixed_mask)
-        covered = standardised["covered_fraction"]
-        if outcome["reason"] and covered < settings["quality"]["min_covered_fraction"]:
+        if outcome["reason"] and too_little:
             # So little of the brain cannot be told from another one; do not accuse the site of a mix-up.
-            message = (
-                f"{visit.name} {reference}: shows {covered:.0%} of the brain; repeat it with full coverage"
-            )
-            outcome |= not_evaluable(Reason.INCOMPLETE_COVERAGE, message)
+            outcome |= too_little
         if outcome["reason"]:
             return outcome | {"carried": dict(carried)}
         subject_to_reference = np.asarray(outcome["matrix"]) @ np.asarray(anchor["subject_to_anchor"])
