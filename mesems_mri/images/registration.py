@@ -40,6 +40,8 @@ _FINE_SCHEDULE: Final = "40x15"
 # The surroundings of the brain steady the optimiser (0.1-0.3 mm on raw scans).
 _SURROUNDINGS_MM: Final = 6.0
 _TURNED_DEG: Final = 20.0
+_NEARBY_MM: Final = 12.0
+_NEARBY_DEG: Final = 12.0
 _BINS: Final = 32
 _MAX_SAMPLES: Final = 60_000
 _MIN_OVERLAP: Final = 0.25
@@ -302,13 +304,30 @@ def _angle_deg(matrix: FloatArray) -> float:
     return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
 
 
-def _coarse_start(fixed: _Scan, moving: _Scan, header: FloatArray) -> FloatArray:
-    """Return the best of the aligned starts: header, centres of the heads, heads turned by right angles."""
+def _first_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[FloatArray]:
+    """Return the header, the centres laid on each other, and the best heads turned about them."""
     centres = _centre(fixed), _centre(moving)
     turned = [_about_centres(rotation @ header[:3, :3], *centres) for rotation in _turns()]
     # Turned heads are ranked before any optimisation; only the most promising are tried.
     ranked = sorted(turned[1:], key=lambda start: -_score(fixed, moving, start, limit=4000))
-    starts = [header, turned[0], *ranked[:3]]
+    return [header, turned[0], *ranked[:3]]
+
+
+def _nearby_starts(fixed: _Scan, header: FloatArray) -> list[FloatArray]:
+    """Return the header shifted and turned a little each way about the fixed brain's centre."""
+    centre = _centre(fixed)
+    starts = []
+    for axis, sign in product(range(3), (1.0, -1.0)):
+        step = sign * np.eye(3)[axis]
+        shift = np.eye(4)
+        shift[:3, 3] = _NEARBY_MM * step
+        turn = linalg.expm(np.cross(np.eye(3), np.radians(_NEARBY_DEG) * step))
+        starts += [header @ shift, header @ _about_centres(turn, centre, centre)]
+    return starts
+
+
+def _coarse_start(fixed: _Scan, moving: _Scan, starts: list[FloatArray]) -> FloatArray:
+    """Return the best of what is found from several starts; the first two need no turned head."""
     found = [_run_greedy(fixed, moving, start, _COARSE_SCHEDULE) for start in starts]
     scores = [_score(fixed, moving, matrix) for matrix in found]
     straight = int(np.argmax(scores[:2]))
@@ -323,11 +342,11 @@ def _score(fixed: _Scan, moving: _Scan, matrix: FloatArray, limit: int = _MAX_SA
     return similarity if overlap >= _MIN_OVERLAP else 1.0
 
 
-def _both_directions(fixed: _Scan, moving: _Scan, start: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return fixed -> moving as found forwards, and as the inverse of what is found backwards."""
+def _both_directions(fixed: _Scan, moving: _Scan, start: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Return fixed -> moving as found forwards and backwards, and their mean distance (mm)."""
     forward = _run_greedy(fixed, moving, start, _FINE_SCHEDULE)
-    backward = _run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE)
-    return forward, _inverse(backward)
+    backward = _inverse(_run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE))
+    return forward, backward, _mean_distance_mm(fixed, forward, backward)
 
 
 def _mean_distance_mm(scan: _Scan, one: FloatArray, other: FloatArray) -> float:
@@ -390,14 +409,13 @@ def _register_ordered(
 ) -> RigidRegistration:
     """Register two scans, each given fine and coarse."""
     (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = fixed, moving
-    start = _coarse_start(coarse_fixed, coarse_moving, header)
-    forward, backward = _both_directions(fine_fixed, fine_moving, start)
-    apart_mm = _mean_distance_mm(fine_fixed, forward, backward)
+    start = _coarse_start(coarse_fixed, coarse_moving, _first_starts(coarse_fixed, coarse_moving, header))
+    forward, backward, apart_mm = _both_directions(fine_fixed, fine_moving, start)
     if apart_mm > INVERSE_CONSISTENCY_LIMIT_MM:
-        # One direction has strayed: both start again from the better one.
-        better = max((start, forward, backward), key=lambda matrix: _score(fine_fixed, fine_moving, matrix))
-        forward, backward = _both_directions(fine_fixed, fine_moving, better)
-        apart_mm = _mean_distance_mm(fine_fixed, forward, backward)
+        # A direction has strayed: both start again from the best of many more starts.
+        nearby = [start, forward, backward, *_nearby_starts(coarse_fixed, header)]
+        start = _coarse_start(coarse_fixed, coarse_moving, nearby)
+        forward, backward, apart_mm = _both_directions(fine_fixed, fine_moving, start)
 
     before, _ = _similarity(fine_fixed, fine_moving, header)
     candidates = [halfway(forward, backward), forward, backward, start]
