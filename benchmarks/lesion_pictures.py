@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mesems_mri.bids import POSTCONTRAST, Layout
+from mesems_mri.bids import POSTCONTRAST, Layout, xfm_name
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
@@ -48,7 +48,7 @@ def draw(
     names, truth_name = MASKS[product]
     contrast = POSTCONTRAST if product == "gel" else record["visit_metrics"]["t2_contrast"]
     before = record["preproc"].get("T1w") if product == "gel" else record["reference_preproc"]
-    xfm_path = layout.product(participant, session, f"from-{contrast}_to-subject_mode-image_xfm.txt")
+    xfm_path = layout.product(participant, session, xfm_name(contrast))
     subject_to_image = nifti.read_xfm(xfm_path)
     truth_path = truth_dir / participant / session / "anat" / f"{participant}_{session}_{truth_name}"
     truth = np.zeros(SUBJECT_GRID.shape, bool)

@@ -136,6 +136,12 @@ def preproc_name(contrast: str) -> str:
     return image_name(contrast, "space-subject_desc-preproc", f"{suffix}.nii.gz")
 
 
+def xfm_name(contrast: str) -> str:
+    """Name the transform that takes an image of a contrast into the participant's space."""
+    suffix = contrast.removeprefix("ce-gadolinium_")
+    return image_name(contrast, f"from-{suffix}_to-subject_mode-image", "xfm.txt")
+
+
 def read_tsv(path: Path) -> list[dict[str, str]]:
     """Read a table of the input, refusing columns that would unblind the analysis.
 

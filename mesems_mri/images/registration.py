@@ -42,6 +42,7 @@ _SURROUNDINGS_MM: Final = 6.0
 _TURNED_DEG: Final = 20.0
 _NEARBY_MM: Final = 12.0
 _NEARBY_DEG: Final = 12.0
+_HALF_BRAIN_MM: Final = 35.0
 _BINS: Final = 32
 _MAX_SAMPLES: Final = 60_000
 _MIN_OVERLAP: Final = 0.25
@@ -313,16 +314,19 @@ def _first_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[Float
     return [header, turned[0], *ranked[:3]]
 
 
-def _nearby_starts(fixed: _Scan, header: FloatArray) -> list[FloatArray]:
-    """Return the header shifted and turned a little each way about the fixed brain's centre."""
+def _nearby_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[FloatArray]:
+    """Return the header shifted and turned a little each way, and the centres shifted for half a brain."""
     centre = _centre(fixed)
+    centred = _about_centres(header[:3, :3], centre, _centre(moving))
     starts = []
     for axis, sign in product(range(3), (1.0, -1.0)):
         step = sign * np.eye(3)[axis]
         shift = np.eye(4)
         shift[:3, 3] = _NEARBY_MM * step
         turn = linalg.expm(np.cross(np.eye(3), np.radians(_NEARBY_DEG) * step))
-        starts += [header @ shift, header @ _about_centres(turn, centre, centre)]
+        half_brain = np.eye(4)
+        half_brain[:3, 3] = _HALF_BRAIN_MM * step
+        starts += [header @ shift, header @ _about_centres(turn, centre, centre), centred @ half_brain]
     return starts
 
 
@@ -413,7 +417,7 @@ def _register_ordered(
     forward, backward, apart_mm = _both_directions(fine_fixed, fine_moving, start)
     if apart_mm > INVERSE_CONSISTENCY_LIMIT_MM:
         # A direction has strayed: both start again from the best of many more starts.
-        nearby = [start, forward, backward, *_nearby_starts(coarse_fixed, header)]
+        nearby = [start, forward, backward, *_nearby_starts(coarse_fixed, coarse_moving, header)]
         start = _coarse_start(coarse_fixed, coarse_moving, nearby)
         forward, backward, apart_mm = _both_directions(fine_fixed, fine_moving, start)
 

@@ -119,5 +119,5 @@ def _whole(array: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
 
 
 def _write_sidecar(path: Path, source: str, **more: str) -> None:
-    content = {"Sources": [source], **more, "SoftwareVersions": software_versions()}
+    content = {"Sources": [source], **more, "Software": software_versions(), "Seed": 0}
     write_json(path.with_name(path.name.replace(".nii.gz", ".json")), content)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import image_name, preproc_name
+from mesems_mri.bids import preproc_name, xfm_name
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
@@ -277,9 +277,7 @@ def _write_preproc(
     scaled = image / np.float32(median)
     path = visit.product(preproc_name(contrast))
     nifti.write_image(path, scaled, SUBJECT_GRID.affine)
-    xfm = visit.product(
-        f"from-{image_name(contrast, '', suffix).replace('__', '_')}_to-subject_mode-image_xfm.txt"
-    )
+    xfm = visit.product(xfm_name(contrast))
     nifti.write_xfm(xfm, subject_to_image)
     write_json(
         path.with_name(path.name.replace(".nii.gz", ".json")),
@@ -336,5 +334,6 @@ def _sidecar(sources: list[str], **more: object) -> dict[str, Any]:
         "Sources": [f"bids:raw:{source}" for source in sources],
         "SpatialReference": "rigid alignment of the participant's anchor visit to MNI152NLin2009aSym, 1 mm",
         **more,
-        "SoftwareVersions": software_versions(),
+        "Software": software_versions(),
+        "Seed": 0,
     }

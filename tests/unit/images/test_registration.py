@@ -113,6 +113,17 @@ def test_a_turned_head_is_found() -> None:
     assert error_mm(found.matrix, xfm, fixed, brain) < 0.6
 
 
+def test_half_a_head_far_from_its_header_is_found() -> None:
+    fixed, flair, brain = synthetic_head(8)
+    xfm = rigid((4, 5, -3), (20, -45, 15))
+    top = np.array([[3.0, 0, 0, -70], [0, 3, 0, -150], [0, 0, 3, 9], [0, 0, 0, 1]])
+    moving, moving_mask = moved(flair, brain, xfm, Grid((60, 70, 32), top))
+    assert moving_mask.sum() < 0.6 * brain.sum()
+    found = registration.register_rigid(fixed, moving, fixed_mask=brain, moving_mask=moving_mask)
+    assert error_mm(found.matrix, xfm, fixed, brain) < 1.0
+    assert found.ok
+
+
 def test_an_aligned_scan_is_left_in_place() -> None:
     t1w, flair, brain = synthetic_head(3)
     found = registration.register_rigid(t1w, flair, fixed_mask=brain, moving_mask=brain)
