@@ -6,25 +6,17 @@ every process, and not worse than leaving the scans alone.
 """
 
 import hashlib
-import io
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import permutations, product
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
-from picsl_greedy import Greedy3D
 from scipy import linalg, ndimage
 
-from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.greedy import Scan, average_down, foreground, nearest_rigid, run_greedy
 from mesems_mri.images.same_head import HeadComparison, compare_heads
-from mesems_mri.images.volume import FloatArray, Grid, Volume
+from mesems_mri.images.volume import FloatArray, Volume
 
 __all__ = ["HeadComparison", "RigidRegistration", "compare_heads", "halfway", "register_rigid"]
 
@@ -32,13 +24,9 @@ BoolArray = NDArray[np.bool_]
 
 _COARSE_MM: Final = 4.0
 _FINE_MM: Final = 1.5
-_MARGIN_MM: Final = 12.0
-_OBLIQUE_MM: Final = 1.8
 # One level at 4 mm, two below 2 mm: coarser levels of 4 mm slices made greedy diverge.
 _COARSE_SCHEDULE: Final = "60"
 _FINE_SCHEDULE: Final = "40x15"
-# The surroundings of the brain steady the optimiser (0.1-0.3 mm on raw scans).
-_SURROUNDINGS_MM: Final = 6.0
 _TURNED_DEG: Final = 20.0
 _NEARBY_MM: Final = 12.0
 _NEARBY_DEG: Final = 12.0
@@ -83,158 +71,17 @@ class RigidRegistration:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """A scan cropped to the brain, averaged down, clipped to the brain's intensities."""
-
-    volume: Volume
-    mask: BoolArray
-    surroundings: NDArray[np.float32]
-    """1 in the mask and close to it, else 0."""
-    oblique: Volume
-    """The same on an isotropic grid turned against every voxel grid, and its surroundings."""
-    oblique_surroundings: NDArray[np.float32]
-
-
-def _foreground(volume: Volume) -> BoolArray:
-    """Return a crude mask for a scan that has none: above the mean of the positive voxels / 2."""
-    bright = volume.array > 0.5 * volume.array[volume.array > 0].mean(dtype=np.float64)
-    return bright if bright.any() else np.ones(volume.shape, dtype=bool)
-
-
-def _crop(volume: Volume, mask: BoolArray, margin_mm: float) -> tuple[Volume, BoolArray]:
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    sides = []
-    for side, size, spacing in zip(box, mask.shape, volume.spacing_mm, strict=True):
-        margin = int(np.ceil(margin_mm / spacing))
-        sides.append(slice(max(0, side.start - margin), min(size, side.stop + margin)))
-    affine = volume.affine.copy()
-    affine[:3, 3] = (volume.affine @ [sides[0].start, sides[1].start, sides[2].start, 1.0])[:3]
-    return Volume(volume.array[tuple(sides)], affine), mask[tuple(sides)]
-
-
-def _average_down(volume: Volume, mask: BoolArray, spacing_mm: float) -> _Scan:
-    """Average blocks of voxels to about `spacing_mm`; thick slices stay as they are."""
-    cropped, cropped_mask = _crop(volume, mask, _MARGIN_MM)
-    factors = [
-        max(1, min(n, round(spacing_mm / s))) for n, s in zip(cropped.shape, cropped.spacing_mm, strict=True)
-    ]
-    n = [size // factor for size, factor in zip(cropped.shape, factors, strict=True)]
-    whole = tuple(slice(0, size * factor) for size, factor in zip(n, factors, strict=True))
-    blocks = (n[0], factors[0], n[1], factors[1], n[2], factors[2])
-    array = cropped.array[whole].reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float64)
-    averaged_mask = cropped_mask[whole].reshape(blocks).mean(axis=(1, 3, 5)) >= 0.5
-    affine = cropped.affine @ np.diag([*factors, 1.0])
-    affine[:3, 3] = (cropped.affine @ [*((f - 1) / 2 for f in factors), 1.0])[:3]
-    if not averaged_mask.any():
-        averaged_mask = np.ones(array.shape, dtype=bool)
-    low, high = np.percentile(array[averaged_mask], [0.5, 99.5])
-    averaged = Volume(np.clip(array, low, high).astype(np.float32), affine)
-    distance_mm = ndimage.distance_transform_edt(~averaged_mask, sampling=averaged.spacing_mm)
-    surroundings = (np.asarray(distance_mm) <= _SURROUNDINGS_MM).astype(np.float32)
-    grid = _oblique_grid(averaged, averaged_mask, max(spacing_mm, _OBLIQUE_MM, min(averaged.spacing_mm)))
-    return _Scan(
-        averaged,
-        averaged_mask,
-        surroundings,
-        Volume(resample_image(averaged, grid, np.eye(4)), grid.affine),
-        (resample_image(Volume(surroundings, affine), grid, np.eye(4)) > 0.5).astype(np.float32),
-    )
-
-
-def _oblique_grid(volume: Volume, mask: BoolArray, spacing_mm: float) -> Grid:
-    """Return a turned grid around the mask.
-
-    Where two voxel grids coincide, mutual information peaks falsely. greedy jitters its samples against
-    that, with a seed from the clock; samples on a grid at odd angles do the same and can be repeated.
-    """
-    turn = linalg.expm(np.cross(np.eye(3), [0.09, 0.16, 0.12]))
-    voxels = np.argwhere(mask)
-    centre = (volume.affine @ np.append(voxels.mean(axis=0), 1.0))[:3]
-    apart = turn.T @ ((voxels @ volume.affine[:3, :3].T + volume.affine[:3, 3]) - centre).T
-    low = np.floor((apart.min(axis=1) - _SURROUNDINGS_MM) / spacing_mm)
-    nx, ny, nz = (np.ceil((apart.max(axis=1) + _SURROUNDINGS_MM) / spacing_mm) - low + 1).astype(int)
-    affine = np.eye(4)
-    affine[:3, :3] = turn * spacing_mm
-    affine[:3, 3] = centre + affine[:3, :3] @ low
-    return Grid((int(nx), int(ny), int(nz)), affine)
-
-
-def _to_itk(array: NDArray[np.float32], affine: FloatArray) -> SimpleITK.Image:
-    """Return an ITK image; `affine` must be free of shear."""
-    lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
-    spacing = np.linalg.norm(lps[:, :3], axis=0)
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing([float(v) for v in spacing])
-    image.SetOrigin([float(v) for v in lps[:, 3]])
-    image.SetDirection([float(v) for v in (lps[:, :3] / spacing).ravel()])
-    return image
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence greedy's optimiser, which reports every stop of its line search on the C streams."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            for descriptor, original in zip(kept, (1, 2), strict=True):
-                os.dup2(descriptor, original)
-                os.close(descriptor)
-
-
-def _run_greedy(fixed: _Scan, moving: _Scan, start: FloatArray, schedule: str) -> FloatArray:
-    """Return the matrix that greedy finds from `start`, or `start` when its optimiser breaks off.
-
-    The start is put into the geometry of the moving image instead of `-ia`: it needs no file.
-    """
-    placed = np.linalg.inv(start) @ moving.volume.affine
-    images = {
-        "fixed": _to_itk(fixed.oblique.array, fixed.oblique.affine),
-        "moving": _to_itk(moving.volume.array, placed),
-        "fixed_mask": _to_itk(fixed.oblique_surroundings, fixed.oblique.affine),
-        "moving_mask": _to_itk(moving.surroundings, placed),
-    }
-    command = (
-        "-d 3 -a -dof 6 -m NMI -i fixed moving -gm fixed_mask -mm moving_mask "
-        f"-ia-identity -n {schedule} -o found -threads 1 -jitter 0 -V 0"
-    )
-    greedy = Greedy3D()
-    try:
-        with _quiet():
-            greedy.execute(command, out=io.StringIO(), err=io.StringIO(), found=None, **images)
-        step = np.asarray(greedy["found"], dtype=np.float64)
-    except RuntimeError:
-        return start
-    if step.shape != (4, 4) or not np.isfinite(step).all():
-        return start
-    return start @ _nearest_rigid(step)
-
-
 def _inverse(matrix: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-
-
-def _nearest_rigid(matrix: FloatArray) -> FloatArray:
-    u, _, v = np.linalg.svd(matrix[:3, :3])
-    rigid = matrix.copy()
-    rigid[:3, :3] = u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v
-    rigid[3] = (0.0, 0.0, 0.0, 1.0)
-    return rigid
 
 
 def halfway(one: FloatArray, other: FloatArray) -> FloatArray:
     """Return the rigid transform half-way between two, by the matrix logarithm."""
     step = linalg.expm(0.5 * np.real(linalg.logm(np.linalg.inv(one) @ other)))
-    return _nearest_rigid(one @ step)
+    return nearest_rigid(one @ step)
 
 
-def _mask_points(scan: _Scan, limit: int) -> NDArray[np.float64]:
+def _mask_points(scan: Scan, limit: int) -> NDArray[np.float64]:
     """Return RAS mm of evenly taken voxels of the mask, homogeneous, shape (4, n)."""
     voxels = np.flatnonzero(scan.mask)
     voxels = voxels[:: max(1, len(voxels) // limit)]
@@ -242,7 +89,7 @@ def _mask_points(scan: _Scan, limit: int) -> NDArray[np.float64]:
     return scan.volume.affine @ np.vstack([index, np.ones(len(voxels))])
 
 
-def _sample(scan: _Scan, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], BoolArray]:
+def _sample(scan: Scan, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], BoolArray]:
     index = (np.linalg.inv(scan.volume.affine) @ points_mm)[:3]
     values = ndimage.map_coordinates(scan.volume.array, index, order=1, mode="nearest", output=np.float32)
     in_mask = ndimage.map_coordinates(scan.mask.astype(np.uint8), index, order=0, mode="constant") > 0
@@ -264,7 +111,7 @@ def _mutual_information(one: NDArray[np.float32], other: NDArray[np.float32]) ->
 
 
 def _similarity(
-    fixed: _Scan, moving: _Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES
+    fixed: Scan, moving: Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES
 ) -> tuple[float, float]:
     """Return NMI where both masks overlap, mean of both directions, and the overlap (0 to 1)."""
     similarities, overlaps = [], []
@@ -278,7 +125,7 @@ def _similarity(
     return float(np.mean(similarities)), max(overlaps)
 
 
-def _centre(scan: _Scan) -> FloatArray:
+def _centre(scan: Scan) -> FloatArray:
     return _mask_points(scan, _MAX_SAMPLES)[:3].mean(axis=1)
 
 
@@ -305,7 +152,7 @@ def _angle_deg(matrix: FloatArray) -> float:
     return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
 
 
-def _first_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[FloatArray]:
+def _first_starts(fixed: Scan, moving: Scan, header: FloatArray) -> list[FloatArray]:
     """Return the header, the centres laid on each other, and the best heads turned about them."""
     centres = _centre(fixed), _centre(moving)
     turned = [_about_centres(rotation @ header[:3, :3], *centres) for rotation in _turns()]
@@ -314,7 +161,7 @@ def _first_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[Float
     return [header, turned[0], *ranked[:3]]
 
 
-def _nearby_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[FloatArray]:
+def _nearby_starts(fixed: Scan, moving: Scan, header: FloatArray) -> list[FloatArray]:
     """Return the header shifted and turned a little each way, and the centres shifted for half a brain."""
     centre = _centre(fixed)
     centred = _about_centres(header[:3, :3], centre, _centre(moving))
@@ -330,9 +177,9 @@ def _nearby_starts(fixed: _Scan, moving: _Scan, header: FloatArray) -> list[Floa
     return starts
 
 
-def _coarse_start(fixed: _Scan, moving: _Scan, starts: list[FloatArray]) -> FloatArray:
+def _coarse_start(fixed: Scan, moving: Scan, starts: list[FloatArray]) -> FloatArray:
     """Return the best of what is found from several starts; the first two need no turned head."""
-    found = [_run_greedy(fixed, moving, start, _COARSE_SCHEDULE) for start in starts]
+    found = [run_greedy(fixed, moving, start, _COARSE_SCHEDULE) for start in starts]
     scores = [_score(fixed, moving, matrix) for matrix in found]
     straight = int(np.argmax(scores[:2]))
     best = int(np.argmax(scores))
@@ -341,19 +188,19 @@ def _coarse_start(fixed: _Scan, moving: _Scan, starts: list[FloatArray]) -> Floa
     return found[straight]
 
 
-def _score(fixed: _Scan, moving: _Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES) -> float:
+def _score(fixed: Scan, moving: Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES) -> float:
     similarity, overlap = _similarity(fixed, moving, matrix, limit)
     return similarity if overlap >= _MIN_OVERLAP else 1.0
 
 
-def _both_directions(fixed: _Scan, moving: _Scan, start: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+def _both_directions(fixed: Scan, moving: Scan, start: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Return fixed -> moving as found forwards and backwards, and their mean distance (mm)."""
-    forward = _run_greedy(fixed, moving, start, _FINE_SCHEDULE)
-    backward = _inverse(_run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE))
+    forward = run_greedy(fixed, moving, start, _FINE_SCHEDULE)
+    backward = _inverse(run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE))
     return forward, backward, _mean_distance_mm(fixed, forward, backward)
 
 
-def _mean_distance_mm(scan: _Scan, one: FloatArray, other: FloatArray) -> float:
+def _mean_distance_mm(scan: Scan, one: FloatArray, other: FloatArray) -> float:
     points = _mask_points(scan, 5000)
     return float(np.linalg.norm(((one - other) @ points)[:3], axis=0).mean())
 
@@ -390,11 +237,11 @@ def register_rigid(
     """
     scans = []
     for name, volume, mask in (("fixed", fixed, fixed_mask), ("moving", moving, moving_mask)):
-        brain = _foreground(volume) if mask is None else np.asarray(mask, dtype=bool)
+        brain = foreground(volume) if mask is None else np.asarray(mask, dtype=bool)
         if brain.shape != volume.shape or not brain.any():
             msg = f"the {name} mask must have the shape {volume.shape} and not be empty, got {brain.shape}"
             raise ValueError(msg)
-        scans.append((_average_down(volume, brain, _FINE_MM), _average_down(volume, brain, _COARSE_MM)))
+        scans.append((average_down(volume, brain, _FINE_MM), average_down(volume, brain, _COARSE_MM)))
     header = np.eye(4) if initial is None else np.asarray(initial, dtype=np.float64)
     # The pair is always worked on in the same order, so that swapping the scans inverts the matrix exactly.
     if _fingerprint(moving) < _fingerprint(fixed):
@@ -409,7 +256,7 @@ def _fingerprint(volume: Volume) -> bytes:
 
 
 def _register_ordered(
-    fixed: tuple[_Scan, _Scan], moving: tuple[_Scan, _Scan], header: FloatArray
+    fixed: tuple[Scan, Scan], moving: tuple[Scan, Scan], header: FloatArray
 ) -> RigidRegistration:
     """Register two scans, each given fine and coarse."""
     (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = fixed, moving

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -69,7 +70,7 @@ def test_a_clean_scan_is_read_as_it_is(scan: Callable[..., Path]) -> None:
     volume, flags = nifti.read_image(path)
     assert flags == ()
     assert volume.array.dtype == np.float32
-    np.testing.assert_array_equal(volume.array, np.asarray(nib.load(path).dataobj))
+    np.testing.assert_array_equal(volume.array, np.asarray(nib.Nifti1Image.from_filename(path).dataobj))
     np.testing.assert_allclose(volume.affine, OBLIQUE, atol=1e-5)
     assert volume.plane_normal == (0.0, 0.0, 1.0)
     assert volume.slice_thickness_mm == pytest.approx(4.0)
@@ -205,7 +206,7 @@ def test_what_is_no_scan_is_refused(scan: Callable[..., Path], array: np.ndarray
 
 def test_voxel_size_of_zero_is_refused(scan: Callable[..., Path], tmp_path: Path) -> None:
     plain = tmp_path / "plain.nii"
-    nib.save(nib.load(scan()), plain)
+    nib.save(nib.Nifti1Image.from_filename(scan()), plain)
     content = bytearray(plain.read_bytes())
     for value in (0.0, -1.0):
         content[80:84] = np.float32(value).tobytes()
@@ -221,7 +222,7 @@ def test_damaged_files_are_unreadable(
     scan: Callable[..., Path], tmp_path: Path, suffix: str, kept_bytes: int
 ) -> None:
     whole = tmp_path / f"whole{suffix}"
-    nib.save(nib.load(scan()), whole)
+    nib.save(nib.Nifti1Image.from_filename(scan()), whole)
     damaged = tmp_path / f"damaged{suffix}"
     damaged.write_bytes(whole.read_bytes()[:kept_bytes])
     with pytest.raises(InputError) as caught:
@@ -258,12 +259,12 @@ def test_labels_keep_their_numbers(tmp_path: Path) -> None:
     labels = np.zeros((20, 20, 20), dtype=np.int32)
     labels[2, 3, 4], labels[5, 6, 7] = 255, 256
     nifti.write_labels(tmp_path / "dseg.nii.gz", labels, np.eye(4))
-    assert nib.load(tmp_path / "dseg.nii.gz").get_data_dtype() == np.uint16
+    assert nib.Nifti1Image.from_filename(tmp_path / "dseg.nii.gz").get_data_dtype() == np.uint16
     read, affine = nifti.read_labels(tmp_path / "dseg.nii.gz")
     np.testing.assert_array_equal(read, labels)
     np.testing.assert_array_equal(affine, np.eye(4))
     nifti.write_labels(tmp_path / "mask.nii.gz", labels > 0, np.eye(4))
-    assert nib.load(tmp_path / "mask.nii.gz").get_data_dtype() == np.uint8
+    assert nib.Nifti1Image.from_filename(tmp_path / "mask.nii.gz").get_data_dtype() == np.uint8
     with pytest.raises(ValueError, match="whole numbers"):
         nifti.write_labels(tmp_path / "bad.nii.gz", labels * 1000, np.eye(4))
     nifti.write_image(tmp_path / "half.nii.gz", labels * 0.5, np.eye(4))
@@ -284,7 +285,10 @@ def test_masks_take_the_header_of_their_source(
     mask = np.zeros((40, 50, 12), dtype=bool)
     mask[39, 49, 11] = True
     nifti.write_labels_like(tmp_path / "mask.nii.gz", mask, source_path)
-    source, written = nib.load(source_path), nib.load(tmp_path / "mask.nii.gz")
+    source, written = (
+        nib.Nifti1Image.from_filename(source_path),
+        nib.Nifti1Image.from_filename(tmp_path / "mask.nii.gz"),
+    )
     assert written.shape == source.shape
     for field in (
         "pixdim",
@@ -329,7 +333,7 @@ def _smooth_volume() -> Volume:
 
 
 @pytest.mark.parametrize("order", [1, 3])
-def test_resampling_to_the_own_grid_changes_nothing(order: int) -> None:
+def test_resampling_to_the_own_grid_changes_nothing(order: Literal[1, 3]) -> None:
     volume = _smooth_volume()
     resampled = nifti.resample_image(volume, volume.grid, np.eye(4), order=order)
     assert resampled.dtype == np.float32
