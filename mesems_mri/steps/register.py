@@ -194,11 +194,9 @@ def _align_to_anchor(
 ) -> dict[str, Any]:
     fixed, fixed_mask = _load(visit, anchor["file"], anchor["brain_mask"])
     registration = register_rigid(fixed, moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
-    same_contrast = anchor["contrast"].removeprefix("ce-gadolinium_") == reference.removeprefix(
-        "ce-gadolinium_"
-    )
+    kinds = {contrast.removeprefix("ce-gadolinium_") for contrast in (anchor["contrast"], reference)}
     heads = compare_heads(
-        fixed, moving, registration.matrix, fixed_mask, moving_mask, same_contrast=same_contrast
+        fixed, moving, registration.matrix, fixed_mask, moving_mask, same_contrast=len(kinds) == 1
     )
     alignment = _summary(registration) | {"head_score": round(float(heads.score), 4)}
     where = f"{visit.name} {reference}"
