@@ -57,6 +57,8 @@ class Thresholds:
     min_diameter_mm: float = 3.0
     gap_mm: float = 3.0
     min_score: float = 0.5
+    #: Mean probability of lateral ventricle beyond which a candidate is plexus, whatever it looks like.
+    max_ventricle: float = 0.4
     #: A candidate turned down as a vessel is cut once more into compact parts from this size on.
     recut_volume_mm3: float = 100.0
     #: Factor on both contrasts and sigmas when there is no pre-contrast image.
@@ -259,7 +261,10 @@ def _judge(
     increase, z = maps.increase[around][inside], maps.z[around][inside]
     if z.max() < factor * limits.seed_sigma or increase.max() < factor * limits.seed_contrast:
         return 0.0, "below_noise"
-    evidence = _weigh(_describe(inside, maps, around, spacing_mm))
+    features = _describe(inside, maps, around, spacing_mm)
+    if features["ventricle"] > limits.max_ventricle:
+        return 0.0, "choroid_plexus"
+    evidence = _weigh(features)
     score = float(1.0 / (1.0 + np.exp(-sum(evidence.values()))))
     if score >= limits.min_score:
         return score, ""

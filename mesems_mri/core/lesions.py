@@ -267,8 +267,9 @@ def _grow_foci(
         return np.zeros(seeds.shape, np.int32)
     size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
     brightest = ndimage.maximum_filter(np.where(seeds, tissue.excess, np.float32(0.0)), size=size)
-    grown = tissue.allowed & (tissue.z > limits.grow_z) & (tissue.excess > limits.half_contrast * brightest)
-    core = (grown & ~in_lining) | seeds
+    above_half = tissue.excess > limits.half_contrast * brightest
+    grown = tissue.allowed & (tissue.z > limits.grow_z) & above_half
+    core = (grown & ~in_lining) | (seeds & above_half)
     distance_mm = np.asarray(ndimage.distance_transform_edt(np.logical_not(core), sampling=spacing_mm))
     grown = core | (grown & (distance_mm <= limits.reach_mm))
     components, n = label_components(grown)
