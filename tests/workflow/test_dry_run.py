@@ -1,6 +1,8 @@
 """Every shape of data set gives a plan: dry runs on trees of empty files."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,25 @@ SCENARIOS: dict[str, tuple[list[str], int]] = {
     ),
     "many participants": ([f"sub-{i:02}/ses-1/anat/sub-{i:02}_ses-1_T1w.nii.gz" for i in range(1, 6)], 5),
 }
+
+
+def test_bare_snakemake_plans_the_same(tmp_path: Path, repository: Path) -> None:
+    path = tmp_path / "bids" / "sub-01" / "ses-1" / "anat" / "sub-01_ses-1_FLAIR.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    options = [f"bids_dir={tmp_path / 'bids'}", f"out_dir={tmp_path / 'out'}"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run", "--config", *options],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert finished.returncode == 0, finished.stderr
+    plan = finished.stdout + finished.stderr
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, flags=re.MULTILINE))
+    assert counts["standardise_visit"] == counts["report_visit"] == counts["compile_metrics"] == "1"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
