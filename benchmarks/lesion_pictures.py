@@ -36,13 +36,31 @@ def subject_mask(layout: Layout, participant: str, session: str, desc: str) -> n
     return nifti.read_labels(path)[0] > 0 if path.is_file() else np.zeros(SUBJECT_GRID.shape, bool)
 
 
+def lesion_id_at(
+    layout: Layout, participant: str, session: str, product: str, voxel: np.ndarray
+) -> int | None:
+    """Return the number of the lesion nearest to a place, within 8 mm."""
+    name = "ce-gadolinium_space-subject_desc-enhancing" if product == "gel" else "space-subject_desc-T2"
+    path = layout.product(participant, session, f"{name}_dseg.nii.gz")
+    if not path.is_file():
+        return None
+    box = tuple(slice(max(int(v) - 8, 0), int(v) + 9) for v in voxel)
+    near = nifti.read_labels(path)[0][box]
+    places = np.argwhere(near > 0)
+    if not len(places):
+        return None
+    distance = np.linalg.norm(places + [s.start for s in box] - voxel, axis=1)
+    return int(near[tuple(places[np.argmin(distance)])])
+
+
 def image_of(layout: Layout, name: str | None) -> np.ndarray | None:
     return nifti.read_image(layout.out_dir / name)[0].array if name else None
 
 
 def draw(
     layout: Layout, truth_dir: Path, product: str, visit: str, focus: dict[str, Any], path: Path
-) -> None:
+) -> int | None:
+    """Draw a focus and return the number of the lesion nearest to it in the ledger."""
     participant, session = visit.split("/")
     record = read_json(layout.metrics(participant, session))
     names, truth_name = MASKS[product]
@@ -77,6 +95,7 @@ def draw(
                     draw_slice(image[box], shown, axis=axis, index=inner[axis], window=window, zoom=3)
                 )
     Image.fromarray(tile(parts, len(parts) // 3)).save(path, optimize=True)
+    return lesion_id_at(layout, participant, session, product, voxel)
 
 
 def main() -> None:
@@ -88,12 +107,12 @@ def main() -> None:
     arguments = parser.parse_args()
     layout = Layout(arguments.out_dir.resolve())
     arguments.picture_dir.mkdir(parents=True, exist_ok=True)
-    print("| picture | product | visit | outcome | mm3 |\n|---|---|---|---|---|")
+    print("| picture | product | visit | outcome | mm3 | nearest lesion_id |\n|---|---|---|---|---|---|")
     document = evaluate(arguments.out_dir, arguments.truth_dir).to_json()
     for product, visit, outcome, focus in foci(document, arguments.most):
         name = f"{product}_{visit.replace('/', '_')}_{outcome}_{focus['number']:03d}.png"
-        draw(layout, arguments.truth_dir, product, visit, focus, arguments.picture_dir / name)
-        print(f"| {name} | {product} | {visit} | {outcome} | {focus['volume_mm3']:.0f} |")
+        nearest = draw(layout, arguments.truth_dir, product, visit, focus, arguments.picture_dir / name)
+        print(f"| {name} | {product} | {visit} | {outcome} | {focus['volume_mm3']:.0f} | {nearest or '-'} |")
 
 
 def foci(document: dict[str, Any], most: int) -> list[tuple[str, str, str, dict[str, Any]]]:

@@ -70,7 +70,7 @@ class QualityRule(_Frozen):
     warn_covered_fraction: Fraction = Field(
         default=0.97, description="Less of the brain inside the image: flagged"
     )
-    min_snr: PositiveFloat = Field(default=5.0, description="Less in white matter: flagged")
+    min_snr: PositiveFloat = Field(default=3.0, description="Less in white matter: flagged")
 
 
 class IntakeRule(_Frozen):
