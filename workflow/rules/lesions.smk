@@ -8,7 +8,7 @@ rule detect_lesions:
     log:
         "logs/{participant}/{session}/detect_lesions.log",
     benchmark:
-        "benchmarks/{participant}/{session}/detect_lesions.tsv"
+        "logs/{participant}/{session}/detect_lesions.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=4000,

@@ -9,7 +9,7 @@ rule measure_visit:
     log:
         "logs/{participant}/{session}/measure_visit.log",
     benchmark:
-        "benchmarks/{participant}/{session}/measure_visit.tsv"
+        "logs/{participant}/{session}/measure_visit.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -44,7 +44,7 @@ rule compile_ledger:
     log:
         "logs/{participant}/compile_ledger.log",
     benchmark:
-        "benchmarks/{participant}/compile_ledger.tsv"
+        "logs/{participant}/compile_ledger.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=500,
@@ -67,7 +67,7 @@ rule compile_metrics:
     log:
         "logs/compile_metrics.log",
     benchmark:
-        "benchmarks/compile_metrics.tsv"
+        "logs/compile_metrics.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -87,7 +87,7 @@ rule describe_dataset:
     log:
         "logs/describe_dataset.log",
     benchmark:
-        "benchmarks/describe_dataset.tsv"
+        "logs/describe_dataset.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=500,

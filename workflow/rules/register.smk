@@ -8,7 +8,7 @@ rule register_visit:
     log:
         "logs/{participant}/{session}/register_visit.log",
     benchmark:
-        "benchmarks/{participant}/{session}/register_visit.tsv"
+        "logs/{participant}/{session}/register_visit.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=4000,

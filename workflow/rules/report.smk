@@ -8,7 +8,7 @@ rule report_visit:
     log:
         "logs/{participant}/{session}/report_visit.log",
     benchmark:
-        "benchmarks/{participant}/{session}/report_visit.tsv"
+        "logs/{participant}/{session}/report_visit.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=2000,

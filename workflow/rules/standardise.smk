@@ -7,7 +7,7 @@ rule standardise_visit:
     log:
         "logs/{participant}/{session}/standardise_visit.log",
     benchmark:
-        "benchmarks/{participant}/{session}/standardise_visit.tsv"
+        "logs/{participant}/{session}/standardise_visit.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=3000,
