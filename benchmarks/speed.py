@@ -24,18 +24,19 @@ def read_costs(out_dir: Path) -> dict[str, dict[str, tuple[float, float, int]]]:
 
 
 def main(out_dirs: list[str]) -> None:
-    print(
-        "| visit | "
-        + " | ".join(f"{step} CPU s" for step in STEPS)
-        + " | sum CPU s | sum wall s | peak MiB |"
-    )
-    print("|---" * (len(STEPS) + 4) + "|")
+    print("Each step: CPU s / wall s / peak MiB.\n")
+    print("| visit | " + " | ".join(STEPS) + " | all |")
+    print("|---" * (len(STEPS) + 2) + "|")
     for out_dir in map(Path, out_dirs):
         for visit, steps in read_costs(out_dir).items():
-            cells = [f"{steps[step][0]:.1f}" if step in steps else "-" for step in STEPS]
+            cells = [_cell(*steps[step]) if step in steps else "-" for step in STEPS]
             cpu_s, wall_s = (sum(cost[i] for cost in steps.values()) for i in (0, 1))
-            peak = max(cost[2] for cost in steps.values())
-            print(f"| {visit} | " + " | ".join(cells) + f" | {cpu_s:.1f} | {wall_s:.1f} | {peak} |")
+            peak_mib = max(cost[2] for cost in steps.values())
+            print(f"| {visit} | " + " | ".join(cells) + f" | **{_cell(cpu_s, wall_s, peak_mib)}** |")
+
+
+def _cell(cpu_s: float, wall_s: float, peak_mib: int) -> str:
+    return f"{cpu_s:.1f} / {wall_s:.1f} / {peak_mib}"
 
 
 if __name__ == "__main__":
