@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,7 +125,9 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
         labels = tuple(p.participant_id for p in participants)
     else:
         labels = request.participant_labels
-    _refuse_late_visits(layout, participants, allow_insert=request.allow_insert)
+    everything = index_dataset(request.bids_dir, config, participant_labels=labels or None)
+    asked = {(s.participant_id, s.session_id) for p in participants for s in p.sessions}
+    _refuse_late_visits(layout, everything, asked, allow_insert=request.allow_insert)
     if request.dry_run:
         return _snakemake(request, labels, say, dry_run=True)
 
@@ -180,7 +182,13 @@ def _forget(layout: Layout, session: Session) -> None:
     layout.metrics(session.participant_id, session.session_id).unlink(missing_ok=True)
 
 
-def _refuse_late_visits(layout: Layout, participants: Sequence[Participant], *, allow_insert: bool) -> None:
+def _refuse_late_visits(
+    layout: Layout,
+    participants: Sequence[Participant],
+    asked: Collection[tuple[str, str]],
+    *,
+    allow_insert: bool,
+) -> None:
     late = []
     for participant in participants:
         # One whose records were removed to run it again is no late visit: its folder is still there.
@@ -192,7 +200,7 @@ def _refuse_late_visits(layout: Layout, participants: Sequence[Participant], *, 
         late += [
             s.stem.replace("_", "/")
             for i, s in enumerate(participant.sessions)
-            if not done[i] and any(done[i + 1 :])
+            if not done[i] and any(done[i + 1 :]) and (s.participant_id, s.session_id) in asked
         ]
     if late and not allow_insert:
         msg = (

@@ -218,6 +218,24 @@ def test_second_run_does_nothing(quick_run: QuickRun, wheel_site: Path) -> None:
     assert hash_visits(quick_run.out_dir) == before
 
 
+def test_rerun_up_to_a_visit_keeps_the_later_ones(quick_run: QuickRun, wheel_site: Path) -> None:
+    ledgers = [path.read_bytes() for path in sorted(quick_run.out_dir.glob("sub-*/*_lesions.tsv"))]
+    options = (
+        "run",
+        quick_run.bids_dir,
+        quick_run.out_dir,
+        "--participant-label",
+        "01",
+        "--session-label",
+        "w04",
+    )
+    finished = mesems(*options, cwd=quick_run.out_dir, site=wheel_site)
+    assert "0 failed" in finished.stdout
+    assert [path.read_bytes() for path in sorted(quick_run.out_dir.glob("sub-*/*_lesions.tsv"))] == ledgers
+    with (quick_run.out_dir / "visit_metrics.tsv").open(encoding="utf-8") as stream:
+        assert len(stream.readlines()) == 1 + 6
+
+
 def scores(out_dir: Path, truth_dir: Path) -> Evaluation:
     return evaluate(out_dir, truth_dir)
 

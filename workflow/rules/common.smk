@@ -23,10 +23,7 @@ TRIAL = load_config(
 PARTICIPANTS = {
     participant.participant_id: participant
     for participant in index_dataset(
-        BIDS_DIR,
-        TRIAL,
-        participant_labels=config.get("participant_labels"),
-        session_labels=config.get("session_labels"),
+        BIDS_DIR, TRIAL, participant_labels=config.get("participant_labels")
     )
 }
 SESSIONS = {
@@ -35,6 +32,19 @@ SESSIONS = {
     for s in p.sessions
 }
 LAYOUT = Layout(Path())
+# What was asked for, and what an earlier run has left: the ledger never loses a visit that is done.
+TARGETS = {
+    (s.participant_id, s.session_id): s
+    for p in index_dataset(
+        BIDS_DIR,
+        TRIAL,
+        participant_labels=config.get("participant_labels"),
+        session_labels=config.get("session_labels"),
+    )
+    for s in p.sessions
+} | {
+    key: s for key, s in SESSIONS.items() if (OUT_DIR / LAYOUT.metrics(*key)).is_file()
+}
 
 
 wildcard_constraints:
@@ -126,12 +136,20 @@ def visit_products(participant_id, session_id):
 
 def participant_products():
     """List what is made of every participant."""
-    visits = [product for key in SESSIONS for product in visit_products(*key)]
+    visits = [product for key in TARGETS for product in visit_products(*key)]
+    participants = dict.fromkeys(participant for participant, _ in TARGETS)
     return (
         visits
-        + [str(LAYOUT.ledger(p)) for p in PARTICIPANTS]
+        + [str(LAYOUT.ledger(p)) for p in participants]
         + ["dataset_description.json"]
     )
+
+
+def done_visits(wildcards):
+    """List the records of a participant's visits, asked for or already done, in order of time."""
+    sessions = PARTICIPANTS[wildcards.participant].sessions
+    keys = [(s.participant_id, s.session_id) for s in sessions]
+    return [str(LAYOUT.metrics(*key)) for key in keys if key in TARGETS]
 
 
 def group_products():
@@ -141,7 +159,7 @@ def group_products():
 
 def all_visit_records(_):
     """List the records of all visits asked for, and of those that an earlier run has left."""
-    asked = {str(LAYOUT.metrics(*key)) for key in SESSIONS}
+    asked = {str(LAYOUT.metrics(*key)) for key in TARGETS}
     left = {
         str(path.relative_to(OUT_DIR))
         for path in OUT_DIR.glob("sub-*/ses-*/*_metrics.json")

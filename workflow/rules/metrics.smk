@@ -34,10 +34,7 @@ rule measure_visit:
 rule compile_ledger:
     """Write the lesion ledger of a participant, and which visit fixes the space."""
     input:
-        lambda wildcards: [
-            str(LAYOUT.metrics(s.participant_id, s.session_id))
-            for s in PARTICIPANTS[wildcards.participant].sessions
-        ],
+        done_visits,
     output:
         "{participant}/{participant}_lesions.tsv",
         "{participant}/{participant}_anchor.json",
