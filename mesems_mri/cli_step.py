@@ -1,0 +1,175 @@
+"""Command line of the steps: what the rules of the workflow call; a command is named as its rule."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+step_app = typer.Typer(no_args_is_help=True, help="What the workflow's rules call; named as the rules.")
+
+BidsDir = Annotated[Path, typer.Option(help="Raw BIDS folder.")]
+OutDir = Annotated[Path, typer.Option(help="Output folder.")]
+Label = Annotated[str, typer.Option(help="With its prefix.")]
+Previous = Annotated[str, typer.Option(help="Record of this step for the visit before; empty for none.")]
+Settings = Annotated[str, typer.Option(help="Part of the configuration as JSON.")]
+
+
+def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> Any:
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.visit import VisitFiles
+
+    return VisitFiles(
+        bids_dir=bids_dir.resolve(),
+        layout=Layout(out_dir.resolve()),
+        participant_id=participant,
+        session_id=session,
+    )
+
+
+def _carried(previous: str) -> dict[str, Any]:
+    from mesems_mri.provenance import read_json
+
+    return read_json(Path(previous)).get("carried", {}) if previous else {}
+
+
+@step_app.command("standardise_visit")
+def _standardise_visit(
+    bids_dir: BidsDir,
+    participant: Label,
+    session: Label,
+    settings: Settings,
+    out_dir: OutDir = Path(),
+    image: Annotated[list[str] | None, typer.Option(help="CONTRAST=FILE in the BIDS folder.")] = None,
+    ambiguous: Annotated[list[str] | None, typer.Option(help="Contrast with several files.")] = None,
+) -> None:
+    """Check the images of a visit, find the brain, correct the bias field, measure quality."""
+    from mesems_mri.steps.standardise import standardise_visit
+    from mesems_mri.steps.visit import run_step
+
+    visit = _visit(bids_dir, out_dir, participant, session)
+    images = dict(item.split("=", 1) for item in image or ())
+    run_step(
+        "standardise",
+        visit,
+        lambda: standardise_visit(visit, images, tuple(ambiguous or ()), json.loads(settings)["intake"]),
+    )
+
+
+@step_app.command("register_visit")
+def _register_visit(
+    bids_dir: BidsDir,
+    participant: Label,
+    session: Label,
+    settings: Settings,
+    out_dir: OutDir = Path(),
+    previous: Previous = "",
+) -> None:
+    """Bring every image of a visit into the participant's space, resampled once."""
+    from mesems_mri.steps.register import register_visit
+    from mesems_mri.steps.visit import run_step
+
+    visit = _visit(bids_dir, out_dir, participant, session)
+    carried = _carried(previous)
+    run_step(
+        "register",
+        visit,
+        lambda: register_visit(visit, carried, settings=json.loads(settings)),
+        carried=carried,
+    )
+
+
+@step_app.command("detect_lesions")
+def _detect_lesions(
+    bids_dir: BidsDir,
+    participant: Label,
+    session: Label,
+    settings: Settings,
+    visit_type: Annotated[str, typer.Option()],
+    out_dir: OutDir = Path(),
+    previous: Previous = "",
+) -> None:
+    """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
+    from mesems_mri.steps.lesions import detect_lesions
+    from mesems_mri.steps.visit import run_step
+
+    visit = _visit(bids_dir, out_dir, participant, session)
+    carried = _carried(previous)
+    run_step(
+        "lesions",
+        visit,
+        lambda: detect_lesions(visit, carried, visit_type=visit_type, settings=json.loads(settings)),
+        carried=carried,
+    )
+
+
+@step_app.command("measure_visit")
+def _measure_visit(
+    bids_dir: BidsDir,
+    participant: Label,
+    session: Label,
+    settings: Settings,
+    visit_type: Annotated[str, typer.Option()],
+    study: Annotated[str, typer.Option()],
+    config_sha256: Annotated[str, typer.Option()],
+    out_dir: OutDir = Path(),
+    previous: Previous = "",
+    site: Annotated[str, typer.Option()] = "",
+    week: Annotated[int | None, typer.Option()] = None,
+    day: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Give every focus its identity through the visits, and count."""
+    from mesems_mri.steps.measure import carry_on, measure_visit
+    from mesems_mri.steps.visit import run_step
+    from mesems_mri.steps.visit_record import VisitTableRow, write_visit_record
+
+    visit = _visit(bids_dir, out_dir, participant, session)
+    carried = _carried(previous)
+    table = VisitTableRow(study_id=study, site_id=site, visit_type=visit_type, week=week, day=day)
+    rules = json.loads(settings)
+    record = run_step(
+        "measure",
+        visit,
+        lambda: measure_visit(visit, carried, table, settings=rules),
+        carried=carry_on(carried, visit, table),
+    )
+    write_visit_record(visit, record, carried, table, settings=rules, config_sha256=config_sha256)
+
+
+@step_app.command("report_visit")
+def _report_visit(bids_dir: BidsDir, participant: Label, session: Label, out_dir: OutDir = Path()) -> None:
+    """Write the page of a visit."""
+    from mesems_mri.steps.report import report_visit
+
+    report_visit(_visit(bids_dir, out_dir, participant, session))
+
+
+@step_app.command("compile_ledger")
+def _compile_ledger(
+    participant: Label,
+    records: Annotated[list[Path], typer.Argument(help="Visit records in order of time.")],
+    out_dir: OutDir = Path(),
+) -> None:
+    """Write the lesion ledger of a participant, and which visit fixes the space."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.compile import compile_ledger
+
+    compile_ledger(Layout(out_dir.resolve()), participant, records)
+
+
+@step_app.command("compile_metrics")
+def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
+    """Write the tables of the study."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.compile import compile_metrics
+
+    compile_metrics(Layout(out_dir.resolve()), json.loads(settings)["periods"])
+
+
+@step_app.command("describe_dataset")
+def _describe_dataset(out_dir: OutDir = Path()) -> None:
+    """Say what the output folder is, in the words of BIDS."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.compile import describe_dataset
+
+    describe_dataset(Layout(out_dir.resolve()))
