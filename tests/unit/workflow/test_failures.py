@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from mesems_mri.bids import Layout, Participant, Session
-from mesems_mri.errors import UsageError
 from mesems_mri.provenance import read_json, write_json
 from mesems_mri.steps.visit import STEPS
-from mesems_mri.workflow import _mark_lost, _refuse_late_visits
+from mesems_mri.workflow.failures import mark_lost
 
 VISITS = tuple(Session(participant_id="sub-01", session_id=f"ses-{i}") for i in (1, 2))
 PEOPLE = (Participant(participant_id="sub-01", site_id="", sessions=VISITS),)
@@ -27,7 +24,7 @@ def test_first_missing_step_is_marked_and_carries_on_what_was_known(tmp_path: Pa
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", *STEPS)
     leave(layout, "ses-2", "standardise")
-    assert _mark_lost(layout, tmp_path, PEOPLE, lost)
+    assert mark_lost(layout, tmp_path, PEOPLE, lost)
     record = read_json(layout.record("sub-01", "ses-2", "register"))
     assert (record["status"], record["reason"]) == ("failed", "step_failed")
     assert record["carried"] == {"from": "ses-1"}
@@ -39,24 +36,13 @@ def test_lost_measure_is_made_trivial_and_given_up_when_lost_again(tmp_path: Pat
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", *STEPS)
     leave(layout, "ses-2", "standardise", "register", "lesions")
-    assert _mark_lost(layout, tmp_path, PEOPLE, lost)
+    assert mark_lost(layout, tmp_path, PEOPLE, lost)
     assert status(layout, "ses-2", "lesions") == "failed"
-    assert not _mark_lost(layout, tmp_path, PEOPLE, lost)
+    assert not mark_lost(layout, tmp_path, PEOPLE, lost)
 
 
 def test_nothing_lost(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     for session in ("ses-1", "ses-2"):
         leave(layout, session, *STEPS)
-    assert not _mark_lost(layout, tmp_path, PEOPLE, set())
-
-
-def test_late_visit_is_refused_but_one_that_is_run_again_is_not(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    write_json(layout.metrics("sub-01", "ses-2"), {})
-    asked = {("sub-01", "ses-1")}
-    with pytest.raises(UsageError, match="sub-01/ses-1"):
-        _refuse_late_visits(layout, PEOPLE, asked, allow_insert=False)
-    _refuse_late_visits(layout, PEOPLE, asked, allow_insert=True)
-    layout.work("sub-01", "ses-1").mkdir(parents=True)
-    _refuse_late_visits(layout, PEOPLE, asked, allow_insert=False)
+    assert not mark_lost(layout, tmp_path, PEOPLE, set())

@@ -1,0 +1,41 @@
+"""Visits that arrive between visits that are already done."""
+
+from collections.abc import Collection, Sequence
+
+from mesems_mri.bids import Layout, Participant
+from mesems_mri.errors import UsageError
+
+
+def refuse_late_visits(
+    layout: Layout,
+    participants: Sequence[Participant],
+    asked: Collection[tuple[str, str]],
+    *,
+    allow_insert: bool,
+) -> None:
+    """Refuse visits that lie before one that is done, since adding them changes what is already read.
+
+    Raises
+    ------
+    UsageError
+        If there is one among those asked for and `allow_insert` is not set.
+    """
+    late = []
+    for participant in participants:
+        # One whose records were removed to run it again is no late visit: its folder is still there.
+        done = [
+            layout.metrics(s.participant_id, s.session_id).is_file()
+            or layout.work(s.participant_id, s.session_id).is_dir()
+            for s in participant.sessions
+        ]
+        late += [
+            s.stem.replace("_", "/")
+            for i, s in enumerate(participant.sessions)
+            if not done[i] and any(done[i + 1 :]) and (s.participant_id, s.session_id) in asked
+        ]
+    if late and not allow_insert:
+        msg = (
+            f"{', '.join(late)}: lies before visits that are already done and would be computed again; "
+            "add --allow-insert, or leave the participant out with --participant-label"
+        )
+        raise UsageError(msg)
