@@ -26,7 +26,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
 
-.PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check lock wheel clean
+.PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -89,6 +89,20 @@ schema: $(STAMP)  ## write config/schema.json anew
 
 schema-check: $(STAMP)  ## fail if config/schema.json is not what the code says
 	$(BIN)/python -m mesems_mri.config | diff -u config/schema.json -
+
+reference: $(STAMP)  ## write the pages of docs/reference/ anew
+	$(BIN)/python -m docs.tools.reference
+
+reference-check: $(STAMP)  ## fail if docs/reference/ is not what the code says
+	$(BIN)/python -m docs.tools.reference --check
+
+# Links to other hosts are checked for their spelling only: nothing here needs a network.
+docs: reference-check  ## build the documentation into build/docs and check its links
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	$(BIN)/python -m docs.tools.links build/docs README.md CONTRIBUTING.md CHANGELOG.md \
+	  $$(find docs benchmarks mesems_mri -name '*.md')
+	@echo "open build/docs/index.html"
 
 # One resolve for everything; the container's list is the same one without the tools for development.
 lock: | $(filter .venv-uv/bin/uv,$(UV))  ## resolve the dependencies anew

@@ -27,7 +27,10 @@ class Visit(_Frozen):
 
     session_id: str = Field(description="Session label without the prefix ses-")
     week: int | None = Field(default=None, description="Week after randomisation")
-    visit_type: Literal["scheduled", "unscheduled", "repeat"] = "scheduled"
+    visit_type: Literal["scheduled", "unscheduled", "repeat"] = Field(
+        default="scheduled",
+        description="Only scheduled visits are a reference for later ones and part of the endpoints",
+    )
 
 
 class Period(_Frozen):
@@ -41,16 +44,22 @@ class Period(_Frozen):
 class FocusRule(_Frozen):
     """What is large enough to be counted."""
 
-    min_volume_mm3: PositiveFloat = 14.0
-    min_diameter_mm: PositiveFloat = 3.0
+    min_volume_mm3: PositiveFloat = Field(default=14.0, description="Smaller foci are not counted")
+    min_diameter_mm: PositiveFloat = Field(
+        default=3.0, description="Foci of a smaller diameter in the acquired plane are not counted"
+    )
 
 
 class ChangeRule(_Frozen):
     """When a T2 lesion is enlarging or shrinking."""
 
-    min_growth_mm3: PositiveFloat = 20.0
-    min_growth_fraction: PositiveFloat = 0.5
-    min_nodule_mm: PositiveFloat = 3.0
+    min_growth_mm3: PositiveFloat = Field(default=20.0, description="Growth of less volume is none")
+    min_growth_fraction: PositiveFloat = Field(
+        default=0.5, description="Growth of a smaller part of the lesion counts only with a nodule"
+    )
+    min_nodule_mm: PositiveFloat = Field(
+        default=3.0, description="Growth with a nodule of this diameter in the acquired plane counts all the same"
+    )
 
 
 class EnhancementRule(_Frozen):
@@ -77,7 +86,9 @@ class IntakeRule(_Frozen):
     """How raw images are accepted."""
 
     header_repair: bool = Field(
-        default=False, description="Repair contradictory headers (the sform wins) instead of refusing them"
+        default=False,
+        description="Repair a contradictory or sheared header instead of refusing it: the form without shear "
+        "wins, the sform if both are",
     )
     select: dict[str, str] = Field(
         default_factory=dict,
@@ -89,7 +100,7 @@ class IntakeRule(_Frozen):
 class TrialConfig(_Frozen):
     """Everything a trial decides; defaults are those of the MESEMS protocol."""
 
-    study_id: str = "study"
+    study_id: str = Field(default="study", description="Identifier of the study in all tables")
     visits: tuple[Visit, ...] = Field(
         default=(), description="Visit table; empty: sessions.tsv, else natural order of the labels"
     )
@@ -97,7 +108,8 @@ class TrialConfig(_Frozen):
         default_factory=lambda: {
             "w04_w24": Period(weeks=(4, 12, 24), start=0, end=24),
             "w28_w48": Period(weeks=(28, 36, 48), start=24, end=48),
-        }
+        },
+        description="Periods of participant_endpoints.tsv by name",
     )
     focus: FocusRule = FocusRule()
     change: ChangeRule = ChangeRule()

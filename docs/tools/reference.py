@@ -1,0 +1,221 @@
+"""Write the pages of docs/reference/ from the code: ``python -m docs.tools.reference [--check]``.
+
+Tables, configuration and commands are described where they are defined; these pages repeat that, so nobody
+edits them by hand. ``--check`` writes nothing and fails when a page is not what the code says.
+"""
+
+import difflib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mesems_mri.config import TrialConfig
+from mesems_mri.metrics import (
+    FORBIDDEN_COLUMNS,
+    LEDGER_COLUMNS,
+    PARTICIPANT_ENDPOINTS_COLUMNS,
+    SCHEMA_VERSION,
+    VISIT_METRICS_COLUMNS,
+    Column,
+)
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "reference"
+_UNITS = {"_mm3": "mm3", "_mm": "mm", "week": "week", "start": "week", "end": "week", "weeks": "week"}
+_NOTE = "<!-- Written by `make reference`; edit the code it comes from, not this page. -->"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Set a Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def columns_page() -> str:
+    """Describe every column of every table, with the closed lists of values."""
+    parts = [
+        "# Columns of the tables",
+        f"Schema {SCHEMA_VERSION}. An empty field is *not evaluable or not applicable*, never zero. Booleans are "
+        "`true` and `false`. The file `visit_metrics.json` (and `participant_endpoints.json`) beside a table says "
+        "the same to a program.",
+    ]
+    for title, intro, columns in (
+        ("visit_metrics.tsv", "One row a visit.", VISIT_METRICS_COLUMNS),
+        ("participant_endpoints.tsv", "One row a participant and period.", PARTICIPANT_ENDPOINTS_COLUMNS),
+        (
+            "sub-X_lesions.tsv",
+            "The lesion ledger: one row a focus and visit, sorted by visit and `lesion_id`.",
+            LEDGER_COLUMNS,
+        ),
+    ):
+        parts += [f"## {title}", intro, _column_table(columns)]
+    parts += ["## Closed lists", "Values that a column may hold."]
+    shown: list[Mapping[str, str]] = []
+    for columns in (VISIT_METRICS_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, LEDGER_COLUMNS):
+        for name, column in columns.items():
+            plain = all(value == meaning for value, meaning in column.levels.items())
+            if plain or _has_page(name) or column.levels in shown:
+                continue
+            shown.append(column.levels)
+            parts += [f"### {name}", table(("value", "meaning"), _levels(column))]
+    parts += [
+        "## Columns that are refused",
+        "A table of the input with one of these columns would unblind the analysis; it is refused, whatever case, "
+        "space or `_` it is spelt with (`*` stands for anything): "
+        + ", ".join(f"`{name}`" for name in FORBIDDEN_COLUMNS)
+        + ".",
+    ]
+    return "\n\n".join(parts)
+
+
+def _has_page(name: str) -> bool:
+    """Tell whether the values of a column are explained on the page of what can go wrong."""
+    return name.endswith("_reason") or name == "qc_flags"
+
+
+def _levels(column: Column) -> list[tuple[str, str]]:
+    return [(f"`{value}`", meaning) for value, meaning in column.levels.items()]
+
+
+def _column_table(columns: Mapping[str, Column]) -> str:
+    rows = []
+    for name, column in columns.items():
+        decimals = f"{column.decimals} decimal{'s' * (column.decimals != 1)}"
+        values = f"number, {decimals}" if column.kind == "number" else column.kind
+        if name.endswith("_reason"):
+            values = "[reason code](../problems.md#reason-codes)"
+        elif name == "qc_flags":
+            values = "[flags](../problems.md#quality-flags), `;`-joined"
+        elif column.levels:
+            values = ", ".join(f"`{level}`" for level in column.levels)
+        rows.append((f"`{name}`", column.description, values, column.units))
+    return table(("column", "meaning", "values", "unit"), rows)
+
+
+def configuration_page() -> str:
+    """Describe every key of the configuration, and which rules run again when it changes."""
+    schema = TrialConfig.model_json_schema()
+    definitions = schema["$defs"]
+    users = _rules_by_key()
+    parts = [
+        "# Keys of the configuration",
+        "One YAML file, given with `--config`; [config.yaml](../../config/config.yaml) is that of the MESEMS trial. "
+        "A key that is left out has its default; an unknown key or a value out of range ends the run with exit "
+        "code 2. *Runs again* names the first rules that a change touches, and what follows from them runs again "
+        "too. Every change also runs `measure_visit` and what follows, since the hash of the whole configuration "
+        "is in the tables (`config_sha256`). See [changing the configuration](../configuration.md).",
+    ]
+    top = []
+    for key, entry in schema["properties"].items():
+        name = _definition(entry)
+        if name is None:
+            top.append(_key_row(key, key, entry, users))
+            continue
+        rows = [
+            _key_row(f"{key}.{child}", key, described, users)
+            for child, described in definitions[name]["properties"].items()
+        ]
+        first = definitions[name]["description"]
+        parts += [f"## {key}", first, table(("key", "meaning", "unit", "default", "runs again"), rows)]
+    parts.insert(2, table(("key", "meaning", "unit", "default", "runs again"), top))
+    for key, name in (("visits", "Visit"), ("periods", "Period")):
+        rows = [
+            _key_row(child, key, described, users)
+            for child, described in definitions[name]["properties"].items()
+        ]
+        parts += [
+            f"## Entry of {key}",
+            definitions[name]["description"],
+            table(("key", "meaning", "unit", "default", "runs again"), rows),
+        ]
+    return "\n\n".join(parts)
+
+
+def _definition(entry: Mapping[str, Any]) -> str | None:
+    reference = entry.get("$ref", "")
+    return reference.rsplit("/", 1)[1] if reference else None
+
+
+def _key_row(name: str, key: str, entry: Mapping[str, Any], users: Mapping[str, str]) -> tuple[str, ...]:
+    child = name.rsplit(".", 1)[-1]
+    unit = next((unit for ending, unit in _UNITS.items() if child.endswith(ending)), "")
+    if child.endswith("_fraction"):
+        unit = "0 to 1"
+    if "default" in entry:
+        default = f"`{json.dumps(entry['default'])}`"
+    else:
+        default = "those of MESEMS" if key == child == "periods" else "none: give one"
+    if default == "none: give one" and entry.get("type") == "object":
+        default = "`{}`"
+    meaning = entry["description"]
+    if "enum" in entry:
+        meaning += ": " + ", ".join(f"`{value}`" for value in entry["enum"])
+    return (f"`{name}`", meaning, unit, default, users.get(key, "`measure_visit`"))
+
+
+def _rules_by_key() -> dict[str, str]:
+    """Find in the rules which of them gets which part of the configuration."""
+    found: dict[str, list[str]] = {}
+    order = re.findall(r'include: "(workflow/rules/\w+\.smk)"', (ROOT / "Snakefile").read_text())
+    for name in order:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for rule, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.M | re.S):
+            for settings in re.findall(r"settings=settings\(([^)]*)\)", body):
+                for key in re.findall(r'"(\w+)"', settings):
+                    found.setdefault(key, []).append(f"`{rule}`")
+            if "visit_type=lambda" in body or "table=visit_table_options" in body:
+                found.setdefault("visits", []).append(f"`{rule}`")
+    return {key: ", ".join(rules) for key, rules in found.items()}
+
+
+def commands_page() -> str:
+    """Describe the command line with typer's own writer; the rules' commands are left out."""
+    text = subprocess.run(
+        [sys.executable, "-m", "typer", "mesems_mri.cli", "utils", "docs", "--name", "mesems-mri"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    text = text.split("## `mesems-mri step`")[0]
+    text = re.sub(r"^\* `step`:.*\n", "", text, flags=re.M)
+    # The default of --cores is the number of cores of the machine this runs on.
+    text = re.sub(r"(`--cores <[^`]*`:.*\[default: )\d+", r"\1all", text)
+    text = text.replace("# `mesems-mri`\n", "# Commands\n", 1)
+    return text.strip()
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "columns.md": columns_page,
+    "configuration.md": configuration_page,
+    "commands.md": commands_page,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` compare them."""
+    stale = False
+    for name, make in PAGES.items():
+        path, text = FOLDER / name, f"{_NOTE}\n\n{make()}\n"
+        if arguments == ["--check"]:
+            old = path.read_text(encoding="utf-8") if path.is_file() else ""
+            difference = list(
+                difflib.unified_diff(old.splitlines(), text.splitlines(), name, "the code", lineterm="")
+            )
+            print(*difference, sep="\n", end="\n" if difference else "")
+            stale |= bool(difference)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+    if stale:
+        print("docs/reference/ is not what the code says; run make reference", file=sys.stderr)
+    return int(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
