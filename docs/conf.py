@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: ``make docs`` writes build/docs, which needs no server and no network."""
+"""How Sphinx builds the documentation; ``make docs`` writes build/docs, which needs no server."""
 
 from mesems_mri import __version__
 
@@ -13,6 +13,8 @@ exclude_patterns = ["tools"]
 # Anchors of headings as GitHub makes them, so that a link works in both places.
 myst_heading_anchors = 4
 nitpicky = True
+# Blocks that name no language are commands and folders, not Python.
+highlight_language = "none"
 
 html_theme = "furo"
 html_title = f"mesems-mri {release}"

@@ -51,14 +51,15 @@ class FocusRule(_Frozen):
 
 
 class ChangeRule(_Frozen):
-    """When a T2 lesion is enlarging or shrinking."""
+    """When growth of a T2 lesion counts as enlarging."""
 
     min_growth_mm3: PositiveFloat = Field(default=20.0, description="Growth of less volume is none")
     min_growth_fraction: PositiveFloat = Field(
         default=0.5, description="Growth of a smaller part of the lesion counts only with a nodule"
     )
     min_nodule_mm: PositiveFloat = Field(
-        default=3.0, description="Growth with a nodule of this diameter in the acquired plane counts all the same"
+        default=3.0,
+        description="Growth with a nodule of this in-plane diameter always counts",
     )
 
 

@@ -71,7 +71,7 @@ def broken_links(path: Path, root: Path) -> Iterator[str]:
     root : Path
         Folder that links must not leave.
     """
-    page = _Page() if path.suffix == ".css" else _read(path)
+    page = _Page() if path.suffix == ".css" else _read(path.resolve())
     if path.suffix == ".css":
         page.loads = _IN_STYLE.findall(path.read_text(encoding="utf-8"))
     elif path.suffix == ".html":

@@ -40,16 +40,20 @@ def columns_page() -> str:
     """Describe every column of every table, with the closed lists of values."""
     parts = [
         "# Columns of the tables",
-        f"Schema {SCHEMA_VERSION}. An empty field is *not evaluable or not applicable*, never zero. Booleans are "
-        "`true` and `false`. The file `visit_metrics.json` (and `participant_endpoints.json`) beside a table says "
-        "the same to a program.",
+        f"Schema {SCHEMA_VERSION}. An empty field is *not evaluable or not applicable*, never zero. Booleans "
+        "are `true` and `false`. The JSON file beside a table (`visit_metrics.json`, "
+        "`participant_endpoints.json`) says the same to a program.",
     ]
     for title, intro, columns in (
-        ("visit_metrics.tsv", "One row a visit.", VISIT_METRICS_COLUMNS),
-        ("participant_endpoints.tsv", "One row a participant and period.", PARTICIPANT_ENDPOINTS_COLUMNS),
+        ("visit_metrics", "`visit_metrics.tsv`: one row a visit.", VISIT_METRICS_COLUMNS),
         (
-            "sub-X_lesions.tsv",
-            "The lesion ledger: one row a focus and visit, sorted by visit and `lesion_id`.",
+            "participant_endpoints",
+            "`participant_endpoints.tsv`: one row a participant and period.",
+            PARTICIPANT_ENDPOINTS_COLUMNS,
+        ),
+        (
+            "Lesion ledger",
+            "`sub-X/sub-X_lesions.tsv`: one row a focus and visit, sorted by visit and `lesion_id`.",
             LEDGER_COLUMNS,
         ),
     ):
@@ -65,8 +69,8 @@ def columns_page() -> str:
             parts += [f"### {name}", table(("value", "meaning"), _levels(column))]
     parts += [
         "## Columns that are refused",
-        "A table of the input with one of these columns would unblind the analysis; it is refused, whatever case, "
-        "space or `_` it is spelt with (`*` stands for anything): "
+        "A table of the input with one of these columns would unblind the analysis; it is refused, whatever "
+        "case, space or `_` it is spelt with (`*` stands for anything): "
         + ", ".join(f"`{name}`" for name in FORBIDDEN_COLUMNS)
         + ".",
     ]
@@ -104,11 +108,12 @@ def configuration_page() -> str:
     users = _rules_by_key()
     parts = [
         "# Keys of the configuration",
-        "One YAML file, given with `--config`; [config.yaml](../../config/config.yaml) is that of the MESEMS trial. "
-        "A key that is left out has its default; an unknown key or a value out of range ends the run with exit "
-        "code 2. *Runs again* names the first rules that a change touches, and what follows from them runs again "
-        "too. Every change also runs `measure_visit` and what follows, since the hash of the whole configuration "
-        "is in the tables (`config_sha256`). See [changing the configuration](../configuration.md).",
+        "One YAML file, given with `--config`; [config.yaml](../../config/config.yaml) is that of the MESEMS "
+        "trial. A key that is left out has its default; an unknown key or a value out of range ends the run "
+        "with exit code 2. *Runs again* names the first rules that a change touches, and what follows from "
+        "them runs again too. Every change also runs `measure_visit` and what follows, since the hash of the "
+        "whole configuration is in the tables (`config_sha256`). See "
+        "[changing the configuration](../configuration.md).",
     ]
     top = []
     for key, entry in schema["properties"].items():

@@ -3,7 +3,7 @@
 Both visits are brought to one resolution, one bias field and one intensity scale, and subtracted. The
 difference is divided by the noise measured in this pair, which is larger at edges: a misregistration of a
 fraction of a voxel gives a difference in proportion to the local gradient (Ganiler et al., Neuroradiology
-2014;56:363; Moraal et al., Radiology 2010;256:232).
+2014;56:363; Moraal et al., Radiology 2010;255:154).
 """
 
 from __future__ import annotations

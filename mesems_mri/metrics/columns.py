@@ -180,7 +180,7 @@ VISIT_METRICS_COLUMNS: dict[str, Column] = {
     "t2_change_evaluable": _flag("T2 change is evaluable"),
     "t2_change_reason": _reason("T2 change"),
     "cua_count": _count("Combined unique active lesions"),
-    "cua_evaluable": _flag("Enhancing lesions, an earlier visit to compare them with, and T2 change are evaluable"),
+    "cua_evaluable": _flag("Enhancing lesions, here and at an earlier visit, and T2 change are evaluable"),
     "cua_reason": _reason("the count of combined unique active lesions"),
     "t2_lesion_count": _count("T2 lesions, as numbered in the ledger"),
     "t2_lesion_volume_mm3": _volume("Volume of all T2 lesions"),
