@@ -25,7 +25,7 @@ def documented(text: str) -> list[str]:
 
 
 def as_pattern(name: str) -> str:
-    """Turn a name of the page into a regular expression; X, Y, ``...``, ``*`` and ``{a,b}`` stand for more."""
+    """Turn a name of the page into a regular expression."""
     pattern = re.escape(name).replace(r"\.\.\.", ".*").replace(r"\*", ".*")
     pattern = re.sub(r"(sub|ses)\\-[XY]", r"\1-[a-zA-Z0-9]+", pattern)
     return re.sub(r"\\\{(.*?)\\\}", lambda m: "(" + m[1].replace(",", "|") + ")", pattern)
