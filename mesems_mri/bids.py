@@ -1,6 +1,5 @@
 """BIDS in and out: which visits and images there are, and what every product is called."""
 
-import csv
 import datetime as dt
 import json
 import re
@@ -10,7 +9,14 @@ from pathlib import Path
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.metrics import check_forbidden
+from mesems_mri.tables import (
+    VisitRow,
+    read_scan_day,
+    read_sites,
+    read_visits,
+    refuse_forbidden_columns,
+    refuse_weeks_against_dates,
+)
 
 CONTRASTS = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
 """Contrasts that are read, named as in the file names."""
@@ -142,26 +148,6 @@ def xfm_name(contrast: str) -> str:
     return image_name(contrast, f"from-{suffix}_to-subject_mode-image", "xfm.txt")
 
 
-def read_tsv(path: Path) -> list[dict[str, str]]:
-    """Read a table of the input, refusing columns that would unblind the analysis.
-
-    Raises
-    ------
-    ForbiddenColumnError
-        If it has a forbidden column.
-    DatasetError
-        If it is no tab-separated UTF-8 table.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            check_forbidden(reader.fieldnames or [], path)
-            return [{key: value or "" for key, value in row.items() if key} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path}: the table cannot be read ({error}); save it as tab-separated UTF-8 text"
-        raise DatasetError(msg) from error
-
-
 def natural_key(label: str) -> list[tuple[bool, int, str]]:
     """Return a sort key that puts w4 before w12 and 2 before 10."""
     return [
@@ -206,15 +192,15 @@ def index_dataset(
     if not bids_dir.is_dir():
         msg = f"{bids_dir}: no such BIDS folder; give the folder that holds sub-*"
         raise DatasetError(msg)
-    for table in sorted([*bids_dir.glob("*.tsv"), *bids_dir.glob("sub-*/**/*.tsv")]):
-        read_tsv(table)
-    sites = _sites(bids_dir)
+    refuse_forbidden_columns(bids_dir)
+    sites = read_sites(bids_dir)
     folders = sorted((p for p in bids_dir.glob("sub-*") if p.is_dir()), key=lambda p: natural_key(p.name))
     wanted = _wanted(participant_labels, "sub-", {folder.name for folder in folders})
     participants = []
     for folder in folders:
         if wanted is not None and folder.name not in wanted:
             continue
+        _check_labels([folder, *(p for p in folder.glob("ses-*") if p.is_dir())])
         sessions = _sessions(bids_dir, folder, config)
         if sessions:
             participants.append(
@@ -230,13 +216,15 @@ def index_dataset(
     return tuple(participants)
 
 
-def _sites(bids_dir: Path) -> dict[str, str]:
-    table = bids_dir / "participants.tsv"
-    if not table.is_file():
-        return {}
-    return {
-        row.get("participant_id", ""): row.get("site_id") or row.get("site") or "" for row in read_tsv(table)
-    }
+def _check_labels(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        prefix, label = folder.name[:4], folder.name[4:]
+        if not _LABEL.fullmatch(label):
+            msg = (
+                f"{folder}: the label {label!r} is not made of letters and digits only, as BIDS wants; "
+                f"rename or remove the folder {prefix}{label}"
+            )
+            raise DatasetError(msg)
 
 
 def _wanted(labels: Iterable[str] | None, prefix: str, known: set[str]) -> set[str] | None:
@@ -269,15 +257,13 @@ def _sessions(bids_dir: Path, folder: Path, config: TrialConfig) -> list[Session
     found = {p.name for p in folder.glob("ses-*") if p.is_dir()}
     planned = {f"ses-{visit.session_id.removeprefix('ses-')}": visit for visit in config.visits}
     table = folder / f"{folder.name}_sessions.tsv"
-    listed = {row.get("session_id", ""): row for row in read_tsv(table)} if table.is_file() else {}
-    listed = {key: row for key, row in listed.items() if key.startswith("ses-")}
+    listed = read_visits(table)
     sessions = []
     for name in sorted(found | set(listed) | set(planned), key=natural_key):
-        row, visit = listed.get(name, {}), planned.get(name)
-        week = (
-            _integer(row.get("week", ""), table, "week") if row.get("week") else visit.week if visit else None
-        )
-        default_type = visit.visit_type if visit else "unscheduled" if planned and not row else "scheduled"
+        row, visit = listed.get(name, VisitRow()), planned.get(name)
+        week = visit.week if visit and row.week is None else row.week
+        unplanned = "unscheduled" if planned and name not in listed else "scheduled"
+        default_type = visit.visit_type if visit else unplanned
         images, ambiguous = _images(bids_dir, folder.name, name, config)
         sessions.append(
             Session(
@@ -286,10 +272,12 @@ def _sessions(bids_dir: Path, folder: Path, config: TrialConfig) -> list[Session
                 images=images,
                 ambiguous=ambiguous,
                 week=week,
-                visit_type=row.get("visit_type") or default_type,
-                acquired=_acquired(folder / name, row),
+                visit_type=row.visit_type or default_type,
+                acquired=row.acquired or read_scan_day(folder / name),
             )
         )
+    scheduled = [(s.session_id, s.week, s.acquired) for s in sessions if s.visit_type == "scheduled"]
+    refuse_weeks_against_dates(table, scheduled)
     sessions = _in_order_of_time(sessions)
     # A planned visit without any file counts as missing once a later visit is there, or once the
     # site's own table lists it; a visit that is not due yet is no gap.
@@ -305,28 +293,6 @@ def _in_order_of_time(sessions: list[Session]) -> list[Session]:
     if all(s.week is not None for s in sessions):
         return sorted(sessions, key=lambda s: (s.week or 0, natural_key(s.session_id)))
     return sorted(sessions, key=lambda s: natural_key(s.session_id))
-
-
-def _acquired(folder: Path, row: dict[str, str]) -> dt.date | None:
-    texts = [row.get("acq_time", "")]
-    for scans in sorted(folder.glob("*_scans.tsv")):
-        texts += [scan.get("acq_time", "") for scan in read_tsv(scans)]
-    for text in texts:
-        try:
-            return dt.date.fromisoformat(text[:10])
-        except ValueError:
-            continue
-    return None
-
-
-def _integer(text: str, table: Path, column: str) -> int | None:
-    if text.lower() == "n/a":
-        return None
-    try:
-        return int(float(text))
-    except ValueError as error:
-        msg = f"{table}: column {column} holds {text!r}, expected a whole number; correct the table"
-        raise DatasetError(msg) from error
 
 
 def _images(

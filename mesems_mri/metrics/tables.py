@@ -29,7 +29,7 @@ FORBIDDEN_COLUMNS = (
     "nhpt",
     "t25fw",
 )
-"""Patterns of columns that would unblind the analysis, ignoring case, space and ``_``."""
+"""Patterns of columns that would unblind the analysis, ignoring case, space, ``_`` and other marks."""
 
 Row = Mapping[str, Any]
 
@@ -50,9 +50,7 @@ def check_forbidden(columns: Iterable[str], path: Path | str) -> None:
         If a column matches `FORBIDDEN_COLUMNS`.
     """
     for name in columns:
-        plain = "".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split()).strip(
-            "\ufeff"
-        )
+        plain = "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
         if any(fnmatchcase(plain, pattern) for pattern in FORBIDDEN_COLUMNS):
             msg = f"{path}: the column {name!r} would unblind the analysis; remove it from the table"
             raise ForbiddenColumnError(msg)

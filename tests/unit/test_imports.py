@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "mesems_mri"
-OPEN = {"errors", "config", "bids", "provenance", "metrics"}
+OPEN = {"errors", "config", "bids", "tables", "provenance", "metrics"}
 ALLOWED: dict[str, set[str]] = {
     "core": {"core"},
     "images": {"images", "models", "core"} | OPEN,
