@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ from mesems_mri.metrics import (
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
 _UNITS = {"_mm3": "mm3", "_mm": "mm", "week": "week", "start": "week", "end": "week", "weeks": "week"}
+_BY_OTHER_WAYS = {
+    "visit_type=lambda": ("visits",),
+    "table=visit_table_options": ("visits", "study_id"),
+    "images=image_options": ("intake.select",),
+}
+"""Parameters of the rules that hold keys of the configuration without ``settings(...)``."""
 _NOTE = "<!-- Written by `make reference`; edit the code it comes from, not this page. -->"
 
 
@@ -110,10 +116,9 @@ def configuration_page() -> str:
         "# Keys of the configuration",
         "One YAML file, given with `--config`; [config.yaml](../../config/config.yaml) is that of the MESEMS "
         "trial. A key that is left out has its default; an unknown key or a value out of range ends the run "
-        "with exit code 2. *Runs again* names the first rules that a change touches, and what follows from "
-        "them runs again too. Every change also runs `measure_visit` and what follows, since the hash of the "
-        "whole configuration is in the tables (`config_sha256`). See "
-        "[changing the configuration](../configuration.md).",
+        "with exit code 2. *Runs again* names the rules that a change touches; what follows from them runs "
+        "again too. See [changing the configuration](../configuration.md).",
+        f"The hash `config_sha256` in the tables covers {_all_but(hashed_keys())}.",
     ]
     top = []
     for key, entry in schema["properties"].items():
@@ -127,7 +132,7 @@ def configuration_page() -> str:
         ]
         first = definitions[name]["description"]
         parts += [f"## {key}", first, table(("key", "meaning", "unit", "default", "runs again"), rows)]
-    parts.insert(2, table(("key", "meaning", "unit", "default", "runs again"), top))
+    parts.insert(3, table(("key", "meaning", "unit", "default", "runs again"), top))
     for key, name in (("visits", "Visit"), ("periods", "Period")):
         rows = [
             _key_row(child, key, described, users)
@@ -139,6 +144,11 @@ def configuration_page() -> str:
             table(("key", "meaning", "unit", "default", "runs again"), rows),
         ]
     return "\n\n".join(parts)
+
+
+def _all_but(keys: Collection[str]) -> str:
+    missing = [f"`{key}`" for key in _keys() if key not in keys]
+    return f"every key but {', '.join(missing)}" if missing else "every key"
 
 
 def _definition(entry: Mapping[str, Any]) -> str | None:
@@ -153,29 +163,64 @@ def _key_row(name: str, key: str, entry: Mapping[str, Any], users: Mapping[str, 
         unit = "0 to 1"
     if "default" in entry:
         default = f"`{json.dumps(entry['default'])}`"
+    elif entry.get("type") == "object":
+        default = "those of MESEMS" if key == child == "periods" else "`{}`"
     else:
-        default = "those of MESEMS" if key == child == "periods" else "none: give one"
-    if default == "none: give one" and entry.get("type") == "object":
-        default = "`{}`"
+        default = "none: give one"
     meaning = entry["description"]
     if "enum" in entry:
         meaning += ": " + ", ".join(f"`{value}`" for value in entry["enum"])
-    return (f"`{name}`", meaning, unit, default, users.get(key, "`measure_visit`"))
+    return (f"`{name}`", meaning, unit, default, users.get(name) or users[key])
+
+
+def _keys() -> list[str]:
+    """List the keys of the configuration, those of a block by block and key."""
+    keys = []
+    for key, value in TrialConfig().model_dump().items():
+        block = isinstance(value, dict) and key != "periods"
+        keys += [f"{key}.{child}" for child in value] if block else [key]
+    return keys
+
+
+def hashed_keys() -> list[str]:
+    """List the keys whose change shows in ``config_sha256``."""
+    found = []
+    for key in _keys():
+        block, _, child = key.partition(".")
+        value = TrialConfig().model_dump()[block]
+        value = _other(key, value[child]) if child else _other(key, value)
+        content = {block: {child: value} if child else value}
+        if TrialConfig.model_validate(content).sha256() != TrialConfig().sha256():
+            found.append(key)
+    return found
+
+
+def _other(key: str, value: Any) -> Any:
+    """Return another valid value of a key."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, float):
+        return value / 2
+    others = {"study_id": "other", "visits": [{"session_id": "other"}], "periods": {}}
+    return others.get(key, {"FLAIR": "other"})
 
 
 def _rules_by_key() -> dict[str, str]:
-    """Find in the rules which of them gets which part of the configuration."""
-    found: dict[str, list[str]] = {}
+    """Find in the rules which of them gets which key of the configuration."""
+    found: dict[str, list[str]] = {key: [] for key in _keys()}
     order = re.findall(r'include: "(workflow/rules/\w+\.smk)"', (ROOT / "Snakefile").read_text())
     for name in order:
         text = (ROOT / name).read_text(encoding="utf-8")
         for rule, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.M | re.S):
-            for settings in re.findall(r"settings=settings\(([^)]*)\)", body):
-                for key in re.findall(r'"(\w+)"', settings):
-                    found.setdefault(key, []).append(f"`{rule}`")
-            if "visit_type=lambda" in body or "table=visit_table_options" in body:
-                found.setdefault("visits", []).append(f"`{rule}`")
-    return {key: ", ".join(rules) for key, rules in found.items()}
+            settings = " ".join(re.findall(r"settings\(([^)]*)\)", body))
+            named = set(re.findall(r'"([^"]+)"', settings))
+            for parameter, keys in _BY_OTHER_WAYS.items():
+                named |= set(keys) if parameter in body else set()
+            named |= set(hashed_keys()) if "config_sha256=" in body else set()
+            for key, rules in found.items():
+                if key in named or key.split(".")[0] in named:
+                    rules.append(f"`{rule}`")
+    return {key: ", ".join(rules) or "nothing" for key, rules in found.items()}
 
 
 def commands_page() -> str:

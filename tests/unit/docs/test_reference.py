@@ -37,9 +37,23 @@ def test_every_key_of_the_configuration_is_described() -> None:
             assert f"| `{key}` |" in page
 
 
-def test_rules_that_run_again_are_those_that_get_the_key() -> None:
-    page = reference.configuration_page()
-    (row,) = [line for line in page.splitlines() if line.startswith("| `change.min_growth_mm3` |")]
-    assert row.endswith("| `detect_lesions` |")
-    (row,) = [line for line in page.splitlines() if line.startswith("| `intake.header_repair` |")]
-    assert row.endswith("| `standardise_visit` |")
+@pytest.mark.parametrize(
+    ("key", "rule", "not_rule"),
+    [
+        ("change.min_growth_mm3", "detect_lesions", "register_visit"),
+        ("intake.header_repair", "standardise_visit", "detect_lesions"),
+        ("intake.select", "standardise_visit", "detect_lesions"),
+        ("quality.min_covered_fraction", "register_visit", "standardise_visit"),
+        ("enhancement.join_mm", "measure_visit", "register_visit"),
+        ("visits", "measure_visit", "standardise_visit"),
+        ("periods", "compile_metrics", "detect_lesions"),
+    ],
+)
+def test_rules_that_run_again_are_those_that_get_the_key(key: str, rule: str, not_rule: str) -> None:
+    (row,) = [line for line in reference.configuration_page().splitlines() if line.startswith(f"| `{key}` |")]
+    assert f"`{rule}`" in row
+    assert f"`{not_rule}`" not in row
+
+
+def test_hash_covers_thresholds() -> None:
+    assert {"focus.min_volume_mm3", "change.min_nodule_mm", "quality.min_snr"} <= set(reference.hashed_keys())
