@@ -76,3 +76,12 @@ def test_every_key_is_named(quick_run: QuickRun, repository: Path, chapter: str,
     found = {key for path in quick_run.out_dir.glob(pattern) for key in json.loads(path.read_text("utf-8"))}
     assert found
     assert found - known == set()
+
+
+def test_every_cause_of_rejection_is_explained(quick_run: QuickRun, repository: Path) -> None:
+    records = [
+        json.loads(path.read_text("utf-8")) for path in quick_run.out_dir.glob("sub-*/ses-*/*_metrics.json")
+    ]
+    causes = {candidate["cause"] for record in records for candidate in record["gel_rejected"]}
+    assert causes
+    assert causes - set(documented(chapters(repository)["Causes of rejection"])) == set()
