@@ -26,7 +26,10 @@ localrules:
     participant,
     compile_ledger,
     compile_metrics,
+    compile_quality,
     describe_dataset,
+    report_participant,
+    report_study,
 
 
 rule group:

@@ -115,6 +115,10 @@ class Layout:
         """Return the page of a visit."""
         return self.metrics(participant_id, session_id).with_name(f"{participant_id}_{session_id}.html")
 
+    def viewer(self, participant_id: str, session_id: str, name: str) -> Path:
+        """Return a file for a viewer; the folder is hidden, so that BIDS tools pass it by."""
+        return self.out_dir / participant_id / session_id / ".viewer" / name
+
     def ledger(self, participant_id: str) -> Path:
         """Return the lesion ledger of a participant."""
         return self.out_dir / participant_id / f"{participant_id}_lesions.tsv"
@@ -122,6 +126,18 @@ class Layout:
     def anchor(self, participant_id: str) -> Path:
         """Return the record of the visit that fixes the participant's space."""
         return self.out_dir / participant_id / f"{participant_id}_anchor.json"
+
+    def participant_page(self, participant_id: str) -> Path:
+        """Return the page of a participant."""
+        return self.out_dir / participant_id / f"{participant_id}.html"
+
+    def study_page(self) -> Path:
+        """Return the page of the study."""
+        return self.out_dir / "index.html"
+
+    def site_quality(self) -> Path:
+        """Return the table of the image quality of all visits, which the pages compare with."""
+        return self.out_dir / ".mesems" / "site_quality.tsv"
 
 
 def image_name(contrast: str, entities: str, suffix: str) -> str:

@@ -136,12 +136,53 @@ def _measure_visit(
     write_visit_record(visit, record, carried, table, settings=rules, config_sha256=config_sha256)
 
 
+@step_app.command("compile_quality")
+def _compile_quality(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path()) -> None:
+    """Gather the image quality of all visits, with which the pages compare."""
+    from mesems_mri.bids import Layout, index_dataset
+    from mesems_mri.config import TrialConfig
+    from mesems_mri.steps.quality import compile_quality
+
+    participants = index_dataset(bids_dir.resolve(), TrialConfig.model_validate_json(settings))
+    compile_quality(Layout(out_dir.resolve()), participants)
+
+
 @step_app.command("report_visit")
-def _report_visit(bids_dir: BidsDir, participant: Label, session: Label, out_dir: OutDir = Path()) -> None:
+def _report_visit(
+    bids_dir: BidsDir,
+    participant: Label,
+    session: Label,
+    settings: Settings,
+    earlier: Annotated[list[str] | None, typer.Option(help="Earlier visits in order of time.")] = None,
+    out_dir: OutDir = Path(),
+) -> None:
     """Write the page of a visit."""
     from mesems_mri.steps.report import report_visit
 
-    report_visit(_visit(bids_dir, out_dir, participant, session))
+    visit = _visit(bids_dir, out_dir, participant, session)
+    report_visit(visit, earlier=earlier or (), settings=json.loads(settings))
+
+
+@step_app.command("report_participant")
+def _report_participant(
+    participant: Label,
+    records: Annotated[list[Path], typer.Argument(help="Visit records in order of time.")],
+    out_dir: OutDir = Path(),
+) -> None:
+    """Write the page of a participant."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.report_study import report_participant
+
+    report_participant(Layout(out_dir.resolve()), participant, records)
+
+
+@step_app.command("report_study")
+def _report_study(out_dir: OutDir = Path()) -> None:
+    """Write the page of the study."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.report_study import report_study
+
+    report_study(Layout(out_dir.resolve()))
 
 
 @step_app.command("compile_ledger")

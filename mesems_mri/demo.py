@@ -69,13 +69,12 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None]) ->
     say(evaluation.table())
     say("")
     say(visit_table(out_dir / "visit_metrics.tsv"))
-    first = next(iter(sorted(out_dir.glob("sub-*/ses-*/*.html"))), None)
     say("")
     say("-- = not evaluable (the reason is in the table); 0 = evaluable, none found")
     say(f"table   {out_dir / 'visit_metrics.tsv'}")
     say(f"ledger  {out_dir}/sub-*/sub-*_lesions.tsv")
     say(f"scores  {out / 'evaluation.json'}")
-    say(f"report  {first}  (one page a visit)")
+    say(f"report  {out_dir / 'index.html'}  (open it in a browser; it links to every participant and visit)")
     return code
 
 

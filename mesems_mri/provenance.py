@@ -12,7 +12,7 @@ from typing import Any
 from mesems_mri import __version__
 
 PACKAGE_DIR = Path(__file__).parent
-_SOURCES = {".py", ".html", ".gz"}
+_SOURCES = {".py", ".html", ".css", ".js", ".gz"}
 _LIBRARIES = ("antspyx", "nibabel", "numpy", "picsl-greedy", "scikit-image", "scipy", "snakemake")
 
 

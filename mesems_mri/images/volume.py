@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from nibabel.orientations import apply_orientation, io_orientation
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -30,6 +31,32 @@ def corner_distance_mm(shape: Sequence[int], one: FloatArray, other: FloatArray)
     """Return the largest distance (mm) that two affines put between the same corner of a grid."""
     apart = (one - other)[:3] @ corners_of(shape)
     return float(np.linalg.norm(apart, axis=0).max())
+
+
+def as_ras(
+    array: NDArray[np.float32], affine: FloatArray
+) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
+    """Flip and swap the axes of an image so that they run to the right, front and top, as nearly as can be.
+
+    Parameters
+    ----------
+    array : ndarray (x, y, z)
+        Intensities in file order.
+    affine : ndarray (4, 4)
+        Voxel -> RAS mm.
+
+    Returns
+    -------
+    array : ndarray (X, Y, Z)
+        The same voxels.
+    spacing_mm : tuple of float
+        Voxel spacing along the new axes (mm).
+    """
+    orientation = io_orientation(affine)
+    spacing = spacing_of(affine)
+    order = np.argsort(orientation[:, 0])
+    x, y, z = (spacing[int(axis)] for axis in order)
+    return apply_orientation(array, orientation), (x, y, z)
 
 
 @dataclass(frozen=True, eq=False)

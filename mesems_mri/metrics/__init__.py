@@ -5,6 +5,7 @@ from mesems_mri.metrics.columns import (
     PARTICIPANT_ENDPOINTS_COLUMNS,
     QC_FLAGS,
     SCHEMA_VERSION,
+    SITE_QUALITY_COLUMNS,
     VISIT_METRICS_COLUMNS,
     Column,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "PARTICIPANT_ENDPOINTS_COLUMNS",
     "QC_FLAGS",
     "SCHEMA_VERSION",
+    "SITE_QUALITY_COLUMNS",
     "VISIT_METRICS_COLUMNS",
     "Column",
     "check_forbidden",

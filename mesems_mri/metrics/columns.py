@@ -203,6 +203,37 @@ VISIT_METRICS_COLUMNS: dict[str, Column] = {
 }
 """Columns of ``visit_metrics.tsv`` in order."""
 
+_CONTRASTS = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
+
+
+def _measure(description: str) -> Column:
+    return Column(description, "number", decimals=4)
+
+
+SITE_QUALITY_COLUMNS: dict[str, Column] = {
+    "site_id": _IDENTITY["site_id"],
+    "participant_id": _IDENTITY["participant_id"],
+    "session_id": LEDGER_COLUMNS["session_id"],
+    "acquired": Column("Day of acquisition, if a table of the input gives it"),
+    "week": Column("Week of the visit table", "integer", "week"),
+    "position": Column("Place of the visit among those of the participant, from 0", "integer"),
+    "contrast": Column("Contrast of the image", levels={c: c for c in _CONTRASTS}),
+    "evaluable": _flag("The image could be used"),
+    "snr": _measure("Signal-to-noise ratio; higher is better"),
+    "cnr": _measure("Contrast-to-noise ratio of white and grey matter; higher is better"),
+    "cjv": _measure("Coefficient of joint variation; lower is better"),
+    "efc": _measure("Entropy focus criterion; lower is better"),
+    "fber": _measure("Foreground to background energy ratio; higher is better"),
+    "covered_fraction": _measure("Part of the brain inside the visit's reference image"),
+    "slice_thickness_mm": Column("Slice thickness", "number", "mm"),
+    "manufacturer": Column("Maker of the scanner"),
+    "model": Column("Model of the scanner"),
+    "field_strength_t": Column("Field strength", "number", "T"),
+    "software": Column("Software of the scanner"),
+    "coil": Column("Receive coil"),
+}
+"""Columns of ``.mesems/site_quality.tsv`` in order: one row an image."""
+
 PARTICIPANT_ENDPOINTS_COLUMNS: dict[str, Column] = {
     **_IDENTITY,
     "baseline_session_id": Column("Scheduled visit of week 0"),

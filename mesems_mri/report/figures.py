@@ -58,20 +58,20 @@ def draw_slice(
     -------
     ndarray (rows, columns, 3) of uint8
     """
-    plane = _upright(np.take(image, index, axis=axis), axis)
+    plane = upright(np.take(image, index, axis=axis), axis)
     grey = np.clip((plane - window[0]) / max(window[1] - window[0], 1e-6), 0, 1)
     grey = ndimage.zoom(grey, zoom, order=1, grid_mode=True, mode="nearest")
     picture = np.repeat((np.clip(grey, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
     for name, mask in outlines.items():
-        shape = np.kron(_upright(np.take(mask, index, axis=axis), axis), np.ones((zoom, zoom), bool)) > 0
+        shape = np.kron(upright(np.take(mask, index, axis=axis), axis), np.ones((zoom, zoom), bool)) > 0
         picture[shape & ~ndimage.binary_erosion(shape)] = COLOURS[name]
     return picture
 
 
-def _upright(plane: NDArray, axis: int) -> NDArray:
+def upright(plane: NDArray, axis: int) -> NDArray:
     """Turn a RAS slice so that up is up (axial: front is up) and the patient's right is on the left."""
-    upright = plane.T[::-1]
-    return upright if axis == 0 else upright[:, ::-1]
+    turned = plane.T[::-1]
+    return turned if axis == 0 else turned[:, ::-1]
 
 
 def tile(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:

@@ -1,137 +1,130 @@
-"""Write the page of a visit."""
+"""Write the page of a visit, and what opens the visit in a viewer."""
 
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS
-from mesems_mri.images import nifti
+from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, Layout, image_name
+from mesems_mri.metrics import SITE_QUALITY_COLUMNS, read_table
 from mesems_mri.provenance import read_json, write_text
-from mesems_mri.report.figures import crop_around, data_uri, display_range, draw_slice, tile
-from mesems_mri.report.visit_page import render_visit
+from mesems_mri.report.history import site_history
+from mesems_mri.report.page import Link, render_page
+from mesems_mri.report.viewers import (
+    ViewerCommand,
+    bids_lookup,
+    itksnap_labels,
+    slicer_colours,
+    viewer_commands,
+)
+from mesems_mri.report.visit_page import VisitPage
 from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.steps.visit_pictures import draw_pictures
 
-_OVERVIEW_SLICES = 15
-_HALF_WIDTH = 32
-_SHOWN_STATUS = {"new", "enlarging"}
+LABELS, COLOURS, OPEN = "lesions.label.txt", "lesions.ctbl", "open.txt"
+"""Files for viewers: label descriptions of ITK-SNAP, colour table of 3D Slicer, commands."""
 
 
-def report_visit(visit: VisitFiles) -> None:
+def report_visit(visit: VisitFiles, *, earlier: Sequence[str], settings: Mapping[str, Any]) -> None:
     """Write the page of a visit from its record and images.
 
     Parameters
     ----------
     visit : VisitFiles
         The visit, already measured.
+    earlier : sequence of str
+        Labels of the participant's earlier visits in order of time: the page links to them, and never to
+        later ones, since a new visit must not change it.
+    settings : mapping
+        Rules of the configuration that the methods text names.
     """
-    record = read_json(visit.layout.metrics(visit.participant_id, visit.session_id))
-    pictures: list[dict[str, str]] = []
-    gallery: list[dict[str, Any]] = []
-    if record["status"] == "done":
-        scene = _Scene(visit, record)
-        pictures = scene.overviews()
-        gallery = [scene.focus(row) for row in record["lesions"] if _is_shown(row)]
+    layout, key = visit.layout, (visit.participant_id, visit.session_id)
+    record = read_json(layout.metrics(*key))
+    table = layout.site_quality()
+    rows = read_table(table, SITE_QUALITY_COLUMNS) if table.is_file() else []
+    commands, downloads = _write_viewer_files(visit, record)
+    content = VisitPage(
+        record=record,
+        pictures=draw_pictures(visit, record),
+        history=site_history(rows, *key),
+        settings=settings,
+        commands=commands,
+        downloads=downloads,
+    )
     write_text(
-        visit.layout.page(visit.participant_id, visit.session_id), render_visit(record, pictures, gallery)
+        layout.page(*key),
+        render_page(
+            "visit",
+            content,
+            title=f"{visit.participant_id} · {visit.session_id}",
+            subtitle=subtitle(record["visit_metrics"]),
+            links=_links(layout, visit, earlier),
+        ),
     )
 
 
-def _is_shown(row: dict[str, Any]) -> bool:
-    return row["focus"] == "gel" or row["t2_status"] in _SHOWN_STATUS
+def subtitle(metrics: Mapping[str, Any]) -> str:
+    """Say in a line which visit of which study this is."""
+    parts = [f"Study {metrics['study_id']}"]
+    parts += [f"site {metrics['site_id']}"] if metrics["site_id"] else []
+    parts += [f"week {metrics['week']}"] if metrics["week"] is not None else []
+    parts += [f"day {metrics['day_from_baseline']}"] if metrics["day_from_baseline"] is not None else []
+    return ", ".join([*parts, f"{metrics['visit_type']} visit"])
 
 
-class _Scene:
-    """Images and masks of a visit and its reference visit, opened when they are needed."""
+def _links(layout: Layout, visit: VisitFiles, earlier: Sequence[str]) -> list[Link]:
+    here = layout.page(visit.participant_id, visit.session_id).parent
+    links = [
+        Link("Study", _relative(layout.study_page(), here)),
+        Link(visit.participant_id, _relative(layout.participant_page(visit.participant_id), here)),
+    ]
+    for session_id in earlier:
+        page = layout.page(visit.participant_id, session_id)
+        links.append(Link(f"← {session_id}", _relative(page, here)))
+    return links
 
-    def __init__(self, visit: VisitFiles, record: dict[str, Any]) -> None:
-        self.visit = visit
-        self.record = record
-        self.brain = self._labels("space-subject_desc-brain_mask.nii.gz") > 0
-        self.t2_contrast = record["visit_metrics"]["t2_contrast"]
-        self.t2 = self._labels("space-subject_desc-T2_dseg.nii.gz")
-        self.gel = self._labels("ce-gadolinium_space-subject_desc-enhancing_dseg.nii.gz")
-        self.new = self._labels("space-subject_label-L_desc-new_mask.nii.gz") > 0
-        self.enlarging = self._labels("space-subject_label-L_desc-enlarging_mask.nii.gz") > 0
-        self._images: dict[str, np.ndarray] = {}
 
-    def _labels(self, name: str) -> np.ndarray:
-        path = self.visit.product(name)
-        return nifti.read_labels(path)[0] if path.is_file() else np.zeros((1, 1, 1), np.int32)
+def _relative(target: Path, folder: Path) -> str:
+    return Path(os.path.relpath(target, folder)).as_posix()
 
-    def image(self, name: str | None) -> np.ndarray | None:
-        if name is None:
-            return None
-        if name not in self._images:
-            self._images[name] = nifti.read_image(self.visit.resolve(name))[0].array
-        return self._images[name]
 
-    def _outlines(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        masks = {"T2": self.t2 > 0, "new": self.new, "enlarging": self.enlarging, "enhancing": self.gel > 0}
-        return {name: masks[name] for name in names if masks[name].shape == self.brain.shape}
-
-    def overviews(self) -> list[dict[str, str]]:
-        """Draw axial slices through the brain, bottom to top, with all outlines."""
-        images = self.record["preproc"]
-        wanted = [(c, ("T2", "new", "enlarging")) for c in T2_CONTRASTS if c == self.t2_contrast]
-        wanted += [(POSTCONTRAST, ("enhancing",))] if POSTCONTRAST in images else []
-        if not wanted:
-            wanted = [(next(iter(images)), ())] if images else []
-        sections = np.flatnonzero(self.brain.any(axis=(0, 1)))
-        chosen = np.linspace(sections[0], sections[-1], _OVERVIEW_SLICES + 2)[1:-1].astype(int)
-        x, y = (np.flatnonzero(self.brain.any(axis=a)) for a in ((1, 2), (0, 2)))
-        box = (slice(max(x[0] - 4, 0), x[-1] + 5), slice(max(y[0] - 4, 0), y[-1] + 5), slice(None))
-        pictures = []
-        for contrast, names in wanted:
-            image = self.image(images[contrast])
-            assert image is not None
-            window = display_range(image, self.brain)
-            outlines = {name: mask[box] for name, mask in self._outlines(names).items()}
-            slices = [draw_slice(image[box], outlines, axis=2, index=i, window=window) for i in chosen]
-            pictures.append({"title": contrast, "uri": data_uri(tile(slices, 5))})
-        return pictures
-
-    def focus(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Draw a focus in three planes: before above, now below; now also with outlines."""
-        dseg = self.gel if row["focus"] == "gel" else self.t2
-        images = self.record["preproc"]
-        if row["focus"] == "gel":
-            before, now, names = images.get("T1w"), images[POSTCONTRAST], ("enhancing",)
-            t2 = images.get(self.t2_contrast) if self.t2_contrast else None
-            status = row["gd_status"].replace("_", "-")
-            title = f"GEL {row['lesion_id']}, {status}: before contrast, after, {self.t2_contrast or ''}"
-            columns = [before, now, t2]
-        else:
-            contrast = self.record["change_contrast"]
-            names = ("T2", "new", "enlarging")
-            then = row["reference_session_id"]
-            title = f"T2 lesion {row['lesion_id']}, {row['t2_status']}: {then}, then now ({contrast})"
-            columns = [self.record["reference_preproc"], images.get(contrast)]
-            now = images.get(contrast)
-        inside = dseg == row["lesion_id"]
-        if row["t2_status"] == "enlarging" and (inside & self.enlarging).any():
-            inside &= self.enlarging  # of a large lesion show the place that grew
-        voxels = np.argwhere(inside)
-        centre = tuple(int(c) for c in voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))])
-        box, inner = crop_around(centre, self.brain.shape, _HALF_WIDTH)
-        outlines = {name: mask[box] for name, mask in self._outlines(names).items()}
-        parts = []
-        for axis in (2, 1, 0):
-            for name in columns:
-                image = self.image(name)
-                if image is None:
-                    continue
-                window = display_range(image, self.brain)
-                parts.append(draw_slice(image[box], {}, axis=axis, index=inner[axis], window=window, zoom=3))
-            image = self.image(now)
-            assert image is not None
-            parts.append(
-                draw_slice(
-                    image[box],
-                    outlines,
-                    axis=axis,
-                    index=inner[axis],
-                    window=display_range(image, self.brain),
-                    zoom=3,
-                )
-            )
-        return {"row": row, "title": title, "uri": data_uri(tile(parts, len(parts) // 3))}
+def _write_viewer_files(
+    visit: VisitFiles, record: Mapping[str, Any]
+) -> tuple[list[ViewerCommand], dict[str, str]]:
+    """Write colour tables and commands beside the images; take away those of an earlier run."""
+    layout, key = visit.layout, (visit.participant_id, visit.session_id)
+    rows, preproc = record["lesions"], record["preproc"]
+    commands: list[ViewerCommand] = []
+    shutil.rmtree(layout.viewer(*key, OPEN).parent, ignore_errors=True)
+    t2 = record["visit_metrics"]["t2_contrast"]
+    for focus, contrast, desc, what in (
+        ("t2", t2, "T2", "T2 lesions"),
+        ("gel", POSTCONTRAST, "enhancing", "enhancing lesions"),
+    ):
+        dseg = visit.product(image_name(contrast or "FLAIR", f"space-subject_desc-{desc}", "dseg.nii.gz"))
+        lookup = dseg.with_name(dseg.name.replace(".nii.gz", ".tsv"))
+        if contrast not in preproc or not dseg.is_file():
+            lookup.unlink(missing_ok=True)
+            continue
+        write_text(lookup, bids_lookup(rows, focus))
+        here = f"{visit.participant_id}/{visit.session_id}/"
+        others = [name for c, name in preproc.items() if c != contrast]
+        if focus == "t2" and contrast in T2_CONTRASTS and record["reference_preproc"]:
+            others.insert(0, record["reference_preproc"])
+        commands += viewer_commands(
+            preproc[contrast].removeprefix(here),
+            f"anat/{dseg.name}",
+            [n.removeprefix(here) if n.startswith(here) else f"../../{n}" for n in others],
+            labels=f".viewer/{LABELS}",
+            colours=f".viewer/{COLOURS}",
+            what=what,
+        )
+    downloads = {LABELS: itksnap_labels(rows), COLOURS: slicer_colours(rows)} if commands else {}
+    for name, text in downloads.items():
+        write_text(layout.viewer(*key, name), text)
+    lines = ["# Give a line in the folder of the visit, the one that holds the page.", ""]
+    lines += [line for c in commands for line in (f"# {c.program}: {c.what}", c.command, "")]
+    lines += [] if commands else ["# No lesion image: see the reason on the page of the visit."]
+    write_text(layout.viewer(*key, OPEN), "\n".join(lines).rstrip() + "\n")
+    return commands, downloads

@@ -77,10 +77,14 @@ def test_every_product_of_the_contract_is_there(quick_run: QuickRun, visits: lis
             }
             expected |= {"ce-gadolinium_space-subject_desc-enhancing_dseg.nii.gz"}
         expected |= {name.replace(".nii.gz", ".json") for name in expected if name.endswith(".nii.gz")}
+        expected |= {name.replace(".nii.gz", ".tsv") for name in expected if name.endswith("dseg.nii.gz")}
         assert {path.name.removeprefix(stem) for path in anat.iterdir()} == expected
         visit = anat.parent
         assert (visit / f"{stem}metrics.json").is_file()
         assert (visit / f"{stem[:-1]}.html").is_file()
+        assert {p.name for p in (visit / ".viewer").iterdir()} >= {"open.txt"}
+        assert (visit.parent / f"{row['participant_id']}.html").is_file()
+    assert (quick_run.out_dir / "index.html").is_file()
 
 
 def test_bids_validator_accepts_the_output(quick_run: QuickRun) -> None:

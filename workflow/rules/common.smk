@@ -1,5 +1,6 @@
 """What all rules share: the visits, the names of their files, and the options of the steps."""
 
+import hashlib
 import os
 import shlex
 import sys
@@ -126,6 +127,33 @@ def settings(*rules):
     return shlex.quote(TRIAL.model_dump_json(include=set(rules)))
 
 
+def earlier_options(wildcards):
+    """Spell the options that name the participant's earlier visits, for the links of a page."""
+    sessions = [s.session_id for s in PARTICIPANTS[wildcards.participant].sessions]
+    earlier = sessions[: sessions.index(wildcards.session)]
+    return shlex.join([f"--earlier={session}" for session in earlier])
+
+
+def acquisition_days():
+    """Return the hash of which site acquired which visit when, so that a corrected date is noticed."""
+    known = [
+        (p.site_id, *key, str(s.acquired), s.week)
+        for p in PARTICIPANTS.values()
+        for key, s in ((s.stem.split("_"), s) for s in p.sessions)
+    ]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
+def standardised_records(_):
+    """List the records of image quality: of all visits asked for, and of those an earlier run has left."""
+    asked = {str(LAYOUT.record(*key, "standardise")) for key in TARGETS}
+    left = {
+        str(path.relative_to(OUT_DIR))
+        for path in OUT_DIR.glob(".mesems/sub-*/ses-*/standardise.json")
+    }
+    return sorted(asked | left)
+
+
 def visit_products(participant_id, session_id):
     """List what is made of one visit."""
     return [
@@ -141,6 +169,7 @@ def participant_products():
     return (
         visits
         + [str(LAYOUT.ledger(p)) for p in participants]
+        + [str(LAYOUT.participant_page(p)) for p in participants]
         + ["dataset_description.json"]
     )
 
@@ -154,7 +183,11 @@ def done_visits(wildcards):
 
 def group_products():
     """List what is made of the study."""
-    return participant_products() + ["visit_metrics.tsv", "participant_endpoints.tsv"]
+    return participant_products() + [
+        "visit_metrics.tsv",
+        "participant_endpoints.tsv",
+        str(LAYOUT.study_page()),
+    ]
 
 
 def all_visit_records(_):

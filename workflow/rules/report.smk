@@ -1,20 +1,90 @@
+rule compile_quality:
+    """Gather the image quality of all visits in one table, with which the pages compare."""
+    input:
+        standardised_records,
+    output:
+        ".mesems/site_quality.tsv",
+    log:
+        "logs/compile_quality.log",
+    benchmark:
+        "logs/compile_quality.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        bids_dir=str(BIDS_DIR),
+        settings=settings("visits"),
+        dates=acquisition_days(),
+        code=code_version("steps/quality.py", "metrics"),
+    shell:
+        "mesems-mri step compile_quality --bids-dir={params.bids_dir:q} --settings {params.settings} > {log:q} 2>&1"
+
+
 rule report_visit:
     """Write the page of a visit: counts, reasons, and every new and enhancing lesion in pictures."""
     input:
         metrics="{participant}/{session}/{participant}_{session}_metrics.json",
-        measured=".mesems/{participant}/{session}/measure.json",
+        # A site's later visits must not change the pages that are there.
+        quality=ancient(".mesems/site_quality.tsv"),
     output:
         "{participant}/{session}/{participant}_{session}.html",
+        "{participant}/{session}/.viewer/open.txt",
     log:
         "logs/{participant}/{session}/report_visit.log",
     benchmark:
         "logs/{participant}/{session}/report_visit.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=10,
     params:
         visit=visit_options,
-        code=code_version("steps/report.py", "report"),
+        earlier=earlier_options,
+        settings=settings("focus", "change", "enhancement", "quality"),
+        code=code_version("steps/report.py", "steps/visit_pictures.py", "report"),
     shell:
-        "mesems-mri step report_visit {params.visit} > {log:q} 2>&1"
+        "mesems-mri step report_visit {params.visit} {params.earlier} --settings {params.settings} > {log:q} 2>&1"
+
+
+rule report_participant:
+    """Write the page of a participant: visits, lesions over time, curves."""
+    input:
+        done_visits,
+    output:
+        "{participant}/{participant}.html",
+    log:
+        "logs/{participant}/report_participant.log",
+    benchmark:
+        "logs/{participant}/report_participant.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_version("steps/report_study.py", "report"),
+    shell:
+        "mesems-mri step report_participant --participant={wildcards.participant} {input:q} > {log:q} 2>&1"
+
+
+rule report_study:
+    """Write the page of the study: participants by visits, gaps, curves, sites, runtime."""
+    input:
+        "visit_metrics.tsv",
+        "participant_endpoints.tsv",
+        ".mesems/site_quality.tsv",
+        all_visit_records,
+    output:
+        "index.html",
+    log:
+        "logs/report_study.log",
+    benchmark:
+        "logs/report_study.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_version("steps/report_study.py", "report"),
+    shell:
+        "mesems-mri step report_study > {log:q} 2>&1"

@@ -1,0 +1,62 @@
+"""What the pictures of a page are: slices, rows of them, and the lesions they show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice.
+
+    Parameters
+    ----------
+    title : str
+        Says what is shown; also the text for those who cannot see the picture.
+    uri : str
+        The picture as ``data:`` URI.
+    width, height : float
+        Extent in voxels, and in display units of the outlines.
+    outlines : dict of str to str
+        SVG path by kind (a key of `figures.COLOURS`).
+    labels : tuple of (float, float, str)
+        Text at a place.
+    frame : tuple of float
+        Rectangle (x, y, width, height) to mark; empty for none.
+    """
+
+    title: str
+    uri: str
+    width: float
+    height: float
+    outlines: dict[str, str] = field(default_factory=dict)
+    labels: tuple[tuple[float, float, str], ...] = ()
+    frame: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures side by side, with a heading."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class FocusPictures:
+    """A lesion in the gallery: its row of the ledger, where it lies, and one row of pictures a plane."""
+
+    row: Mapping[str, Any]
+    place: Panel
+    planes: tuple[Row, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """All pictures of a visit."""
+
+    overviews: tuple[Row, ...] = ()
+    gallery: tuple[FocusPictures, ...] = ()
+    registration: tuple[Row, ...] = ()
+    sent: tuple[Row, ...] = ()

@@ -1,0 +1,63 @@
+"""The report as one list: which section stands on which page, and what makes it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mesems_mri.report import participant_page, study_page, visit_page
+
+PageKind = Literal["visit", "participant", "study"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page.
+
+    Parameters
+    ----------
+    page : str
+        The page it stands on.
+    key : str
+        Its anchor, and its template: ``templates/{page}/{key}.html``.
+    title : str
+        Its heading.
+    build : callable
+        Takes what is known of the page and returns what the template needs; None leaves the section out.
+    """
+
+    page: PageKind
+    key: str
+    title: str
+    build: Callable[[Any], Mapping[str, Any] | None]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("visit", "summary", "Counts and volumes", visit_page.summary),
+    Section("visit", "problems", "What was sent", visit_page.problems),
+    Section("visit", "gallery", "New, enlarging and enhancing lesions", visit_page.gallery),
+    Section("visit", "overview", "Overview", visit_page.overview),
+    Section("visit", "lesions", "All lesions", visit_page.lesions),
+    Section("visit", "registration", "Registration check", visit_page.registration),
+    Section("visit", "quality", "Images and their quality", visit_page.quality),
+    Section("visit", "viewers", "Open it in a viewer", visit_page.viewers),
+    Section("visit", "methods", "Methods", visit_page.methods),
+    Section("visit", "provenance", "Provenance", visit_page.provenance),
+    Section("participant", "visits", "Visits", participant_page.visits),
+    Section("participant", "timeline", "Active lesions over time", participant_page.timeline),
+    Section("participant", "curves", "Counts and volumes over time", participant_page.curves),
+    Section("participant", "ledger", "All lesions over time", participant_page.ledger),
+    Section("study", "totals", "At a glance", study_page.totals),
+    Section("study", "grid", "Participants and visits", study_page.grid),
+    Section("study", "gaps", "Gaps and failures", study_page.gaps),
+    Section("study", "curves", "Over the weeks", study_page.curves),
+    Section("study", "endpoints", "Endpoints", study_page.endpoints),
+    Section("study", "sites", "Sites", study_page.sites),
+    Section("study", "visits", "All visits", study_page.visits),
+    Section("study", "runtime", "Runtime", study_page.runtime),
+)
+"""Every section of the report, in the order in which it stands on its page."""
+
+
+def sections_of(page: PageKind) -> list[Section]:
+    """Return the sections of a page in order."""
+    return [section for section in SECTIONS if section.page == page]

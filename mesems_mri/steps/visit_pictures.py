@@ -1,0 +1,263 @@
+"""Draw the pictures of a visit for its page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.errors import InputError
+from mesems_mri.images import nifti
+from mesems_mri.images.volume import as_ras
+from mesems_mri.report.figures import crop_around, display_range
+from mesems_mri.report.panels import PLANES, draw_panel, locate
+from mesems_mri.report.pictures import FocusPictures, Panel, Pictures, Row
+from mesems_mri.report.visit_page import is_shown
+from mesems_mri.report.words import CONTRAST_WORDS
+from mesems_mri.steps.visit import VisitFiles
+
+_OVERVIEW_SLICES = 24
+_HALF_WIDTH = 32
+_T2_KINDS = ("T2", "new", "enlarging")
+_DIFFERENCE_WINDOW = (-0.6, 0.6)
+"""In units of NAWM; the page says so."""
+_DIFFERENCE_SMOOTH_MM = 1.0
+
+
+def draw_pictures(visit: VisitFiles, record: Mapping[str, Any]) -> Pictures:
+    """Draw all pictures of a visit; of one that could not be analysed the images as they were sent."""
+    if record["status"] != "done" or not record["preproc"]:
+        return Pictures(sent=_as_sent(visit, record))
+    scene = _Scene(visit, record)
+    return Pictures(
+        overviews=scene.overviews(),
+        gallery=tuple(scene.focus(row) for row in record["lesions"] if is_shown(row) and scene.has(row)),
+        registration=scene.registration(),
+    )
+
+
+class _Scene:
+    """Images and masks of a visit and its reference visit, opened when they are needed."""
+
+    def __init__(self, visit: VisitFiles, record: Mapping[str, Any]) -> None:
+        self.visit = visit
+        self.record = record
+        self.preproc: Mapping[str, str] = record["preproc"]
+        self.brain = nifti.read_labels(visit.product("space-subject_desc-brain_mask.nii.gz"))[0] > 0
+        self.t2_contrast = record["visit_metrics"]["t2_contrast"]
+        self.t2 = self._labels("space-subject_desc-T2_dseg.nii.gz")
+        self.gel = self._labels(image_name(POSTCONTRAST, "space-subject_desc-enhancing", "dseg.nii.gz"))
+        self.new = self._labels("space-subject_label-L_desc-new_mask.nii.gz") > 0
+        self.enlarging = self._labels("space-subject_label-L_desc-enlarging_mask.nii.gz") > 0
+        self._images: dict[str, np.ndarray] = {}
+        self._windows: dict[str, tuple[float, float]] = {}
+        self.box = tuple(
+            slice(max(int(places[0]) - 4, 0), int(places[-1]) + 5)
+            for places in (np.flatnonzero(self.brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+        )
+
+    def _labels(self, name: str) -> np.ndarray:
+        path = self.visit.product(name)
+        return nifti.read_labels(path)[0] if path.is_file() else np.zeros(self.brain.shape, np.int32)
+
+    def image(self, name: str) -> np.ndarray:
+        if name not in self._images:
+            self._images[name] = nifti.read_image(self.visit.resolve(name))[0].array
+        return self._images[name]
+
+    def window(self, name: str) -> tuple[float, float]:
+        if name not in self._windows:
+            self._windows[name] = display_range(self.image(name), self.brain)
+        return self._windows[name]
+
+    def has(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether the image of the lesion's number is there."""
+        return bool((self._dseg(row) == row["lesion_id"]).any())
+
+    def _dseg(self, row: Mapping[str, Any]) -> np.ndarray:
+        return self.gel if row["focus"] == "gel" else self.t2
+
+    def overviews(self) -> tuple[Row, ...]:
+        """Draw axial slices through the brain, bottom to top, with all outlines."""
+        rows = [
+            Row(
+                f"{contrast}: T2 lesions and their change", self._slices(contrast, ("T2", "new", "enlarging"))
+            )
+            for contrast in T2_CONTRASTS
+            if contrast == self.t2_contrast and contrast in self.preproc
+        ]
+        if POSTCONTRAST in self.preproc:
+            title = f"{CONTRAST_WORDS[POSTCONTRAST]}: enhancing lesions"
+            rows.append(Row(title, self._slices(POSTCONTRAST, ("enhancing",))))
+        if not rows:
+            contrast = next(iter(self.preproc))
+            rows.append(Row(CONTRAST_WORDS.get(contrast, contrast), self._slices(contrast, ())))
+        return tuple(rows)
+
+    def _slices(self, contrast: str, kinds: Sequence[str]) -> tuple[Panel, ...]:
+        name = self.preproc[contrast]
+        sections = np.flatnonzero(self.brain.any(axis=(0, 1)))
+        chosen = np.linspace(sections[0], sections[-1], _OVERVIEW_SLICES + 2)[1:-1].astype(int)
+        masks = {kind: mask[self.box] for kind, mask in self._masks(kinds).items()}
+        labels = {}
+        for row in self.record["lesions"]:
+            kind = "enhancing" if row["focus"] == "gel" else row["t2_status"]
+            if is_shown(row) and kind in kinds:
+                inside = self._dseg(row)[self.box] == row["lesion_id"]
+                labels[str(row["lesion_id"])] = (inside, str(row["lesion_id"]))
+        return tuple(
+            draw_panel(
+                self.image(name)[self.box],
+                axis=2,
+                index=int(index) - (self.box[2].start or 0),
+                window=self.window(name),
+                title=f"{CONTRAST_WORDS[contrast]}, axial slice {place + 1} of {len(chosen)}",
+                masks=masks,
+                labels=labels,
+            )
+            for place, index in enumerate(chosen)
+        )
+
+    def _masks(self, kinds: Sequence[str]) -> dict[str, np.ndarray]:
+        masks = {"T2": self.t2 > 0, "new": self.new, "enlarging": self.enlarging, "enhancing": self.gel > 0}
+        return {kind: masks[kind] for kind in kinds}
+
+    def focus(self, row: Mapping[str, Any]) -> FocusPictures:
+        """Draw a focus in three planes: before, now, their difference, and now with outlines."""
+        inside = self._dseg(row) == row["lesion_id"]
+        if row["t2_status"] == "enlarging" and (inside & self.enlarging).any():
+            inside &= self.enlarging  # of a large lesion show the place that grew
+        voxels = np.argwhere(inside)
+        centre = tuple(int(c) for c in voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))])
+        crop, inner = crop_around(centre, self.brain.shape, _HALF_WIDTH)
+        before, now, others, kinds, note = self._columns(row)
+        main = self.image(now)[crop]
+        shown: list[tuple[str, np.ndarray, tuple[float, float]]] = []
+        if before:
+            title, name = before
+            earlier = self.image(name)[crop]
+            brain = self.brain[crop]
+            change = ndimage.gaussian_filter(main - earlier, _DIFFERENCE_SMOOTH_MM)
+            change -= np.median(change[brain]) if brain.any() else 0.0
+            shown.append((title, earlier, self.window(now)))
+        shown.append(("now" if row["focus"] == "t2" else "after contrast", main, self.window(now)))
+        if before:
+            shown.append(("difference", change, _DIFFERENCE_WINDOW))
+        shown += [(title, self.image(name)[crop], self.window(name)) for title, name in others]
+        masks = {kind: mask[crop] for kind, mask in self._masks(kinds).items()}
+        planes = []
+        for axis, plane in PLANES.items():
+            panels = [
+                draw_panel(image, axis=axis, index=inner[axis], window=window, title=f"{plane}, {title}")
+                for title, image, window in shown
+            ]
+            panels.append(
+                draw_panel(
+                    main,
+                    axis=axis,
+                    index=inner[axis],
+                    window=self.window(now),
+                    title=f"{plane}, outlined",
+                    masks=masks,
+                )
+            )
+            planes.append(Row(plane, tuple(panels)))
+        return FocusPictures(row, self._place(now, centre), tuple(planes), note)
+
+    def _columns(
+        self, row: Mapping[str, Any]
+    ) -> tuple[tuple[str, str] | None, str, list[tuple[str, str]], tuple[str, ...], str]:
+        """Choose the image before, the one now, further ones, what is outlined, and what to say."""
+        if row["focus"] == "gel":
+            before = ("before contrast", self.preproc["T1w"]) if "T1w" in self.preproc else None
+            t2 = self.t2_contrast if self.t2_contrast in self.preproc else None
+            others = [(t2, self.preproc[t2])] if t2 else []
+            note = "" if before else "No T1w before contrast: to be confirmed by a reader."
+            return before, self.preproc[POSTCONTRAST], others, ("enhancing",), note
+        contrast = self.record["change_contrast"]
+        others = []
+        if POSTCONTRAST in self.preproc:
+            others = [(CONTRAST_WORDS[POSTCONTRAST], self.preproc[POSTCONTRAST])]
+        before = (f"{row['reference_session_id']}", self.record["reference_preproc"])
+        return before, self.preproc[contrast], others, _T2_KINDS, f"Seen on {contrast}."
+
+    def _place(self, name: str, centre: Sequence[int]) -> Panel:
+        """Draw the axial slice of a focus at half size, with its place marked."""
+        half = tuple(slice(side.start, side.stop, 2) for side in self.box[:2])
+        image = self.image(name)[half[0], half[1], centre[2] : centre[2] + 1]
+        panel = draw_panel(image, axis=2, index=0, window=self.window(name), title="place in the axial slice")
+        column, row = ((centre[i] - (self.box[i].start or 0)) / 2 for i in (0, 1))
+        # radiological convention: the array's first axis runs from right to left of the picture
+        marked = (image.shape[0] - 0.5 - column, image.shape[1] - 0.5 - row)
+        return locate(panel, centre=marked, half_width=8)
+
+    def registration(self) -> tuple[Row, ...]:
+        """Draw three slices through the brain of the reference visit and of every contrast."""
+        middle = [int(np.median(places)) for places in np.nonzero(self.brain[self.box])]
+        named = []
+        if self.record["reference_preproc"]:
+            reference = self.record["visit_metrics"]["t2_reference_session_id"]
+            contrast = self.record["change_contrast"]
+            named.append((f"{reference}: {CONTRAST_WORDS[contrast]}", self.record["reference_preproc"]))
+        session = self.record["visit_metrics"]["session_id"]
+        order = sorted(
+            self.preproc, key=lambda c: (c != self.record["change_contrast"], c != self.t2_contrast)
+        )
+        named += [(f"{session}: {CONTRAST_WORDS.get(c, c)}", self.preproc[c]) for c in order]
+        masks = {"brain": self.brain[self.box]}
+        return tuple(
+            Row(
+                title,
+                tuple(
+                    draw_panel(
+                        self.image(name)[self.box],
+                        axis=axis,
+                        index=middle[axis],
+                        window=self.window(name),
+                        title=f"{title}, {plane}",
+                        masks=masks,
+                    )
+                    for axis, plane in PLANES.items()
+                ),
+            )
+            for title, name in named
+        )
+
+
+def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Draw three slices of every image that could be read, in its own grid."""
+    rows = []
+    for contrast, image in record["images"].items():
+        if not image["source"]:
+            continue
+        panels = _slices_of(visit.bids_dir / image["source"], contrast)
+        if panels:
+            rows.append(
+                Row(f"{CONTRAST_WORDS.get(contrast, contrast)}: {Path(image['source']).name}", panels)
+            )
+    return tuple(rows)
+
+
+def _slices_of(path: Path, contrast: str) -> tuple[Panel, ...]:
+    try:
+        volume, _ = nifti.read_image(path)
+    except (InputError, OSError):
+        return ()
+    array, voxel_mm = as_ras(volume.array, volume.affine)
+    finite = array[np.isfinite(array)]
+    if not finite.size or finite.max() <= finite.min():
+        return ()
+    low, high = (float(v) for v in np.percentile(finite, [1.0, 99.5]))
+    return tuple(
+        draw_panel(
+            np.nan_to_num(array),
+            axis=axis,
+            index=array.shape[axis] // 2,
+            window=(low, high),
+            title=f"{contrast}, {plane}",
+            voxel_mm=voxel_mm,
+        )
+        for axis, plane in PLANES.items()
+    )
