@@ -19,6 +19,7 @@ from mesems_mri.metrics import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SCHEMA_VERSION,
+    SITE_QUALITY_COLUMNS,
     VISIT_METRICS_COLUMNS,
     Column,
 )
@@ -61,6 +62,11 @@ def columns_page() -> str:
             "Lesion ledger",
             "`sub-X/sub-X_lesions.tsv`: one row a focus and visit, sorted by visit and `lesion_id`.",
             LEDGER_COLUMNS,
+        ),
+        (
+            "Site quality",
+            "`.mesems/site_quality.tsv`, an intermediate file: one row an image.",
+            SITE_QUALITY_COLUMNS,
         ),
     ):
         parts += [f"## {title}", intro, _column_table(columns)]
