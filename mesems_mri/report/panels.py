@@ -56,15 +56,16 @@ def draw_panel(
     -------
     Panel
     """
-    plane = upright(np.take(image, index, axis=axis), axis)
+    cut = tuple(index if i == axis else slice(None) for i in range(3))
+    plane = upright(image[cut], axis)
     outlines = {}
     for kind, mask in (masks or {}).items():
-        path = outline_path(upright(np.take(mask, index, axis=axis), axis))
+        path = outline_path(upright(mask[cut], axis))
         if path:
             outlines[kind] = path
     texts = []
     for mask, text in (labels or {}).values():
-        rows, columns = np.nonzero(upright(np.take(mask, index, axis=axis), axis))
+        rows, columns = np.nonzero(upright(mask[cut], axis))
         if rows.size:
             texts.append((float(columns.max() + 2), float(rows.mean() + 1), text))
     across, up = (size for i, size in enumerate(voxel_mm) if i != axis)
@@ -84,7 +85,7 @@ def grey_uri(plane: FloatImage, window: tuple[float, float]) -> str:
     low, high = window
     grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
     stream = io.BytesIO()
-    Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(stream, format="PNG", compress_level=9)
+    Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(stream, format="PNG", compress_level=6)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 

@@ -20,6 +20,8 @@ from mesems_mri.steps.visit import VisitFiles
 
 _OVERVIEW_SLICES = 24
 _HALF_WIDTH = 32
+_MARGIN = 4
+"""Voxels kept around the brain."""
 _T2_KINDS = ("T2", "new", "enlarging")
 _DIFFERENCE_WINDOW = (-0.6, 0.6)
 """In units of NAWM; the page says so."""
@@ -45,26 +47,36 @@ class _Scene:
         self.visit = visit
         self.record = record
         self.preproc: Mapping[str, str] = record["preproc"]
-        self.brain = nifti.read_labels(visit.product("space-subject_desc-brain_mask.nii.gz"))[0] > 0
+        brain = nifti.read_labels(visit.product("space-subject_desc-brain_mask.nii.gz"))[0] > 0
+        self.box = tuple(
+            slice(max(int(places[0]) - _MARGIN, 0), int(places[-1]) + 1 + _MARGIN)
+            for places in (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+        )
+        self.brain = brain[self.box]
         self.t2_contrast = record["visit_metrics"]["t2_contrast"]
+        rows = record["lesions"]
+        gel = image_name(POSTCONTRAST, "space-subject_desc-enhancing", "dseg.nii.gz")
+        grown = "space-subject_label-L_desc-enlarging_mask.nii.gz"
         self.t2 = self._labels("space-subject_desc-T2_dseg.nii.gz")
-        self.gel = self._labels(image_name(POSTCONTRAST, "space-subject_desc-enhancing", "dseg.nii.gz"))
-        self.new = self._labels("space-subject_label-L_desc-new_mask.nii.gz") > 0
-        self.enlarging = self._labels("space-subject_label-L_desc-enlarging_mask.nii.gz") > 0
+        # Reading costs more than drawing: what the ledger says is empty is not read.
+        self.gel = self._labels(gel, needed=any(r["focus"] == "gel" for r in rows))
+        enlarging = any(r["t2_status"] == "enlarging" for r in rows)
+        self.enlarging = self._labels(grown, needed=enlarging) > 0
+        fresh = [r["lesion_id"] for r in rows if r["focus"] == "t2" and r["t2_status"] == "new"]
+        self.new = np.isin(self.t2, fresh) if fresh else np.zeros(self.brain.shape, bool)
         self._images: dict[str, np.ndarray] = {}
         self._windows: dict[str, tuple[float, float]] = {}
-        self.box = tuple(
-            slice(max(int(places[0]) - 4, 0), int(places[-1]) + 5)
-            for places in (np.flatnonzero(self.brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
-        )
 
-    def _labels(self, name: str) -> np.ndarray:
+    def _labels(self, name: str, *, needed: bool = True) -> np.ndarray:
         path = self.visit.product(name)
-        return nifti.read_labels(path)[0] if path.is_file() else np.zeros(self.brain.shape, np.int32)
+        if not needed or not path.is_file():
+            return np.zeros(self.brain.shape, np.int32)
+        return nifti.read_labels(path)[0][self.box]
 
     def image(self, name: str) -> np.ndarray:
         if name not in self._images:
-            self._images[name] = nifti.read_image(self.visit.resolve(name))[0].array
+            whole = nifti.read_image(self.visit.resolve(name))[0].array
+            self._images[name] = np.ascontiguousarray(whole[self.box])
         return self._images[name]
 
     def window(self, name: str) -> tuple[float, float]:
@@ -100,18 +112,18 @@ class _Scene:
         name = self.preproc[contrast]
         sections = np.flatnonzero(self.brain.any(axis=(0, 1)))
         chosen = np.linspace(sections[0], sections[-1], _OVERVIEW_SLICES + 2)[1:-1].astype(int)
-        masks = {kind: mask[self.box] for kind, mask in self._masks(kinds).items()}
+        masks = self._masks(kinds)
         labels = {}
         for row in self.record["lesions"]:
             kind = "enhancing" if row["focus"] == "gel" else row["t2_status"]
             if is_shown(row) and kind in kinds:
-                inside = self._dseg(row)[self.box] == row["lesion_id"]
+                inside = self._dseg(row) == row["lesion_id"]
                 labels[str(row["lesion_id"])] = (inside, str(row["lesion_id"]))
         return tuple(
             draw_panel(
-                self.image(name)[self.box],
+                self.image(name),
                 axis=2,
-                index=int(index) - (self.box[2].start or 0),
+                index=int(index),
                 window=self.window(name),
                 title=f"{CONTRAST_WORDS[contrast]}, axial slice {place + 1} of {len(chosen)}",
                 masks=masks,
@@ -185,17 +197,15 @@ class _Scene:
 
     def _place(self, name: str, centre: Sequence[int]) -> Panel:
         """Draw the axial slice of a focus at half size, with its place marked."""
-        half = tuple(slice(side.start, side.stop, 2) for side in self.box[:2])
-        image = self.image(name)[half[0], half[1], centre[2] : centre[2] + 1]
+        image = self.image(name)[::2, ::2, centre[2] : centre[2] + 1]
         panel = draw_panel(image, axis=2, index=0, window=self.window(name), title="place in the axial slice")
-        column, row = ((centre[i] - (self.box[i].start or 0)) / 2 for i in (0, 1))
         # radiological convention: the array's first axis runs from right to left of the picture
-        marked = (image.shape[0] - 0.5 - column, image.shape[1] - 0.5 - row)
-        return locate(panel, centre=marked, half_width=8)
+        x, y = (image.shape[i] - 0.5 - centre[i] / 2 for i in (0, 1))
+        return locate(panel, centre=(x, y), half_width=8)
 
     def registration(self) -> tuple[Row, ...]:
         """Draw three slices through the brain of the reference visit and of every contrast."""
-        middle = [int(np.median(places)) for places in np.nonzero(self.brain[self.box])]
+        middle = [int(np.median(places)) for places in np.nonzero(self.brain)]
         named = []
         if self.record["reference_preproc"]:
             reference = self.record["visit_metrics"]["t2_reference_session_id"]
@@ -206,13 +216,13 @@ class _Scene:
             self.preproc, key=lambda c: (c != self.record["change_contrast"], c != self.t2_contrast)
         )
         named += [(f"{session}: {CONTRAST_WORDS.get(c, c)}", self.preproc[c]) for c in order]
-        masks = {"brain": self.brain[self.box]}
+        masks = {"brain": self.brain}
         return tuple(
             Row(
                 title,
                 tuple(
                     draw_panel(
-                        self.image(name)[self.box],
+                        self.image(name),
                         axis=axis,
                         index=middle[axis],
                         window=self.window(name),
