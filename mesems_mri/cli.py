@@ -106,6 +106,9 @@ def run(
     only_failed: Annotated[
         bool, typer.Option("--only-failed", help="Only visits that failed before.")
     ] = False,
+    reports_only: Annotated[
+        bool, typer.Option("--reports-only", help="Only make the pages of measured visits again.")
+    ] = False,
     allow_insert: Annotated[
         bool, typer.Option("--allow-insert", help="Accept a visit that lies before one already done.")
     ] = False,
@@ -127,6 +130,7 @@ def run(
         until=until,
         force=force,
         only_failed=only_failed,
+        reports_only=reports_only,
         allow_insert=allow_insert,
         dry_run=dry_run,
         snakemake_options=tuple(context.obj or ()),

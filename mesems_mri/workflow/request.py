@@ -26,6 +26,8 @@ class RunRequest:
         Name of a rule to stop after, or to run again.
     only_failed : bool
         Run only the visits that failed before.
+    reports_only : bool
+        Make the pages of the visits that are measured again, and nothing else.
     allow_insert : bool
         Accept a visit that lies before one that is already done, and compute the later ones again.
     dry_run : bool
@@ -45,6 +47,7 @@ class RunRequest:
     until: str | None = None
     force: str | None = None
     only_failed: bool = False
+    reports_only: bool = False
     allow_insert: bool = False
     dry_run: bool = False
     snakemake_options: tuple[str, ...] = field(default=())

@@ -10,6 +10,7 @@ from mesems_mri.errors import UsageError
 from mesems_mri.provenance import machine, software_versions, write_json
 from mesems_mri.workflow.failures import failed_step, forget, incomplete, mark_lost
 from mesems_mri.workflow.late import refuse_late_visits
+from mesems_mri.workflow.reports import remake_reports
 from mesems_mri.workflow.request import RunRequest
 from mesems_mri.workflow.snakemake import run_snakemake
 from mesems_mri.workflow.summary import summarise
@@ -46,6 +47,8 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
         session_labels=request.session_labels or None,
     )
     layout = Layout(request.out_dir.resolve())
+    if request.reports_only:
+        return remake_reports(request, layout, participants, say)
     failed_before = [s for p in participants for s in p.sessions if failed_step(layout, s)]
     if request.only_failed:
         kept = {s.participant_id for s in failed_before}

@@ -59,6 +59,8 @@ def run_snakemake(
         values["participant_labels"] = list(labels)
     if request.session_labels:
         values["session_labels"] = list(request.session_labels)
+    if request.reports_only:
+        values["reports_only"] = True
     target = "participant" if request.level == "participant" else "group"
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
     command += ["--profile", str(profile)]

@@ -1,7 +1,7 @@
 """Drive a real Chromium over its debugging pipe: no driver program, no open port, no other package.
 
-As a script it takes pictures of pages (see ``docs/contributing.md``):
-``python -m tests.system.chromium PAGE PICTURE [--width 1280] [--no-script]``; a picture named ``.pdf`` is printed.
+As a script it takes pictures of pages, ``python -m tests.system.chromium PAGE PICTURE``; one named ``.pdf`` is
+printed.
 """
 
 import argparse
@@ -107,7 +107,8 @@ class Chromium:
             answer = self._receive(deadline)
             if answer.get("id") == self._number:
                 if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
+                    msg = f"{method}: {answer['error']}"
+                    raise RuntimeError(msg)
                 return answer["result"]
             self.events.append(answer)
 
@@ -116,7 +117,8 @@ class Chromium:
             ready, _, _ = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))
             chunk = os.read(self._read, 1 << 20) if ready else b""
             if not chunk:
-                raise TimeoutError("Chromium does not answer")
+                msg = "Chromium does not answer"
+                raise TimeoutError(msg)
             self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\0", 1)
         return json.loads(line)
@@ -133,7 +135,8 @@ class Chromium:
         """Evaluate an expression in the page."""
         answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
-            raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
+            msg = f"{script}: {answer['exceptionDetails']}"
+            raise RuntimeError(msg)
         return answer["result"].get("value")
 
     def press(self, key: str) -> None:
@@ -159,7 +162,7 @@ class Chromium:
         return told
 
     def requests(self) -> list[str]:
-        """List what was asked for since the page was opened, the page and what it carries in itself excepted."""
+        """List what was asked for since the page was opened, itself and what it carries excepted."""
         self.send("Runtime.evaluate", expression="0")
         urls = [
             event["params"]["request"]["url"]

@@ -222,6 +222,33 @@ def test_second_run_does_nothing(quick_run: QuickRun, wheel_site: Path) -> None:
     assert hash_visits(quick_run.out_dir) == before
 
 
+def test_reports_only_changes_nothing_but_pages(quick_run: QuickRun, wheel_site: Path) -> None:
+    def state() -> dict[str, tuple[int, bytes]]:
+        files = [p for p in quick_run.out_dir.rglob("*") if p.is_file()]
+        kept = [p for p in files if not {"logs", ".snakemake"} & set(p.parts)]
+        return {
+            p.relative_to(quick_run.out_dir).as_posix(): (p.stat().st_mtime_ns, p.read_bytes()) for p in kept
+        }
+
+    before = state()
+    options = ("run", quick_run.bids_dir, quick_run.out_dir, "--reports-only", "--participant-label", "01")
+    finished = mesems(*options, cwd=quick_run.out_dir, site=wheel_site)
+    assert "pages of 3 visits made again" in finished.stdout
+    after = state()
+    made = {name for name in after if after[name] != before.get(name)}
+    assert {n for n in made if n.endswith(".html")} == {"index.html"} | {
+        name for name in before if name.startswith("sub-01/") and name.endswith(".html")
+    }
+    assert all(name.endswith((".html", "_dseg.tsv")) or "/.viewer/" in name for name in made)
+    assert {name for name in made if after[name][1] != before[name][1]} <= {"index.html"}
+
+
+def test_reports_only_of_nothing_says_so(quick_run: QuickRun, tmp_path: Path) -> None:
+    finished = mesems("run", quick_run.bids_dir, tmp_path / "new", "--reports-only", code=2)
+    assert "none of the visits asked for is measured" in finished.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_rerun_up_to_a_visit_keeps_the_later_ones(quick_run: QuickRun, wheel_site: Path) -> None:
     ledgers = [path.read_bytes() for path in sorted(quick_run.out_dir.glob("sub-*/*_lesions.tsv"))]
     options = (

@@ -33,8 +33,7 @@ SESSIONS = {
     for s in p.sessions
 }
 LAYOUT = Layout(Path())
-# What was asked for, and what an earlier run has left: the ledger never loses a visit that is done.
-TARGETS = {
+ASKED = {
     (s.participant_id, s.session_id): s
     for p in index_dataset(
         BIDS_DIR,
@@ -43,9 +42,14 @@ TARGETS = {
         session_labels=config.get("session_labels"),
     )
     for s in p.sessions
-} | {
+}
+MEASURED = {
     key: s for key, s in SESSIONS.items() if (OUT_DIR / LAYOUT.metrics(*key)).is_file()
 }
+# What was asked for, and what an earlier run has left: the ledger never loses a visit that is done.
+# With reports_only the pages of what is there are made again, and nothing else.
+REPORTS_ONLY = bool(config.get("reports_only"))
+TARGETS = MEASURED if REPORTS_ONLY else ASKED | MEASURED
 
 
 wildcard_constraints:
@@ -154,6 +158,12 @@ def standardised_records(_):
     return sorted(asked | left)
 
 
+def quality_table(_):
+    """Name the table that pages compare with; pages are made again without it where it was cleaned away."""
+    there = (OUT_DIR / LAYOUT.site_quality()).is_file()
+    return str(LAYOUT.site_quality()) if there or not REPORTS_ONLY else []
+
+
 def visit_products(participant_id, session_id):
     """List what is made of one visit."""
     return [
@@ -164,7 +174,8 @@ def visit_products(participant_id, session_id):
 
 def participant_products():
     """List what is made of every participant."""
-    visits = [product for key in TARGETS for product in visit_products(*key)]
+    made = [key for key in TARGETS if key in ASKED or not REPORTS_ONLY]
+    visits = [product for key in made for product in visit_products(*key)]
     participants = dict.fromkeys(participant for participant, _ in TARGETS)
     return (
         visits

@@ -26,7 +26,7 @@ rule report_visit:
     input:
         metrics="{participant}/{session}/{participant}_{session}_metrics.json",
         # A site's later visits must not change the pages that are there.
-        quality=ancient(".mesems/site_quality.tsv"),
+        quality=ancient(quality_table),
     output:
         "{participant}/{session}/{participant}_{session}.html",
         "{participant}/{session}/.viewer/open.txt",
@@ -72,7 +72,7 @@ rule report_study:
     input:
         "visit_metrics.tsv",
         "participant_endpoints.tsv",
-        ".mesems/site_quality.tsv",
+        quality_table,
         all_visit_records,
     output:
         "index.html",
