@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, Layout, image_name
+from mesems_mri.config import TrialConfig
 from mesems_mri.metrics import SITE_QUALITY_COLUMNS, read_table
 from mesems_mri.provenance import read_json, write_text
 from mesems_mri.report.history import site_history
@@ -66,11 +67,12 @@ def report_visit(visit: VisitFiles, *, earlier: Sequence[str], settings: Mapping
 
 def subtitle(metrics: Mapping[str, Any]) -> str:
     """Say in a line which visit of which study this is."""
-    parts = [f"Study {metrics['study_id']}"]
-    parts += [f"site {metrics['site_id']}"] if metrics["site_id"] else []
+    unnamed = metrics["study_id"] in ("", TrialConfig().study_id)
+    parts = [] if unnamed else [f"Study {metrics['study_id']}"]
+    parts += [f"Site {metrics['site_id']}"] if metrics["site_id"] else []
     parts += [f"week {metrics['week']}"] if metrics["week"] is not None else []
     parts += [f"day {metrics['day_from_baseline']}"] if metrics["day_from_baseline"] is not None else []
-    return ", ".join([*parts, f"{metrics['visit_type']} visit"])
+    return " · ".join([*parts, f"{metrics['visit_type']} visit"])
 
 
 def _links(layout: Layout, visit: VisitFiles, earlier: Sequence[str]) -> list[Link]:

@@ -46,12 +46,13 @@ def report_participant(layout: Layout, participant_id: str, records: Sequence[Pa
     """
     visits = [read_json(path) for path in records]
     first = visits[0]["visit_metrics"]
-    site = f", site {first['site_id']}" if first["site_id"] else ""
+    named = [f"Study {first['study_id']}"] if first["study_id"] != TrialConfig().study_id else []
+    named += [f"Site {first['site_id']}"] if first["site_id"] else []
     page = render_page(
         "participant",
         ParticipantPage(visits),
         title=participant_id,
-        subtitle=f"Study {first['study_id']}{site}, {len(visits)} visits",
+        subtitle=" · ".join([*named, f"{len(visits)} visits"]),
         links=[Link("Study", "../index.html")],
     )
     write_text(layout.participant_page(participant_id), page)
@@ -81,7 +82,7 @@ def report_study(layout: Layout) -> None:
         "study",
         content,
         title=f"Study {', '.join(names)}" if names else "Study",
-        subtitle=f"{participants} participants, {len(visits)} visits",
+        subtitle=f"{participants} participants · {len(visits)} visits",
     )
     write_text(layout.study_page(), page)
 

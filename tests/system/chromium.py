@@ -1,7 +1,6 @@
 """Drive a real Chromium over its debugging pipe: no driver program, no open port, no other package.
 
-As a script it takes pictures of pages, ``python -m tests.system.chromium PAGE PICTURE``; one named ``.pdf`` is
-printed.
+As a script it takes pictures of pages: ``python -m tests.system.chromium PAGE PICTURE`` (``.pdf``: printed).
 """
 
 import argparse

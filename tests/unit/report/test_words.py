@@ -1,0 +1,28 @@
+"""Every code has words."""
+
+from mesems_mri.errors import Reason
+from mesems_mri.metrics import QC_FLAGS, SITE_QUALITY_COLUMNS
+from mesems_mri.metrics.columns import REGIONS
+from mesems_mri.report.words import QUALITY_WORDS, REASONS, REGION_WORDS, flag_text, reason_text
+
+
+def test_every_reason_says_what_happened_and_what_to_do() -> None:
+    assert set(REASONS) == set(Reason)
+    for text in REASONS.values():
+        assert 0 < len(text.short) <= 24
+        assert text.happened.endswith(".")
+        assert text.to_do.endswith(".")
+
+
+def test_unknown_codes_are_shown_as_they_are() -> None:
+    text = reason_text("some_new_reason")
+    assert text
+    assert text.short == "some new reason"
+    assert flag_text("some_flag") == "some flag"
+    assert reason_text(None) is None
+    assert all(flag_text(flag) == words for flag, words in QC_FLAGS.items())
+
+
+def test_regions_and_measures_have_words() -> None:
+    assert set(REGION_WORDS) == set(REGIONS)
+    assert set(QUALITY_WORDS) <= set(SITE_QUALITY_COLUMNS)
