@@ -52,7 +52,7 @@ def report_participant(layout: Layout, participant_id: str, records: Sequence[Pa
         "participant",
         ParticipantPage(visits),
         title=participant_id,
-        subtitle=" · ".join([*named, f"{len(visits)} visits"]),
+        subtitle=" · ".join([*named, _many(len(visits), "visit")]),
         links=[Link("Study", "../index.html")],
     )
     write_text(layout.participant_page(participant_id), page)
@@ -82,9 +82,13 @@ def report_study(layout: Layout) -> None:
         "study",
         content,
         title=f"Study {', '.join(names)}" if names else "Study",
-        subtitle=f"{participants} participants · {len(visits)} visits",
+        subtitle=f"{_many(participants, 'participant')} · {_many(len(visits), 'visit')}",
     )
     write_text(layout.study_page(), page)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _failure(layout: Layout, participant_id: str, session_id: str) -> Failure | None:

@@ -1,6 +1,8 @@
 """A running Slurm for the tests of this folder."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,34 @@ def running_slurm() -> None:
     if shutil.which("slurmctld") is None:
         pytest.skip("Slurm is not installed; make test-system installs it")
     slurm.start()
+
+
+@pytest.fixture(scope="session")
+def system_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated trial, one participant with two visits."""
+    folder = tmp_path_factory.mktemp("trial") / "bids"
+    options = ["--participants", "1", "--sites", "1", "--sessions", "w00,w04", "--quick"]
+    made = subprocess.run(
+        [sys.executable, "-m", "mesems_mri", "simulate", folder, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_out_dir(system_trial: Path) -> Path:
+    """Output of a run of the trial on this machine, without Slurm."""
+    out_dir = system_trial.parent / "local"
+    ended = subprocess.run(
+        [sys.executable, "-m", "mesems_mri", "run", system_trial, out_dir, "--cores", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return out_dir

@@ -59,22 +59,13 @@ class SlurmRun:
 
 
 @pytest.fixture(scope="module")
-def bids_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trial") / "bids"
-    labels = ",".join(s.removeprefix("ses-") for s in SESSIONS)
-    made = mesems_mri(
-        "simulate", folder, "--participants", "1", "--sites", "1", "--sessions", labels, "--quick"
-    )
-    assert made.returncode == 0, made.stderr
-    return folder
+def bids_dir(system_trial: Path) -> Path:
+    return system_trial
 
 
 @pytest.fixture(scope="module")
-def local_files(bids_dir: Path) -> dict[str, bytes]:
-    out_dir = bids_dir.parent / "local"
-    ended = mesems_mri("run", bids_dir, out_dir, "--cores", "1")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return reproducible_files(out_dir)
+def local_files(local_out_dir: Path) -> dict[str, bytes]:
+    return reproducible_files(local_out_dir)
 
 
 @pytest.fixture(scope="module")

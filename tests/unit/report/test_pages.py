@@ -228,6 +228,14 @@ def test_study_page_shows_gaps_with_reasons() -> None:
     assert page.images == 0
 
 
+def test_a_sum_over_no_evaluable_visit_is_no_zero() -> None:
+    gap = metrics_row(gel_count=None, gel_evaluable=False, gel_reason="no_postcontrast")
+    text = " ".join(Page(render("study", a_study(visits=[gap]))).text.split())
+    assert f"Enhancing lesions {NONE} at no evaluable visit" in text
+    assert "New T2 lesions 1 at 1 evaluable visit " in text
+    assert "no visit is evaluable" in text  # in the chart
+
+
 def test_columns_follow_the_weeks_and_not_the_labels() -> None:
     visits = [
         metrics_row(session="ses-a", week=12),
