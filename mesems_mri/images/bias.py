@@ -13,7 +13,7 @@ import numpy.typing as npt
 import SimpleITK
 from scipy import ndimage
 
-from mesems_mri.images.head_alignment import blur_and_resample
+from mesems_mri.images.preparation import blur_and_resample
 from mesems_mri.images.volume import Volume
 
 _SPACING_MM = 5.0

@@ -10,23 +10,32 @@ Friston, NeuroImage 2005;26:839); here only the affine part is fitted. Everythin
 without BLAS in the sums, so that the transform does not depend on the number of cores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mesems_mri.images.likeness import local_agreement
+from mesems_mri.images.preparation import (
+    FloatArray,
+    blur_and_resample,
+    intensity_ceiling,
+    without_empty_ends,
+)
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
-
-FloatArray = npt.NDArray[np.float64]
 
 HEAD_CLASSES = (*INTRACRANIAL_CLASSES, "soft_tissue", "skull", "eyes")
 # Size of adult heads against MNI152 (which is large) along its axes: mean and spread over real scans of five
 # patients; a field of view that cuts the brain must not stretch the atlas to fit.
 _MEAN_SCALE = np.array([0.90, 0.95, 0.86])
 _SCALE_SD = 0.05
+_WIDE_SCALE_SD = 0.12
+_SIZES = (1.0, 0.87, 1.13)
 _SHEAR_SD = 0.03
 # Neighbouring samples are not independent: this many count as one when data are weighed against the prior.
 _SAMPLES_PER_OBSERVATION = 150.0
@@ -49,6 +58,10 @@ class HeadAlignment:
     explained_inside : float
         The same inside the brain only, linear trends of intensity taken out: how well its inner structure
         (white matter, ventricles, cerebellum) fits, whatever the outline. Near 0 for other round things.
+    agreement : float
+        Mean correlation (-1 to 1) of image and fitted atlas in windows of 15 mm inside the brain: whether the
+        folds and ventricles are where a head has them. Bias and outline do not matter. Near 0 for things that
+        only have the shape of a head.
     seen : float
         Share of the samples that lie inside the field of view.
     intensities : dict of str to float
@@ -58,6 +71,7 @@ class HeadAlignment:
     from_mni: FloatArray
     explained: float
     explained_inside: float
+    agreement: float
     seen: float
     intensities: dict[str, float]
 
@@ -73,59 +87,17 @@ class _Level:
     gradient: tuple[npt.NDArray[np.float32], ...]
     to_index: FloatArray
     push_in: bool
-
-
-def intensity_ceiling(array: npt.NDArray[np.float32], multiple: float) -> float:
-    """Return a multiple of the median foreground intensity, to cut fat, vessels and spikes."""
-    foreground = array[array > array.mean()]
-    return multiple * float(np.median(foreground)) if foreground.size else 1.0
-
-
-def blur_and_resample(volume: Volume, spacing_mm: float) -> tuple[npt.NDArray[np.float32], FloatArray]:
-    """Return an image at an isotropic spacing on its own axes, without aliasing.
-
-    Parameters
-    ----------
-    volume : Volume
-        The image.
-    spacing_mm : float
-        Spacing of the output; an axis that is coarser already is interpolated linearly.
-
-    Returns
-    -------
-    ndarray of float32
-        The image.
-    ndarray of float64, shape (4, 4)
-        Its voxel -> RAS mm affine.
-    """
-    array = volume.array
-    spacing = np.array(volume.spacing_mm)
-    sigma = np.sqrt(np.maximum((spacing_mm / spacing) ** 2 - 1.0, 0.0)) * 0.42
-    zoom = spacing_mm / spacing
-    shape = np.maximum(np.floor((np.array(array.shape) - 1) / zoom).astype(int) + 1, 1)
-    blurred = array
-    for axis in range(3):
-        # Axis by axis, and thinned out at once, so that the next axis has less to do.
-        if sigma[axis] > 0:
-            blurred = ndimage.gaussian_filter1d(blurred, sigma[axis], axis=axis, mode="nearest", truncate=3.0)
-        index = np.arange(shape[axis]) * zoom[axis]
-        low = np.minimum(np.floor(index).astype(int), blurred.shape[axis] - 1)
-        high = np.minimum(low + 1, blurred.shape[axis] - 1)
-        weight = (index - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        blurred = np.take(blurred, low, axis) * (1 - weight) + np.take(blurred, high, axis) * weight
-    affine = volume.affine @ np.diag([*zoom, 1.0])
-    return blurred.astype(np.float32), affine
+    scale_sd: float
 
 
 @lru_cache(maxsize=8)
-def _atlas_samples(spacing_mm: float, skull_stripped: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _atlas_samples(spacing_mm: float, names: tuple[str, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return MNI points (mm) in and around the brain, the class memberships there (air last) and weights."""
     atlas = load_atlas()
     step = max(round(spacing_mm / 2.0), 1)
-    names = INTRACRANIAL_CLASSES if skull_stripped else HEAD_CLASSES
     sigma = 0.42 * np.sqrt(max((spacing_mm / 2.0) ** 2 - 1.0, 0.0))
     brain = atlas.probability["brain"] > 0.5
-    near = ndimage.distance_transform_edt(~brain, sampling=2.0) <= _MARGIN_MM[skull_stripped]
+    near = ndimage.distance_transform_edt(~brain, sampling=2.0) <= _MARGIN_MM[names == INTRACRANIAL_CLASSES]
     start = step // 2
     thin = (slice(start, None, step),) * 3
     chosen = near[thin]
@@ -138,13 +110,15 @@ def _atlas_samples(spacing_mm: float, skull_stripped: bool) -> tuple[FloatArray,
     return index @ atlas.affine[:3, :3].T + atlas.affine[:3, 3], classes, weights
 
 
-def _make_level(volume: Volume, spacing_mm: float, *, skull_stripped: bool, push_in: bool) -> _Level:
+def _make_level(
+    volume: Volume, spacing_mm: float, *, names: tuple[str, ...], push_in: bool, scale_sd: float
+) -> _Level:
     image, affine = blur_and_resample(volume, spacing_mm)
     gradient = tuple(
         np.gradient(image, axis=axis).astype(np.float32) if image.shape[axis] > 1 else np.zeros_like(image)
         for axis in range(3)
     )
-    points_mm, classes, weights = _atlas_samples(spacing_mm, skull_stripped)
+    points_mm, classes, weights = _atlas_samples(spacing_mm, names)
     return _Level(
         points_mm,
         classes,
@@ -153,6 +127,7 @@ def _make_level(volume: Volume, spacing_mm: float, *, skull_stripped: bool, push
         gradient,
         np.asarray(np.linalg.inv(affine), dtype=np.float64),
         push_in,
+        scale_sd,
     )
 
 
@@ -197,12 +172,12 @@ def _fit_intensities(
     return beta, float(np.sum(weights * residual**2)), float(np.sum(weights * (values - mean) ** 2))
 
 
-def _strain_penalty(parameters: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+def _strain_penalty(parameters: FloatArray, scale_sd: float) -> tuple[float, FloatArray, FloatArray]:
     """Return the penalty on scales and shears, its gradient and its (diagonal) Hessian, each halved."""
     centre = np.zeros(12)
     centre[6:9] = np.log(_MEAN_SCALE)
     weight = np.zeros(12)
-    weight[6:9], weight[9:] = _SCALE_SD**-2, _SHEAR_SD**-2
+    weight[6:9], weight[9:] = scale_sd**-2, _SHEAR_SD**-2
     off = parameters - centre
     return float(np.sum(weight * off**2)), weight * off, weight
 
@@ -221,7 +196,7 @@ def _cost(level: _Level, parameters: FloatArray) -> float:
         # Samples outside the field of view count as not explained: nothing is gained by pushing the head out.
         seen = float(level.weights[inside].sum() / level.weights.sum())
         share = seen * share + (1.0 - seen)
-    return float(observations * np.log(max(share, 1e-6)) + _strain_penalty(parameters)[0])
+    return float(observations * np.log(max(share, 1e-6)) + _strain_penalty(parameters, level.scale_sd)[0])
 
 
 def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], steps: int) -> FloatArray:
@@ -257,7 +232,7 @@ def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], s
             "ni,ik->nk", classes, np.linalg.solve(gram, np.einsum("ni,nk->ik", weighted, columns))
         )
         weight = len(inside) / _SAMPLES_PER_OBSERVATION / max(residual_sum, 1e-6 * total)
-        _, slope, curvature = _strain_penalty(parameters)
+        _, slope, curvature = _strain_penalty(parameters, level.scale_sd)
         weighted = columns * weights[:, None]
         normal = weight * np.einsum("ni,nj->ij", weighted, columns) + np.diag(curvature[free])
         right = -weight * np.einsum("ni,n->i", weighted, residual) - slope[free]
@@ -280,8 +255,8 @@ def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], s
     return parameters
 
 
-def _coarse_search(level: _Level, centre_mm: FloatArray) -> list[FloatArray]:
-    """Return the best few starts over shifts and pitches, best first."""
+def _coarse_search(level: _Level, centre_mm: FloatArray, sizes: Sequence[float]) -> list[FloatArray]:
+    """Return the best few starts over sizes, shifts and pitches, best first."""
     thin = replace(
         level,
         points_mm=level.points_mm[::3],
@@ -289,22 +264,23 @@ def _coarse_search(level: _Level, centre_mm: FloatArray) -> list[FloatArray]:
         weights=level.weights[::3],
     )
     candidates: list[tuple[float, FloatArray]] = []
-    for pitch in np.deg2rad([-20.0, 0.0, 20.0]):
-        for dz in np.arange(-84.0, 85.0, 14.0):
-            for dy in (-28.0, -14.0, 0.0, 14.0, 28.0):
-                for dx in (-10.0, 0.0, 10.0):
-                    parameters = np.zeros(12)
-                    parameters[:3] = centre_mm - _PIVOT_MM + np.array([dx, dy, dz])
-                    parameters[3] = pitch
-                    parameters[6:9] = np.log(_MEAN_SCALE)
-                    candidates.append((_cost(thin, parameters), parameters))
+    shifts = product(np.arange(-84.0, 85.0, 14.0), (-28.0, -14.0, 0.0, 14.0, 28.0), (-10.0, 0.0, 10.0))
+    for size, pitch, (dz, dy, dx) in product(sizes, np.deg2rad([-20.0, 0.0, 20.0]), list(shifts)):
+        parameters = np.zeros(12)
+        parameters[:3] = centre_mm - _PIVOT_MM + np.array([dx, dy, dz])
+        parameters[3] = pitch
+        parameters[6:9] = np.log(_MEAN_SCALE * size)
+        candidates.append((_cost(thin, parameters), parameters))
     candidates.sort(key=lambda candidate: candidate[0])
     starts: list[FloatArray] = []
     for _, parameters in candidates:
-        apart = [np.abs(parameters[:4] - other[:4]) / [15, 20, 20, 0.5] for other in starts]
+        apart = [
+            np.abs(parameters[[0, 1, 2, 3, 6]] - other[[0, 1, 2, 3, 6]]) / [15, 20, 20, 0.5, 0.05]
+            for other in starts
+        ]
         if all(np.max(distance) >= 1.0 for distance in apart):
             starts.append(parameters)
-        if len(starts) == 3:
+        if len(starts) == 3 * len(sizes):
             break
     return starts
 
@@ -325,37 +301,7 @@ def _explained_inside(classes: FloatArray, points_mm: FloatArray, values: FloatA
     return 1.0 - sums[1] / sums[0] if sums[0] > 0 else 0.0
 
 
-def filled_slices(volume: Volume) -> npt.NDArray[np.bool_]:
-    """Return which slices show anything; an empty one was never acquired and holds no air.
-
-    Parameters
-    ----------
-    volume : Volume
-        The image.
-
-    Returns
-    -------
-    ndarray of bool, shape (number of slices,)
-        Along the slice axis of the image.
-    """
-    planes = np.moveaxis(volume.array, volume.slice_axis, 0).reshape(volume.shape[volume.slice_axis], -1)
-    return planes.max(axis=1) > planes.min(axis=1)
-
-
-def without_empty_ends(volume: Volume) -> Volume:
-    """Return the image without the empty slices at its ends."""
-    filled = np.flatnonzero(filled_slices(volume))
-    axis = volume.slice_axis
-    if len(filled) in (0, volume.shape[axis]):
-        return volume
-    box = [slice(None)] * 3
-    box[axis] = slice(int(filled[0]), int(filled[-1]) + 1)
-    shift = np.eye(4)
-    shift[axis, 3] = filled[0]
-    return Volume(volume.array[tuple(box)], volume.affine @ shift)
-
-
-def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
+def align_head(volume: Volume, *, skull_stripped: bool, thorough: bool = False) -> HeadAlignment:
     """Place the atlas on a head.
 
     Parameters
@@ -364,6 +310,9 @@ def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
         The image: any contrast, orientation and resolution, finite.
     skull_stripped : bool
         Whether everything but the brain was removed from the image.
+    thorough : bool
+        Also start from small and large heads, and follow several starts to the end; for images on which the
+        quick way found no head.
 
     Returns
     -------
@@ -373,7 +322,9 @@ def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
     volume = without_empty_ends(volume)
     ceiling = intensity_ceiling(volume.array, _CEILING)
     clipped = Volume(np.clip(volume.array, 0, ceiling).astype(np.float32), volume.affine)
-    coarse = _make_level(clipped, 8.0, skull_stripped=skull_stripped, push_in=True)
+    scale_sd = _WIDE_SCALE_SD if thorough else _SCALE_SD
+    names = INTRACRANIAL_CLASSES if skull_stripped else HEAD_CLASSES
+    coarse = _make_level(clipped, 8.0, names=names, push_in=True, scale_sd=scale_sd)
     middle = (np.array([*clipped.shape, 1.0]) - [1, 1, 1, 0]) / [2, 2, 2, 1]
     bright = np.argwhere(coarse.image > coarse.image.mean())
     centre_mm = (clipped.affine @ middle)[:3]
@@ -381,20 +332,27 @@ def align_head(volume: Volume, *, skull_stripped: bool) -> HeadAlignment:
         to_ras = np.linalg.inv(coarse.to_index)
         centre_mm = to_ras[:3, :3] @ np.median(bright, axis=0) + to_ras[:3, 3]
     rigid, all_free = np.arange(9), np.arange(12)
-    starts = [_refine(coarse, start, rigid, 25) for start in _coarse_search(coarse, centre_mm)]
-    parameters = min(starts, key=lambda start: _cost(coarse, start))
-    parameters = _refine(coarse, parameters, all_free, 15)
+    sizes = _SIZES if thorough else (1.0,)
+    starts = [_refine(coarse, start, rigid, 25) for start in _coarse_search(coarse, centre_mm, sizes)]
+    starts = sorted(starts, key=lambda start: _cost(coarse, start))[: 4 if thorough else 1]
+    starts = [_refine(coarse, start, all_free, 15) for start in starts]
     # Close to the optimum the field of view no longer matters, and must not pull the atlas into itself.
-    level = _make_level(clipped, 4.0, skull_stripped=skull_stripped, push_in=False)
-    parameters = _refine(level, parameters, all_free, 25)
+    level = _make_level(clipped, 4.0, names=names, push_in=False, scale_sd=scale_sd)
+    starts = [_refine(level, start, all_free, 25) for start in starts]
+    candidates = [_describe(level, clipped, start, names) for start in starts]
+    return max(candidates, key=lambda candidate: candidate.explained * candidate.agreement)
+
+
+def _describe(level: _Level, volume: Volume, parameters: FloatArray, names: tuple[str, ...]) -> HeadAlignment:
     inside, _, values = _sample(level, _matrix(parameters))
     classes, weights = level.classes[inside], level.weights[inside]
     beta, residual, total = _fit_intensities(classes, weights, values)
-    names = (*(INTRACRANIAL_CLASSES if skull_stripped else HEAD_CLASSES), "air")
+    intensities = {name: float(value) for name, value in zip((*names, "air"), beta, strict=True)}
     return HeadAlignment(
         from_mni=_matrix(parameters),
         explained=1.0 - residual / total if total > 0 else 0.0,
         explained_inside=_explained_inside(classes, level.points_mm[inside], values),
+        agreement=local_agreement(volume, _matrix(parameters), INTRACRANIAL_CLASSES),
         seen=float(inside.mean()),
-        intensities={name: float(value) for name, value in zip(names, beta, strict=True)},
+        intensities=intensities,
     )

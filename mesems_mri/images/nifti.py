@@ -152,6 +152,9 @@ def _load(path: Path) -> nib.Nifti1Image:
         msg = f"{path.name} cannot be read as NIfTI ({error}); re-export the scan"
         raise _unreadable(msg) from error
     dtype = image.header.get_data_dtype()
+    if dtype.names:
+        msg = f"the voxels are colours ({', '.join(dtype.names)}); a picture is no brain scan, send the scan"
+        raise InputError(msg, Reason.NOT_A_BRAIN)
     if dtype.kind not in "iuf":
         msg = f"the voxels are {dtype} (expected one number each); re-export it in grey values"
         raise _unreadable(msg)
@@ -161,10 +164,13 @@ def _load(path: Path) -> nib.Nifti1Image:
         msg = f"the voxel size in the header is {sizes} (expected positive numbers); re-export the scan"
         raise _unreadable(msg)
     shape = image.shape
+    if len(shape) < 3:
+        msg = f"the matrix is {' x '.join(map(str, shape))} (expected three axes); a picture is no brain scan"
+        raise InputError(msg, Reason.NOT_A_BRAIN)
     if len(shape) > 3 and max(shape[3:]) > 1:
         msg = f"the image holds {int(np.prod(shape[3:]))} volumes (expected 1); split it and keep one"
         raise _unreadable(msg)
-    if len(shape) < 3 or min(shape) < 1 or np.prod(shape, dtype=float) > _MAX_VOXELS:
+    if min(shape) < 1 or np.prod(shape, dtype=float) > _MAX_VOXELS:
         msg = f"the matrix is {' x '.join(map(str, shape))} (expected three axes, at most 2^29 voxels)"
         raise _unreadable(msg)
     return image
@@ -222,7 +228,7 @@ def read_image(path: str | Path, *, header_repair: bool = False) -> tuple[Volume
     InputError
         `MISSING_SCAN`, `UNREADABLE_FILE` (damaged, no NIfTI, colour or complex, several volumes, a
         header against the policy), `ARTEFACT` (constant, or more than 1 % NaN or infinite),
-        `NOT_A_BRAIN` (fewer than 2 slices or less than 16 mm).
+        `NOT_A_BRAIN` (fewer than 2 slices or less than 16 mm, or a picture).
     """
     path = Path(path)
     image = _load(path)

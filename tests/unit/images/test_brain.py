@@ -12,6 +12,8 @@ from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import load_atlas
 
 CONTRASTS = {
+    # Hounsfield units above those of air
+    "CT": (1028, 1037, 1035, 1008, 1010, 1040, 1040, 1034, 1020, 1900, 1015),
     "T1w": (110, 75, 85, 25, 25, 60, 85, 100, 120, 30, 40),
     "FLAIR": (80, 100, 85, 15, 20, 70, 95, 80, 40, 20, 20),
 }
@@ -130,15 +132,34 @@ def phantom(kind: str) -> np.ndarray:
     if kind == "bottle":
         radius = np.sqrt(((axes * SPACING_MM / np.array([70, 90, 75]).reshape(3, 1, 1, 1)) ** 2).sum(axis=0))
         return (radius < 1) * 100 + rng.normal(0, 3, radius.shape)
+    if kind == "shells":  # brain, skull and scalp of a head without folds and ventricles
+        radius = np.sqrt(((axes * SPACING_MM / np.array([75, 95, 85]).reshape(3, 1, 1, 1)) ** 2).sum(axis=0))
+        shells = np.select([radius < 0.84, radius < 0.9, radius < 1], [100.0, 10.0, 150.0])
+        return np.abs(ndimage.gaussian_filter(shells, 0.5) + rng.normal(0, 4, radius.shape))
     return np.full(axes.shape[1:], 7.0)
 
 
-@pytest.mark.parametrize("kind", ["noise", "bottle", "constant"])
+@pytest.mark.parametrize("kind", ["noise", "bottle", "constant", "shells"])
 def test_what_is_no_head_is_refused(kind: str) -> None:
     volume = Volume(phantom(kind).astype(np.float32), np.diag([SPACING_MM] * 3 + [1.0]))
     with pytest.raises(InputError) as caught:
         extract_brain(volume)
     assert caught.value.reason is Reason.NOT_A_BRAIN
+
+
+@pytest.mark.parametrize(("shift", "words"), [(-1000.0, "-1000"), (0.0, "bone is the brightest")])
+def test_ct_of_a_head_is_refused(shift: float, words: str) -> None:
+    volume, _ = make_head("CT")
+    with pytest.raises(InputError, match=words) as caught:
+        extract_brain(Volume(volume.array + np.float32(shift), volume.affine))
+    assert caught.value.reason is Reason.NOT_A_BRAIN
+
+
+@pytest.mark.parametrize("size", [0.8, 1.2])
+def test_small_and_large_heads_pass(size: float) -> None:
+    volume, brain = make_head("T1w")
+    found = extract_brain(Volume(volume.array, np.diag([size, size, size, 1.0]) @ volume.affine))
+    assert dice(found.mask, brain) > 0.95
 
 
 def test_twice_the_same() -> None:

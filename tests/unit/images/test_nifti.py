@@ -194,7 +194,7 @@ RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
         (_noise((40, 50, 1)), Reason.NOT_A_BRAIN),
         (_noise((40, 50, 3)), Reason.NOT_A_BRAIN),
         (_noise().astype(np.complex64), Reason.UNREADABLE_FILE),
-        (np.zeros((40, 50, 12), dtype=RGB), Reason.UNREADABLE_FILE),
+        (np.zeros((40, 50, 12), dtype=RGB), Reason.NOT_A_BRAIN),
     ],
     ids=["volumes", "zero", "constant", "nan", "one-slice", "thin", "complex", "rgb"],
 )
