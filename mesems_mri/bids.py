@@ -1,7 +1,6 @@
 """BIDS in and out: which visits and images there are, and what every product is called."""
 
 import datetime as dt
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -50,8 +49,8 @@ class Session:
         With their prefixes ``sub-`` and ``ses-``.
     images : dict of str to Path
         The image of each contrast, relative to the BIDS folder.
-    ambiguous : tuple of str
-        Contrasts with several files of which none is clearly the one to use.
+    ambiguous : dict of str to tuple of str
+        Contrasts with several files of which none is clearly the one to use, and the names of those files.
     week : int or None
         From the visit table, never from the label.
     visit_type : str
@@ -63,7 +62,7 @@ class Session:
     participant_id: str
     session_id: str
     images: dict[str, str] = field(default_factory=dict)
-    ambiguous: tuple[str, ...] = ()
+    ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
     week: int | None = None
     visit_type: str = "scheduled"
     acquired: dt.date | None = None
@@ -162,6 +161,57 @@ def xfm_name(contrast: str) -> str:
     """Name the transform that takes an image of a contrast into the participant's space."""
     suffix = contrast.removeprefix("ce-gadolinium_")
     return image_name(contrast, f"from-{suffix}_to-subject_mode-image", "xfm.txt")
+
+
+@dataclass(frozen=True)
+class OwnMask:
+    """A lesion mask that somebody gives, and the space it is in: ``orig`` or ``subject``."""
+
+    path: Path
+    space: str
+
+
+def own_masks(folder: Path, participant_id: str, session_id: str) -> dict[str, OwnMask]:
+    """Find the lesion masks that somebody gives for a visit, named as our own.
+
+    Parameters
+    ----------
+    folder : Path
+        Laid out as our output: ``sub-X/ses-Y/anat``.
+    participant_id, session_id : str
+        With their prefixes.
+
+    Returns
+    -------
+    dict of str to OwnMask
+        By ``T2``, ``new``, ``enlarging``, ``enhancing``; of two spaces ``orig``, on which people draw.
+    """
+    found = {}
+    for desc in ("T2", "new", "enlarging", "enhancing"):
+        contrast = POSTCONTRAST if desc == "enhancing" else "FLAIR"
+        for space in ("subject", "orig"):
+            for suffix in ("mask.nii", "mask.nii.gz"):
+                name = image_name(contrast, f"space-{space}_label-L_desc-{desc}", suffix)
+                path = Layout(folder).product(participant_id, session_id, name)
+                if path.is_file():
+                    found[desc] = OwnMask(path, space)
+    return found
+
+
+def check_own_masks(folder: Path) -> None:
+    """Refuse a folder of lesion masks that holds none.
+
+    Raises
+    ------
+    UsageError
+        If it is no folder, or nothing in it is named as a lesion mask.
+    """
+    if not any(folder.glob("sub-*/ses-*/anat/*_label-L_desc-*_mask.nii*")):
+        msg = (
+            f"{folder}: no sub-X/ses-Y/anat/sub-X_ses-Y_space-orig_label-L_desc-T2_mask.nii.gz or the like; "
+            "give the folder with the lesion masks, see docs/own-masks.md"
+        )
+        raise UsageError(msg)
 
 
 def natural_key(label: str) -> list[tuple[bool, int, str]]:
@@ -313,7 +363,7 @@ def _in_order_of_time(sessions: list[Session]) -> list[Session]:
 
 def _images(
     bids_dir: Path, participant_id: str, session_id: str, config: TrialConfig
-) -> tuple[dict[str, str], tuple[str, ...]]:
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     candidates: dict[str, list[Path]] = {}
     stem = f"{participant_id}_{session_id}_"
     for path in sorted((bids_dir / participant_id / session_id / "anat").glob(f"{stem}*.nii*")):
@@ -325,30 +375,14 @@ def _images(
         contrast = f"ce-gadolinium_{suffix}" if enhanced else suffix
         if contrast in CONTRASTS and not any(e.startswith(("space-", "desc-", "rec-")) for e in entities):
             candidates.setdefault(contrast, []).append(path)
-    images, ambiguous = {}, []
+    images, ambiguous = {}, {}
     for contrast in CONTRASTS:
         paths = candidates.get(contrast, [])
+        chosen = paths
         if len(paths) > 1 and contrast in config.intake.select:
-            paths = [path for path in paths if config.intake.select[contrast] in path.name]
-        if len(paths) == 1:
-            images[contrast] = paths[0].relative_to(bids_dir).as_posix()
-        elif len(paths) > 1:
-            ambiguous.append(contrast)
-    return images, tuple(ambiguous)
-
-
-def acquisition(path: Path) -> dict[str, object]:
-    """Read what the sidecar of an image says of its acquisition; empty when there is none."""
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    keys = (
-        "Manufacturer",
-        "ManufacturersModelName",
-        "MagneticFieldStrength",
-        "SoftwareVersions",
-        "ReceiveCoilName",
-    )
-    return {key: content[key] for key in keys if key in content} if isinstance(content, dict) else {}
+            chosen = [path for path in paths if config.intake.select[contrast] in path.name]
+        if len(chosen) == 1:
+            images[contrast] = chosen[0].relative_to(bids_dir).as_posix()
+        elif paths:  # a choice that fits none, or several, is no choice
+            ambiguous[contrast] = tuple(path.name.removeprefix(stem) for path in paths)
+    return images, ambiguous

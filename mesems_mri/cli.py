@@ -112,6 +112,9 @@ def run(
     allow_insert: Annotated[
         bool, typer.Option("--allow-insert", help="Accept a visit that lies before one already done.")
     ] = False,
+    lesion_masks: Annotated[
+        Path | None, typer.Option(help="Folder with lesion masks of your own, to count instead of detecting.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
 ) -> None:
     """Run the analysis. Options of Snakemake may follow after --."""
@@ -132,6 +135,7 @@ def run(
         only_failed=only_failed,
         reports_only=reports_only,
         allow_insert=allow_insert,
+        lesion_masks=lesion_masks,
         dry_run=dry_run,
         snakemake_options=tuple(context.obj or ()),
     )

@@ -41,7 +41,7 @@ def _standardise_visit(
     settings: Settings,
     out_dir: OutDir = Path(),
     image: Annotated[list[str] | None, typer.Option(help="CONTRAST=FILE in the BIDS folder.")] = None,
-    ambiguous: Annotated[list[str] | None, typer.Option(help="Contrast with several files.")] = None,
+    ambiguous: Annotated[list[str] | None, typer.Option(help="CONTRAST=NAME of one file of several.")] = None,
 ) -> None:
     """Check the images of a visit, find the brain, correct the bias field, measure quality."""
     from mesems_mri.steps.standardise import standardise_visit
@@ -49,10 +49,13 @@ def _standardise_visit(
 
     visit = _visit(bids_dir, out_dir, participant, session)
     images = dict(item.split("=", 1) for item in image or ())
+    several: dict[str, list[str]] = {}
+    for contrast, name in (item.split("=", 1) for item in ambiguous or ()):
+        several.setdefault(contrast, []).append(name)
     run_step(
         "standardise",
         visit,
-        lambda: standardise_visit(visit, images, tuple(ambiguous or ()), json.loads(settings)["intake"]),
+        lambda: standardise_visit(visit, images, several, json.loads(settings)["intake"]),
     )
 
 
@@ -88,6 +91,7 @@ def _detect_lesions(
     visit_type: Annotated[str, typer.Option()],
     out_dir: OutDir = Path(),
     previous: Previous = "",
+    lesion_masks: Annotated[Path | None, typer.Option(help="Masks to take instead.")] = None,
 ) -> None:
     """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
     from mesems_mri.steps.lesions import detect_lesions
@@ -98,7 +102,13 @@ def _detect_lesions(
     run_step(
         "lesions",
         visit,
-        lambda: detect_lesions(visit, carried, visit_type=visit_type, settings=json.loads(settings)),
+        lambda: detect_lesions(
+            visit,
+            carried,
+            visit_type=visit_type,
+            settings=json.loads(settings),
+            masks_dir=lesion_masks and lesion_masks.resolve(),
+        ),
         carried=carried,
     )
 

@@ -1,4 +1,4 @@
-"""Read the tables of a data set: participants, visits, dates; refuse what would unblind the analysis."""
+"""Read the tables and sidecars of a data set; refuse what would unblind the analysis."""
 
 import csv
 import datetime as dt
@@ -162,6 +162,23 @@ def read_scan_day(folder: Path) -> dt.date | None:
             if day := _day(row.get("acq_time", ""), path, row.get("filename", "a scan")):
                 return day
     return None
+
+
+def acquisition(path: Path) -> dict[str, object]:
+    """Read what the sidecar of an image says of its acquisition; empty when there is none."""
+    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    keys = (
+        "Manufacturer",
+        "ManufacturersModelName",
+        "MagneticFieldStrength",
+        "SoftwareVersions",
+        "ReceiveCoilName",
+    )
+    return {key: content[key] for key in keys if key in content} if isinstance(content, dict) else {}
 
 
 def refuse_weeks_against_dates(path: Path, visits: list[tuple[str, int | None, dt.date | None]]) -> None:

@@ -1,5 +1,6 @@
 """The command line in a fresh process, and what it leaves behind."""
 
+import csv
 import hashlib
 import os
 import subprocess
@@ -26,6 +27,12 @@ def mesems(
     )
     assert finished.returncode == code, finished.stdout[-4000:] + finished.stderr[-4000:]
     return finished
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table as text, without the package."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
 
 
 def hash_visits(out_dir: Path) -> dict[str, str]:

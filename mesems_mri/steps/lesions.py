@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS
+from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, own_masks
 from mesems_mri.core.change import ChangeThresholds, detect_t2_change
 from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
@@ -17,6 +18,7 @@ from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.steps.masks import write_masks
+from mesems_mri.steps.own_masks import OwnMasks
 from mesems_mri.steps.register import load_priors
 from mesems_mri.steps.visit import VisitFiles, passed_on, usable
 
@@ -60,6 +62,7 @@ def detect_lesions(
     *,
     visit_type: str,
     settings: Mapping[str, Any],
+    masks_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Detect the lesions of one visit, against its reference visit where there is one.
 
@@ -73,6 +76,8 @@ def detect_lesions(
         ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled visits become references.
     settings : mapping
         The rules ``focus``, ``change``, ``enhancement`` and ``quality`` of the configuration.
+    masks_dir : Path, optional
+        Folder with masks of one's own, which are taken instead; what has no mask is not evaluable.
 
     Returns
     -------
@@ -88,14 +93,29 @@ def detect_lesions(
     t2_contrast, t2_reason = _pick_t2(registered["images"], rule["min_covered_fraction"])
     parts: dict[str, dict[str, Any]] = {}
     arrays: dict[str, np.ndarray] = {}
+    own = masks_dir and OwnMasks(
+        visit=visit,
+        folder=masks_dir,
+        files=own_masks(masks_dir, visit.participant_id, visit.session_id),
+        images=registered["images"],
+        box=scene.box,
+        settings=settings,
+    )
 
     if t2_contrast is None:
         parts["t2"] = {"evaluable": False, "reason": t2_reason}
         parts["t2_change"] = {"evaluable": False, "reason": t2_reason, "reference_session_id": None}
+    elif own:
+        parts["t2"] = own.t2(t2_contrast, arrays)
+        parts["t2_change"] = _change_of_masks(visit, scene, own, parts["t2"], history, settings, arrays)
     else:
         parts["t2"] = {"evaluable": True, "reason": None, "contrast": t2_contrast}
         parts["t2_change"] = _t2_and_change(visit, scene, t2_contrast, history, settings, arrays)
-    parts["gel"] = _enhancing(scene, registered["images"], settings, arrays)
+    parts["gel"] = (
+        own.enhancing(rule["min_covered_fraction"], arrays)
+        if own
+        else _enhancing(scene, registered["images"], settings, arrays)
+    )
     parts["black_hole"] = _black_holes(scene, parts, settings, arrays)
 
     path = visit.work(ARRAYS)
@@ -191,8 +211,7 @@ def _t2_and_change(
         priors=scene.priors,
         box=scene.box,
     )
-    with np.load(visit.resolve(reference["arrays"])) as archive:
-        reference_lesions = archive["t2"] > 0
+    reference_lesions = _lesions_of(visit, reference)
     coarser = max((scene, other), key=lambda s: s.entries[common]["slice_thickness_mm"])
     change = detect_t2_change(
         scene.images[common],
@@ -220,6 +239,31 @@ def _t2_and_change(
         "reference_session_id": reference["session_id"],
         "contrast": common,
     }
+
+
+def _change_of_masks(
+    visit: VisitFiles,
+    scene: _Scene,
+    own: OwnMasks,
+    t2: Mapping[str, Any],
+    history: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Compare the masks of this visit with those of its reference visit."""
+    refused = {"evaluable": False, "reference_session_id": None}
+    if not t2["evaluable"]:
+        return refused | {"reason": t2["reason"]}
+    found = _reference_visit(scene, history, settings["quality"]["min_covered_fraction"])
+    if isinstance(found, Reason):
+        return refused | {"reason": str(found)}
+    reference, common = found
+    return own.change(common, reference, _lesions_of(visit, reference), arrays)
+
+
+def _lesions_of(visit: VisitFiles, reference: Mapping[str, Any]) -> np.ndarray:
+    with np.load(visit.resolve(reference["arrays"])) as archive:
+        return archive["t2"] > 0
 
 
 def _as_percent(score: np.ndarray) -> np.ndarray:

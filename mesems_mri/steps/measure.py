@@ -97,7 +97,7 @@ def measure_visit(
         join_mm=settings["enhancement"]["join_mm"],
         min_focus_mm3=settings["focus"]["min_volume_mm3"],
     )
-    details = _details(tracked, arrays, box, anchor, priors, parts["gel"].get("scores", []))
+    details = _details(tracked, arrays, box, anchor, priors, parts["gel"].get("scores"))
     rows = complete_rows(
         tracked.rows,
         identity={
@@ -135,9 +135,9 @@ def _details(
     box: tuple[slice, ...],
     anchor: Mapping[str, Any],
     priors: Mapping[str, np.ndarray],
-    gel_scores: Sequence[float],
+    gel_scores: Sequence[float] | None,
 ) -> dict[int, dict[str, Any]]:
-    """Find place and score of every focus."""
+    """Find place and score of every focus; one that somebody has drawn has no score."""
     voxel_to_mni = np.asarray(anchor["subject_to_mni"]) @ SUBJECT_GRID.affine
     voxel_to_mni = voxel_to_mni @ _shift([side.start for side in box])
     details: dict[int, dict[str, Any]] = {}
@@ -147,11 +147,11 @@ def _details(
         regions = lesion_regions(dseg, priors=priors, spacing_mm=SUBJECT_GRID.spacing_mm)
         for lesion_id, (x, y, z) in centres(dseg, voxel_to_mni).items():
             details[lesion_id] = {"x": x, "y": y, "z": z, "region": regions[lesion_id]}
-    if tracked.t2 is not None:
+    if tracked.t2 is not None and "t2_score" in arrays:
         score = np.maximum(arrays["t2_score"], arrays.get("change_score", 0)).astype(np.float32) / 100
         for lesion_id, value in _maximum(score, tracked.t2).items():
             details[lesion_id]["score"] = value
-    if tracked.gel is not None:
+    if tracked.gel is not None and gel_scores is not None:
         original = arrays["gel"]
         for lesion_id in np.unique(tracked.gel[tracked.gel > 0]).tolist():
             labels = np.unique(original[tracked.gel == lesion_id])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import CONTRASTS, acquisition
+from mesems_mri.bids import CONTRASTS
 from mesems_mri.core.quality import quality_measures
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
@@ -16,6 +16,7 @@ from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 from mesems_mri.models.atlas import load_atlas
 from mesems_mri.steps.visit import VisitFiles, log, not_evaluable
+from mesems_mri.tables import acquisition
 
 REFERENCE_ORDER = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
 """The image to which the others of a visit are registered: the one T2 lesions are read on."""
@@ -23,7 +24,10 @@ _TISSUE_MIN_PROBABILITY = 0.6
 
 
 def standardise_visit(
-    visit: VisitFiles, images: Mapping[str, str], ambiguous: tuple[str, ...], settings: Mapping[str, Any]
+    visit: VisitFiles,
+    images: Mapping[str, str],
+    ambiguous: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Standardise the images of one visit in their own grids.
 
@@ -33,8 +37,9 @@ def standardise_visit(
         The visit.
     images : mapping of str to str
         File of each contrast, relative to the BIDS folder.
-    ambiguous : tuple of str
-        Contrasts with several files of which none is clearly meant.
+    ambiguous : mapping of str to sequence of str
+        Contrasts with several files of which none is clearly meant, and those files. One is enough to make
+        the visit not evaluable: which image was meant is not ours to guess, and the others are read with it.
     settings : mapping
         The ``intake`` rule of the configuration.
 
@@ -47,7 +52,11 @@ def standardise_visit(
     volumes: dict[str, Volume] = {}
     for contrast in CONTRASTS:
         if contrast in ambiguous:
-            message = f"{visit.name} {contrast}: several files; name the one to use in intake.select"
+            names = ambiguous[contrast]
+            message = (
+                f"{visit.name} {contrast}: {len(names)} files ({', '.join(names)}), expected 1; "
+                f"name the one to use in intake.select, e.g. {contrast}: {names[0].split('_')[0]}"
+            )
             entries[contrast] = _refused(None, Reason.INTAKE_AMBIGUOUS, message)
         elif contrast in images:
             source = images[contrast]
@@ -59,8 +68,9 @@ def standardise_visit(
                 entries[contrast] = _refused(source, error.reason, f"{visit.name} {contrast}: {error}")
             else:
                 entries[contrast] = _accepted(visit.bids_dir / source, source, volumes[contrast], flags)
-    if not volumes:
-        problems = [entry for entry in entries.values() if entry["reason"]]
+    if not volumes or ambiguous:
+        problems = [entries[contrast] for contrast in ambiguous]
+        problems += [entry for entry in entries.values() if entry["reason"]]
         if problems:
             return not_evaluable(Reason(problems[0]["reason"]), problems[0]["message"], images=entries)
         return not_evaluable(

@@ -85,7 +85,7 @@ def write_visit_record(
     reference = parts["t2_change"]["reference_session_id"]
     content = {
         "status": record["status"],
-        "message": record["message"],
+        "message": record["message"] or "; ".join(filter(None, (p.get("message") for p in parts.values()))),
         "visit_index": carried.get("visit_index", -1) + 1,
         "visit_metrics": row
         | {
@@ -96,6 +96,7 @@ def write_visit_record(
             "config_sha256": config_sha256,
         },
         "lesions": rows,
+        "lesions_from": "masks" if parts["t2"].get("given") or parts["gel"].get("given") else "detector",
         "gel_rejected": parts["gel"].get("rejected", []),
         "anchor": _public_anchor(registered),
         "images": _public_images(standardised, registered),

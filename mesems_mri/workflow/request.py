@@ -30,6 +30,8 @@ class RunRequest:
         Make the pages of the visits that are measured again, and nothing else.
     allow_insert : bool
         Accept a visit that lies before one that is already done, and compute the later ones again.
+    lesion_masks : Path or None
+        Folder with lesion masks to count instead of detecting lesions.
     dry_run : bool
         Only say what would be run.
     snakemake_options : tuple of str
@@ -49,5 +51,6 @@ class RunRequest:
     only_failed: bool = False
     reports_only: bool = False
     allow_insert: bool = False
+    lesion_masks: Path | None = None
     dry_run: bool = False
     snakemake_options: tuple[str, ...] = field(default=())

@@ -4,7 +4,7 @@ import datetime as dt
 import sys
 from collections.abc import Callable
 
-from mesems_mri.bids import Layout, index_dataset
+from mesems_mri.bids import Layout, check_own_masks, index_dataset
 from mesems_mri.config import load_config
 from mesems_mri.errors import UsageError
 from mesems_mri.provenance import machine, software_versions, write_json
@@ -39,6 +39,11 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
     if request.out_dir.resolve() == request.bids_dir.resolve():
         msg = f"{request.out_dir}: the output folder is the input folder; choose another"
         raise UsageError(msg)
+    if request.lesion_masks:
+        if request.lesion_masks.resolve() == request.out_dir.resolve():
+            msg = f"{request.lesion_masks}: the folder of lesion masks is the output folder; choose another"
+            raise UsageError(msg)
+        check_own_masks(request.lesion_masks)
     config = load_config(request.config_file)
     participants = index_dataset(
         request.bids_dir,

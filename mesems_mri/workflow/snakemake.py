@@ -55,6 +55,8 @@ def run_snakemake(
     }
     if request.config_file:
         values["config_file"] = str(request.config_file.resolve())
+    if request.lesion_masks:
+        values["lesion_masks"] = str(request.lesion_masks.resolve())
     if labels:
         values["participant_labels"] = list(labels)
     if request.session_labels:

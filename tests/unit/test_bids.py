@@ -87,10 +87,12 @@ def test_two_images_of_a_contrast_are_not_picked_silently(tmp_path: Path) -> Non
     touch(tmp_path, f"{stem}acq-2D_FLAIR.nii.gz", f"{stem}acq-3D_FLAIR.nii.gz")
     (session,) = only(tmp_path)
     assert session.images == {}
-    assert session.ambiguous == ("FLAIR",)
+    assert session.ambiguous == {"FLAIR": ("acq-2D_FLAIR.nii.gz", "acq-3D_FLAIR.nii.gz")}
+    (session,) = only(tmp_path, TrialConfig(intake=IntakeRule(select={"FLAIR": "run-1"})))
+    assert list(session.ambiguous) == ["FLAIR"]
     (session,) = only(tmp_path, TrialConfig(intake=IntakeRule(select={"FLAIR": "acq-3D"})))
     assert session.images == {"FLAIR": f"{stem}acq-3D_FLAIR.nii.gz"}
-    assert session.ambiguous == ()
+    assert session.ambiguous == {}
 
 
 def test_chosen_visits_bring_the_earlier_ones(tmp_path: Path) -> None:

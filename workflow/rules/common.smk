@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from mesems_mri.bids import Layout, index_dataset
+from mesems_mri.bids import Layout, index_dataset, own_masks
 from mesems_mri.config import load_config
 from mesems_mri.provenance import code_version
 
@@ -20,6 +20,9 @@ BIDS_DIR = Path(config["bids_dir"]).resolve()
 OUT_DIR = Path(config["out_dir"]).resolve()
 TRIAL = load_config(
     Path(config["config_file"]).resolve() if config.get("config_file") else None
+)
+LESION_MASKS = (
+    Path(config["lesion_masks"]).resolve() if config.get("lesion_masks") else None
 )
 PARTICIPANTS = {
     participant.participant_id: participant
@@ -87,6 +90,14 @@ def previous_record(step):
     return name
 
 
+def given_masks(wildcards):
+    """List the lesion masks that somebody gives for a visit."""
+    if LESION_MASKS is None:
+        return []
+    masks = own_masks(LESION_MASKS, wildcards.participant, wildcards.session)
+    return [str(mask.path) for mask in masks.values()]
+
+
 def visit_options(wildcards):
     """Spell the options that tell a step which visit to work on."""
     return shlex.join(
@@ -105,7 +116,12 @@ def image_options(wildcards):
         f"--image={contrast}={path}" for contrast, path in session.images.items()
     ]
     return shlex.join(
-        options + [f"--ambiguous={contrast}" for contrast in session.ambiguous]
+        options
+        + [
+            f"--ambiguous={contrast}={name}"
+            for contrast, names in session.ambiguous.items()
+            for name in names
+        ]
     )
 
 

@@ -3,6 +3,7 @@ rule detect_lesions:
     input:
         registered=".mesems/{participant}/{session}/register.json",
         previous=previous_record("lesions"),
+        masks=given_masks,
     output:
         record=".mesems/{participant}/{session}/lesions.json",
     log:
@@ -17,7 +18,10 @@ rule detect_lesions:
         visit=visit_options,
         visit_type=lambda wildcards: session_of(wildcards).visit_type,
         settings=settings("focus", "change", "enhancement", "quality"),
-        code=code_version("steps/lesions.py", "steps/masks.py", "core"),
+        masks=shlex.join([f"--lesion-masks={LESION_MASKS}"] if LESION_MASKS else []),
+        code=code_version(
+            "steps/lesions.py", "steps/own_masks.py", "steps/masks.py", "core"
+        ),
     shell:
         "mesems-mri step detect_lesions {params.visit} --previous={input.previous:q}"
-        " --visit-type={params.visit_type} --settings {params.settings} > {log:q} 2>&1"
+        " {params.masks} --visit-type={params.visit_type} --settings {params.settings} > {log:q} 2>&1"

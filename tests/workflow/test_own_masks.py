@@ -1,0 +1,119 @@
+"""Lesion masks that somebody gives are counted and tracked as those of the detectors are."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.command import mesems, read_rows
+from tests.workflow.conftest import QuickRun
+
+pytestmark = pytest.mark.xdist_group("own_masks")
+
+COUNTS = ("t2_lesion_count", "t2_new_count", "t2_enlarging_count", "gel_count", "cua_count")
+T2_MASK = "anat/*_space-orig_label-L_desc-T2_mask.nii.gz"
+UNTOUCHED = ("standardise.json", "register.json")
+
+
+def edit(masks: Path, session: str, change: Callable[[nib.Nifti1Image], nib.Nifti1Image | None]) -> None:
+    (path,) = (masks / session).glob(T2_MASK)
+    changed = change(nib.Nifti1Image.from_bytes(nib.load(path).to_bytes()))
+    path.unlink()
+    if changed is not None:
+        nib.save(changed, path)
+
+
+def moved(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    affine = image.affine.copy()
+    affine[0, 3] += 7.0
+    return nib.Nifti1Image(np.asarray(image.dataobj), affine)
+
+
+def emptied(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    return nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine)
+
+
+def table(folder: Path, participant: str) -> dict[str, dict[str, str]]:
+    rows = read_rows(folder / "visit_metrics.tsv")
+    return {r["session_id"]: r for r in rows if r["participant_id"] == participant}
+
+
+def evaluable(folder: Path, participant: str) -> list[str]:
+    return [s for s, row in table(folder, participant).items() if row["t2_evaluable"] == "true"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A run with given masks: where it is, of whom, and when the steps before the lesions were written."""
+
+    masks: Path
+    out_dir: Path
+    participant: str
+    written: dict[Path, float]
+    again: Callable[[], object]
+
+
+@pytest.fixture(scope="module")
+def given(quick_run: QuickRun, wheel_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
+    """Count the masks of the truth in a copy of the run."""
+    folder = tmp_path_factory.mktemp("own")
+    everyone = {row["participant_id"] for row in read_rows(quick_run.out_dir / "visit_metrics.tsv")}
+    who = max(sorted(everyone), key=lambda p: len(evaluable(quick_run.out_dir, p)))
+    masks, out_dir = folder / "masks", folder / "out"
+    shutil.copytree(quick_run.truth_dir / who, masks / who)
+    shutil.copytree(quick_run.out_dir, out_dir)
+    paths = [path for name in UNTOUCHED for path in out_dir.glob(f".mesems/{who}/*/{name}")]
+    written = {path: path.stat().st_mtime for path in paths}
+
+    def run() -> object:
+        options = ("--participant-label", who, "--cores", 2, "--lesion-masks", masks)
+        return mesems("run", quick_run.bids_dir, out_dir, *options, site=wheel_site)
+
+    run()
+    return Given(masks / who, out_dir, who, written, run)
+
+
+def test_counts_of_given_masks_are_those_of_the_truth(given: Given, quick_run: QuickRun) -> None:
+    truth = table(quick_run.truth_dir, given.participant)
+    compared = 0
+    for session, row in table(given.out_dir, given.participant).items():
+        for column in COUNTS:
+            if row[column] and truth[session][column]:
+                assert row[column] == truth[session][column], f"{session} {column}"
+                compared += 1
+    assert compared > 5
+    ledger = read_rows(given.out_dir / given.participant / f"{given.participant}_lesions.tsv")
+    assert {row["score"] for row in ledger} == {""}
+
+
+def test_only_the_steps_from_the_lesions_on_are_run(given: Given) -> None:
+    assert given.written
+    assert all(path.stat().st_mtime == time for path, time in given.written.items())
+
+
+def test_missing_misplaced_and_empty_masks(given: Given) -> None:
+    empty, astray, absent = evaluable(given.out_dir, given.participant)[:3]
+    edit(given.masks, empty, emptied)
+    edit(given.masks, astray, moved)
+    edit(given.masks, absent, lambda _: None)
+    given.again()
+    rows = table(given.out_dir, given.participant)
+    assert rows[empty]["t2_lesion_count"] == "0"
+    assert rows[astray]["t2_reason"] == "unreadable_file"
+    assert rows[absent]["t2_reason"] == rows[absent]["t2_change_reason"] == "missing_scan"
+    for session in (astray, absent):
+        assert rows[session]["t2_lesion_count"] == rows[session]["t2_new_count"] == ""
+        visit = given.out_dir / given.participant / session
+        assert not list(visit.glob(T2_MASK))
+    record = next((given.out_dir / given.participant / astray).glob("*_metrics.json")).read_text("utf-8")
+    assert "desc-T2_mask.nii.gz is not on the grid of its image: it lies 7.0 mm away" in record
+
+
+def test_folder_without_masks_is_wrong_usage(quick_trial: Path, tmp_path: Path) -> None:
+    said = mesems("run", quick_trial, tmp_path / "out", "--lesion-masks", tmp_path, code=2).stderr
+    assert "desc-T2_mask.nii.gz" in said
+    assert not (tmp_path / "out").exists()
