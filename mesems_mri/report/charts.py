@@ -125,7 +125,7 @@ def draw_chart(
         x_label=x_label,
         x_ticks=_apart((across(x), text) for x, text in x_ticks),
         y_ticks=tuple((up(y), f"{y:g}") for y in ticks),
-        notes=tuple((across(x), text) for x, text in notes),
+        notes=_apart(((across(x), text) for x, text in notes), gap=34.0),
         lines=tuple(
             (" ".join(f"{across(p.x):g},{up(p.y):g}" for p in s.points), s.kind, s.name)
             for s in series

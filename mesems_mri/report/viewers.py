@@ -111,5 +111,10 @@ def viewer_commands(
     ]
     return [
         ViewerCommand("ITK-SNAP", what, shlex.join(snap)),
-        ViewerCommand("3D Slicer", what, shlex.join(["Slicer", "--python-code", "; ".join(lines)])),
+        ViewerCommand("3D Slicer", what, f"Slicer --python-code {_quoted('; '.join(lines))}"),
     ]
+
+
+def _quoted(code: str) -> str:
+    """Quote code for a shell, with double quotes where they do: these work on Windows too."""
+    return shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'

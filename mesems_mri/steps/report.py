@@ -110,14 +110,14 @@ def _write_viewer_files(
             lookup.unlink(missing_ok=True)
             continue
         write_text(lookup, bids_lookup(rows, focus))
-        here = f"{visit.participant_id}/{visit.session_id}/"
+        here = layout.page(*key).parent
         others = [name for c, name in preproc.items() if c != contrast]
         if focus == "t2" and contrast in T2_CONTRASTS and record["reference_preproc"]:
             others.insert(0, record["reference_preproc"])
         commands += viewer_commands(
-            preproc[contrast].removeprefix(here),
-            f"anat/{dseg.name}",
-            [n.removeprefix(here) if n.startswith(here) else f"../../{n}" for n in others],
+            _relative(visit.resolve(preproc[contrast]), here),
+            _relative(dseg, here),
+            [_relative(visit.resolve(name), here) for name in others],
             labels=f".viewer/{LABELS}",
             colours=f".viewer/{COLOURS}",
             what=what,

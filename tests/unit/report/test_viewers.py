@@ -58,6 +58,14 @@ def test_commands_survive_blanks_and_quotes() -> None:
     assert "\n" not in snap.command + slicer.command
 
 
+def test_common_names_need_no_quotes_that_windows_lacks() -> None:
+    _, slicer = viewer_commands("a.nii.gz", "b.nii.gz", [], labels="l", colours="c", what="T2")
+    assert slicer.command.startswith('Slicer --python-code "from')
+    assert shlex.split(slicer.command)[2].count("'") == slicer.command.count("'")
+    _, odd = viewer_commands("a$b.nii.gz", "b.nii.gz", [], labels="l", colours="c", what="T2")
+    assert "a('a$b.nii.gz')" in shlex.split(odd.command)[2]
+
+
 def test_every_status_has_a_sign_of_its_own() -> None:
     assert set(T2_GLYPHS) == set(T2_STATUS)
     assert set(GD_GLYPHS) == set(GD_STATUS)
