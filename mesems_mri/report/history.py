@@ -8,7 +8,7 @@ from typing import Any
 from mesems_mri.report.charts import Strip, draw_strip
 from mesems_mri.report.words import QUALITY_WORDS
 
-MIN_VISITS = 5
+MIN_VISITS = 8
 """With fewer earlier visits of a site nothing is said to be unusual."""
 _UNUSUAL = 3.0
 _MAD_TO_SIGMA = 1.4826
@@ -106,5 +106,6 @@ def _unusual(value: float | None, earlier: Sequence[float], better: int) -> bool
     middle = median(earlier)
     spread = _MAD_TO_SIGMA * median(abs(v - middle) for v in earlier)
     worse = (middle - value) * better
-    # equal earlier values have no spread; then only a value outside their range is unusual
-    return worse > _UNUSUAL * spread if spread > 0 else worse > 0
+    # the spread of so few values may be small by chance, so the value must lie outside their range too
+    outside = all((other - value) * better > 0 for other in earlier)
+    return outside and worse > _UNUSUAL * spread

@@ -32,12 +32,13 @@ def test_table_that_grew_by_later_visits_changes_nothing() -> None:
 
 def test_unusual_is_clearly_worse_in_the_measure_s_own_direction() -> None:
     days = [f"2020-01-{i:02}" for i in range(1, MIN_VISITS + 1)]
-    values = [6.8, 7.0, 7.2, 7.1, 6.9]
+    values = [6.8, 7.0, 7.2, 7.1, 6.9, 7.0, 7.3, 4.0]
     assert history(days, values)["unusual"] is False
     assert history(days, values, snr=3.0)["unusual"] is True
+    assert history(days, values, snr=4.5)["unusual"] is False  # it has been worse
     assert history(days, values, snr=30.0)["unusual"] is False  # better is not unusual
     assert history(days[1:], values[1:], snr=3.0)["unusual"] is None  # too few
-    assert history(days, [7.0] * 5, snr=6.9)["unusual"] is True  # no spread at all
+    assert history(days, [7.0] * 8, snr=6.9)["unusual"] is True  # no spread at all
     rows = [quality_row(f"sub-{i}", acquired=d, cjv=0.5 + i / 100) for i, d in enumerate(days, 10)]
     for value, expected in ((0.2, False), (0.9, True)):
         own = quality_row("sub-01", acquired="2020-06-01", cjv=value)
