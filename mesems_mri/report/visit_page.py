@@ -138,6 +138,7 @@ def quality(page: VisitPage) -> Mapping[str, Any] | None:
         return None
     return {
         "images": page.record["images"],
+        "done": page.record["status"] == "done",
         "history": page.history,
         "measures": QUALITY_WORDS,
         "site": page.metrics["site_id"],

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
-from mesems_mri.errors import InputError
+from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import as_ras
 from mesems_mri.report.figures import crop_around, display_range
@@ -23,6 +23,8 @@ _HALF_WIDTH = 32
 _MARGIN = 4
 """Voxels kept around the brain."""
 _T2_KINDS = ("T2", "new", "enlarging")
+_COMPARED = (Reason.WRONG_HEAD, Reason.REGISTRATION_FAILED)
+"""Reasons that are understood only beside the participant's first visit."""
 _DIFFERENCE_WINDOW = (-0.6, 0.6)
 """In units of NAWM; the page says so."""
 _DIFFERENCE_SMOOTH_MM = 1.0
@@ -244,9 +246,13 @@ def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[Row, ...]:
             continue
         panels = _slices_of(visit.bids_dir / image["source"], contrast)
         if panels:
-            rows.append(
-                Row(f"{CONTRAST_WORDS.get(contrast, contrast)}: {Path(image['source']).name}", panels)
-            )
+            title = CONTRAST_WORDS.get(contrast, contrast)
+            rows.append(Row(f"{title}: {Path(image['source']).name}", panels))
+    anchor = record["anchor"]
+    if rows and anchor and record["visit_metrics"]["t2_reason"] in _COMPARED:
+        panels = _slices_of(visit.bids_dir / anchor["source"], anchor["contrast"])
+        title = f"{anchor['session_id']}, for comparison: {Path(anchor['source']).name}"
+        rows += [Row(title, panels)] if panels else []
     return tuple(rows)
 
 
