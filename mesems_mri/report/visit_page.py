@@ -1,6 +1,7 @@
 """Sections of the page of a visit."""
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from mesems_mri.report.history import MIN_VISITS, HistoryRow
 from mesems_mri.report.pictures import Pictures
 from mesems_mri.report.viewers import ViewerCommand
-from mesems_mri.report.words import QUALITY_WORDS, REFERENCES
+from mesems_mri.report.words import CAUSE_WORDS, QUALITY_WORDS, REFERENCES
 
 SHOWN_STATUS = ("new", "enlarging")
 """T2 lesions that the gallery shows, beside all enhancing ones."""
@@ -90,6 +91,7 @@ def summary(page: VisitPage) -> Mapping[str, Any]:
         "metrics": page.metrics,
         "message": page.record["message"],
         "status": page.record["status"],
+        "given": page.record.get("lesions_from") == "masks",
         "lines": lines,
         "tiles": [line for line in lines if line["column"] in _TILES],
         "reasons": list(dict.fromkeys(line["reason"] for line in lines if line["reason"])),
@@ -118,11 +120,16 @@ def overview(page: VisitPage) -> Mapping[str, Any] | None:
 
 def lesions(page: VisitPage) -> Mapping[str, Any] | None:
     """List all foci of the visit as a table."""
-    rows = page.record["lesions"]
-    if not rows:
+    rows, rejected = page.record["lesions"], page.record["gel_rejected"]
+    if not rows and not rejected:
         return None
-    participant = page.metrics["participant_id"]
-    return {"rows": [(row, is_shown(row)) for row in rows], "participant": participant}
+    return {
+        "rows": [(row, is_shown(row)) for row in rows],
+        "participant": page.metrics["participant_id"],
+        "rejected": rejected,
+        "causes": Counter(candidate["cause"] for candidate in rejected).most_common(),
+        "cause_words": CAUSE_WORDS,
+    }
 
 
 def registration(page: VisitPage) -> Mapping[str, Any] | None:
@@ -159,7 +166,8 @@ def viewers(page: VisitPage) -> Mapping[str, Any] | None:
 
 def methods(page: VisitPage) -> Mapping[str, Any]:
     """Tell what was done, with the thresholds of this run and references."""
-    return {"settings": page.settings, "references": REFERENCES, "metrics": page.metrics}
+    given = page.record.get("lesions_from") == "masks"
+    return {"given": given, "settings": page.settings, "references": REFERENCES, "metrics": page.metrics}
 
 
 def provenance(page: VisitPage) -> Mapping[str, Any]:

@@ -134,6 +134,16 @@ CONTRAST_WORDS = {
     "FLAIR": "FLAIR",
 }
 
+CAUSE_WORDS = {
+    "below_noise": "within the noise of this pair of scans",
+    "no_t2_correlate": "nothing bright on FLAIR, T2w or PDw there",
+    "vessel": "vessel",
+    "choroid_plexus": "choroid plexus",
+    "csf_space": "fluid outside the brain tissue",
+    "brain_edge": "edge of the brain: dura, sinus, bone",
+}
+"""Why a candidate for enhancement was turned down."""
+
 QUALITY_WORDS: dict[str, tuple[str, str, int]] = {
     "snr": ("SNR", "signal-to-noise ratio", 1),
     "cnr": ("CNR", "contrast-to-noise ratio of white and grey matter", 1),

@@ -211,6 +211,19 @@ def test_status_is_told_by_word_too() -> None:
     assert "GEL 3: enhancing, new" in " ".join(text.split())
 
 
+def test_candidates_turned_down_and_given_masks_are_named() -> None:
+    rejected = [
+        {"voxel": [10, 20, 30], "volume_mm3": 15.0, "score": 0.1, "cause": "vessel"},
+        {"voxel": [11, 21, 31], "volume_mm3": 99.0, "score": 0.2, "cause": "new_cause"},
+    ]
+    page = a_visit(visit_record(gel_rejected=rejected, lesions_from="masks"))
+    text = " ".join(Page(render("visit", page)).text.split())
+    assert "2 candidates for enhancement turned down" in text
+    assert text.index("11, 21, 31 new cause") < text.index("10, 20, 30 vessel")
+    assert "given as masks by the user" in text
+    assert "given as masks" not in Page(render("visit", a_visit())).text
+
+
 def test_participant_page_leads_to_every_visit_and_lesion() -> None:
     page = Page(render("participant", CONTENT["participant"]()))
     assert "ses-w00/sub-01_ses-w00.html" in page.links

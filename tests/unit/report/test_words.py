@@ -1,9 +1,12 @@
 """Every code has words."""
 
+import re
+from pathlib import Path
+
 from mesems_mri.errors import Reason
 from mesems_mri.metrics import QC_FLAGS, SITE_QUALITY_COLUMNS
 from mesems_mri.metrics.columns import REGIONS
-from mesems_mri.report.words import QUALITY_WORDS, REASONS, REGION_WORDS, flag_text, reason_text
+from mesems_mri.report.words import CAUSE_WORDS, QUALITY_WORDS, REASONS, REGION_WORDS, flag_text, reason_text
 
 
 def test_every_reason_says_what_happened_and_what_to_do() -> None:
@@ -21,6 +24,15 @@ def test_unknown_codes_are_shown_as_they_are() -> None:
     assert flag_text("some_flag") == "some flag"
     assert reason_text(None) is None
     assert all(flag_text(flag) == words for flag, words in QC_FLAGS.items())
+
+
+def test_every_cause_of_rejection_that_is_documented_has_words(repository: Path) -> None:
+    text = (
+        (repository / "docs" / "outputs.md").read_text(encoding="utf-8").split("### Causes of rejection")[1]
+    )
+    documented = re.findall(r"^\| `(\w+)` \|", text.split("###")[0], re.M)
+    assert documented
+    assert set(documented) <= set(CAUSE_WORDS)
 
 
 def test_regions_and_measures_have_words() -> None:
