@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -118,9 +118,41 @@ class TrialConfig(_Frozen):
     quality: QualityRule = QualityRule()
     intake: IntakeRule = IntakeRule()
 
+    def part(self, *keys: str) -> dict[str, Any]:
+        """Return the part of the configuration that a step is given, and nothing else.
+
+        Parameters
+        ----------
+        *keys : str
+            Blocks or single keys, e.g. ``"focus"``, ``"quality.min_snr"``.
+
+        Returns
+        -------
+        dict
+            Nested as the configuration; a step that asks it for another key fails.
+
+        Raises
+        ------
+        KeyError
+            If there is no such key.
+        """
+        whole, chosen = self.model_dump(mode="json"), {}
+        for key in keys:
+            *blocks, last = key.split(".")
+            source, target = whole, chosen
+            for block in blocks:
+                source, target = source[block], target.setdefault(block, {})
+            target[last] = source[last]
+        return chosen
+
     def sha256(self) -> str:
-        """Return the hash of the configuration, independent of layout and key order."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Return the hash of all that shapes the numbers of a visit, independent of layout and key order.
+
+        Visit table, periods and file selection are left out: what they decide stands in the tables itself, and a
+        visit added to the plan must not change a byte of an earlier one.
+        """
+        aside = {"study_id": True, "visits": True, "periods": True, "intake": {"select"}}
+        text = json.dumps(self.model_dump(mode="json", exclude=aside), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -199,7 +199,7 @@ VISIT_METRICS_COLUMNS: dict[str, Column] = {
     "qc_flags": Column("Flags of the quality check, ;-joined", levels=QC_FLAGS),
     "read_status": Column("How far the reading has come", levels=READ_STATUS),
     "software_version": Column("Version of mesems-mri"),
-    "config_sha256": Column("Hash of the trial's configuration"),
+    "config_sha256": Column("Hash of the thresholds and rules of the configuration"),
 }
 """Columns of ``visit_metrics.tsv`` in order."""
 

@@ -75,7 +75,8 @@ def detect_lesions(
     visit_type : str
         ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled visits become references.
     settings : mapping
-        The rules ``focus``, ``change``, ``enhancement`` and ``quality`` of the configuration.
+        The rules ``focus`` and ``change``, ``enhancement.correlate_mm`` and ``ring_gap_mm``, and
+        ``quality.min_covered_fraction`` of the configuration.
     masks_dir : Path, optional
         Folder with masks of one's own, which are taken instead; what has no mask is not evaluable.
 

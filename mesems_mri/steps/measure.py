@@ -57,7 +57,7 @@ def measure_visit(
     table : VisitTableRow
         What the visit table says.
     settings : mapping
-        The rules ``focus`` and ``enhancement`` of the configuration.
+        ``focus.min_volume_mm3`` and ``enhancement.join_mm`` of the configuration.
 
     Returns
     -------

@@ -37,7 +37,7 @@ def register_visit(
     carried : mapping
         What the previous visit carried on: the anchor, once there is one.
     settings : mapping
-        The ``quality`` rule of the configuration.
+        ``quality.min_covered_fraction`` of the configuration.
 
     Returns
     -------

@@ -41,7 +41,7 @@ def standardise_visit(
         Contrasts with several files of which none is clearly meant, and those files. One is enough to make
         the visit not evaluable: which image was meant is not ours to guess, and the others are read with it.
     settings : mapping
-        The ``intake`` rule of the configuration.
+        ``header_repair`` of the ``intake`` rule of the configuration.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """What all rules share: the visits, the names of their files, and the options of the steps."""
 
 import hashlib
+import json
 import os
 import shlex
 import sys
@@ -142,9 +143,9 @@ def visit_table_options(wildcards):
     return shlex.join(options)
 
 
-def settings(*rules):
-    """Spell the part of the configuration that a step depends on, and nothing else."""
-    return shlex.quote(TRIAL.model_dump_json(include=set(rules)))
+def settings(*keys):
+    """Spell the part of the configuration that a step depends on; what it is not given it cannot read."""
+    return shlex.quote(json.dumps(TRIAL.part(*keys), ensure_ascii=False))
 
 
 def earlier_options(wildcards):

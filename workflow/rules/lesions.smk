@@ -17,7 +17,13 @@ rule detect_lesions:
     params:
         visit=visit_options,
         visit_type=lambda wildcards: session_of(wildcards).visit_type,
-        settings=settings("focus", "change", "enhancement", "quality"),
+        settings=settings(
+            "focus",
+            "change",
+            "enhancement.correlate_mm",
+            "enhancement.ring_gap_mm",
+            "quality.min_covered_fraction",
+        ),
         masks=shlex.join([f"--lesion-masks={LESION_MASKS}"] if LESION_MASKS else []),
         code=code_version(
             "steps/lesions.py", "steps/own_masks.py", "steps/masks.py", "core"

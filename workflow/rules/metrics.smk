@@ -17,7 +17,9 @@ rule measure_visit:
     params:
         visit=visit_options,
         table=visit_table_options,
-        settings=settings("focus", "enhancement", "quality"),
+        settings=settings(
+            "focus.min_volume_mm3", "enhancement.join_mm", "quality"
+        ),
         config_sha256=TRIAL.sha256(),
         code=code_version(
             "steps/measure.py",

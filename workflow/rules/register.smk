@@ -15,7 +15,7 @@ rule register_visit:
         runtime=20,
     params:
         visit=visit_options,
-        settings=settings("quality"),
+        settings=settings("quality.min_covered_fraction"),
         code=code_version("steps/register.py", "images", "models", "core/intensity.py"),
     shell:
         "mesems-mri step register_visit {params.visit} --previous={input.previous:q} --settings {params.settings} > {log:q} 2>&1"

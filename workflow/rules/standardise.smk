@@ -15,7 +15,7 @@ rule standardise_visit:
     params:
         visit=visit_options,
         images=image_options,
-        settings=settings("intake"),
+        settings=settings("intake.header_repair"),
         code=code_version("steps/standardise.py", "images", "models", "core/quality.py"),
     shell:
         "mesems-mri step standardise_visit {params.visit} {params.images} --settings {params.settings} > {log:q} 2>&1"
