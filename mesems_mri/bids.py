@@ -110,6 +110,39 @@ class Layout:
         """Return the visit record."""
         return self.out_dir / participant_id / session_id / f"{participant_id}_{session_id}_metrics.json"
 
+    def log(self, participant_id: str, session_id: str) -> Path:
+        """Return the log of a visit: what every step said, earlier attempts included."""
+        return self.out_dir / "logs" / participant_id / f"{session_id}.log"
+
+    def benchmarks(self, step: str) -> list[Path]:
+        """List what a step has cost at each visit, as Snakemake measured it."""
+        return sorted(self.out_dir.glob(f"logs/sub-*/ses-*/{step}.benchmark.tsv"))
+
+    @property
+    def workflow_log(self) -> Path:
+        """What Snakemake said."""
+        return self.out_dir / "logs" / "snakemake.log"
+
+    @property
+    def provenance(self) -> Path:
+        """When, where and how it was run: the only record with times and paths."""
+        return self.out_dir / "provenance.json"
+
+    @property
+    def run_lock(self) -> Path:
+        """Who is running it; there during a run only."""
+        return self.out_dir / ".mesems" / "run.lock"
+
+    @property
+    def cleaned(self) -> Path:
+        """Which visits had their intermediate images removed; there once that has been done."""
+        return self.out_dir / ".mesems" / "cleaned.json"
+
+    @property
+    def expected(self) -> Path:
+        """Which visits the raw data set had at the last run."""
+        return self.out_dir / ".mesems" / "visits.json"
+
     def page(self, participant_id: str, session_id: str) -> Path:
         """Return the page of a visit."""
         return self.metrics(participant_id, session_id).with_name(f"{participant_id}_{session_id}.html")

@@ -39,6 +39,8 @@ def main() -> None:
     if "--" in arguments:  # before typer takes the first option of Snakemake for an argument of its own
         at = arguments.index("--")
         arguments, options = arguments[:at], arguments[at + 1 :]
+    if arguments[:1] == ["step"]:
+        _become_supervised(arguments)
     try:
         app(arguments, obj=tuple(options))
     except MesemsError as error:
@@ -49,6 +51,28 @@ def main() -> None:
     finally:
         if sys.argv[1:2] == ["step"]:
             _log_cost()
+
+
+def _become_supervised(arguments: list[str]) -> None:
+    """Do the work of a step in a child; in the parent of a child that was killed, let it leave a record."""
+    from mesems_mri.supervisor import supervised
+
+    step = next((argument for argument in arguments[1:] if not argument.startswith("-")), "")
+    log = logging.getLogger("mesems_mri")
+    log.info("---- %s, %s, mesems-mri %s", step, time.strftime("%Y-%m-%d %H:%M:%S"), __version__)
+    death = supervised()
+    if death is None:
+        return
+    from mesems_mri.bids import Layout
+    from mesems_mri.steps.visit import RULES, fail_instead
+    from mesems_mri.supervisor import explain
+
+    asked = next((a.split("=", 1)[1] for a in arguments if a.startswith("--mem-mb=")), "")
+    what = explain(death, step, Layout(Path()), mem_mb=int(asked) if asked.isdigit() else None)
+    log.error("%s %s", step, what)
+    if step not in RULES.values():
+        sys.exit(death.exit_code)
+    fail_instead(what)
 
 
 def _log_cost() -> None:
@@ -140,6 +164,57 @@ def run(
         snakemake_options=tuple(context.obj or ()),
     )
     raise typer.Exit(run_workflow(request, typer.echo))
+
+
+@app.command()
+def status(
+    out_dir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write it here, for a program.")
+    ] = None,
+) -> None:
+    """Say how many visits are expected, done, not evaluable, failed, read; and whether a run is on."""
+    from rich.console import Console
+
+    from mesems_mri.bids import Layout
+    from mesems_mri.provenance import write_json
+    from mesems_mri.workflow.state import Outcome
+    from mesems_mri.workflow.status import read_status
+
+    found = read_status(Layout(out_dir.resolve()))
+    console = Console()
+    if console.is_terminal:
+        console.print(found.table())
+    else:
+        typer.echo(found.text())
+    typer.echo(found.running())
+    for visit in found.visits:
+        if visit.outcome is Outcome.FAILED:
+            typer.echo(f"failed: {visit.message}")
+    if json_file:
+        write_json(json_file, found.to_json())
+
+
+@app.command()
+def clean(
+    out_dir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    intermediate: Annotated[
+        bool, typer.Option("--intermediate", help="Remove large files that no later visit needs.")
+    ] = False,
+) -> None:
+    """Free space in an output folder; products, records and ledgers are never touched."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.errors import UsageError
+    from mesems_mri.workflow.clean import clean_intermediate
+
+    if not intermediate:
+        msg = (
+            "clean: say what to remove; --intermediate removes the standardised images, which are made again "
+            "when a step needs them"
+        )
+        raise UsageError(msg)
+    removed = clean_intermediate(Layout(out_dir.resolve()))
+    typer.echo(f"removed {removed.files} intermediate files, {removed.size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -8,6 +8,16 @@ import typer
 
 step_app = typer.Typer(no_args_is_help=True, help="What the workflow's rules call; named as the rules.")
 
+
+@step_app.callback()
+def _limits(
+    _mem_mb: Annotated[
+        int | None, typer.Option("--mem-mb", help="Memory that the rule asks for, for messages.")
+    ] = None,
+) -> None:
+    """Say what a step may use."""
+
+
 BidsDir = Annotated[Path, typer.Option(help="Raw BIDS folder.")]
 OutDir = Annotated[Path, typer.Option(help="Output folder.")]
 Label = Annotated[str, typer.Option(help="With its prefix.")]
@@ -166,11 +176,18 @@ def _report_visit(
     earlier: Annotated[list[str] | None, typer.Option(help="Earlier visits in order of time.")] = None,
     out_dir: OutDir = Path(),
 ) -> None:
-    """Write the page of a visit."""
+    """Write the page of a visit; without one the job fails, but nothing is computed from it."""
     from mesems_mri.steps.report import report_visit
+    from mesems_mri.steps.visit import REPORT, run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
-    report_visit(visit, earlier=earlier or (), settings=json.loads(settings))
+
+    def write_page() -> dict[str, Any]:
+        report_visit(visit, earlier=earlier or (), settings=json.loads(settings))
+        return {"status": "done", "reason": None, "message": ""}
+
+    if run_step(REPORT, visit, write_page)["status"] != "done":
+        raise typer.Exit(1)
 
 
 @step_app.command("report_participant")

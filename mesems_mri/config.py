@@ -148,8 +148,8 @@ class TrialConfig(_Frozen):
     def sha256(self) -> str:
         """Return the hash of all that shapes the numbers of a visit, independent of layout and key order.
 
-        Visit table, periods and file selection are left out: what they decide stands in the tables itself, and a
-        visit added to the plan must not change a byte of an earlier one.
+        Visit table, periods and file selection are left out: what they decide stands in the tables itself,
+        and a visit added to the plan must not change a byte of an earlier one.
         """
         aside = {"study_id": True, "visits": True, "periods": True, "intake": {"select"}}
         text = json.dumps(self.model_dump(mode="json", exclude=aside), sort_keys=True, separators=(",", ":"))

@@ -16,15 +16,24 @@ _SOURCES = {".py", ".html", ".css", ".js", ".gz"}
 _LIBRARIES = ("antspyx", "nibabel", "numpy", "picsl-greedy", "scikit-image", "scipy", "snakemake")
 
 
-def write_text(path: Path, text: str) -> None:
+TEMPORARY = ".*.tmp"
+"""Pattern of the names under which files are written before they are renamed."""
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a temporary name and rename it, so that no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -42,10 +51,15 @@ def software_versions() -> dict[str, str]:
     return {"mesems-mri": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
+def host_name() -> str:
+    """Name this machine."""
+    return platform.node()
+
+
 def machine() -> dict[str, Any]:
     """Describe the machine; for ``provenance.json`` only, as it differs between equal runs."""
     return {
-        "host": platform.node(),
+        "host": host_name(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),

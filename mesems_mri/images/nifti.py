@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.resampling import resample_image, resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID, FloatArray, Grid, Volume, corner_distance_mm, spacing_of
+from mesems_mri.provenance import write_bytes
 
 __all__ = [
     "SUBJECT_GRID",
@@ -273,14 +274,11 @@ def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[NDArr
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Write through a temporary name, gzip without time and name, so that equal input gives equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
+    """Write whole or not at all, gzip without time and name, so that equal input gives equal bytes."""
     if path.suffix == ".gz":
         # Noise hardly compresses: a higher level costs four times the time and saves a tenth.
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_bytes(path, content)
 
 
 def _write(path: Path, array: NDArray[np.generic], affine: FloatArray) -> None:

@@ -20,7 +20,7 @@ from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.steps.masks import write_masks
 from mesems_mri.steps.own_masks import OwnMasks
 from mesems_mri.steps.register import load_priors
-from mesems_mri.steps.visit import VisitFiles, passed_on, usable
+from mesems_mri.steps.visit import VisitFiles, passed_on, usable, write_arrays
 
 ARRAYS = "lesions.npz"
 """Masks of a visit on the brain box of subject space, for the steps after this one."""
@@ -120,8 +120,7 @@ def detect_lesions(
     parts["black_hole"] = _black_holes(scene, parts, settings, arrays)
 
     path = visit.work(ARRAYS)
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]
+    write_arrays(path, arrays)
     products = write_masks(visit, registered["images"], parts, arrays, scene.box)
     entry = {
         "session_id": visit.session_id,

@@ -10,7 +10,7 @@ from mesems_mri.bids import POSTCONTRAST, image_name
 from mesems_mri.core.components import label_components
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
-from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.images.volume import SUBJECT_GRID, Grid
 from mesems_mri.provenance import software_versions, write_json
 from mesems_mri.steps.visit import VisitFiles
 
@@ -65,7 +65,7 @@ def write_masks(
         nifti.write_labels(visit.product(names["subject"]), mask, SUBJECT_GRID.affine)
         # Numbered, so that every focus keeps its volume; as one mask the large ones would outvote the small.
         foci, _ = label_components(mask)
-        grid = nifti.read_image(visit.resolve(image["file"]))[0].grid
+        grid = grid_of(image)
         to_subject = np.linalg.inv(np.asarray(image["subject_to_image"]))
         orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
         nifti.write_labels_like(visit.product(names["orig"]), orig > 0, visit.bids_dir / image["source"])
@@ -110,6 +110,11 @@ def write_dsegs(
         )
         written.append(visit.relative(path))
     return written
+
+
+def grid_of(image: Mapping[str, Any]) -> Grid:
+    """Return the grid of an image as it was sent, from its record of registration."""
+    return Grid(tuple(image["grid"]["shape"]), np.asarray(image["grid"]["affine"]))
 
 
 def _whole(array: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ from mesems_mri.core.tracking import AcquiredPlane, KnownFoci, VisitFoci, comple
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.steps.masks import write_dsegs
 from mesems_mri.steps.register import load_priors
-from mesems_mri.steps.visit import VisitFiles, passed_on, usable
+from mesems_mri.steps.visit import VisitFiles, passed_on, usable, write_arrays
 from mesems_mri.steps.visit_record import VisitTableRow
 
 
@@ -109,8 +109,7 @@ def measure_visit(
     )
     products = write_dsegs(visit, images, parts, {"t2": tracked.t2, "gel": tracked.gel}, box)
     path = visit.work("known_foci.npz")
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, t2=tracked.known.t2, gel=tracked.known.gel)
+    write_arrays(path, {"t2": tracked.known.t2, "gel": tracked.known.gel})
     onward["foci"] = tracked.known.to_record() | {"arrays": visit.relative(path)}
     onward["gel_evaluable"] = onward["gel_evaluable"] | {visit.session_id: parts["gel"]["evaluable"]}
     return {

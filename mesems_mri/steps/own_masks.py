@@ -14,6 +14,7 @@ from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID, Grid, corner_distance_mm
+from mesems_mri.steps.masks import grid_of
 from mesems_mri.steps.visit import VisitFiles, log
 
 _GRID_LIMIT_MM = 0.5
@@ -185,7 +186,7 @@ class OwnMasks:
         if own.space == "subject":
             self._check_grid(own.path.name, labels.shape, affine, {"subject space": SUBJECT_GRID})
             return labels[self.box] > 0, usable[0]
-        grids = {c: nifti.read_image(self.visit.resolve(self.images[c]["file"]))[0].grid for c in usable}
+        grids = {c: grid_of(self.images[c]) for c in usable}
         contrast = self._check_grid(own.path.name, labels.shape, affine, grids)
         foci, _ = label_components(labels > 0)
         xfm = np.asarray(self.images[contrast]["subject_to_image"])

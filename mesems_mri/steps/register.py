@@ -16,7 +16,7 @@ from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
 from mesems_mri.models.atlas import load_atlas
 from mesems_mri.provenance import software_versions, write_json
-from mesems_mri.steps.visit import VisitFiles, log, not_evaluable, passed_on, usable
+from mesems_mri.steps.visit import VisitFiles, log, not_evaluable, passed_on, usable, write_arrays
 
 BOX_MARGIN_MM = 6
 """Space kept around the brain when arrays are cropped."""
@@ -169,13 +169,7 @@ def _become_anchor(
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     classes = {name: np.rint(prior[box] * 255).astype(np.uint8) for name, prior in in_subject.items()}
     path = visit.work("priors.npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        np.savez(
-            stream,
-            box=np.stack([start, stop]),
-            **classes,  # pyright: ignore[reportArgumentType]
-        )
+    write_arrays(path, {"box": np.stack([start, stop]), **classes}, compress=False)
     reference = standardised["reference"]
     return {
         "session_id": visit.session_id,
@@ -293,6 +287,7 @@ def _write_preproc(
     )
     return {
         "subject_to_image": np.round(subject_to_image, 9).tolist(),
+        "grid": {"shape": list(volume.shape), "affine": volume.affine.tolist()},
         "preproc": visit.relative(path),
         "covered_fraction": round(covered, 4),
         "nawm_median": round(float(median), 6),

@@ -5,21 +5,39 @@ A record is a JSON object with ``status`` (``done``, ``not_evaluable``, ``failed
 it was given, so that it never stops the visits after it.
 """
 
+import errno
+import io
 import logging
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mesems_mri.bids import Layout
 from mesems_mri.errors import InputError, Reason
-from mesems_mri.provenance import read_json, write_json
+from mesems_mri.provenance import read_json, write_bytes, write_json
 
 log = logging.getLogger("mesems_mri")
 
 STEPS = ("standardise", "register", "lesions", "measure")
-"""Records of a visit, in the order in which they are made."""
+"""Records of a visit, in the order in which they are made; the next step needs them."""
+REPORT = "report"
+"""Record of the page of a visit: nothing is computed from it."""
+RULES = {
+    "standardise": "standardise_visit",
+    "register": "register_visit",
+    "lesions": "detect_lesions",
+    "measure": "measure_visit",
+    "report": "report_visit",
+}
+"""The rule of the workflow that leaves each record; users know a step by this name."""
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+
+_died: list[str] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +100,24 @@ def passed_on(record: Mapping[str, Any], **more: object) -> dict[str, Any]:
     return {key: record[key] for key in ("status", "reason", "message")} | more
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True) -> None:
+    """Write arrays as ``.npz``, whole or not at all."""
+    stream = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(stream, **arrays)  # pyright: ignore[reportArgumentType]
+    write_bytes(path, stream.getbuffer())
+
+
+def fail_instead(message: str) -> None:
+    """Let the next step of this process leave a record of failure instead of computing.
+
+    Parameters
+    ----------
+    message : str
+        What became of the process that was to compute it.
+    """
+    _died.append(message)
+
+
 def run_step(
     step: str,
     visit: VisitFiles,
@@ -107,18 +143,37 @@ def run_step(
     dict
         The record, as written.
     """
+    onward = dict(carried or {})
     try:
-        record = compute()
+        record = _failed(visit, step, _died.pop(), onward) if _died else compute()
     except InputError as error:
         log.warning("%s: %s", visit.name, error)
-        record = not_evaluable(error.reason, str(error), carried=dict(carried or {}))
+        record = not_evaluable(error.reason, str(error), carried=onward)
     except Exception as error:
         log.error("%s: %s failed\n%s", visit.name, step, traceback.format_exc())  # noqa: TRY400
-        record = {
-            "status": "failed",
-            "reason": str(Reason.STEP_FAILED),
-            "message": f"{visit.name}: {step} failed ({type(error).__name__}: {error}); see its log",
-            "carried": dict(carried or {}),
-        }
+        record = _failed(visit, step, _explained(error, visit), onward)
     write_json(visit.layout.record(visit.participant_id, visit.session_id, step), {"step": step, **record})
     return record
+
+
+def _failed(visit: VisitFiles, step: str, what: str, carried: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "reason": str(Reason.STEP_FAILED),
+        "message": f"{visit.name}: {RULES[step]} {what}",
+        "carried": carried,
+    }
+
+
+def _explained(error: Exception, visit: VisitFiles) -> str:
+    """Say what a failure of a step means and what to do; without what differs between equal runs."""
+    text = str(error)
+    for folder in (visit.layout.out_dir, visit.bids_dir):
+        text = text.replace(f"{folder}/", "")
+    text = re.sub(r"\.([^/\s']+)\.\d+\.tmp", r"\1", text)
+    what = f"failed ({type(error).__name__}: {text})"
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return f"{what}; free space where the output lies, then run the same command again"
+    if isinstance(error, MemoryError):
+        return f"{what}; give it more memory, e.g. with fewer --cores"
+    return f"{what}; see the log of the visit"

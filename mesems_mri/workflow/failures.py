@@ -1,21 +1,15 @@
-"""Which visits have failed, and what is to be done that the others go on."""
+"""Which visits have failed or are incomplete, and what is to be done that the others go on."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from mesems_mri.bids import Layout, Participant, Session
 from mesems_mri.errors import MesemsError
-from mesems_mri.provenance import read_json
-from mesems_mri.steps.visit import STEPS, VisitFiles, run_step
-
-
-def failed_step(layout: Layout, session: Session) -> str | None:
-    """Return the first step of a visit that has failed, or None."""
-    for step in STEPS:
-        path = layout.record(session.participant_id, session.session_id, step)
-        if path.is_file() and read_json(path)["status"] == "failed":
-            return step
-    return None
+from mesems_mri.provenance import TEMPORARY, read_json
+from mesems_mri.steps.visit import REPORT, RULES, STEPS, VisitFiles, run_step
+from mesems_mri.workflow.events import Job
+from mesems_mri.workflow.state import Outcome, visit_state
 
 
 def incomplete(layout: Layout, session: Session) -> bool:
@@ -28,48 +22,108 @@ def incomplete(layout: Layout, session: Session) -> bool:
 
 def forget(layout: Layout, session: Session) -> None:
     """Remove the records of a visit and the metrics that Snakemake asks for, so that it is run again."""
-    for step in STEPS:
+    for step in (*STEPS, REPORT):
         layout.record(session.participant_id, session.session_id, step).unlink(missing_ok=True)
     layout.metrics(session.participant_id, session.session_id).unlink(missing_ok=True)
 
 
-def mark_lost(
-    layout: Layout, bids_dir: Path, participants: Sequence[Participant], lost: set[tuple[str, str, str]]
-) -> bool:
-    """Give visits whose job died without a word a record of failure; tell whether there was a new one.
+def sweep(layout: Layout, session: Session) -> None:
+    """Remove what a killed step has left half-written under a temporary name."""
+    folders = [
+        layout.work(session.participant_id, session.session_id),
+        layout.metrics(session.participant_id, session.session_id).parent,
+        layout.product(session.participant_id, session.session_id, "").parent,
+    ]
+    for folder in folders:
+        for path in folder.glob(TEMPORARY):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
-    A job that is killed (memory, time limit, lost node) cannot write its record, and everything that is
-    computed from it would wait for ever.
+
+def mark_lost(
+    layout: Layout,
+    bids_dir: Path,
+    participants: Sequence[Participant],
+    jobs: Sequence[Job],
+    lost: set[tuple[str, str, str]],
+) -> bool:
+    """Give visits whose job died without a word a record of failure.
+
+    A job that is killed together with the process that watches it (time limit, lost node) cannot write its
+    record, and everything that is computed from it would wait for ever.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    bids_dir : Path
+        Raw BIDS folder.
+    participants : sequence of Participant
+        The visits in order of time.
+    jobs : sequence of Job
+        Jobs that started and did not finish.
+    lost : set of (participant_id, session_id, step)
+        Those known so far; new ones are added.
+
+    Returns
+    -------
+    bool
+        Whether there is a new one, so that running on makes sense.
     """
+    dead = {(job.participant_id, job.session_id, job.rule): job for job in jobs}
     marked = False
     for participant in participants:
         earlier: Session | None = None
         for session in participant.sessions:
-            visit = VisitFiles(
-                bids_dir=bids_dir,
-                layout=layout,
-                participant_id=session.participant_id,
-                session_id=session.session_id,
-            )
             for step in STEPS:
-                path = layout.record(session.participant_id, session.session_id, step)
-                if path.is_file():
+                if layout.record(session.participant_id, session.session_id, step).is_file():
                     continue
-                carried = {}
-                if earlier:
-                    kept = "lesions" if step == "measure" else step
-                    before = layout.record(earlier.participant_id, earlier.session_id, kept)
-                    carried = read_json(before).get("carried", {}) if before.is_file() else {}
+                job = dead.get((session.participant_id, session.session_id, RULES[step]))
+                if job is None:
+                    break  # it has not been tried
                 # The visit record is written by the last step; a failure before it makes that step trivial.
-                run_step("lesions" if step == "measure" else step, visit, _job_died, carried=carried)
+                record = "lesions" if step == "measure" else step
+                carried = _carried(layout, earlier, record)
+                _leave_record(layout, bids_dir, session, record, job, carried)
                 # One that is lost again although there is nothing left to compute is given up.
                 marked = marked or (session.participant_id, session.session_id, step) not in lost
                 lost.add((session.participant_id, session.session_id, step))
                 break
+            else:
+                job = dead.get((session.participant_id, session.session_id, RULES[REPORT]))
+                state = visit_state(layout, session.participant_id, session.session_id)
+                if job and state.outcome is Outcome.WAITING:
+                    _leave_record(layout, bids_dir, session, REPORT, job, {})
             earlier = session
     return marked
 
 
-def _job_died() -> dict[str, object]:
-    msg = "the job ended without a word; it may have run out of memory or time"
-    raise MesemsError(msg)
+def _carried(layout: Layout, earlier: Session | None, step: str) -> dict[str, object]:
+    if earlier is None:
+        return {}
+    path = layout.record(earlier.participant_id, earlier.session_id, step)
+    return read_json(path).get("carried", {}) if path.is_file() else {}
+
+
+def _leave_record(
+    layout: Layout, bids_dir: Path, session: Session, step: str, job: Job, carried: dict[str, object]
+) -> None:
+    visit = VisitFiles(
+        bids_dir=bids_dir,
+        layout=layout,
+        participant_id=session.participant_id,
+        session_id=session.session_id,
+    )
+
+    def died() -> dict[str, object]:
+        limits = " and ".join(
+            part for part in (f"{job.mem_mb} MB" if job.mem_mb else "", job.runtime) if part
+        )
+        msg = (
+            "its job ended without a word, killed or over its limits"
+            + (f" of {limits}" if limits else "")
+            + f"; ask for more with -- --set-resources {job.rule}:mem_mb=... {job.rule}:runtime=..."
+        )
+        raise MesemsError(msg)
+
+    run_step(step, visit, died, carried=carried)

@@ -22,16 +22,13 @@ def refuse_late_visits(
     """
     late = []
     for participant in participants:
-        # One whose records were removed to run it again is no late visit: its folder is still there.
-        done = [
-            layout.metrics(s.participant_id, s.session_id).is_file()
-            or layout.work(s.participant_id, s.session_id).is_dir()
-            for s in participant.sessions
-        ]
+        done = [layout.metrics(s.participant_id, s.session_id).is_file() for s in participant.sessions]
+        # One whose records were removed to run it again, or which a killed run has begun, is no late visit.
+        begun = [layout.work(s.participant_id, s.session_id).is_dir() for s in participant.sessions]
         late += [
             s.stem.replace("_", "/")
             for i, s in enumerate(participant.sessions)
-            if not done[i] and any(done[i + 1 :]) and (s.participant_id, s.session_id) in asked
+            if not (done[i] or begun[i]) and any(done[i + 1 :]) and (s.participant_id, s.session_id) in asked
         ]
     if late and not allow_insert:
         msg = (

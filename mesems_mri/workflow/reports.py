@@ -1,20 +1,17 @@
 """Make the pages again, and nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mesems_mri.bids import Layout, Participant
 from mesems_mri.errors import UsageError
 from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.snakemake import run_snakemake
 
 REPORT_RULES = ("report_visit", "report_participant", "report_study")
 
 
-def remake_reports(
-    request: RunRequest, layout: Layout, participants: Sequence[Participant], say: Callable[[str], None]
-) -> int:
-    """Make the pages of the visits that are measured again; compute nothing and change no table.
+def reports_request(request: RunRequest, layout: Layout, participants: Sequence[Participant]) -> RunRequest:
+    """Check a request to make the pages of measured visits again, and choose how far up that can go.
 
     Parameters
     ----------
@@ -24,13 +21,11 @@ def remake_reports(
         Names in the output folder.
     participants : sequence of Participant
         The visits asked for.
-    say : callable
-        Takes one line.
 
     Returns
     -------
-    int
-        0, or 1 if a page could not be made.
+    RunRequest
+        Its level is ``group`` where there are tables of the study, else ``participant``.
 
     Raises
     ------
@@ -41,27 +36,19 @@ def remake_reports(
         option = contrary[0].replace("_", "-")
         msg = f"--reports-only makes all pages and computes nothing; leave out --{option}"
         raise UsageError(msg)
-    sessions = [s for p in participants for s in p.sessions]
-    measured = [s for s in sessions if layout.metrics(s.participant_id, s.session_id).is_file()]
-    if not measured:
+    if not measured(layout, participants):
         msg = f"{request.out_dir}: none of the visits asked for is measured; run without --reports-only first"
         raise UsageError(msg)
     study = (layout.out_dir / "visit_metrics.tsv").is_file() and request.level != "participant"
-    rules = ("group" if study else "participant", *REPORT_RULES)
-    options = ("--allowed-rules", *rules, "--forcerun", *REPORT_RULES)
-    ended = run_snakemake(
-        replace(
-            request,
-            level="group" if study else "participant",
-            snakemake_options=(*request.snakemake_options, *options),
-        ),
-        request.participant_labels,
-        say,
-        dry_run=request.dry_run,
-    )
-    if ended == 0 and not request.dry_run:
-        page = layout.study_page() if study else layout.participant_page(measured[0].participant_id)
-        say(f"pages of {len(measured)} visits made again; nothing else was computed; open {page}")
-    elif not request.dry_run:
-        say(f"some pages could not be made; see {layout.out_dir / 'logs' / 'snakemake.log'}")
-    return 0 if ended == 0 else 1
+    return replace(request, level="group" if study else "participant")
+
+
+def measured(layout: Layout, participants: Sequence[Participant]) -> int:
+    """Count the visits that are measured."""
+    sessions = [s for p in participants for s in p.sessions]
+    return sum(layout.metrics(s.participant_id, s.session_id).is_file() for s in sessions)
+
+
+def reports_options(level: str) -> list[str]:
+    """Spell what lets Snakemake make pages only."""
+    return ["--allowed-rules", level, *REPORT_RULES, "--forcerun", *REPORT_RULES]

@@ -1,19 +1,85 @@
 """Run the workflow from start to end."""
 
-import datetime as dt
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from mesems_mri.bids import Layout, check_own_masks, index_dataset
-from mesems_mri.config import load_config
+from rich.console import Console
+
+from mesems_mri.bids import Layout, Participant, Session, check_own_masks, index_dataset
+from mesems_mri.config import TrialConfig, load_config
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import machine, software_versions, write_json
-from mesems_mri.workflow.failures import failed_step, forget, incomplete, mark_lost
+from mesems_mri.provenance import write_json
+from mesems_mri.steps.visit import FULL_DISK, REPORT, RULES
+from mesems_mri.workflow.clean import without_intermediates
+from mesems_mri.workflow.command import snakemake_command
+from mesems_mri.workflow.events import Events
+from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep
+from mesems_mri.workflow.history import History
 from mesems_mri.workflow.late import refuse_late_visits
-from mesems_mri.workflow.reports import remake_reports
+from mesems_mri.workflow.lock import RunLock, held
+from mesems_mri.workflow.progress import LiveProgress, PlainProgress, Progress
+from mesems_mri.workflow.reports import measured, reports_request
 from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.snakemake import run_snakemake
-from mesems_mri.workflow.summary import summarise
+from mesems_mri.workflow.rules import Scope, check_step, known_steps
+from mesems_mri.workflow.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
+from mesems_mri.workflow.state import Outcome, visit_state
+from mesems_mri.workflow.summary import Result, summarise
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What a request means on this data set and output folder."""
+
+    request: RunRequest
+    config: TrialConfig
+    layout: Layout
+    everyone: tuple[Participant, ...]
+    participants: tuple[Participant, ...]
+    visits: frozenset[tuple[str, str]] | None
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The visits asked for."""
+        return [
+            s
+            for p in self.participants
+            for s in p.sessions
+            if self.visits is None or (s.participant_id, s.session_id) in self.visits
+        ]
+
+    def forced(self) -> set[tuple[str, str]]:
+        """List the visits for which ``--force`` holds; empty for all."""
+        request = self.request
+        if not (request.participant_labels or request.session_labels or request.only_failed):
+            return set()
+        labels = {f"ses-{label.removeprefix('ses-')}" for label in request.session_labels}
+        return {
+            (s.participant_id, s.session_id) for s in self.sessions if not labels or s.session_id in labels
+        }
+
+    def command(self, *, out_dir: Path | None = None, dry_run: bool = False) -> list[str]:
+        """Build the command of Snakemake."""
+        return snakemake_command(
+            self.request,
+            out_dir=out_dir,
+            visits=self.visits,
+            asked=self.forced(),
+            again=self.again() if dry_run else (),
+            dry_run=dry_run,
+        )
+
+    def again(self) -> set[tuple[str, str]]:
+        """List the visits that are run again from the start, since they failed or lack a product."""
+        if self.request.level == "group" or self.request.reports_only:
+            return set()
+        return {
+            (s.participant_id, s.session_id)
+            for s in self.sessions
+            if _has_failed(self.layout, s) or incomplete(self.layout, s)
+        }
 
 
 def run(request: RunRequest, say: Callable[[str], None]) -> int:
@@ -29,13 +95,31 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
     Returns
     -------
     int
-        0: every visit done, or not evaluable for a stated reason; 5: at least one visit failed.
+        0: every visit done, or not evaluable for a stated reason; 5: at least one visit failed; 130, 143,
+        129: stopped by SIGINT, SIGTERM, SIGHUP.
 
     Raises
     ------
     UsageError, DatasetError, ExternalProgramError
         If nothing can be run at all.
     """
+    task = _understand(request)
+    if request.only_failed and not task.visits:
+        say("no visit has failed; nothing to run")
+        return 0
+    if request.dry_run:
+        return _say_plan(task, say)
+    try:
+        with stoppable() as stop, held(task.layout) as lock:
+            if request.reports_only:
+                return _remake_reports(task, lock, stop, say)
+            return _run_held(task, lock, stop, say)
+    except StoppedError as stopped:
+        say(f"stopped by {stopped.number.name}; nothing is half-written: run the same command to go on")
+        return 128 + stopped.number
+
+
+def _understand(request: RunRequest) -> _Task:
     if request.out_dir.resolve() == request.bids_dir.resolve():
         msg = f"{request.out_dir}: the output folder is the input folder; choose another"
         raise UsageError(msg)
@@ -44,55 +128,159 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
             msg = f"{request.lesion_masks}: the folder of lesion masks is the output folder; choose another"
             raise UsageError(msg)
         check_own_masks(request.lesion_masks)
+    check_step("--until", request.until)
+    check_step("--force", request.force)
     config = load_config(request.config_file)
+    layout = Layout(request.out_dir.resolve())
+    everyone = index_dataset(request.bids_dir, config)
     participants = index_dataset(
         request.bids_dir,
         config,
         participant_labels=request.participant_labels or None,
         session_labels=request.session_labels or None,
     )
-    layout = Layout(request.out_dir.resolve())
     if request.reports_only:
-        return remake_reports(request, layout, participants, say)
-    failed_before = [s for p in participants for s in p.sessions if failed_step(layout, s)]
+        request = reports_request(request, layout, participants)
+    visits = None
     if request.only_failed:
-        kept = {s.participant_id for s in failed_before}
-        participants = tuple(p for p in participants if p.participant_id in kept)
-        if not participants:
-            say("no visit has failed; nothing to run")
-            return 0
-        labels = tuple(p.participant_id for p in participants)
-    else:
-        labels = request.participant_labels
-    everything = index_dataset(request.bids_dir, config, participant_labels=labels or None)
-    asked = {(s.participant_id, s.session_id) for p in participants for s in p.sessions}
-    refuse_late_visits(layout, everything, asked, allow_insert=request.allow_insert)
-    if request.dry_run:
-        return run_snakemake(request, labels, say, dry_run=True)
-
-    layout.out_dir.mkdir(parents=True, exist_ok=True)
-    for session in failed_before:
-        forget(layout, session)
-    for session in (s for p in participants for s in p.sessions if incomplete(layout, s)):
-        forget(layout, session)
-    started = dt.datetime.now(tz=dt.UTC)
-    lost: set[tuple[str, str, str]] = set()
-    while True:
-        code = run_snakemake(request, labels, say, dry_run=False)
-        if code == 0 or request.until or not mark_lost(layout, request.bids_dir, participants, lost):
-            break
-        say("some jobs ended without a record; going on with the other visits")
-    write_json(
-        layout.out_dir / "provenance.json",
-        {
-            "command": sys.argv,
-            "started": started.isoformat(timespec="seconds"),
-            "ended": dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds"),
-            "bids_dir": str(request.bids_dir.resolve()),
-            "config": config.model_dump(mode="json"),
-            "config_sha256": config.sha256(),
-            "versions": software_versions(),
-            "machine": machine(),
-        },
+        visits = frozenset(
+            (s.participant_id, s.session_id)
+            for p in participants
+            for s in p.sessions
+            if _has_failed(layout, s)
+        )
+    task = _Task(
+        request=request,
+        config=config,
+        layout=layout,
+        everyone=everyone,
+        participants=participants,
+        visits=visits,
     )
-    return summarise(layout, participants, code, say)
+    asked = set() if request.reports_only else {(s.participant_id, s.session_id) for s in task.sessions}
+    refuse_late_visits(layout, everyone, asked, allow_insert=request.allow_insert)
+    return task
+
+
+def _has_failed(layout: Layout, session: Session) -> bool:
+    return visit_state(layout, session.participant_id, session.session_id).outcome is Outcome.FAILED
+
+
+def _remake_reports(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]) -> int:
+    """Make the pages of measured visits again; compute nothing and change no table."""
+    result, _ = _run_until_through(task, lock, stop, say)
+    layout = task.layout
+    if result.code != 0 or result.lost:
+        say(f"some pages could not be made; see {layout.workflow_log}")
+        return summarise(layout, task.sessions, result, say)
+    study = task.request.level == "group"
+    page = layout.study_page() if study else layout.participant_page(task.sessions[0].participant_id)
+    count = measured(layout, task.participants)
+    say(f"pages of {count} visits made again; nothing else was computed; open {page}")
+    return 0
+
+
+def _run_held(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]) -> int:
+    layout, request = task.layout, task.request
+    everything = [s for p in task.everyone for s in p.sessions]
+    _expect(layout, task.everyone)
+    again = task.again()
+    for session in task.sessions:
+        state = visit_state(layout, session.participant_id, session.session_id)
+        if state.outcome in (Outcome.FAILED, Outcome.WAITING):
+            sweep(layout, session)
+        if (session.participant_id, session.session_id) in again:
+            forget(layout, session)
+    _bring_back(task)
+    history = History(layout)
+    history.begin(request.bids_dir, task.config, everything)
+    result, jobs = _run_until_through(task, lock, stop, say)
+    if not jobs:
+        say("nothing to do: everything asked for is there and up to date")
+    code = summarise(layout, task.sessions, result, say)
+    try:
+        history.end(code, everything)
+    except OSError as error:
+        say(f"{layout.provenance}: cannot be written ({error.strerror})")
+    return code
+
+
+def _bring_back(task: _Task) -> None:
+    """Have the intermediate images made again that were cleaned away, where a step is about to need them."""
+    removed = without_intermediates(task.layout)
+    if not removed:
+        return
+    planned, _ = plan(task.command(dry_run=True))
+    for job in planned.started.values():
+        visit = (job.participant_id, job.session_id)
+        if job.rule == RULES["register"] and visit in removed:
+            task.layout.record(*visit, "standardise").unlink(missing_ok=True)
+
+
+def _run_until_through(
+    task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]
+) -> tuple[Result, int]:
+    """Start Snakemake again as long as a lost job holds up visits that could go on."""
+    lost: set[tuple[str, str, str]] = set()
+    result, jobs = Result(until=task.request.until), 0
+    with _progress(task, say) as progress:
+
+        def watch(events: Events) -> None:
+            lock.note_slurm(events.slurm_run)
+            progress.watch(events)
+
+        while True:
+            ended = follow_snakemake(
+                task.command(), task.layout.workflow_log, run_id=lock.holder.run_id, stop=stop, watch=watch
+            )
+            jobs += len(ended.events.started)
+            result.code, result.lost = ended.code, ended.events.lost
+            result.disk_full = result.disk_full or ended.events.disk_full
+            if ended.code == 0:
+                return result, jobs
+            try:
+                again = mark_lost(task.layout, task.request.bids_dir, task.everyone, ended.events.lost, lost)
+            except OSError as error:
+                if error.errno not in FULL_DISK:
+                    raise
+                result.disk_full = True
+                return result, jobs
+            if not again:
+                return result, jobs
+            say("some jobs ended without a record; going on with the other visits")
+
+
+def _progress(task: _Task, say: Callable[[str], None]) -> Progress:
+    console = Console()
+    if console.is_terminal and sys.stdout.isatty():
+        return LiveProgress(task.layout, task.participants, console)
+    until = task.request.until
+    last = until if until and known_steps()[until] is Scope.VISIT else RULES[REPORT]
+    return PlainProgress(task.layout, say, last_step=last)
+
+
+def _expect(layout: Layout, everyone: Sequence[Participant]) -> None:
+    """Note which visits there are, for ``mesems-mri status``, which does not see the raw data."""
+    visits = {p.participant_id: [s.session_id for s in p.sessions] for p in everyone}
+    sites = {p.participant_id: p.site_id for p in everyone}
+    write_json(layout.expected, {"sites": sites, "visits": visits})
+
+
+def _say_plan(task: _Task, say: Callable[[str], None]) -> int:
+    """Say what would be run, and touch nothing."""
+    # Snakemake keeps its books in the output folder; one that it has not seen is not to be created.
+    with tempfile.TemporaryDirectory(prefix="mesems-mri-plan-") as nowhere:
+        used = task.layout.expected.is_file() or (task.layout.out_dir / ".snakemake").is_dir()
+        events, text = plan(task.command(out_dir=None if used else Path(nowhere), dry_run=True))
+    if task.request.snakemake_options:
+        say(text)
+        return 0
+    for job in events.started.values():
+        if job.session_id:
+            say(f"{job.participant_id}/{job.session_id}: {job.rule} ({job.reason})")
+    for step in known_steps():
+        if count := events.planned.get(step):
+            say(f"{step:20} {count}")
+    if not events.planned:
+        say("nothing to do: everything asked for is there and up to date")
+    return 0

@@ -1,113 +1,233 @@
-"""Build the command line of Snakemake and start it."""
+"""Start Snakemake, follow what it says, and stop it."""
 
-import importlib.util
-import json
+import codecs
+import contextlib
 import os
-import re
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mesems_mri.errors import ExternalProgramError, UsageError
-from mesems_mri.provenance import PACKAGE_DIR
-from mesems_mri.workflow.request import RunRequest
+from mesems_mri.errors import ExternalProgramError
+from mesems_mri.supervisor import die_with_parent
+from mesems_mri.workflow.events import Events
+from mesems_mri.workflow.processes import RUN_VARIABLE, kill_run
 
-_DONE = re.compile(r"^(\d+) of (\d+) steps")
-
-
-def workflow_folder() -> Path:
-    """Find the folder of ``Snakefile``: in the checkout, or inside the installed package."""
-    for folder in (PACKAGE_DIR.parent, PACKAGE_DIR / "_workflow"):
-        if (folder / "Snakefile").is_file():
-            return folder
-    msg = f"no Snakefile beside {PACKAGE_DIR}; install the package again"
-    raise ExternalProgramError(msg)
+_STOP_S = 15
+_STOP_SLURM_S = 90
+"""How long Snakemake may take to cancel its jobs."""
+_LOOK_S = 0.5
+"""How often is looked whether somebody stops the run."""
 
 
-def run_snakemake(
-    request: RunRequest,
-    labels: Sequence[str],
-    say: Callable[[str], None],
-    *,
-    dry_run: bool,
-) -> int:
-    """Run Snakemake, its output in ``logs/snakemake.log``; return its exit code.
+class StoppedError(BaseException):
+    """Somebody stops the run; no `Exception`, so that nothing on the way takes it for a failure.
+
+    Parameters
+    ----------
+    number : signal.Signals
+        What was sent.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@dataclass
+class Ended:
+    """How Snakemake has ended.
+
+    Parameters
+    ----------
+    code : int
+        Exit code.
+    events : Events
+        What it said of its jobs.
+    tail : deque of str
+        Its last lines.
+    """
+
+    code: int
+    events: Events
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=40))
+
+
+@dataclass
+class Stop:
+    """Whether somebody has asked to stop, and how."""
+
+    number: signal.Signals | None = None
+
+
+@contextlib.contextmanager
+def stoppable() -> Generator[Stop]:
+    """Note SIGINT, SIGTERM and SIGHUP instead of dying of them.
+
+    An exception raised in a handler would be swallowed wherever Python swallows exceptions, as in hooks of
+    a fork, and the run would go on.
+    """
+    asked = Stop()
+
+    def note(number: int, _frame: object) -> None:
+        asked.number = asked.number or signal.Signals(number)
+
+    before = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow_snakemake(
+    command: Sequence[str], log: Path, *, run_id: str, stop: Stop, watch: Callable[[Events], None]
+) -> Ended:
+    """Run Snakemake to its end.
+
+    Parameters
+    ----------
+    command : sequence of str
+        As `snakemake_command` builds it.
+    log : Path
+        File to which its output is appended.
+    run_id : str
+        Name that its processes inherit.
+    stop : Stop
+        Whether somebody has asked to stop.
+    watch : callable
+        Takes what is known so far, after every line.
+
+    Returns
+    -------
+    Ended
 
     Raises
     ------
-    UsageError
-        If there is no such profile.
     ExternalProgramError
-        If Snakemake is missing or could not start a job.
+        If it could not start a single job.
+    StoppedError
+        If somebody stopped it; then nothing of it is left running.
     """
-    folder = workflow_folder()
-    profile = Path(request.profile)
-    if not profile.is_dir():
-        profile = folder / "workflow" / "profiles" / request.profile
-    if not profile.is_dir():
-        known = ", ".join(sorted(p.name for p in profile.parent.iterdir()))
-        msg = f"profile {request.profile}: neither a folder nor one of {known}"
-        raise UsageError(msg)
-    values: dict[str, object] = {
-        "bids_dir": str(request.bids_dir.resolve()),
-        "out_dir": str(request.out_dir.resolve()),
-    }
-    if request.config_file:
-        values["config_file"] = str(request.config_file.resolve())
-    if request.lesion_masks:
-        values["lesion_masks"] = str(request.lesion_masks.resolve())
-    if labels:
-        values["participant_labels"] = list(labels)
-    if request.session_labels:
-        values["session_labels"] = list(request.session_labels)
-    if request.reports_only:
-        values["reports_only"] = True
-    target = "participant" if request.level == "participant" else "group"
-    command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
-    command += ["--profile", str(profile)]
-    if request.cores:
-        command += ["--cores", str(request.cores)]
-    command += [
-        "--config",
-        *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
-    ]
-    if request.until:
-        command += ["--until", request.until]
-    if request.force:
-        command += ["--forcerun", request.force]
-    if dry_run:
-        command.append("--dry-run")
-    command += request.snakemake_options
-    if importlib.util.find_spec("snakemake") is None:
-        msg = "Snakemake is not installed in this environment; install mesems-mri with its dependencies"
-        raise ExternalProgramError(msg)
-    if dry_run:
-        return subprocess.run(command, check=False).returncode
-    log = request.out_dir.resolve() / "logs" / "snakemake.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as stream:
-        child = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
+    ended = Ended(0, Events())
+    parent = os.getpid()
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", RUN_VARIABLE: run_id},
+        start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the others in order
+        preexec_fn=lambda: die_with_parent(parent, signal.SIGINT),
+    )
+    try:
+        with _appended(log) as write:
+            for line in _lines(child, stop):
+                write(line)
+                ended.tail.append(line.rstrip())
+                ended.events.read(line)
+                watch(ended.events)
+        ended.code = child.wait()
+    except BaseException:
+        _stop(child, run_id, wait_s=_STOP_SLURM_S if ended.events.slurm_run else _STOP_S)
+        raise
+    finally:
         assert child.stdout is not None
-        tail: list[str] = []
-        for line in child.stdout:
+        child.stdout.close()
+    if ended.code != 0 and not (ended.events.failed or ended.events.lost or ended.events.disk_full):
+        msg = f"Snakemake could not run ({_telling(ended.tail)}); see {log}"
+        raise ExternalProgramError(msg)
+    return ended
+
+
+def _lines(child: subprocess.Popen[bytes], stop: Stop) -> Generator[str]:
+    """Yield what a process says line by line, and look between whether somebody stops it."""
+    assert child.stdout is not None
+    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+    rest = ""
+    while True:
+        if stop.number:
+            raise StoppedError(stop.number)
+        if not select.select([child.stdout], [], [], _LOOK_S)[0]:
+            continue
+        chunk = os.read(child.stdout.fileno(), 65536)
+        *lines, rest = (rest + decode(chunk, final=not chunk)).split("\n")
+        yield from (f"{line}\n" for line in lines)
+        if not chunk:
+            if rest:
+                yield rest
+            return
+
+
+def plan(command: Sequence[str]) -> tuple[Events, str]:
+    """Ask Snakemake what it would do.
+
+    Returns
+    -------
+    events : Events
+        The jobs it would start.
+    text : str
+        What it said.
+
+    Raises
+    ------
+    ExternalProgramError
+        If it could not say.
+    """
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    text = finished.stdout + finished.stderr
+    if finished.returncode != 0:
+        msg = f"Snakemake could not make a plan ({_telling(text.splitlines())})"
+        raise ExternalProgramError(msg)
+    events = Events()
+    for line in text.splitlines():
+        events.read(line)
+    return events, text
+
+
+def _stop(child: subprocess.Popen[bytes], run_id: str, *, wait_s: float) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    try:
+        child.communicate(timeout=wait_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+    kill_run(run_id)
+    child.wait()
+
+
+@contextlib.contextmanager
+def _appended(log: Path) -> Generator[Callable[[str], None]]:
+    """Open the log to append to; one that cannot be written, as on a full disk, must not end the run."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        sys.stderr.write(f"{log}: cannot be written ({error.strerror}); going on without it\n")
+        yield lambda _: None
+        return
+
+    def write(line: str) -> None:
+        with contextlib.suppress(OSError):
             stream.write(line)
-            tail = [*tail[-19:], line.rstrip()]
-            if match := _DONE.match(line):
-                say(f"{match[1]} of {match[2]} jobs done")
-        code = child.wait()
-    if code != 0 and not any("steps" in line or "Exiting because a job" in line for line in tail):
-        telling = [line for line in tail if "Error" in line or "lock" in line.lower()]
-        what = (telling or tail or ["no message"])[0]
-        if not any(request.out_dir.resolve().glob(".mesems/*/*/*.json")):
-            msg = f"Snakemake could not run ({what.strip()}); see {log}"
-            raise ExternalProgramError(msg)
-    return code
+
+    try:
+        yield write
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+def _telling(lines: Sequence[str]) -> str:
+    lines = [line.strip() for line in lines if line.strip()]
+    for number, line in enumerate(lines):
+        if "Error" in line or "Exception" in line or "error:" in line:
+            more = lines[number + 1] if line.endswith(":") and number + 1 < len(lines) else ""
+            return f"{line} {more}".strip()
+    return lines[-1] if lines else "no message"

@@ -1,52 +1,131 @@
-"""Say how a run ended."""
+"""Say how a run has ended."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from mesems_mri.bids import Layout, Participant
-from mesems_mri.provenance import read_json
-from mesems_mri.workflow.failures import failed_step
+from mesems_mri.bids import Layout, Session
+from mesems_mri.workflow.events import Job
+from mesems_mri.workflow.rules import Scope, known_steps
+from mesems_mri.workflow.state import Outcome, VisitState, visit_state
 
 EXIT_VISITS_FAILED = 5
-_RULE_OF = {
-    "standardise": "standardise_visit",
-    "register": "register_visit",
-    "lesions": "detect_lesions",
-    "measure": "measure_visit",
-    "report": "report_visit",
-}
+_LOG_LINES = 8
 
 
-def summarise(
-    layout: Layout, participants: Sequence[Participant], code: int, say: Callable[[str], None]
-) -> int:
-    """Say which visits are done, not evaluable or failed; return the exit code of the run."""
-    failed, refused, done = [], [], 0
-    for session in (s for p in participants for s in p.sessions):
-        name = f"{session.participant_id}/{session.session_id}"
-        step = failed_step(layout, session)
-        if step:
-            failed.append((name, session, step))
-            continue
-        path = layout.record(session.participant_id, session.session_id, "measure")
-        if not path.is_file():
-            continue
-        if code != 0 and not layout.page(session.participant_id, session.session_id).is_file():
-            failed.append((name, session, "report"))
-            continue
-        done += 1
-        content = read_json(path)
-        if content["status"] == "not_evaluable":
-            refused.append(f"{name}: {content['reason']}: {content['message']}")
-    say(f"{done} visits done, {len(refused)} of them not evaluable; {len(failed)} failed")
-    for line in refused:
-        say(f"  not evaluable: {line}")
-    for name, session, step in failed:
-        path = layout.record(session.participant_id, session.session_id, step)
-        say(f"  failed: {read_json(path)['message'] if path.is_file() else f'{name}: the page is missing'}")
-        log = layout.out_dir / "logs" / session.participant_id / session.session_id / f"{_RULE_OF[step]}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        for line in lines[-5:]:
-            say(f"    {name} | {line}")
-    if failed:
+@dataclass
+class Result:
+    """What is known when Snakemake has ended for good.
+
+    Parameters
+    ----------
+    code : int
+        Its exit code.
+    lost : list of Job
+        Jobs that started, did not finish, and for which no record could be left.
+    until : str or None
+        The step after which it was told to stop.
+    disk_full : bool
+        Somebody met a full disk.
+    """
+
+    code: int = 0
+    lost: list[Job] = field(default_factory=list)
+    until: str | None = None
+    disk_full: bool = False
+
+
+def summarise(layout: Layout, sessions: Sequence[Session], result: Result, say: Callable[[str], None]) -> int:
+    """Say which visits are done, not evaluable or failed and where to look; return the exit code of the run.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    sessions : sequence of Session
+        The visits that were asked for.
+    result : Result
+        What is known of the run.
+    say : callable
+        Takes one line.
+
+    Returns
+    -------
+    int
+        0: every visit done or not evaluable; 5: at least one failed, or a table could not be written.
+    """
+    states = [_with_loss(visit_state(layout, s.participant_id, s.session_id), result) for s in sessions]
+    groups = {outcome: [s for s in states if s.outcome is outcome] for outcome in Outcome}
+    refused, failed = groups[Outcome.NOT_EVALUABLE], groups[Outcome.FAILED]
+    if result.until:
+        through = sum(result.until in state.steps for state in states)
+        say(f"{through} of {len(states)} visits have come to {result.until}; {len(failed)} failed")
+    else:
+        done = len(groups[Outcome.DONE]) + len(refused)
+        say(f"{done} visits done, {len(refused)} of them not evaluable; {len(failed)} failed")
+    for state in refused:
+        say(f"  not evaluable: {state.name}: {state.reason}: {state.message}")
+    for state in failed:
+        say(f"  failed: {state.message}")
+        _show_end(layout.log(state.participant_id, state.session_id), say, step=state.step)
+    waiting = groups[Outcome.WAITING] if result.code != 0 and not result.until else []
+    for state in waiting:
+        say(f"  not reached: {state.name}: waits for what has failed; run the same command again")
+    tables = [job for job in result.lost if known_steps().get(job.rule) in (Scope.PARTICIPANT, Scope.STUDY)]
+    for job in tables:
+        say(f"  failed: {job.rule}" + (f" of {job.participant_id}" if job.participant_id else ""))
+        _show_end(layout.out_dir / "logs" / job.participant_id / f"{job.rule}.log", say)
+    if result.disk_full:
+        say(f"the disk of {layout.out_dir} is full: free space, then run the same command again")
+    _say_where(layout, sessions, say)
+    if failed or waiting or tables or result.disk_full:
         return EXIT_VISITS_FAILED
-    return 0 if code == 0 else 1
+    return 0 if result.code == 0 else 1
+
+
+def _with_loss(state: VisitState, result: Result) -> VisitState:
+    """Let a visit whose job is lost without a record be a failed one."""
+    lost = [
+        job
+        for job in result.lost
+        if (job.participant_id, job.session_id) == (state.participant_id, state.session_id)
+    ]
+    if not lost or state.outcome is Outcome.FAILED:
+        return state
+    why = "the disk is full" if result.disk_full else "its job ended without a word"
+    return VisitState(
+        participant_id=state.participant_id,
+        session_id=state.session_id,
+        outcome=Outcome.FAILED,
+        steps=state.steps,
+        step=lost[0].rule,
+        reason="step_failed",
+        message=f"{state.name}: {lost[0].rule}: {why}",
+    )
+
+
+def _show_end(log: Path, say: Callable[[str], None], *, step: str = "") -> None:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    start = max((i for i, line in enumerate(lines) if f"---- {step}" in line), default=0) if step else 0
+    lines = [line for line in lines[start:] if line.strip()]
+    later = next((i for i, line in enumerate(lines) if i and "---- " in line), len(lines))
+    for line in lines[:later][-_LOG_LINES:]:
+        say(f"    | {line}")
+    say(f"    the log: {log}")
+
+
+def _say_where(layout: Layout, sessions: Sequence[Session], say: Callable[[str], None]) -> None:
+    places = {
+        "page": layout.out_dir / "index.html",
+        "table": layout.out_dir / "visit_metrics.tsv",
+        "sums": layout.out_dir / "participant_endpoints.tsv",
+    }
+    if not places["page"].is_file() and sessions:
+        places["page"] = layout.page(sessions[0].participant_id, sessions[0].session_id)
+    for name, path in places.items():
+        if path.is_file():
+            say(f"{name:6} {path}")
+    say(f"{'logs':6} {layout.out_dir / 'logs'} (one a visit: sub-X/ses-Y.log)")

@@ -37,23 +37,29 @@ SESSIONS = {
     for s in p.sessions
 }
 LAYOUT = Layout(Path())
-ASKED = {
-    (s.participant_id, s.session_id): s
-    for p in index_dataset(
-        BIDS_DIR,
-        TRIAL,
-        participant_labels=config.get("participant_labels"),
-        session_labels=config.get("session_labels"),
-    )
-    for s in p.sessions
-}
-MEASURED = {
-    key: s for key, s in SESSIONS.items() if (OUT_DIR / LAYOUT.metrics(*key)).is_file()
-}
+ASKED = (
+    {tuple(visit.split("/")) for visit in config["visits"]}
+    if "visits" in config
+    else {
+        (s.participant_id, s.session_id)
+        for p in index_dataset(
+            BIDS_DIR,
+            TRIAL,
+            participant_labels=config.get("participant_labels"),
+            session_labels=config.get("session_labels"),
+        )
+        for s in p.sessions
+    }
+)
+MEASURED = {key for key in SESSIONS if (OUT_DIR / LAYOUT.metrics(*key)).is_file()}
 # What was asked for, and what an earlier run has left: the ledger never loses a visit that is done.
 # With reports_only the pages of what is there are made again, and nothing else.
 REPORTS_ONLY = bool(config.get("reports_only"))
-TARGETS = MEASURED if REPORTS_ONLY else ASKED | MEASURED
+TARGETS = {
+    key: session
+    for key, session in SESSIONS.items()
+    if key in MEASURED or (key in ASKED and not REPORTS_ONLY)
+}
 
 
 wildcard_constraints:
@@ -97,6 +103,11 @@ def given_masks(wildcards):
         return []
     masks = own_masks(LESION_MASKS, wildcards.participant, wildcards.session)
     return [str(mask.path) for mask in masks.values()]
+
+
+def visit_log(wildcards):
+    """Name the log that gathers what all steps say of a visit; Snakemake empties that of a rule."""
+    return str(LAYOUT.log(wildcards.participant, wildcards.session))
 
 
 def visit_options(wildcards):

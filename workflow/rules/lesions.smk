@@ -16,6 +16,7 @@ rule detect_lesions:
         runtime=20,
     params:
         visit=visit_options,
+        visit_log=visit_log,
         visit_type=lambda wildcards: session_of(wildcards).visit_type,
         settings=settings(
             "focus",
@@ -29,5 +30,5 @@ rule detect_lesions:
             "steps/lesions.py", "steps/own_masks.py", "steps/masks.py", "core"
         ),
     shell:
-        "mesems-mri step detect_lesions {params.visit} --previous={input.previous:q}"
-        " {params.masks} --visit-type={params.visit_type} --settings {params.settings} > {log:q} 2>&1"
+        "mesems-mri step --mem-mb={resources.mem_mb} detect_lesions {params.visit} --previous={input.previous:q}"
+        " {params.masks} --visit-type={params.visit_type} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

@@ -16,10 +16,9 @@ rule measure_visit:
         runtime=10,
     params:
         visit=visit_options,
+        visit_log=visit_log,
         table=visit_table_options,
-        settings=settings(
-            "focus.min_volume_mm3", "enhancement.join_mm", "quality"
-        ),
+        settings=settings("focus.min_volume_mm3", "enhancement.join_mm", "quality"),
         config_sha256=TRIAL.sha256(),
         code=code_version(
             "steps/measure.py",
@@ -29,8 +28,8 @@ rule measure_visit:
             "metrics",
         ),
     shell:
-        "mesems-mri step measure_visit {params.visit} --previous={input.previous:q} {params.table}"
-        " --config-sha256={params.config_sha256} --settings {params.settings} > {log:q} 2>&1"
+        "mesems-mri step --mem-mb={resources.mem_mb} measure_visit {params.visit} --previous={input.previous:q} {params.table}"
+        " --config-sha256={params.config_sha256} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"
 
 
 rule compile_ledger:

@@ -15,7 +15,8 @@ rule register_visit:
         runtime=20,
     params:
         visit=visit_options,
+        visit_log=visit_log,
         settings=settings("quality.min_covered_fraction"),
         code=code_version("steps/register.py", "images", "models", "core/intensity.py"),
     shell:
-        "mesems-mri step register_visit {params.visit} --previous={input.previous:q} --settings {params.settings} > {log:q} 2>&1"
+        "mesems-mri step --mem-mb={resources.mem_mb} register_visit {params.visit} --previous={input.previous:q} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

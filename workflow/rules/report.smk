@@ -40,11 +40,13 @@ rule report_visit:
         runtime=10,
     params:
         visit=visit_options,
+        visit_log=visit_log,
         earlier=earlier_options,
         settings=settings("focus", "change", "enhancement", "quality"),
         code=code_version("steps/report.py", "steps/visit_pictures.py", "report"),
     shell:
-        "mesems-mri step report_visit {params.visit} {params.earlier} --settings {params.settings} > {log:q} 2>&1"
+        "mesems-mri step --mem-mb={resources.mem_mb} report_visit {params.visit} {params.earlier} --settings {params.settings}"
+        " 2>&1 | tee -a {params.visit_log:q} > {log:q}"
 
 
 rule report_participant:

@@ -14,8 +14,9 @@ rule standardise_visit:
         runtime=20,
     params:
         visit=visit_options,
+        visit_log=visit_log,
         images=image_options,
         settings=settings("intake.header_repair"),
         code=code_version("steps/standardise.py", "images", "models", "core/quality.py"),
     shell:
-        "mesems-mri step standardise_visit {params.visit} {params.images} --settings {params.settings} > {log:q} 2>&1"
+        "mesems-mri step --mem-mb={resources.mem_mb} standardise_visit {params.visit} {params.images} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

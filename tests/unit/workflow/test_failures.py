@@ -4,8 +4,10 @@ from pathlib import Path
 
 from mesems_mri.bids import Layout, Participant, Session
 from mesems_mri.provenance import read_json, write_json
-from mesems_mri.steps.visit import STEPS
-from mesems_mri.workflow.failures import mark_lost
+from mesems_mri.steps.visit import RULES, STEPS
+from mesems_mri.workflow.events import Job
+from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep
+from mesems_mri.workflow.state import Outcome, visit_state
 
 VISITS = tuple(Session(participant_id="sub-01", session_id=f"ses-{i}") for i in (1, 2))
 PEOPLE = (Participant(participant_id="sub-01", site_id="", sessions=VISITS),)
@@ -20,29 +22,84 @@ def status(layout: Layout, session: str, step: str) -> str:
     return read_json(layout.record("sub-01", session, step))["status"]
 
 
-def test_first_missing_step_is_marked_and_carries_on_what_was_known(tmp_path: Path) -> None:
+def job(session: str, rule: str) -> Job:
+    return Job(rule, "sub-01", session, mem_mb=4000, runtime="20 min")
+
+
+def test_lost_step_is_marked_and_carries_on_what_was_known(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", *STEPS)
     leave(layout, "ses-2", "standardise")
-    assert mark_lost(layout, tmp_path, PEOPLE, lost)
+    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "register_visit")], lost)
     record = read_json(layout.record("sub-01", "ses-2", "register"))
     assert (record["status"], record["reason"]) == ("failed", "step_failed")
+    assert "sub-01/ses-2: register_visit" in record["message"]
+    assert "4000 MB and 20 min" in record["message"]
     assert record["carried"] == {"from": "ses-1"}
     assert status(layout, "ses-1", "register") == status(layout, "ses-2", "standardise") == "done"
     assert not layout.record("sub-01", "ses-2", "lesions").is_file()
+
+
+def test_visit_that_only_waits_for_the_lost_one_is_not_marked(tmp_path: Path) -> None:
+    layout, lost = Layout(tmp_path), set()
+    leave(layout, "ses-1", "standardise")
+    leave(layout, "ses-2", "standardise")
+    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "register_visit")], lost)
+    assert status(layout, "ses-1", "register") == "failed"
+    assert not layout.record("sub-01", "ses-2", "register").is_file()
+
+
+def test_lost_group_of_jobs_is_marked_where_it_stopped(tmp_path: Path) -> None:
+    layout, lost = Layout(tmp_path), set()
+    leave(layout, "ses-1", "standardise", "register")
+    jobs = [job("ses-1", rule) for rule in RULES.values()]
+    assert mark_lost(layout, tmp_path, PEOPLE, jobs, lost)
+    assert status(layout, "ses-1", "register") == "done"
+    assert status(layout, "ses-1", "lesions") == "failed"
 
 
 def test_lost_measure_is_made_trivial_and_given_up_when_lost_again(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", *STEPS)
     leave(layout, "ses-2", "standardise", "register", "lesions")
-    assert mark_lost(layout, tmp_path, PEOPLE, lost)
+    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure_visit")], lost)
     assert status(layout, "ses-2", "lesions") == "failed"
-    assert not mark_lost(layout, tmp_path, PEOPLE, lost)
+    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure_visit")], lost)
+
+
+def test_lost_page_is_a_failure_but_nothing_waits_for_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    leave(layout, "ses-1", *STEPS)
+    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "report_visit")], set())
+    state = visit_state(layout, "sub-01", "ses-1")
+    assert (state.outcome, state.step) == (Outcome.FAILED, "report_visit")
 
 
 def test_nothing_lost(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    for session in ("ses-1", "ses-2"):
-        leave(layout, session, *STEPS)
-    assert not mark_lost(layout, tmp_path, PEOPLE, set())
+    leave(layout, "ses-1", *STEPS)
+    assert not mark_lost(layout, tmp_path, PEOPLE, [], set())
+    assert not layout.record("sub-01", "ses-2", "standardise").is_file()
+
+
+def test_forgotten_visit_has_no_record_and_a_swept_one_no_torn_file(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    leave(layout, "ses-1", *STEPS)
+    torn = layout.product("sub-01", "ses-1", "FLAIR.nii.gz").with_name(".x.nii.gz.77.tmp")
+    torn.parent.mkdir(parents=True)
+    torn.touch()
+    whole = torn.with_name("x.nii.gz")
+    whole.touch()
+    sweep(layout, VISITS[0])
+    forget(layout, VISITS[0])
+    assert not torn.exists()
+    assert whole.exists()
+    assert visit_state(layout, "sub-01", "ses-1").steps == ()
+
+
+def test_visit_whose_product_was_removed_is_incomplete(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_json(layout.record("sub-01", "ses-1", "measure"), {"status": "done", "products": ["a.nii.gz"]})
+    assert incomplete(layout, VISITS[0])
+    (tmp_path / "a.nii.gz").touch()
+    assert not incomplete(layout, VISITS[0])

@@ -22,3 +22,9 @@ def test_late_visit_is_refused_but_one_that_is_run_again_is_not(tmp_path: Path) 
     refuse_late_visits(layout, PEOPLE, asked, allow_insert=True)
     layout.work("sub-01", "ses-1").mkdir(parents=True)
     refuse_late_visits(layout, PEOPLE, asked, allow_insert=False)
+
+
+def test_later_visit_that_a_killed_run_has_only_begun_makes_none_late(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.work("sub-01", "ses-2").mkdir(parents=True)
+    refuse_late_visits(layout, PEOPLE, {("sub-01", "ses-1")}, allow_insert=False)

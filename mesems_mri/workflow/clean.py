@@ -1,0 +1,97 @@
+"""Remove intermediate files that no later visit needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mesems_mri.bids import Layout
+from mesems_mri.errors import UsageError
+from mesems_mri.provenance import read_json, write_json
+from mesems_mri.steps.visit import STEPS
+from mesems_mri.workflow.lock import held
+from mesems_mri.workflow.state import Outcome, visit_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """What was removed.
+
+    Parameters
+    ----------
+    files : int
+        How many files.
+    size : int
+        How large they were, in bytes.
+    """
+
+    files: int
+    size: int
+
+
+def clean_intermediate(layout: Layout) -> Cleaned:
+    """Remove the standardised images of finished visits; products, records and ledgers stay.
+
+    What a later visit needs stays too: the image, mask and priors of the visit that fixes the participant's
+    space, and the lesions of every visit.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or one is on.
+    """
+    if not (layout.out_dir / ".mesems").is_dir():
+        msg = f"{layout.out_dir}: holds no run of mesems-mri; give the output folder of one"
+        raise UsageError(msg)
+    files = size = 0
+    cleaned = set(read_json(layout.cleaned)["visits"]) if layout.cleaned.is_file() else set()
+    with held(layout):
+        for participant in sorted(layout.expected.parent.glob("sub-*")):
+            visits = sorted(participant.glob("ses-*"))
+            needed = {path for visit in visits for path in _anchor_files(layout, visit)}
+            for visit in visits:
+                state = visit_state(layout, participant.name, visit.name)
+                if state.outcome not in (Outcome.DONE, Outcome.NOT_EVALUABLE):
+                    continue
+                for path in sorted(_removable(layout, visit) - needed):
+                    size += path.stat().st_size
+                    files += 1
+                    path.unlink()
+                    cleaned.add(state.name)
+        write_json(layout.cleaned, {"visits": sorted(cleaned)})
+    return Cleaned(files=files, size=size)
+
+
+def without_intermediates(layout: Layout) -> set[tuple[str, str]]:
+    """List the visits (participant_id, session_id) whose standardised images were removed."""
+    if not layout.cleaned.is_file():
+        return set()
+    visits = {tuple(name.split("/")) for name in read_json(layout.cleaned)["visits"]}
+    return {
+        (participant, session)
+        for participant, session in visits
+        if any(not file.is_file() for file in _standardised(layout, layout.work(participant, session)))
+    }
+
+
+def _standardised(layout: Layout, visit: Path) -> set[Path]:
+    path = visit / f"{STEPS[0]}.json"
+    if not path.is_file():
+        return set()
+    images = read_json(path).get("images", {})
+    return {layout.out_dir / image["file"] for image in images.values() if image.get("file")}
+
+
+def _removable(layout: Layout, visit: Path) -> set[Path]:
+    return {path for path in _standardised(layout, visit) if path.is_file()}
+
+
+def _anchor_files(layout: Layout, visit: Path) -> set[Path]:
+    path = visit / "register.json"
+    if not path.is_file():
+        return set()
+    anchor = read_json(path).get("carried", {}).get("anchor") or {}
+    return {layout.out_dir / anchor[key] for key in ("file", "brain_mask", "priors") if key in anchor}

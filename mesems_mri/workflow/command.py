@@ -1,0 +1,132 @@
+"""Build the command line of Snakemake."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import yaml
+
+from mesems_mri.bids import Layout
+from mesems_mri.errors import ExternalProgramError, UsageError
+from mesems_mri.supervisor import available_mb
+from mesems_mri.workflow.reports import reports_options
+from mesems_mri.workflow.request import RunRequest
+from mesems_mri.workflow.rules import Scope, known_steps, product_of, workflow_folder
+
+
+def snakemake_command(
+    request: RunRequest,
+    *,
+    out_dir: Path | None = None,
+    visits: Collection[tuple[str, str]] | None = None,
+    asked: Collection[tuple[str, str]] = (),
+    again: Collection[tuple[str, str]] = (),
+    dry_run: bool = False,
+) -> list[str]:
+    """Build the command that runs what was asked for.
+
+    Parameters
+    ----------
+    request : RunRequest
+        What to do.
+    out_dir : Path, optional
+        Another output folder than that of the request, for a dry run that must not create it.
+    visits : collection of (participant_id, session_id), optional
+        Only these, and what is done already; otherwise the labels of the request decide.
+    asked : collection of (participant_id, session_id), optional
+        The visits for which ``--force`` holds; empty for all.
+    again : collection of (participant_id, session_id), optional
+        Visits to run from their first step.
+    dry_run : bool
+        Only print the plan.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UsageError
+        If there is no such profile.
+    ExternalProgramError
+        If Snakemake is not installed.
+    """
+    if importlib.util.find_spec("snakemake") is None:
+        msg = "Snakemake is not installed in this environment; install mesems-mri with its dependencies"
+        raise ExternalProgramError(msg)
+    folder = workflow_folder()
+    profile = _profile(request.profile)
+    target = "participant" if request.level == "participant" else "group"
+    command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
+    # Our own lock holds the folder; Snakemake's would have to be removed by hand after a kill.
+    command += ["--profile", str(profile), "--nolock"]
+    if request.cores:
+        command += ["--cores", str(request.cores)]
+    if not _is_cluster(profile) and not any(o.startswith("--res") for o in request.snakemake_options):
+        command += ["--resources", f"mem_mb={available_mb()}"]  # no more at once than the memory holds
+    command += ["--config", *_values(request, out_dir or request.out_dir, visits)]
+    if request.reports_only:
+        command += reports_options(target)
+    elif request.level == "group":
+        others = [step for step, scope in known_steps().items() if scope is not Scope.VISIT]
+        command += ["--allowed-rules", target, *others]
+    if request.until:
+        command += ["--until", request.until]
+    forced = _forced(request.force, asked) if request.force else []
+    forced += [product_of("standardise_visit", Layout(Path()), *visit) for visit in sorted(again)]
+    if forced:
+        command += ["--forcerun", *forced]
+    if dry_run:
+        command.append("--dry-run")
+    return command + list(request.snakemake_options)
+
+
+def _profile(name: str) -> Path:
+    own = Path(name)
+    if own.is_dir():
+        return own
+    shipped = workflow_folder() / "workflow" / "profiles"
+    if not (shipped / name).is_dir():
+        known = ", ".join(sorted(p.name for p in shipped.iterdir()))
+        msg = f"profile {name}: neither a folder nor one of {known}"
+        raise UsageError(msg)
+    return shipped / name
+
+
+def _is_cluster(profile: Path) -> bool:
+    for path in sorted(profile.glob("config*.yaml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("executor", "local") != "local":
+            return True
+    return False
+
+
+def _values(request: RunRequest, out_dir: Path, visits: Collection[tuple[str, str]] | None) -> list[str]:
+    values: dict[str, object] = {
+        "bids_dir": str(request.bids_dir.resolve()),
+        "out_dir": str(out_dir.resolve()),
+    }
+    if request.config_file:
+        values["config_file"] = str(request.config_file.resolve())
+    if request.lesion_masks:
+        values["lesion_masks"] = str(request.lesion_masks.resolve())
+    if request.participant_labels:
+        values["participant_labels"] = list(request.participant_labels)
+    if request.reports_only:
+        values["reports_only"] = True
+    if request.level == "group" and not request.reports_only:
+        values["visits"] = []
+    elif visits is not None:
+        values["visits"] = ["/".join(visit) for visit in sorted(visits)]
+    elif request.session_labels:
+        values["session_labels"] = list(request.session_labels)
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+
+
+def _forced(step: str, asked: Collection[tuple[str, str]]) -> list[str]:
+    """Name what is to be made again: files of the visits asked for, so that no other visit is touched."""
+    if not asked or known_steps()[step] is not Scope.VISIT:
+        return [step]
+    return [product_of(step, Layout(Path()), *visit) for visit in sorted(asked)]

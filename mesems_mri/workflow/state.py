@@ -1,0 +1,95 @@
+"""What has become of a visit, as its records on disk tell."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mesems_mri.bids import Layout
+from mesems_mri.provenance import read_json
+from mesems_mri.steps.visit import REPORT, RULES, STEPS
+
+
+class Outcome(StrEnum):
+    """What a visit can have come to; each visit exactly one."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    NOT_EVALUABLE = "not_evaluable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitState:
+    """What has become of one visit.
+
+    Parameters
+    ----------
+    participant_id, session_id : str
+        With their prefixes.
+    outcome : Outcome
+        ``waiting`` until its page is there.
+    steps : tuple of str
+        Rules whose record is there.
+    step : str
+        Rule that failed; empty otherwise.
+    reason, message : str
+        Why it is not evaluable or has failed; empty otherwise.
+    """
+
+    participant_id: str
+    session_id: str
+    outcome: Outcome
+    steps: tuple[str, ...] = ()
+    step: str = ""
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the visit in messages."""
+        return f"{self.participant_id}/{self.session_id}"
+
+
+def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitState:
+    """Read what has become of a visit.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    participant_id, session_id : str
+        With their prefixes.
+    """
+    there, measured = [], {}
+    for step in (*STEPS, REPORT):
+        path = layout.record(participant_id, session_id, step)
+        try:
+            record = read_json(path)
+        except FileNotFoundError:
+            continue
+        except ValueError:  # half a file can only come from outside
+            record = {"status": "failed", "reason": "step_failed", "message": f"{path}: not JSON"}
+        there.append(RULES[step])
+        if record["status"] == "failed":
+            return VisitState(
+                participant_id=participant_id,
+                session_id=session_id,
+                outcome=Outcome.FAILED,
+                steps=tuple(there),
+                step=RULES[step],
+                reason=record["reason"],
+                message=record["message"],
+            )
+        if step == "measure":
+            measured = record
+    outcome = Outcome.WAITING
+    refused = measured.get("status") == "not_evaluable"
+    if measured and layout.page(participant_id, session_id).is_file():
+        outcome = Outcome.NOT_EVALUABLE if refused else Outcome.DONE
+    return VisitState(
+        participant_id=participant_id,
+        session_id=session_id,
+        outcome=outcome,
+        steps=tuple(there),
+        reason=measured["reason"] if refused else "",
+        message=measured["message"] if refused else "",
+    )

@@ -1,0 +1,100 @@
+"""Start, follow and stop a program that speaks like Snakemake."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mesems_mri.errors import ExternalProgramError
+from mesems_mri.workflow.events import Events
+from mesems_mri.workflow.processes import of_run
+from mesems_mri.workflow.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
+
+
+def program(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def ignore(_: Events) -> None:
+    pass
+
+
+def test_output_is_followed_and_appended_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "log"
+    seen: list[int] = []
+    command = program("print('1 of 2 steps (50%) done'); print('2 of 2 steps (100%) done')")
+    for _ in range(2):
+        ended = follow_snakemake(command, log, run_id="t1", stop=Stop(), watch=lambda e: seen.append(e.done))
+    assert ended.code == 0
+    assert seen == [1, 2, 1, 2]
+    assert log.read_text(encoding="utf-8").count("2 of 2") == 2
+
+
+def test_one_that_cannot_start_a_job_is_an_error_with_its_first_telling_line(tmp_path: Path) -> None:
+    command = program("print('hm'); print('WorkflowError:'); print('    nothing fits'); raise SystemExit(1)")
+    with pytest.raises(ExternalProgramError, match="WorkflowError: nothing fits") as caught:
+        follow_snakemake(command, tmp_path / "log", run_id="t2", stop=Stop(), watch=ignore)
+    assert str(tmp_path / "log") in str(caught.value)
+
+
+def test_failed_job_is_no_error_of_snakemake(tmp_path: Path) -> None:
+    command = program("print('Error in rule x:'); print('    jobid: 3'); raise SystemExit(1)")
+    ended = follow_snakemake(command, tmp_path / "log", run_id="t3", stop=Stop(), watch=ignore)
+    assert ended.code == 1
+    assert list(ended.events.failed) == [3]
+
+
+def test_log_that_cannot_be_written_does_not_end_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").touch()
+    ended = follow_snakemake(
+        program("print('x')"), tmp_path / "logs" / "log", run_id="t4", stop=Stop(), watch=ignore
+    )
+    assert ended.code == 0
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("obeys", [True, False])
+def test_stopped_run_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, obeys: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesems_mri.workflow.snakemake._STOP_S", 0.3)
+    run_id = f"stop-{number}-{obeys}"
+    deaf = "" if obeys else "signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    # A grandchild in a session of its own is what a library may start.
+    command = program(
+        f"import signal, subprocess, sys, time; {deaf}"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True);"
+        "print('started', flush=True); time.sleep(600)"
+    )
+
+    def send(_: Events) -> None:
+        threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
+    started_s = time.monotonic()
+    with pytest.raises(StoppedError) as caught, stoppable() as stop:
+        follow_snakemake(command, tmp_path / "log", run_id=run_id, stop=stop, watch=send)
+    assert caught.value.number == number
+    assert of_run(run_id) == []
+    assert time.monotonic() - started_s < 30
+
+
+def test_handlers_are_put_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stoppable():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_plan_that_cannot_be_made_is_an_error() -> None:
+    with pytest.raises(ExternalProgramError, match="MissingInput"):
+        plan(program("import sys; sys.exit('MissingInputException in rule x')"))
+    events, text = plan(program("print('Job stats:'); print('detect_lesions  2'); print('total  2')"))
+    assert events.planned == {"detect_lesions": 2}
+    assert "Job stats" in text
