@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.errors import DatasetError, UsageError
+from mesems_mri.layout import Layout as Layout
 from mesems_mri.tables import (
     VisitRow,
     read_scan_day,
@@ -80,96 +81,6 @@ class Participant:
     participant_id: str
     site_id: str
     sessions: tuple[Session, ...]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Names of all products below the output folder.
-
-    Parameters
-    ----------
-    out_dir : Path
-        Output folder; a relative one is resolved against the working directory.
-    """
-
-    out_dir: Path
-
-    def work(self, participant_id: str, session_id: str) -> Path:
-        """Return the folder of a visit's intermediate files, hidden from BIDS tools."""
-        return self.out_dir / ".mesems" / participant_id / session_id
-
-    def record(self, participant_id: str, session_id: str, step: str) -> Path:
-        """Return the record that a step leaves of a visit."""
-        return self.work(participant_id, session_id) / f"{step}.json"
-
-    def product(self, participant_id: str, session_id: str, name: str) -> Path:
-        """Return an image or transform of a visit, e.g. ``space-subject_desc-T2_dseg.nii.gz``."""
-        return self.out_dir / participant_id / session_id / "anat" / f"{participant_id}_{session_id}_{name}"
-
-    def metrics(self, participant_id: str, session_id: str) -> Path:
-        """Return the visit record."""
-        return self.out_dir / participant_id / session_id / f"{participant_id}_{session_id}_metrics.json"
-
-    def log(self, participant_id: str, session_id: str) -> Path:
-        """Return the log of a visit: what every step said, earlier attempts included."""
-        return self.out_dir / "logs" / participant_id / f"{session_id}.log"
-
-    def benchmarks(self, step: str) -> list[Path]:
-        """List what a step has cost at each visit, as Snakemake measured it."""
-        return sorted(self.out_dir.glob(f"logs/sub-*/ses-*/{step}.benchmark.tsv"))
-
-    @property
-    def workflow_log(self) -> Path:
-        """What Snakemake said."""
-        return self.out_dir / "logs" / "snakemake.log"
-
-    @property
-    def provenance(self) -> Path:
-        """When, where and how it was run: the only record with times and paths."""
-        return self.out_dir / "provenance.json"
-
-    @property
-    def run_lock(self) -> Path:
-        """Who is running it; there during a run only."""
-        return self.out_dir / ".mesems" / "run.lock"
-
-    @property
-    def cleaned(self) -> Path:
-        """Which visits had their intermediate images removed; there once that has been done."""
-        return self.out_dir / ".mesems" / "cleaned.json"
-
-    @property
-    def expected(self) -> Path:
-        """Which visits the raw data set had at the last run."""
-        return self.out_dir / ".mesems" / "visits.json"
-
-    def page(self, participant_id: str, session_id: str) -> Path:
-        """Return the page of a visit."""
-        return self.metrics(participant_id, session_id).with_name(f"{participant_id}_{session_id}.html")
-
-    def viewer(self, participant_id: str, session_id: str, name: str) -> Path:
-        """Return a file for a viewer; the folder is hidden, so that BIDS tools pass it by."""
-        return self.out_dir / participant_id / session_id / ".viewer" / name
-
-    def ledger(self, participant_id: str) -> Path:
-        """Return the lesion ledger of a participant."""
-        return self.out_dir / participant_id / f"{participant_id}_lesions.tsv"
-
-    def anchor(self, participant_id: str) -> Path:
-        """Return the record of the visit that fixes the participant's space."""
-        return self.out_dir / participant_id / f"{participant_id}_anchor.json"
-
-    def participant_page(self, participant_id: str) -> Path:
-        """Return the page of a participant."""
-        return self.out_dir / participant_id / f"{participant_id}.html"
-
-    def study_page(self) -> Path:
-        """Return the page of the study."""
-        return self.out_dir / "index.html"
-
-    def site_quality(self) -> Path:
-        """Return the table of the image quality of all visits, which the pages compare with."""
-        return self.out_dir / ".mesems" / "site_quality.tsv"
 
 
 def image_name(contrast: str, entities: str, suffix: str) -> str:
