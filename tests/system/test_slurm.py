@@ -48,6 +48,11 @@ def submitted_visits(log: str) -> list[str]:
     return re.findall(r"submitted with SLURM jobid \d+ \(log: .*/group_visit_(sub-\w+_ses-\w+?)_[a-z]", log)
 
 
+def submitted_page_jobs(log: str) -> int:
+    """Count the Slurm jobs for pages, from Snakemake's log."""
+    return len(re.findall(r"submitted with SLURM jobid \d+ \(log: .*/group_reports_", log))
+
+
 @dataclass(frozen=True)
 class SlurmRun:
     """What one `mesems-mri run --profile slurm` left behind."""
@@ -55,6 +60,7 @@ class SlurmRun:
     exit_code: int
     said: str
     visits: list[str]
+    page_jobs: int
     files: dict[str, bytes]
 
 
@@ -78,10 +84,12 @@ def run_on_slurm(bids_dir: Path, out_dir: Path) -> SlurmRun:
     log = out_dir / "logs" / "snakemake.log"
     logged_before = len(log.read_text()) if log.exists() else 0
     ended = mesems_mri("run", bids_dir, out_dir, "--profile", "slurm", "--", *PLUGIN_OPTIONS)
+    logged = log.read_text()[logged_before:]
     return SlurmRun(
         exit_code=ended.returncode,
         said=ended.stdout + ended.stderr,
-        visits=submitted_visits(log.read_text()[logged_before:]),
+        visits=submitted_visits(logged),
+        page_jobs=submitted_page_jobs(logged),
         files=reproducible_files(out_dir),
     )
 
@@ -136,6 +144,10 @@ def test_failing_visit_leaves_no_zero(failed_run: SlurmRun) -> None:
 
 def test_one_job_a_visit(failed_run: SlurmRun) -> None:
     assert sorted(failed_run.visits) == [f"{PARTICIPANT}_{session}" for session in SESSIONS]
+
+
+def test_pages_share_a_job(failed_run: SlurmRun) -> None:
+    assert failed_run.page_jobs == 1
 
 
 def test_only_the_failed_visit_is_run_again(failed_run: SlurmRun, repaired_run: SlurmRun) -> None:
