@@ -128,6 +128,6 @@
     }
   }
 
-  // What is folded away is printed too.
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+  // What is folded away is printed too, but for long tables that a TSV file holds as well.
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(.long)").forEach((d) => { d.open = true; }));
 })();
