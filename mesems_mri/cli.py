@@ -245,6 +245,21 @@ def simulate(
 
 
 @app.command()
+def compare(
+    out1: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    out2: Annotated[Path, typer.Argument(help="Output folder of another run on the same data set.")],
+    html: Annotated[Path | None, typer.Option(help="Also write a page with pictures here.")] = None,
+) -> None:
+    """Show the visits and lesions that differ between two runs; a difference is no error (exit code 0)."""
+    from mesems_mri.report.comparison import format_comparison
+    from mesems_mri.steps.compare import compare as compare_runs
+
+    typer.echo(format_comparison(compare_runs(out1, out2, html)))
+    if html:
+        typer.echo(f"pictures: {html}")
+
+
+@app.command()
 def evaluate(
     out_dir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
     truth_dir: Annotated[Path, typer.Argument(help="Truth, in the same names and columns.")],

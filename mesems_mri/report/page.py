@@ -75,7 +75,7 @@ def render_page(
     Parameters
     ----------
     page : str
-        ``visit``, ``participant`` or ``study``.
+        ``visit``, ``participant``, ``study`` or ``comparison``.
     content : object
         What the sections of this page are built from.
     title, subtitle : str

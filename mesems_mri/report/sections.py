@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mesems_mri.report import participant_page, study_page, visit_page
+from mesems_mri.report import comparison, participant_page, study_page, visit_page
 
-PageKind = Literal["visit", "participant", "study"]
+PageKind = Literal["visit", "participant", "study", "comparison"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("study", "sites", "Sites", study_page.sites),
     Section("study", "visits", "All visits", study_page.visits),
     Section("study", "runtime", "Runtime", study_page.runtime),
+    Section("comparison", "settings", "What was compared", comparison.settings),
+    Section("comparison", "visits", "Visits that differ", comparison.visits),
+    Section("comparison", "lesions", "Lesions that only one has", comparison.lesions),
 )
 """Every section of the report, in the order in which it stands on its page."""
 
