@@ -20,6 +20,7 @@ from pathlib import Path
 from mesems_mri.bids import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.provenance import host_name, write_text
+from mesems_mri.steps.visit import FULL_DISK
 from mesems_mri.workflow.processes import boot_id, cancel_slurm, is_alive, kill_run, pid_space, started_ticks
 
 _UNREADABLE_S = 60
@@ -134,6 +135,8 @@ def held(layout: Layout) -> Generator[RunLock]:
         layout.run_lock.parent.mkdir(parents=True, exist_ok=True)
         _take(lock)
     except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
         what = error.strerror or str(error)
         msg = f"{layout.out_dir}: cannot be written ({what}); give an output folder that you may write to"
         raise UsageError(msg) from error

@@ -117,6 +117,11 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
     except StoppedError as stopped:
         say(f"stopped by {stopped.number.name}; nothing is half-written: run the same command to go on")
         return 128 + stopped.number
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        msg = f"the disk of {task.layout.out_dir} is full: free space, then run the same command again"
+        raise UsageError(msg) from error
 
 
 def _understand(request: RunRequest) -> _Task:
