@@ -150,7 +150,9 @@ def _load(path: Path) -> nib.Nifti1Image:
         msg = f"{path.name} does not exist; check the input folder"
         raise InputError(msg, Reason.MISSING_SCAN) from error
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, KeyError, zlib.error) as error:
-        msg = f"{path.name} cannot be read as NIfTI ({error}); re-export the scan"
+        # Records are the same wherever the data set lies.
+        what = str(error).replace(str(path), path.name)
+        msg = f"{path.name} cannot be read as NIfTI ({what}); re-export the scan"
         raise _unreadable(msg) from error
     dtype = image.header.get_data_dtype()
     if dtype.names:
@@ -181,8 +183,8 @@ def _check_extent(shape: tuple[int, ...], affine: FloatArray) -> None:
     extent = np.array(shape[:3]) * spacing_of(affine)
     if min(shape[:3]) < 2 or extent.min() < _MIN_FIELD_OF_VIEW_MM:
         msg = (
-            f"the image has {min(shape[:3])} slices and covers {extent.min():.1f} mm along its shortest axis "
-            f"(expected 2 slices and {_MIN_FIELD_OF_VIEW_MM:g} mm); a localiser is no brain scan"
+            f"the image has {min(shape[:3])} slice(s) and covers {extent.min():.1f} mm along its shortest "
+            f"axis (expected 2 slices and {_MIN_FIELD_OF_VIEW_MM:g} mm); a localiser is no brain scan"
         )
         raise InputError(msg, Reason.NOT_A_BRAIN)
     if extent.max() > _MAX_FIELD_OF_VIEW_MM:
@@ -199,7 +201,8 @@ def _read_voxels(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
             # Scaled with the file's slope and intercept.
             voxels = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
-        msg = f"{path.name} is truncated or damaged ({error}); copy it again or re-export the scan"
+        what = str(error).replace(str(path), path.name)
+        msg = f"{path.name} is truncated or damaged ({what}); copy it again or re-export the scan"
         raise _unreadable(msg) from error
     x, y, z = image.shape[:3]
     return np.array(voxels.reshape((x, y, z)), dtype=np.float32, order="C")

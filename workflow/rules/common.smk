@@ -73,8 +73,9 @@ def session_of(wildcards):
 
 
 def raw_images(wildcards):
-    """List the images that a site sent of a visit."""
-    return [str(BIDS_DIR / image) for image in session_of(wildcards).images.values()]
+    """List the images that a site sent of a visit; a link to nowhere is left to the step, which says so."""
+    paths = [BIDS_DIR / image for image in session_of(wildcards).images.values()]
+    return [str(path) for path in paths if path.exists()]
 
 
 def record(wildcards, step):
