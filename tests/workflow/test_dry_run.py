@@ -64,3 +64,23 @@ def test_plan(scenario: str, tmp_path: Path) -> None:
     assert counts["compile_ledger"] == str(len(participants))
     assert counts["compile_metrics"] == "1"
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("sub-*"))
+
+
+def test_visits_outside_this_run_do_not_stop_the_plan(tmp_path: Path) -> None:
+    """Results of another participant, and of a visit whose scans are gone, before there is a study page."""
+    bids_dir, out_dir = tmp_path / "bids", tmp_path / "out"
+    for participant in ("sub-01", "sub-02"):
+        path = bids_dir / participant / "ses-1" / "anat" / f"{participant}_ses-1_FLAIR.nii.gz"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for participant, session in (("sub-02", "ses-1"), ("sub-01", "ses-2")):
+        for name in (
+            f"{participant}/{session}/{participant}_{session}_metrics.json",
+            f".mesems/{participant}/{session}/standardise.json",
+        ):
+            (out_dir / name).parent.mkdir(parents=True)
+            (out_dir / name).write_text('{"status": "done"}', encoding="utf-8")
+    (out_dir / ".snakemake").mkdir()  # a folder that Snakemake does not know is planned elsewhere
+    finished = mesems("run", bids_dir, out_dir, "--participant-label", "01", "--dry-run", cwd=tmp_path)
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", finished.stdout, flags=re.MULTILINE))
+    assert counts["measure_visit"] == counts["compile_metrics"] == counts["report_study"] == "1"

@@ -178,13 +178,15 @@ def acquisition_days():
 
 
 def standardised_records(_):
-    """List the records of image quality: of all visits asked for, and of those an earlier run has left."""
-    asked = {str(LAYOUT.record(*key, "standardise")) for key in TARGETS}
-    left = {
-        str(path.relative_to(OUT_DIR))
-        for path in OUT_DIR.glob(".mesems/sub-*/ses-*/standardise.json")
+    """List the records of image quality of the visits in this run; the step reads those of others too."""
+    there = {
+        key
+        for key in SESSIONS
+        if (OUT_DIR / LAYOUT.record(*key, "standardise")).is_file()
     }
-    return sorted(asked | left)
+    return sorted(
+        str(LAYOUT.record(*key, "standardise")) for key in there | set(TARGETS)
+    )
 
 
 def quality_table(_):
@@ -231,10 +233,8 @@ def group_products():
 
 
 def all_visit_records(_):
-    """List the records of all visits asked for, and of those that an earlier run has left."""
-    asked = {str(LAYOUT.metrics(*key)) for key in TARGETS}
-    left = {
-        str(path.relative_to(OUT_DIR))
-        for path in OUT_DIR.glob("sub-*/ses-*/*_metrics.json")
-    }
-    return sorted(asked | left)
+    """List the visit records of this run; the steps read those of other participants and removed visits too.
+
+    They are no input: Snakemake would ask how each is made, which nobody can tell without its scans.
+    """
+    return sorted(str(LAYOUT.metrics(*key)) for key in TARGETS)
