@@ -38,7 +38,7 @@ SESSIONS = {
 }
 LAYOUT = Layout(Path())
 ASKED = (
-    {tuple(visit.split("/")) for visit in config["visits"]}
+    {Path(visit).parts for visit in config["visits"]}
     if "visits" in config
     else {
         (s.participant_id, s.session_id)
