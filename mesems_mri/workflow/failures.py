@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mesems_mri.bids import Layout, Participant, Session
-from mesems_mri.errors import MesemsError
 from mesems_mri.provenance import TEMPORARY, read_json
-from mesems_mri.steps.visit import REPORT, RULES, STEPS, VisitFiles, run_step
+from mesems_mri.steps.visit import REPORT, RULES, STEPS, VisitFiles, fail_instead, run_step
 from mesems_mri.workflow.events import Job
 from mesems_mri.workflow.state import Outcome, visit_state
 
@@ -115,15 +114,10 @@ def _leave_record(
         session_id=session.session_id,
     )
 
-    def died() -> dict[str, object]:
-        limits = " and ".join(
-            part for part in (f"{job.mem_mb} MB" if job.mem_mb else "", job.runtime) if part
-        )
-        msg = (
-            "its job ended without a word, killed or over its limits"
-            + (f" of {limits}" if limits else "")
-            + f"; ask for more with -- --set-resources {job.rule}:mem_mb=... {job.rule}:runtime=..."
-        )
-        raise MesemsError(msg)
-
-    run_step(step, visit, died, carried=carried)
+    limits = " and ".join(part for part in (f"{job.mem_mb} MB" if job.mem_mb else "", job.runtime) if part)
+    fail_instead(
+        "ended without a word, killed or over its limits"
+        + (f" of {limits}" if limits else "")
+        + f"; ask for more with -- --set-resources {job.rule}:mem_mb=... {job.rule}:runtime=..."
+    )
+    run_step(step, visit, dict, carried=carried)

@@ -92,7 +92,7 @@ def _with_loss(state: VisitState, result: Result) -> VisitState:
     ]
     if not lost or state.outcome is Outcome.FAILED:
         return state
-    why = "the disk is full" if result.disk_full else "its job ended without a word"
+    why = "the disk is full" if result.disk_full else "ended without a word"
     return VisitState(
         participant_id=state.participant_id,
         session_id=state.session_id,
