@@ -50,6 +50,8 @@ class T2Change:
     ----------
     new, enlarging
         Numbered foci (int32), each 1..n on its own, on the grid of the images.
+    lesions
+        T2 lesions of this visit, carried on from the reference visit (`_carry_on`).
     score
         0 outside foci; inside, how sure the focus is, 0 to 1, the same for all its voxels.
     details
@@ -60,6 +62,7 @@ class T2Change:
 
     new: NDArray[np.int32]
     enlarging: NDArray[np.int32]
+    lesions: BoolArray
     score: FloatArray
     details: dict[str, float] = field(default_factory=dict)
 
@@ -126,7 +129,7 @@ def detect_t2_change(
     score = np.zeros(current.shape, np.float32)
     details = {"thickness_mm": float(thickness_mm)}
     if np.array_equal(current, reference):
-        return T2Change(new, enlarging, score, details)
+        return T2Change(new, enlarging, reference_lesions.copy(), score, details)
     tissue = describe_tissue(
         current,
         contrast=contrast,
@@ -137,7 +140,7 @@ def detect_t2_change(
         t1w=current_t1w,
     )
     if tissue is None:
-        return T2Change(new, enlarging, score, details)
+        return T2Change(new, enlarging, current_lesions.copy(), score, details)
 
     cut = tissue.box
     brain, white = brain_mask[cut], nawm[cut] & brain_mask[cut]
@@ -164,11 +167,7 @@ def detect_t2_change(
         plausible &= ~ndimage.binary_dilation(then < CSF_BELOW, _ALL_NEIGHBOURS)
     grown = plausible & (z > limits.grow_sigma) & (rise > limits.grow_rise)
     seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
-    components, n = label_components(grown)
-    keep = np.zeros(n + 1, bool)
-    keep[np.unique(components[seeds])] = True
-    keep[0] = False
-    growth = keep[components]
+    growth = _with_seeds(grown, seeds)
 
     geometry = Geometry(spacing_mm, plane_normal, float(thickness_mm), limits.min_diameter_mm)
     for dseg, foci in zip(
@@ -184,7 +183,55 @@ def detect_t2_change(
         dseg[cut] = numbers[foci]
         certainty = (1.0 / (1.0 + np.exp(limits.accept - evidence))).astype(np.float32)
         score[cut] = np.where(kept[foci], certainty[foci], score[cut])
-    return T2Change(new, enlarging, score, details)
+    fallen = _with_seeds(
+        (z < -limits.grow_sigma) & (rise < -limits.grow_rise),
+        (z < -limits.seed_sigma) & (rise < -limits.seed_rise),
+    )
+    lesions = current_lesions & ~brain_mask  # where the reference visit shows nothing
+    lesions[cut] |= _carry_on(
+        current_lesions[cut],
+        reference_lesions[cut] & brain,
+        growth=growth,
+        fallen=fallen,
+        changed=(new[cut] > 0) | (enlarging[cut] > 0),
+        geometry=geometry,
+        limits=limits,
+    )
+    return T2Change(new, enlarging, lesions, score, details)
+
+
+def _with_seeds(candidates: BoolArray, seeds: BoolArray) -> BoolArray:
+    """Keep the components of the candidates that hold a seed."""
+    components, n = label_components(candidates)
+    keep = np.zeros(n + 1, bool)
+    keep[np.unique(components[candidates & seeds])] = True
+    keep[0] = False
+    return keep[components]
+
+
+def _carry_on(
+    current_lesions: BoolArray,
+    reference_lesions: BoolArray,
+    *,
+    growth: BoolArray,
+    fallen: BoolArray,
+    changed: BoolArray,
+    geometry: Geometry,
+    limits: ChangeThresholds,
+) -> BoolArray:
+    """Carry the lesions of the reference visit on to this one, changed only where the images changed.
+
+    Two segmentations of one unchanged head differ by many times the change that a trial looks for, mostly in
+    whole lesions near the limit of acceptance. So a lesion of the reference visit stays as it was drawn,
+    loses what darkened beyond the noise of the difference and is no lesion any more, and gains what
+    brightened; what is separate from it is a lesion only as a new focus.
+    """
+    lesions = reference_lesions & (current_lesions | ~fallen)
+    beside = _with_seeds(
+        growth & current_lesions, ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)
+    )
+    foci = geometry.label_foci(lesions | beside | changed, limits.min_volume_mm3)
+    return (foci > 0) | changed
 
 
 def _match(

@@ -127,6 +127,7 @@ def detect_lesions(
         "visit_type": visit_type,
         "gel_evaluable": parts["gel"]["evaluable"],
         "t2_evaluable": parts["t2"]["evaluable"],
+        "t2_contrast": t2_contrast,
         "arrays": visit.relative(path),
         "brain_mask": registered["brain_mask"],
         "images": {
@@ -211,7 +212,7 @@ def _t2_and_change(
         priors=scene.priors,
         box=scene.box,
     )
-    reference_lesions = _lesions_of(visit, reference)
+    reference_lesions, reference_score = _lesions_of(visit, reference)
     coarser = max((scene, other), key=lambda s: s.entries[common]["slice_thickness_mm"])
     change = detect_t2_change(
         scene.images[common],
@@ -232,7 +233,12 @@ def _t2_and_change(
     arrays["new"] = change.new
     arrays["enlarging"] = change.enlarging
     arrays["change_score"] = _as_percent(change.score)
-    arrays["t2"] = segmentation.mask | (change.new > 0) | (change.enlarging > 0)
+    # A mask drawn on a better contrast is carried on; a worse one gives way to that of this visit.
+    if T2_CONTRASTS.index(reference["t2_contrast"]) <= T2_CONTRASTS.index(contrast):
+        arrays["t2"] = change.lesions
+        arrays["t2_score"] = np.maximum(arrays["t2_score"], reference_score) * change.lesions
+    else:
+        arrays["t2"] = segmentation.mask | (change.new > 0) | (change.enlarging > 0)
     return {
         "evaluable": True,
         "reason": None,
@@ -258,12 +264,17 @@ def _change_of_masks(
     if isinstance(found, Reason):
         return refused | {"reason": str(found)}
     reference, common = found
-    return own.change(common, reference, _lesions_of(visit, reference), arrays)
+    reference_lesions, _ = _lesions_of(visit, reference)
+    return own.change(common, reference, reference_lesions, arrays)
 
 
-def _lesions_of(visit: VisitFiles, reference: Mapping[str, Any]) -> np.ndarray:
+def _lesions_of(visit: VisitFiles, reference: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the T2 lesions of the reference visit and their score in percent."""
     with np.load(visit.resolve(reference["arrays"])) as archive:
-        return archive["t2"] > 0
+        lesions = archive["t2"] > 0
+        # Masks that somebody gave have no score.
+        score = archive["t2_score"] if "t2_score" in archive else np.zeros(lesions.shape, np.uint8)
+        return lesions, score
 
 
 def _as_percent(score: np.ndarray) -> np.ndarray:

@@ -12,27 +12,37 @@ def refuse_late_visits(
     asked: Collection[tuple[str, str]],
     *,
     allow_insert: bool,
-) -> None:
+) -> tuple[str, ...]:
     """Refuse visits that lie before one that is done, since adding them changes what is already read.
+
+    Returns
+    -------
+    tuple of str
+        With `allow_insert`: the later visits, which are computed again.
 
     Raises
     ------
     UsageError
         If there is one among those asked for and `allow_insert` is not set.
     """
-    late = []
+    late, again = [], []
     for participant in participants:
         done = [layout.metrics(s.participant_id, s.session_id).is_file() for s in participant.sessions]
         # One whose records were removed to run it again, or which a killed run has begun, is no late visit.
         begun = [layout.work(s.participant_id, s.session_id).is_dir() for s in participant.sessions]
-        late += [
-            s.stem.replace("_", "/")
+        inserted = [
+            i
             for i, s in enumerate(participant.sessions)
             if not (done[i] or begun[i]) and any(done[i + 1 :]) and (s.participant_id, s.session_id) in asked
         ]
+        names = [s.stem.replace("_", "/") for s in participant.sessions]
+        late += [names[i] for i in inserted]
+        if inserted:
+            again += [name for i, name in enumerate(names) if i > inserted[0] and done[i]]
     if late and not allow_insert:
         msg = (
             f"{', '.join(late)}: lies before visits that are already done and would be computed again; "
             "add --allow-insert, or leave the participant out with --participant-label"
         )
         raise UsageError(msg)
+    return tuple(again)

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -39,6 +39,7 @@ class _Task:
     everyone: tuple[Participant, ...]
     participants: tuple[Participant, ...]
     visits: frozenset[tuple[str, str]] | None
+    after_inserted: tuple[str, ...] = ()
 
     @property
     def sessions(self) -> list[Session]:
@@ -163,8 +164,8 @@ def _understand(request: RunRequest) -> _Task:
         visits=visits,
     )
     asked = set() if request.reports_only else {(s.participant_id, s.session_id) for s in task.sessions}
-    refuse_late_visits(layout, everyone, asked, allow_insert=request.allow_insert)
-    return task
+    after = refuse_late_visits(layout, everyone, asked, allow_insert=request.allow_insert)
+    return replace(task, after_inserted=after)
 
 
 def _has_failed(layout: Layout, session: Session) -> bool:
@@ -188,6 +189,8 @@ def _remake_reports(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str],
 def _run_held(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]) -> int:
     layout, request = task.layout, task.request
     everything = [s for p in task.everyone for s in p.sessions]
+    for name in task.after_inserted:
+        say(f"{name}: computed again, since a visit before it has been added")
     _expect(layout, task.everyone)
     again = task.again()
     for session in task.sessions:

@@ -136,6 +136,47 @@ def test_thicker_slices_of_one_visit_are_matched():
     assert (change.new > 0)[lesion].any()
 
 
+def test_an_unchanged_lesion_stays_as_it_was_drawn():
+    """Whether this visit's own segmentation accepts it or not, and draws it larger or not."""
+    now, then = Head(seed=1), Head(seed=2)
+    for head in (now, then):
+        head.add((42, 32, 24), 4.0, 0.4)
+    old = radius_map((42, 32, 24)) <= 4
+    for drawn in (np.zeros(SHAPE, bool), radius_map((42, 32, 24)) <= 5):
+        np.testing.assert_array_equal(detect(now, then, old=old, current_lesions=drawn).lesions, old)
+
+
+def test_what_did_not_change_is_no_lesion_only_because_it_is_drawn_now():
+    now, then = Head(seed=1), Head(seed=2)
+    assert not detect(now, then, current_lesions=radius_map((42, 32, 24)) <= 3).lesions.any()
+
+
+def test_lesions_gain_a_new_focus_and_lose_one_that_resolved():
+    now, then = Head(seed=1), Head(seed=2)
+    new = now.add((42, 32, 24), 4.0, 0.4)
+    old = then.add((22, 32, 24), 4.0, 0.4)
+    change = detect(now, then, old=old, current_lesions=new)
+    assert change.lesions[new].mean() > 0.4
+    assert not (change.lesions & ~(change.new > 0)).any()
+
+
+def test_a_shrinking_lesion_loses_what_darkened():
+    now, then = Head(seed=1), Head(seed=2)
+    old = then.add((42, 32, 24), 6.0, 0.4)
+    left = now.add((42, 32, 24), 3.0, 0.4)
+    lesions = detect(now, then, old=old, current_lesions=left).lesions
+    assert lesions[left].all()
+    assert lesions.sum() < 0.6 * old.sum()
+
+
+def test_where_the_reference_shows_nothing_this_visit_is_believed():
+    now, then = Head(seed=1), Head(seed=2)
+    drawn = radius_map((42, 32, 24)) <= 3
+    brain = now.brain & ~(radius_map((42, 32, 24)) <= 6)
+    lesions = detect(now, then, current_lesions=drawn, brain_mask=brain).lesions
+    np.testing.assert_array_equal(lesions, drawn)
+
+
 def test_refuses_other_shapes_and_nan():
     head = Head()
     with pytest.raises(ValueError, match="shape"):
