@@ -17,11 +17,11 @@ from scipy import ndimage
 from mesems_mri.core.components import (
     label_components,
 )
+from mesems_mri.core.fluid import CSF_BELOW
 from mesems_mri.core.growth import ChangeThresholds, Geometry, classify_growth
 from mesems_mri.core.intensity import MAD_TO_SIGMA, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
 from mesems_mri.core.tissue import (
-    CSF_BELOW,
     T2Contrast,
     describe_tissue,
     local_white_level,

@@ -8,12 +8,13 @@ scan itself, so nothing here depends on a scanner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.components import label_components
+from mesems_mri.core.distance import bounding_box, close_mask, distance_from
+from mesems_mri.core.fluid import T2Contrast, find_fluid, find_ventricles
 from mesems_mri.core.intensity import robust_noise
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from mesems_mri.core.intensity import BoolArray, FloatArray
 
-T2Contrast = Literal["FLAIR", "T2w", "PDw"]
 Spacing = tuple[float, float, float]
 
 NEEDED_PRIORS = (
@@ -40,10 +40,10 @@ SMOOTH_MM = 0.6
 """Gaussian sigma against noise: small beside the smallest focus (3 mm)."""
 SPREAD_MM = 1.5
 """Gaussian sigma of the misplacement of the priors."""
-CSF_BELOW = 0.65
-"""Darker than this fraction of NAWM is cerebrospinal fluid on FLAIR and T1w."""
 CHOROID_PRIOR = 0.3
 """Above this probability of choroid plexus no lesion is looked for."""
+TISSUE_REACH_MM = 4.0
+"""No lesion further than this from where the priors expect tissue of the brain, e.g. beside the cord."""
 MIN_TISSUE_VOXELS = 100
 
 # Where fluid is expected but not seen, the tissue beside it has moved in.
@@ -136,6 +136,9 @@ def describe_tissue(
     edge_mm = np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing_mm))
     closed = close_mask(ventricles, 6.0, spacing_mm)
     allowed = brain & ~fluid & ~closed & (edge_mm > 1.0) & (prior["choroid_plexus"] < CHOROID_PRIOR)
+    # The mask holds everything inside the dura, and below the medulla that is vessels and nerve roots.
+    parenchyma = np.sum([prior[name] for name in _MIXTURE], axis=0) + prior["lateral_ventricles"]
+    allowed &= distance_from(parenchyma > 0.3, spacing_mm) <= TISSUE_REACH_MM
     if contrast != "FLAIR":
         # Beside bright fluid partial volume looks like a lesion.
         allowed &= ~ndimage.binary_dilation(fluid, np.ones((3, 3, 3), bool))
@@ -278,93 +281,6 @@ def local_white_level(
         coarse, np.diag(1.0 / np.asarray(step)), output_shape=image.shape, order=1, mode="nearest"
     )
     return np.asarray(np.maximum(median + fine, 0.1 * median), np.float32)
-
-
-def find_fluid(
-    smooth: FloatArray,
-    contrast: T2Contrast,
-    brain: BoolArray,
-    priors: Mapping[str, FloatArray],
-    t1w: FloatArray | None,
-) -> BoolArray:
-    """Find cerebrospinal fluid: dark on FLAIR; bright on T2w and PDw, dark on T1w.
-
-    Parameters
-    ----------
-    smooth
-        Scan, NAWM at 1.
-    contrast
-        Its contrast.
-    brain
-        Brain mask.
-    priors
-        ``csf`` and ``lateral_ventricles`` are used.
-    t1w
-        T1w of the visit, NAWM at 1, when there is one.
-
-    Returns
-    -------
-    ndarray of bool
-        Fluid.
-    """
-    if contrast == "FLAIR":
-        return brain & (smooth < CSF_BELOW)
-    expected = np.maximum(priors["csf"], priors["lateral_ventricles"])
-    if t1w is not None:
-        # Black holes are dark too, hence the lower limit away from where fluid is expected.
-        return brain & (t1w < np.where(expected > 0.1, CSF_BELOW, 0.5 * CSF_BELOW))
-    certain = brain & (expected > 0.8)
-    level = float(np.median(smooth[certain])) if certain.any() else 3.0
-    return brain & (smooth > (1.0 + level) / 2.0) & (expected > 0.05)
-
-
-def find_ventricles(fluid: BoolArray, priors: Mapping[str, FloatArray], spacing_mm: Spacing) -> BoolArray:
-    """Find the lateral ventricles: fluid connected to where the prior expects them, and near it.
-
-    Parameters
-    ----------
-    fluid
-        Cerebrospinal fluid.
-    priors
-        ``lateral_ventricles`` is used.
-    spacing_mm
-        Voxel size (mm).
-
-    Returns
-    -------
-    ndarray of bool
-        Lateral ventricles.
-    """
-    expected = priors["lateral_ventricles"]
-    near = distance_from(expected > 0.3, spacing_mm) <= 4.0
-    candidates, n = label_components(fluid & near)
-    hit = np.zeros(n + 1, bool)
-    hit[np.unique(candidates[expected > 0.5])] = True
-    hit[0] = False
-    return hit[candidates]
-
-
-def close_mask(mask: BoolArray, radius_mm: float, spacing_mm: Spacing) -> BoolArray:
-    """Close gaps in a mask: what lies between the two lateral ventricles is septum and fornix."""
-    if not mask.any():
-        return mask.copy()
-    near = distance_from(mask, spacing_mm) <= radius_mm / 2.0
-    return np.asarray(ndimage.distance_transform_edt(near, sampling=spacing_mm) > radius_mm / 2.0) | mask
-
-
-def distance_from(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
-    """Distance (mm) of every voxel to a mask; infinite when the mask is empty."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf, np.float32)
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm), np.float32)
-
-
-def bounding_box(mask: BoolArray, margin: int) -> tuple[slice, ...]:
-    """Box around a mask that holds at least one voxel, wider by ``margin`` voxels where the array allows."""
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, mask.shape, strict=True)
-    )
 
 
 def _check(

@@ -56,6 +56,17 @@ class Head:
         return segment_t2_lesions(self.image, **(given | changes))
 
 
+def test_bright_tissue_where_no_brain_is_expected_is_no_lesion():
+    """Below the medulla the dura holds vessels and nerve roots too."""
+    head = Head()
+    lesion = head.add((42, 32, 24), 3.0, 0.5)
+    assert head.segment().mask[lesion].any()
+    away = radius_map((42, 32, 24)) <= 9
+    for name in head.priors:
+        head.priors[name][away] = 0.0
+    assert not head.segment().mask.any()
+
+
 @pytest.mark.parametrize("contrast", ["FLAIR", "T2w"])
 def test_finds_the_lesion_and_nothing_else(contrast):
     head = Head(contrast)

@@ -1,0 +1,84 @@
+"""Cerebrospinal fluid on T2-type scans, and which of it is the lateral ventricles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mesems_mri.core.components import label_components
+from mesems_mri.core.distance import distance_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mesems_mri.core.intensity import BoolArray, FloatArray
+
+Spacing = tuple[float, float, float]
+T2Contrast = Literal["FLAIR", "T2w", "PDw"]
+CSF_BELOW = 0.65
+"""Darker than this fraction of NAWM is cerebrospinal fluid on FLAIR and T1w."""
+
+
+def find_fluid(
+    smooth: FloatArray,
+    contrast: T2Contrast,
+    brain: BoolArray,
+    priors: Mapping[str, FloatArray],
+    t1w: FloatArray | None,
+) -> BoolArray:
+    """Find cerebrospinal fluid: dark on FLAIR; bright on T2w and PDw, dark on T1w.
+
+    Parameters
+    ----------
+    smooth
+        Scan, NAWM at 1.
+    contrast
+        Its contrast.
+    brain
+        Brain mask.
+    priors
+        ``csf`` and ``lateral_ventricles`` are used.
+    t1w
+        T1w of the visit, NAWM at 1, when there is one.
+
+    Returns
+    -------
+    ndarray of bool
+        Fluid.
+    """
+    if contrast == "FLAIR":
+        return brain & (smooth < CSF_BELOW)
+    expected = np.maximum(priors["csf"], priors["lateral_ventricles"])
+    if t1w is not None:
+        # Black holes are dark too, hence the lower limit away from where fluid is expected.
+        return brain & (t1w < np.where(expected > 0.1, CSF_BELOW, 0.5 * CSF_BELOW))
+    certain = brain & (expected > 0.8)
+    level = float(np.median(smooth[certain])) if certain.any() else 3.0
+    return brain & (smooth > (1.0 + level) / 2.0) & (expected > 0.05)
+
+
+def find_ventricles(fluid: BoolArray, priors: Mapping[str, FloatArray], spacing_mm: Spacing) -> BoolArray:
+    """Find the lateral ventricles: fluid connected to where the prior expects them, and near it.
+
+    Parameters
+    ----------
+    fluid
+        Cerebrospinal fluid.
+    priors
+        ``lateral_ventricles`` is used.
+    spacing_mm
+        Voxel size (mm).
+
+    Returns
+    -------
+    ndarray of bool
+        Lateral ventricles.
+    """
+    expected = priors["lateral_ventricles"]
+    near = distance_from(expected > 0.3, spacing_mm) <= 4.0
+    candidates, n = label_components(fluid & near)
+    hit = np.zeros(n + 1, bool)
+    hit[np.unique(candidates[expected > 0.5])] = True
+    hit[0] = False
+    return hit[candidates]
