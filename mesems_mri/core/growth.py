@@ -55,14 +55,14 @@ class ChangeThresholds:
         Smallest focus.
     """
 
-    seed_sigma: float = 4.0
+    seed_sigma: float = 5.5
     grow_sigma: float = 2.5
     seed_rise: float = 0.12
     grow_rise: float = 0.08
     bright_sigma: float = 1.5
     bright_z: float = 0.5
-    surround_weight: float = 2.0
-    accept: float = 6.5
+    surround_weight: float = 4.0
+    accept: float = 9.0
     smooth_mm: float = 0.7
     min_growth_mm3: float = 20.0
     min_growth_fraction: float = 0.5

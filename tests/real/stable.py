@@ -2,13 +2,13 @@
 
     python -m tests.real.stable REAL_DATA BIDS_DIR [CASE ...]
 
-Every raw visit of ``open_ms`` becomes a participant with three visits. ``ses-1`` is the scan as it was
-sent. ``ses-2`` is the same head scanned again: denoised (Buades et al. 2005, non-local means), moved by a
-known rigid transform of up to 8 mm and 8 degrees, sampled in slices of another thickness, multiplied by
-another coil bias, and given Rician noise of its own, as strong as that of the scan. ``ses-3`` is scanned once
-more, with other motion, bias and noise, and holds five implants of 70 mm3 and more. Nothing changes between
-the first two visits, so every new or enlarging lesion of ``ses-2`` is false; the implants are the only change
-of ``ses-3``.
+The FLAIR and T1w of every raw visit of ``open_ms`` become a participant with three visits. ``ses-1`` is the
+scan as it was sent. ``ses-2`` is the same head scanned again: denoised (Buades et al. 2005, non-local means),
+moved by a known rigid transform of up to 8 mm and 8 degrees, sampled in slices of another thickness,
+multiplied by another coil bias, and given Rician noise of its own, as strong as that of the scan. ``ses-3``
+is scanned once more, with other motion, bias and noise, and holds five implants of 70 mm3 and more. Nothing
+changes between the first two visits, so every new or enlarging lesion of ``ses-2`` is false; the implants are
+the only change of ``ses-3``.
 
 Where an implant may lie is read off the atlas through a plain affine alignment, not off a detector; the
 denoised FLAIR decides whether the place is normal white matter.
@@ -37,7 +37,7 @@ from tests.real.arrange import _describe, _write_sessions, _write_tsv
 Array = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
 
-_SUFFIXES = {"FLAIR": "FLAIR", "T1W": "T1w", "T2W": "T2w"}
+_SUFFIXES = {"FLAIR": "FLAIR", "T1W": "T1w"}
 _PROFILE = (np.arange(5) - 2) / 4
 """Places through a slice at which the head is sampled, in units of its thickness..."""
 _PROFILE_WEIGHT = np.exp(-0.5 * (2.3548 * _PROFILE) ** 2)
@@ -304,8 +304,8 @@ def _volume(semi_axes_mm: npt.NDArray[np.float64], exponent: float) -> float:
 
 
 def _with_implants(array: Array, affine: Affine, stem: str, lesions: Iterable[_Implant]) -> Array:
-    """Brighten FLAIR and T2w inside the implants by their contrast to what is there; darken T1w by less."""
-    gain = {"FLAIR": 1.0, "T2W": 1.0, "T1W": -0.4}[stem]
+    """Brighten the FLAIR inside the implants by their contrast to what is there; darken the T1w by less."""
+    gain = {"FLAIR": 1.0, "T1W": -0.4}[stem]
     changed = np.array(array)
     for lesion in lesions:
         changed *= 1 + gain * lesion.contrast * lesion.share(affine, array.shape)
