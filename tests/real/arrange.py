@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK
 from nibabel.nifti1 import Nifti1Image
 from scipy import ndimage
 
@@ -122,6 +123,29 @@ def arrange_mslesseg(source: Path, bids_dir: Path, truth_dir: Path, *, symlink: 
             raise ValueError(msg)
         _write_truth(truth_dir, f"sub-{patient}", "ses-1", _name("T2"), mask > 0, affine)
     _write_tsv(bids_dir / "participants.tsv", [{"participant_id": f"sub-{patient}"} for patient in MSLESSEG])
+
+
+def arrange_decubitus(source: Path, bids_dir: Path) -> None:
+    """Arrange one person scanned supine, then prone (T1w, one session of the scanner), as ``sub-turned``.
+
+    Parameters
+    ----------
+    source : Path
+        The folder ``dicom/siemens_decubitus``.
+    bids_dir : Path
+        Folder to write into.
+    """
+    for session, position in (("ses-1", "HFS"), ("ses-2", "HFP")):
+        (series,) = (source / position).iterdir()
+        image = SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(series)))
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+        affine[:3, 3] = image.GetOrigin()
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM is LPS
+        anat = bids_dir / "sub-turned" / session / "anat"
+        anat.mkdir(parents=True)
+        array = SimpleITK.GetArrayFromImage(image).T.astype(np.int16)
+        Nifti1Image(array, affine).to_filename(anat / f"sub-turned_{session}_T1w.nii.gz")
 
 
 def common_to_native(xfm: Path) -> Affine:

@@ -11,7 +11,7 @@ import pytest
 
 from mesems_mri.steps.evaluate import evaluate
 from tests.command import mesems
-from tests.real.arrange import arrange_open_ms
+from tests.real.arrange import arrange_decubitus, arrange_open_ms
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500), pytest.mark.xdist_group("real_run")]
 
@@ -33,6 +33,7 @@ def real_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         anat.mkdir(parents=True)
         original = bids_dir / f"sub-{source}" / "ses-1" / "anat" / f"sub-{source}_ses-1_FLAIR.nii.gz"
         shutil.copyfile(original, anat / f"sub-mixed_ses-{session}_FLAIR.nii.gz")
+    arrange_decubitus(real_data / "dicom" / "siemens_decubitus", bids_dir)
     mesems("run", bids_dir, out_dir, "--cores", 2)
     return bids_dir, out_dir, truth_dir
 
@@ -47,9 +48,9 @@ def visits(real_run: tuple[Path, Path, Path]) -> dict[tuple[str, str], dict[str,
 
 
 def test_all_visits_of_the_right_head_are_evaluable(visits: dict[tuple[str, str], dict[str, str]]) -> None:
-    assert len(visits) == 8
+    assert len(visits) == 10
     for (participant, session), row in visits.items():
-        if (participant, session) == ("mixed", "2"):
+        if (participant, session) == ("mixed", "2") or participant == "turned":
             continue
         assert row["t2_evaluable"] == "true"
         assert row["t2_contrast"] == "FLAIR"
@@ -62,6 +63,17 @@ def test_all_visits_of_the_right_head_are_evaluable(visits: dict[tuple[str, str]
         assert ("skull_stripped_input" in row["qc_flags"]) is stripped
     assert "slice_thickness_change" in visits["01", "2"]["qc_flags"]
     assert "slice_thickness_change" not in visits["12", "2"]["qc_flags"]
+
+
+def test_prone_and_supine_are_the_same_head(visits: dict[tuple[str, str], dict[str, str]]) -> None:
+    """Only a T1w: there is nothing to count lesions on, and the reason says just that."""
+    for session in ("1", "2"):
+        row = visits["turned", session]
+        assert row["brain_evaluable"] == "true"
+        assert row["t2_reason"] == "no_t2_type"
+        assert row["gel_reason"] == "no_postcontrast"
+    first, second = (float(visits["turned", session]["brain_volume_mm3"]) for session in ("1", "2"))
+    assert abs(second / first - 1) < 0.05
 
 
 def test_wrong_head_is_not_evaluable(visits: dict[tuple[str, str], dict[str, str]]) -> None:
