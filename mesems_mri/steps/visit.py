@@ -6,11 +6,12 @@ it was given, so that it never stops the visits after it.
 """
 
 import errno
+import hashlib
 import io
 import logging
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,8 +153,36 @@ def run_step(
     except Exception as error:
         log.error("%s: %s failed\n%s", visit.name, step, traceback.format_exc())  # noqa: TRY400
         record = _failed(visit, step, _explained(error, visit), onward)
-    write_json(visit.layout.record(visit.participant_id, visit.session_id, step), {"step": step, **record})
+    # Snakemake takes a small file of equal content for unchanged; the record must tell that a mask changed.
+    record = {"step": step, **record, "files_sha256": _hash_files(visit, record)}
+    write_json(visit.layout.record(visit.participant_id, visit.session_id, step), record)
     return record
+
+
+def _hash_files(visit: VisitFiles, record: Mapping[str, Any]) -> str:
+    """Return the hash of all files of this visit that a record names."""
+    folders = tuple(f"{visit.relative(place.parent)}/" for place in (visit.work("x"), visit.product("x")))
+    names = {text for text in _texts(record) if text.startswith(folders)}
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        path = visit.resolve(name)
+        if path.is_file():
+            digest.update(name.encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield every text in a record, however deep."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from _texts(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _texts(value)
 
 
 def _failed(visit: VisitFiles, step: str, what: str, carried: dict[str, Any]) -> dict[str, Any]:
