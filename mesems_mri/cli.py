@@ -221,19 +221,15 @@ def clean(
 def simulate(
     bids_dir: Annotated[Path, typer.Argument(help="Folder to create.")],
     participants: Annotated[int, typer.Option(min=1)] = 3,
-    sites: Annotated[int, typer.Option(min=1)] = 2,
+    sites: Annotated[int, typer.Option(min=1)] = 3,
     sessions: Annotated[str, typer.Option(help="Visits, comma-separated.")] = "w00,w04,w12,w24",
-    quick: Annotated[bool, typer.Option("--quick", help="Heads of 2 mm; so far the only kind.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Heads of 2 mm and coarse scans.")] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Simulate a small multi-site trial with its truth in derivatives/truth."""
-    from mesems_mri.errors import UsageError
+    """Simulate a multi-site trial with its truth in derivatives/truth."""
     from mesems_mri.simulate.trial import simulate_trial
 
-    if not quick:
-        msg = "only the quick simulation exists so far; add --quick"
-        raise UsageError(msg)
-    simulate_trial(
+    left_out = simulate_trial(
         bids_dir,
         participants=participants,
         sites=sites,
@@ -242,6 +238,9 @@ def simulate(
         seed=seed,
     )
     typer.echo(f"simulated trial in {bids_dir}, truth in {bids_dir / 'derivatives' / 'truth'}")
+    if left_out:
+        names = ", ".join(left_out)
+        typer.echo(f"left out, as the trial has too few participants or visits: {names}")
 
 
 @app.command()

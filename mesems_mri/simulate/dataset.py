@@ -8,12 +8,13 @@ from mesems_mri import __version__
 from mesems_mri.bids import BIDSIGNORE, POSTCONTRAST, Layout, natural_key
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS, write_dictionary, write_table
 from mesems_mri.provenance import write_json, write_text
-from mesems_mri.simulate.scanner import Site
+from mesems_mri.simulate.defects import REFUSED_TABLE
+from mesems_mri.simulate.sites import Site
 
 
 def scan_sidecar(site: Site, contrast: str, slice_thickness_mm: float) -> dict[str, Any]:
     """Return the JSON sidecar of a scan."""
-    sequence = site.sequences[contrast.removeprefix("ce-gadolinium_")]
+    sequence = site.sequence(contrast)
     sidecar: dict[str, Any] = {
         "Manufacturer": site.manufacturer,
         "ManufacturersModelName": site.model,
@@ -42,10 +43,10 @@ def mask_sidecar(desc: str, source: str) -> dict[str, Any]:
     }
 
 
-def write_sessions(folder: Path, visits: list[tuple[str, dt.date, int]]) -> None:
-    """Write the visit table of a participant: label, day and week of every visit."""
+def write_sessions(folder: Path, visits: list[tuple[str, dt.date, int, str]]) -> None:
+    """Write the visit table of a participant: label, day, week and kind of every visit."""
     lines = ["session_id\tacq_time\tweek\tvisit_type"]
-    lines += [f"{label}\t{day.isoformat()}T10:00:00\t{week}\tscheduled" for label, day, week in visits]
+    lines += [f"{label}\t{day.isoformat()}T10:00:00\t{week}\t{kind}" for label, day, week, kind in visits]
     write_text(folder / f"{folder.name}_sessions.tsv", "\n".join(lines) + "\n")
 
 
@@ -65,11 +66,16 @@ def write_raw_dataset(bids_dir: Path, people: list[list[str]]) -> None:
     write_text(
         bids_dir / "README",
         "Simulated brain MRI of a multiple-sclerosis trial, made by `mesems-mri simulate`.\n"
-        "Nobody was scanned. The truth (lesion masks, ledger and counts) is in derivatives/truth.\n",
+        "Nobody was scanned. The truth (lesion masks, ledger, counts and a list of what is\n"
+        "wrong with which visit) is in derivatives/truth.\n"
+        "sourcedata/refused holds a table that the program must refuse.\n",
     )
     rows = sorted(people, key=lambda row: natural_key(row[0]))
     lines = ["participant_id\tsite_id\tsex\tage", *("\t".join(row) for row in rows)]
     write_text(bids_dir / "participants.tsv", "\n".join(lines) + "\n")
+    # Drawn from the order alone; it stands for a table that a site sends by mistake.
+    arms = [f"{line}\t{'AB'[number % 2]}" for number, line in enumerate(lines[1:])]
+    write_text(bids_dir / REFUSED_TABLE, "\n".join([f"{lines[0]}\tTreatment Arm", *arms]) + "\n")
     write_json(
         bids_dir / "participants.json",
         {
@@ -83,7 +89,10 @@ def write_raw_dataset(bids_dir: Path, people: list[list[str]]) -> None:
         {
             "acq_time": {"Description": "Time of acquisition"},
             "week": {"Description": "Scheduled week", "Units": "week"},
-            "visit_type": {"Description": "Kind of visit", "Levels": {"scheduled": "Planned visit"}},
+            "visit_type": {
+                "Description": "Kind of visit",
+                "Levels": {"scheduled": "Planned visit", "unscheduled": "Any other"},
+            },
         },
     )
 
@@ -102,7 +111,7 @@ def write_truth_dataset(truth: Layout, visit_rows: list[dict[str, Any]]) -> None
             "DatasetLinks": {"raw": "../.."},
         },
     )
-    write_text(truth.out_dir / ".bidsignore", "\n".join(BIDSIGNORE) + "\n")
+    write_text(truth.out_dir / ".bidsignore", "\n".join([*BIDSIGNORE, "defects.*"]) + "\n")
     write_text(truth.out_dir / "README", "Truth of the simulated trial two folders up.\n")
     write_table(truth.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS, visit_rows)
     write_dictionary(truth.out_dir / "visit_metrics.json", VISIT_METRICS_COLUMNS)

@@ -9,33 +9,10 @@ from numpy.typing import NDArray
 from mesems_mri.core.feret import largest_in_plane_diameter_mm
 from mesems_mri.images.volume import spacing_of
 from mesems_mri.simulate.lesions import Lesion, LesionMaker
-from mesems_mri.simulate.scanner import Affine, FloatArray
+from mesems_mri.simulate.scanner import FloatArray, ScanGrid
 
 Box = tuple[slice, slice, slice]
 MIN_VOLUME_MM3, MIN_DIAMETER_MM = 14.0, 3.0
-
-
-@dataclass(frozen=True, eq=False)
-class ScanGrid:
-    """Voxels of a scan and where the head lay in it.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    affine : ndarray (4, 4)
-        Voxel -> scanner RAS mm, as in the header.
-    to_head : ndarray (4, 4)
-        Voxel -> head mm.
-    """
-
-    shape: tuple[int, int, int]
-    affine: Affine
-    to_head: Affine
-
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of a voxel."""
-        return float(np.prod(spacing_of(self.affine)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +57,10 @@ def draw(
     size = tuple(int(n) for n in stop - start)
     index = np.indices(size).reshape(3, -1) + start[:, None]
     share = np.zeros(index.shape[1])
-    offsets = np.stack(np.meshgrid([-0.25, 0.25], [-0.25, 0.25], [-0.25, 0.25])).reshape(3, -1).T
+    # Points within a voxel: two along a side, more along a thick slice.
+    sides = [max(2, round(1.5 * side / spacing.min())) for side in spacing]
+    within = [(np.arange(n) + 0.5) / n - 0.5 for n in sides]
+    offsets = np.stack(np.meshgrid(*within)).reshape(3, -1).T
     for offset in offsets:
         points = grid.to_head[:3, :3] @ (index + offset[:, None]) + grid.to_head[:3, 3:]
         share += np.clip(0.5 + depth(points) / (0.5 * spacing.min()), 0, 1) / len(offsets)

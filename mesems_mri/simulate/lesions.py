@@ -2,19 +2,24 @@
 
 A lesion is a function of place and time, so that it can be drawn exactly on the grid of any scan. Its body is
 a superellipsoid with an irregular surface; an enlarging lesion grows a nodule at its edge; an acute one
-enhances as a nodule or, the larger ones, as a ring (Gaitan et al. 2011, Ann Neurol 70:22). Volumes are
+enhances as a nodule or, the larger ones, as a ring (Gaitan et al. 2011, Ann Neurol 70:22), closed or open
+towards the cortex (Masdeu et al. 2000, Neurology 54:1427). Volumes are
 lognormal with the parameters of the lesions of 14 mm3 and more in the expert masks of Lesjak et al. 2018
 (Neuroinformatics 16:51; geometric mean 55 mm3, standard deviation of the logarithm 1.2), those of acute
 lesions 1.6 times as large; the places follow Filippi et al. 2019 (Brain 142:1858).
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.simulate.phantom import Head, distance_mm
-from mesems_mri.simulate.scanner import FloatArray, Tissue
+from mesems_mri.simulate.scanner import FloatArray
+from mesems_mri.simulate.tissue import Tissue
+
+Uptake = Literal["nodule", "ring", "open_ring"]
 
 REGION_SHARES = {
     "periventricular": 0.42,
@@ -24,7 +29,10 @@ REGION_SHARES = {
 }
 _LOG_VOLUME_MEAN, _LOG_VOLUME_SD = float(np.log(55.0)), 1.2
 _GAP_MM = 7.0
+_PLACES_MM = 2.0
 _RING_WALL_MM = 2.6
+# Half of the angle by which an open ring is open.
+_OPENING_DEG = 42.0
 # Before the first visit: old enough that no status depends on it.
 _LONG_AGO_WEEK = -500.0
 
@@ -51,8 +59,10 @@ class Lesion:
         Week in which it appears.
     enhancing_weeks : tuple of (float, float)
         Periods in which it enhances, from (included) and to (not included).
-    ring : bool
-        Enhances as a ring rather than a nodule.
+    uptake : str
+        Enhances as a ``nodule``, a closed ``ring`` or an ``open_ring``.
+    opening : ndarray (3,)
+        Unit vector from the centre to the gap of an open ring.
     nodule_week, nodule_mm, nodule_radius_mm
         Growth: when a nodule appears, its centre relative to the lesion's, and its radius.
     shrink_week, shrink_to : float
@@ -70,7 +80,8 @@ class Lesion:
     tissue: Tissue
     onset_week: float = _LONG_AGO_WEEK
     enhancing_weeks: tuple[tuple[float, float], ...] = ()
-    ring: bool = False
+    uptake: Uptake = "nodule"
+    opening: FloatArray = field(default_factory=lambda: np.array([0.0, 0.0, 1.0]))
     nodule_week: float = np.inf
     nodule_mm: FloatArray = field(default_factory=lambda: np.zeros(3))
     nodule_radius_mm: float = 0.0
@@ -109,16 +120,31 @@ class Lesion:
         return depth
 
     def enhancing_depth(self, points_mm: FloatArray, week: float) -> FloatArray:
-        """Return the depth of head points in the enhancing focus, a ring counted with what it surrounds."""
+        """Return the depth of head points in the enhancing focus as it is counted.
+
+        A closed ring is counted with what it surrounds; the gap of an open one is too wide to be closed.
+        """
         if week >= self.nodule_week:
             offset = points_mm - (self.centre_mm + self.nodule_mm)[:, None]
             return self.nodule_radius_mm * (1 + self._undulation(offset)) - np.linalg.norm(offset, axis=0)
-        return self.depth(points_mm, week) - (0.0 if self.ring else 0.2)
+        if self.uptake == "open_ring":
+            return self.uptake_depth(points_mm, week)
+        return self.depth(points_mm, week) - (0.0 if self.uptake == "ring" else 0.2)
 
     def uptake_depth(self, points_mm: FloatArray, week: float) -> FloatArray:
         """Return the depth in what takes up gadolinium: a ring without what it surrounds."""
-        depth = self.enhancing_depth(points_mm, week)
-        return np.minimum(depth, _RING_WALL_MM - depth) if self.ring else depth
+        if week >= self.nodule_week or self.uptake == "nodule":
+            return self.enhancing_depth(points_mm, week)
+        depth = self.depth(points_mm, week)
+        wall = np.minimum(depth, _RING_WALL_MM - depth)
+        if self.uptake == "ring":
+            return wall
+        offset = points_mm - self.centre_mm[:, None]
+        along = self.opening @ offset
+        across = np.sqrt(np.maximum((offset**2).sum(axis=0) - along**2, 0))
+        # Distance to the surface of the cone that is cut out.
+        angle = np.deg2rad(_OPENING_DEG)
+        return np.minimum(wall, across * np.cos(angle) - along * np.sin(angle))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,14 +174,19 @@ class LesionMaker:
         self._head = head
         self._parenchyma = head.parenchyma
         self._spacing_mm = float(head.affine[0, 0])
-        white = head.fractions["white_matter"]
+        # Places on a grid of 2 mm or so are enough.
+        step = max(1, round(_PLACES_MM / self._spacing_mm))
+        places_mm = step * self._spacing_mm
+        white, grey, ventricles = (
+            array[::step, ::step, ::step]
+            for array in (head.fractions["white_matter"], head.fractions["grey_matter"], head.ventricles)
+        )
         grid = np.indices(white.shape).reshape(3, -1)[:, (white > 0.85).ravel()]
-        points = head.affine[:3, :3] @ grid + head.affine[:3, 3:]
+        points = places_mm * grid + head.affine[:3, 3:]
         template = head.to_template(points)
         x, y, z = template
-        to_ventricle = distance_mm(~head.ventricles, self._spacing_mm)[tuple(grid)]
-        cortex = head.fractions["grey_matter"] > 0.6
-        to_cortex = distance_mm(~cortex, self._spacing_mm)[tuple(grid)]
+        to_ventricle = distance_mm(np.logical_not(ventricles), places_mm)[tuple(grid)]
+        to_cortex = distance_mm(grey <= 0.6, places_mm)[tuple(grid)]
         below = ((np.abs(x) < 12) & (y > -42) & (y < -16) & (z > -50) & (z < -14)) | (
             (np.abs(x) > 8) & (np.abs(x) < 34) & (y > -76) & (y < -48) & (z > -46) & (z < -26)
         )
@@ -214,7 +245,7 @@ class LesionMaker:
         if region == "infratentorial":
             volume_mm3 = min(volume_mm3, 250.0)
         place = int(rng.choice(self._places[region]))
-        centre = self._points_mm[:, place] + rng.uniform(-0.5, 0.5, 3) * self._spacing_mm
+        centre = self._points_mm[:, place] + rng.uniform(-0.5, 0.5, 3) * _PLACES_MM
         rotation, _ = np.linalg.qr(rng.standard_normal((3, 3)))
         axes = np.exp(rng.normal(0, 0.18, 3))
         exponent = float(rng.uniform(1.7, 2.6))
@@ -227,11 +258,30 @@ class LesionMaker:
         t1_ratio = float(rng.uniform(1.4, 1.7) + dark * rng.uniform(0.9, 1.4))
         t2_ms = float(rng.uniform(130, 190) + 30 * dark)
         tissue = Tissue(
-            (650 * t1_ratio, 850 * t1_ratio), (t2_ms, 0.93 * t2_ms), 0.84, float(rng.uniform(0.18, 0.45))
+            (650 * t1_ratio, 850 * t1_ratio),
+            (t2_ms, 0.93 * t2_ms),
+            0.84,
+            float(rng.uniform(0.18, 0.45)),
+            leaky=True,
         )
-        ring = bool(axes.min() > 4.2 and rng.random() < 0.7)
+        uptake: Uptake = "nodule"
+        if axes.min() > 4.2 and rng.random() < 0.7:
+            uptake = "open_ring" if rng.random() < 0.4 else "ring"
+        outwards = centre - self._head.centre_mm
         phases = rng.uniform(0, 2 * np.pi, 5)
-        lesion = Lesion(number, region, centre, axes, rotation, exponent, waves, phases, tissue, ring=ring)
+        lesion = Lesion(
+            number,
+            region,
+            centre,
+            axes,
+            rotation,
+            exponent,
+            waves,
+            phases,
+            tissue,
+            uptake=uptake,
+            opening=outwards / np.linalg.norm(outwards),
+        )
         # The irregular surface changes the volume; scale to what was drawn.
         return replace(lesion, semi_axes_mm=axes * np.cbrt(volume_mm3 / _volume_mm3(lesion)))
 

@@ -83,7 +83,7 @@ def _age(
         if grown is not None:
             if rng.random() < 0.5:
                 period = (onset, onset + _duration_weeks(rng))
-                grown = replace(grown, enhancing_weeks=(*grown.enhancing_weeks, period), ring=False)
+                grown = replace(grown, enhancing_weeks=(*grown.enhancing_weeks, period), uptake="nodule")
             plan = _replaced(plan, grown)
     if rng.random() < 0.15:
         small = [le for le in plan.lesions if le.onset_week < -100 and np.prod(le.semi_axes_mm) < 40]

@@ -14,12 +14,15 @@ from nilearn import datasets
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mesems_mri.simulate.scanner import TISSUES, Affine, FloatArray
+from mesems_mri.simulate.scanner import Affine, FloatArray
+from mesems_mri.simulate.tissue import TISSUES
 from mesems_mri.simulate.veins import make_veins
 
 _ORIGIN_MM, _EXTENT_MM = np.array([-96.0, -134.0, -104.0]), np.array([192.0, 246.0, 210.0])
 _CENTRE_MM = np.array([0.0, -18.0, 8.0])
 _CONTROL_SPACING_MM = 20.0
+# What is smooth (the map to the template, distances to surfaces) is computed on this grid and interpolated.
+_COARSE_MM = 2.0
 # Thickness (mm) of the layers around the brain: CSF, dura, and skull with marrow between two tables, scalp.
 _CSF_MM, _DURA_MM, _TABLE_MM, _MARROW_MM, _SCALP_MM = 2.0, 1.5, 2.0, 2.0, 5.5
 
@@ -49,6 +52,11 @@ class Head:
     inside_dura: NDArray[np.bool_]
     scale: FloatArray
     control_mm: FloatArray
+
+    @property
+    def centre_mm(self) -> FloatArray:
+        """Middle of the brain, head mm."""
+        return _CENTRE_MM
 
     @property
     def parenchyma(self) -> NDArray[np.float32]:
@@ -108,38 +116,88 @@ def make_head(rng: np.random.Generator, *, spacing_mm: float = 2.0) -> Head:
     spacing_mm : float
         Isotropic voxel size of the anatomy.
     """
-    shape = tuple(int(n) for n in np.round(_EXTENT_MM / spacing_mm) + 1)
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = _ORIGIN_MM
     scale = rng.normal(0.95, 0.03) * rng.normal(1.0, 0.02, 3)
     control_shape = tuple(int(n) + 2 for n in _EXTENT_MM / _CONTROL_SPACING_MM)
     control_mm = ndimage.gaussian_filter(rng.standard_normal((3, *control_shape)), (0, 1.2, 1.2, 1.2))
     control_mm *= 2.5 / control_mm.std()
-
-    head_mm = np.indices(shape, dtype=np.float32).reshape(3, -1) * spacing_mm + _ORIGIN_MM[:, None]
-    template_mm = _to_template(head_mm, scale, control_mm).astype(np.float32)
-    maps, template_affine = _load_template(spacing_mm)
-    at_template = np.linalg.inv(template_affine) @ np.vstack([template_mm, np.ones_like(template_mm[:1])])
-    warped = {
-        name: ndimage.map_coordinates(m, at_template[:3], order=1, output=np.float32).reshape(shape)
-        for name, m in maps.items()
-    }
-    where_mm = template_mm.reshape(3, *shape)
+    where_mm, affine = _map_grid(spacing_mm, scale, control_mm)
+    warped = _warp_template(where_mm, spacing_mm)
     brain = warped.pop("brain")
-    outside_mm = _surface_distance(brain > 0.5, spacing_mm)
-    thickness = 1 + 0.15 * _smooth_field(shape, 30 / spacing_mm, rng)
-    layers, inside_dura = _make_layers(where_mm, outside_mm, thickness, spacing_mm)
-    fractions = {name: np.zeros(shape, np.float32) for name in TISSUES}
-    fractions |= {name: share.astype(np.float32) for name, share in layers.items()}
+    outside_mm, depth_mm, thickness = _measure_surfaces(spacing_mm, scale, control_mm, rng)
+    layers, inside_dura = _make_layers(where_mm, outside_mm, depth_mm, thickness, spacing_mm)
+    fractions = {name: np.zeros(brain.shape, np.float32) for name in TISSUES}
+    fractions |= layers
     for name, share in warped.items():
-        fractions[name] = (fractions[name] + share).astype(np.float32)
+        fractions[name] = fractions[name] + share
+    total = sum(fractions.values())
+    # CSF fills what the brain leaves free inside the dura.
+    fractions["csf"] += np.where(outside_mm < _CSF_MM, np.clip(1 - total, 0, 1), 0).astype(np.float32)
     total = np.maximum(sum(fractions.values()), 1.0)
-    fractions = {name: (share / total).astype(np.float32) for name, share in fractions.items()}
+    for share in fractions.values():
+        share /= total
     ventricles = _find_ventricles(warped["csf"], where_mm)
     _paint(fractions, "choroid_plexus", _choroid_plexus(where_mm) * warped["csf"] * ventricles)
     _paint(fractions, "pituitary", _ellipsoid(where_mm, (0, 2, -33), (6.5, 4.5, 4)))
     _paint(fractions, "blood", make_veins(outside_mm, affine, _CENTRE_MM, rng))
     return Head(fractions, affine, ventricles, inside_dura, scale, control_mm)
+
+
+def _grid(spacing_mm: float) -> tuple[tuple[int, ...], Affine]:
+    shape = tuple(int(n) for n in np.round(_EXTENT_MM / spacing_mm) + 1)
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = _ORIGIN_MM
+    return shape, affine
+
+
+def _map_grid(
+    spacing_mm: float, scale: FloatArray, control_mm: FloatArray
+) -> tuple[NDArray[np.float32], Affine]:
+    """Return MNI152 mm (3, X, Y, Z) of every voxel, and the affine of the grid."""
+    coarse_mm = max(spacing_mm, _COARSE_MM)
+    shape, _ = _grid(coarse_mm)
+    head_mm = np.indices(shape, dtype=np.float32).reshape(3, -1) * coarse_mm + _ORIGIN_MM[:, None]
+    where_mm = _to_template(head_mm, scale, control_mm).astype(np.float32).reshape(3, *shape)
+    return np.stack([_refine(axis, spacing_mm) for axis in where_mm]), _grid(spacing_mm)[1]
+
+
+def _refine(coarse: FloatArray, spacing_mm: float) -> NDArray[np.float32]:
+    """Interpolate something smooth from the coarse grid onto the grid of the head."""
+    shape, _ = _grid(spacing_mm)
+    if coarse.shape == shape:
+        return coarse.astype(np.float32)
+    fine = np.empty(shape, np.float32)
+    ndimage.affine_transform(
+        coarse,
+        np.diag([spacing_mm / _COARSE_MM] * 3),
+        output=fine,
+        order=1,
+        mode="nearest",
+    )
+    return fine
+
+
+def _warp_template(where_mm: NDArray[np.float32], spacing_mm: float) -> dict[str, NDArray[np.float32]]:
+    """Return the template's tissue maps at the points (3, X, Y, Z) in MNI152 mm."""
+    maps, affine = _load_template(spacing_mm)
+    inverse = np.linalg.inv(affine).astype(np.float32)
+    index = np.tensordot(inverse[:3, :3], where_mm, axes=1) + inverse[:3, 3][:, None, None, None]
+    return {name: ndimage.map_coordinates(m, index, order=1, output=np.float32) for name, m in maps.items()}
+
+
+def _measure_surfaces(
+    spacing_mm: float, scale: FloatArray, control_mm: FloatArray, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], ...]:
+    """Return distance to the brain, depth under the skin (mm) and relative thickness of skull and scalp."""
+    coarse_mm = max(spacing_mm, _COARSE_MM)
+    where_mm, _ = _map_grid(coarse_mm, scale, control_mm)
+    brain = _warp_template(where_mm, coarse_mm)["brain"]
+    outside_mm = _surface_distance(brain > 0.5, coarse_mm)
+    thickness = 1 + 0.15 * _smooth_field(brain.shape, 30 / coarse_mm, rng)
+    beyond = _beyond_layers(outside_mm, thickness, coarse_mm)
+    head = _flesh(where_mm, beyond) + 1 - beyond[4] > 0.5
+    depth_mm = ndimage.gaussian_filter(distance_mm(head, coarse_mm), 0.7)
+    outside_mm, depth_mm, thickness = (_refine(m, spacing_mm) for m in (outside_mm, depth_mm, thickness))
+    return outside_mm, depth_mm, thickness
 
 
 def distance_mm(mask: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.float32]:
@@ -164,22 +222,36 @@ def _smooth_field(shape: tuple[int, ...], sigma: float, rng: np.random.Generator
     return (fine - fine.mean()) / fine.std()
 
 
-def _make_layers(
-    where_mm: FloatArray, outside_mm: FloatArray, thickness: FloatArray, spacing_mm: float
-) -> tuple[dict[str, FloatArray], NDArray[np.bool_]]:
-    """Return the tissues around the brain and the space inside the dura."""
+def _beyond_layers(
+    outside_mm: FloatArray, thickness: FloatArray, spacing_mm: float
+) -> list[NDArray[np.float32]]:
+    """Return the share of a voxel beyond CSF, dura, the layers of the skull, and scalp."""
     edges = np.cumsum([_CSF_MM, _DURA_MM, _TABLE_MM, _MARROW_MM, _TABLE_MM, _SCALP_MM])
     # CSF and dura keep their thickness; skull and scalp vary.
     starts = [edges[0], edges[1], *(edges[1] + (edge - edges[1]) * thickness for edge in edges[2:])]
-    beyond = [_ramp(outside_mm, start, spacing_mm) for start in starts]
-    in_brain = 1 - _ramp(outside_mm, 0.0, spacing_mm)
+    return [_ramp(outside_mm, start, spacing_mm).astype(np.float32) for start in starts]
+
+
+def _flesh(where_mm: FloatArray, beyond: list[NDArray[np.float32]]) -> FloatArray:
+    """Return the share of scalp, face, neck and nose."""
     face = np.maximum(
         _ellipsoid(where_mm, (0, 38, -58), (64, 58, 62)), _ellipsoid(where_mm, (0, -40, -100), (62, 62, 95))
     )
-    face *= beyond[4]
-    nose = _ellipsoid(where_mm, (0, 98, -58), (13, 16, 22)) * beyond[4]
-    flesh = np.maximum(np.maximum(face, nose), beyond[4] - beyond[5])
-    depth_mm = ndimage.gaussian_filter(distance_mm(flesh + 1 - beyond[4] > 0.5, spacing_mm), 0.7)
+    nose = _ellipsoid(where_mm, (0, 98, -58), (13, 16, 22))
+    return np.maximum(np.maximum(face, nose) * beyond[4], beyond[4] - beyond[5])
+
+
+def _make_layers(
+    where_mm: FloatArray,
+    outside_mm: FloatArray,
+    depth_mm: FloatArray,
+    thickness: FloatArray,
+    spacing_mm: float,
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """Return the tissues around the brain and the space inside the dura."""
+    beyond = _beyond_layers(outside_mm, thickness, spacing_mm)
+    in_brain = 1 - _ramp(outside_mm, 0.0, spacing_mm)
+    flesh = _flesh(where_mm, beyond)
     under_skin = _ramp(depth_mm, _SCALP_MM, 2 * spacing_mm) * flesh
     air = np.maximum(
         _ellipsoid(where_mm, (0, 62, -52), (15, 24, 16)), _ellipsoid(where_mm, (0, 22, -72), (13, 10, 30))
@@ -195,7 +267,7 @@ def _make_layers(
         "muscle": under_skin * solid,
         "vitreous": eyes,
     }
-    return layers, outside_mm < _CSF_MM
+    return {name: share.astype(np.float32) for name, share in layers.items()}, outside_mm < _CSF_MM
 
 
 def _layer_between(inner: FloatArray, outer: FloatArray) -> FloatArray:

@@ -13,36 +13,56 @@ from mesems_mri.simulate.phantom import Head
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class VisitTruth:
-    """What is true at one visit.
+    """What is true at one visit; filled in by whoever draws it.
 
     Parameters
     ----------
     session_id : str
         With its prefix.
+    scheduled : bool
+        Only a scheduled visit is a reference for later ones.
     week, day : int
-        Scheduled week and day from baseline.
+        Week of the visit table and day from baseline.
+    reasons : dict of str to Reason
+        Why ``gel``, ``t2``, ``t2_change``, ``black_hole`` or ``brain`` is not evaluable.
+    t2_contrasts : tuple of str
+        T2-type contrasts that can be read, the one that is read first.
     t2 : dict of int to Focus
         T2 lesions by number.
-    t2_before : dict of int to Focus or None
-        Lesions of the visit before on the scan of this one; None at the first visit.
+    reference : VisitTruth or None
+        Visit with which T2 lesions are compared.
+    t2_before : dict of int to Focus
+        Lesions of the reference visit on the scan of this one.
     growth : dict of int to (Footprint, float)
         Growth of the enlarging ones.
-    gel : dict of int to Focus or None
-        Enhancing foci by number of their lesion; None without a post-contrast scan.
-    black_hole_volume_mm3, brain_volume_mm3 : float
+    gel : dict of int to Focus
+        Enhancing foci by number of their lesion.
+    black_hole_volume_mm3, brain_volume_mm3 : float or None
     """
 
     session_id: str
+    scheduled: bool
     week: int
     day: int
-    t2: dict[int, Focus]
-    t2_before: dict[int, Focus] | None
-    growth: dict[int, tuple[Footprint, float]]
-    gel: dict[int, Focus] | None
-    black_hole_volume_mm3: float
-    brain_volume_mm3: float
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    t2_contrasts: tuple[str, ...] = ()
+    t2: dict[int, Focus] = field(default_factory=dict)
+    reference: "VisitTruth | None" = None
+    t2_before: dict[int, Focus] = field(default_factory=dict)
+    growth: dict[int, tuple[Footprint, float]] = field(default_factory=dict)
+    gel: dict[int, Focus] = field(default_factory=dict)
+    black_hole_volume_mm3: float | None = None
+    brain_volume_mm3: float | None = None
+
+    def refuse(self, reason: Reason) -> None:
+        """Make nothing of the visit evaluable."""
+        self.reasons |= dict.fromkeys(("gel", "t2", "t2_change", "black_hole", "brain"), reason)
+
+    def evaluable(self, part: str) -> bool:
+        """Tell whether a part of the visit is evaluable."""
+        return part not in self.reasons
 
 
 @dataclass(eq=False)
@@ -64,38 +84,72 @@ class TruthBook:
     constants: Row
     ledger: list[Row] = field(default_factory=list)
     visits: list[Row] = field(default_factory=list)
+    _truths: list[VisitTruth] = field(default_factory=list)
     _ids: dict[tuple[str, int], int] = field(default_factory=dict)
     _seen: dict[int, str] = field(default_factory=dict)
-    _enhanced: dict[str, set[int]] = field(default_factory=dict)
-    _last: VisitTruth | None = None
+    _resolved: set[int] = field(default_factory=set)
+
+    def t2_reference(self, contrasts: tuple[str, ...]) -> VisitTruth | Reason:
+        """Return the last scheduled visit that shares one of the T2 contrasts, or why there is none."""
+        earlier = [truth for truth in self._truths if truth.scheduled and truth.evaluable("t2")]
+        for truth in reversed(earlier):
+            if set(contrasts) & set(truth.t2_contrasts):
+                return truth
+        return Reason.NO_COMMON_CONTRAST if earlier else Reason.NO_REFERENCE_VISIT
 
     def add(self, visit: VisitTruth) -> None:
         """Add the rows of the next visit."""
+        rows: list[Row] = []
         gel_status = self._gel_status(visit)
-        t2_status = _t2_status(visit)
-        rows = self._t2_rows(visit, t2_status, gel_status) + self._gel_rows(visit, t2_status, gel_status)
+        t2_status = self._t2_status(visit)
+        if visit.evaluable("t2"):
+            rows += self._t2_rows(visit, t2_status, gel_status)
+        if visit.evaluable("gel"):
+            rows += self._gel_rows(visit, t2_status, gel_status)
         rows.sort(key=lambda row: row["lesion_id"])
         self.ledger += rows
         self.visits.append(self._visit_row(visit, rows))
-        if visit.gel is not None:
-            self._enhanced[visit.session_id] = set(visit.gel)
-        self._last = visit
+        self._truths.append(visit)
 
     @property
-    def _gel_reference(self) -> str | None:
-        return next(reversed(self._enhanced), None)
+    def _gel_reference(self) -> VisitTruth | None:
+        scheduled = [truth for truth in self._truths if truth.scheduled and truth.evaluable("gel")]
+        return scheduled[-1] if scheduled else None
 
     def _gel_status(self, visit: VisitTruth) -> dict[int, str]:
-        if visit.gel is None:
-            return {}
-        if self._gel_reference is None:
+        reference = self._gel_reference
+        if reference is None:
             return dict.fromkeys(visit.gel, "baseline")
-        last = self._enhanced[self._gel_reference]
-        ever = set[int]().union(*self._enhanced.values())
+        # An unscheduled visit after the reference is no history.
+        earlier = self._truths[: self._truths.index(reference)]
+        ever = set[int]().union(*(truth.gel for truth in earlier))
         return {
-            number: "persistent" if number in last else "re_enhancing" if number in ever else "new"
+            number: "persistent" if number in reference.gel else "re_enhancing" if number in ever else "new"
             for number in visit.gel
         }
+
+    def _t2_status(self, visit: VisitTruth) -> dict[int, str]:
+        """Return the status of every T2 lesion that is there now or was there at the reference visit."""
+        if visit.reference is None:
+            return dict.fromkeys(visit.t2, "not_evaluable")
+        status = {}
+        for number in sorted({*visit.t2, *visit.t2_before}):
+            now, before = visit.t2.get(number), visit.t2_before.get(number)
+            if now is None:
+                # Listed once, and never if it was too small to be listed before.
+                if ("t2", number) in self._ids and number not in self._resolved:
+                    status[number] = "resolved"
+                    self._resolved.add(number)
+            elif before is None:
+                status[number] = "new"
+            elif number in visit.growth:
+                status[number] = "enlarging"
+            else:
+                # The mirror image of the rule for enlarging.
+                lost_mm3 = before.volume_mm3 - now.volume_mm3
+                shrunk = lost_mm3 >= max(20.0, 0.5 * before.volume_mm3)
+                status[number] = "shrinking" if shrunk else "stable"
+        return status
 
     def _identify(self, focus: str, number: int, session_id: str) -> int:
         lesion_id = self._ids.setdefault((focus, number), len(self._ids) + 1)
@@ -125,104 +179,80 @@ class TruthBook:
         rows = []
         for number, change in status.items():
             gone = number not in visit.t2
-            where = (visit.t2_before or {})[number] if gone else visit.t2[number]
-            row = self._row(visit, "t2", number, where)
+            row = self._row(visit, "t2", number, (visit.t2_before if gone else visit.t2)[number])
             if gone:
                 row |= {"volume_mm3": 0.0, "max_diameter_mm": 0.0}
-            none = "not_evaluable" if visit.gel is None else "none"
+            none = "none" if visit.evaluable("gel") else "not_evaluable"
             rows.append(
                 row
                 | {
-                    "reference_session_id": self._last.session_id if self._last else None,
+                    "reference_session_id": visit.reference.session_id if visit.reference else None,
                     "t2_status": change,
                     "gd_status": gel_status.get(number, none),
-                    "active": None if self._last is None else change in ("new", "enlarging"),
+                    "active": change in ("new", "enlarging") if visit.reference else None,
                     "growth_mm3": visit.growth[number][1] if change == "enlarging" else None,
                 }
             )
         return rows
 
     def _gel_rows(self, visit: VisitTruth, status: dict[int, str], gel_status: dict[int, str]) -> list[Row]:
+        reference = self._gel_reference
         return [
             self._row(visit, "gel", number, focus)
             | {
                 "parent_lesion_id": self._ids.get(("t2", number)),
-                "reference_session_id": self._gel_reference,
+                "reference_session_id": reference.session_id if reference else None,
                 "t2_status": status.get(number, "not_evaluable"),
                 "gd_status": gel_status[number],
                 "active": gel_status[number] in ("new", "re_enhancing"),
             }
-            for number, focus in (visit.gel or {}).items()
+            for number, focus in visit.gel.items()
         ]
 
     def _visit_row(self, visit: VisitTruth, rows: list[Row]) -> Row:
-        last = self.visits[-1] if self.visits else None
-        no_gel = None if visit.gel is not None else Reason.NO_POSTCONTRAST.value
-        no_change = None if last is not None else Reason.NO_REFERENCE_VISIT.value
-        no_status = None if self._gel_reference is not None else Reason.NO_REFERENCE_VISIT.value
+        scheduled = [truth for truth in self._truths if truth.scheduled]
+        gel_reference = self._gel_reference if visit.evaluable("gel") else None
         counts = visit_counts(
             rows,
-            gel_evaluable=no_gel is None,
-            gel_change_evaluable=no_status is None,
-            t2_evaluable=True,
-            t2_change_evaluable=no_change is None,
+            gel_evaluable=visit.evaluable("gel"),
+            gel_change_evaluable=gel_reference is not None,
+            t2_evaluable=visit.evaluable("t2"),
+            t2_change_evaluable=visit.evaluable("t2_change"),
         )
+        cua_reason = None
+        if not counts["cua_evaluable"]:
+            known = (visit.reasons.get(part) for part in ("gel", "t2_change"))
+            cua_reason = next((reason for reason in known if reason), Reason.NO_REFERENCE_VISIT)
+        parts = ("gel", "t2", "t2_change", "black_hole", "brain")
+        passed = set(visit.reasons.values()) <= {Reason.NO_REFERENCE_VISIT}
         return {
             **self.identity,
             "session_id": visit.session_id,
-            "visit_type": "scheduled",
+            "visit_type": "scheduled" if visit.scheduled else "unscheduled",
             "week": visit.week,
             "day_from_baseline": visit.day,
-            "gel_reference_session_id": self._gel_reference if no_gel is None else None,
-            "t2_reference_session_id": last["session_id"] if last else None,
-            "t2_interval_days": visit.day - last["day_from_baseline"] if last else None,
-            "t2_contrast": "FLAIR",
-            "gel_prior_evaluable": last["gel_evaluable"] if last and no_gel is None else None,
-            "gel_evaluable": no_gel is None,
-            "gel_reason": no_gel,
-            "t2_change_evaluable": no_change is None,
-            "t2_change_reason": no_change,
-            "cua_reason": None if counts["cua_evaluable"] else no_change or no_gel or no_status,
-            "t2_evaluable": True,
+            "gel_reference_session_id": gel_reference.session_id if gel_reference else None,
+            "t2_reference_session_id": visit.reference.session_id if visit.reference else None,
+            "t2_interval_days": visit.day - visit.reference.day if visit.reference else None,
+            "t2_contrast": visit.t2_contrasts[0] if visit.t2_contrasts else None,
+            "gel_prior_evaluable": scheduled[-1].evaluable("gel") if scheduled else None,
+            **{f"{part}_evaluable": visit.evaluable(part) for part in parts},
+            **{f"{part}_reason": visit.reasons.get(part) for part in parts},
+            "cua_reason": cua_reason,
             "black_hole_volume_mm3": visit.black_hole_volume_mm3,
-            "black_hole_evaluable": True,
             "brain_volume_mm3": visit.brain_volume_mm3,
-            "brain_evaluable": True,
-            "qc_status": "pass" if no_gel is None else "fail",
+            "qc_status": "pass" if passed else "fail",
             "read_status": "locked",
             **self.constants,
             **counts,
         }
 
 
-def _t2_status(visit: VisitTruth) -> dict[int, str]:
-    """Return the status of every T2 lesion that is there now or was there at the visit before."""
-    if visit.t2_before is None:
-        return dict.fromkeys(visit.t2, "not_evaluable")
-    status = {}
-    for number in sorted({*visit.t2, *visit.t2_before}):
-        now, before = visit.t2.get(number), visit.t2_before.get(number)
-        if before is None:
-            status[number] = "new"
-        elif now is None:
-            status[number] = "resolved"
-        elif number in visit.growth:
-            status[number] = "enlarging"
-        else:
-            # The mirror image of the rule for enlarging.
-            lost_mm3 = before.volume_mm3 - now.volume_mm3
-            shrunk = lost_mm3 >= max(20.0, 0.5 * before.volume_mm3)
-            status[number] = "shrinking" if shrunk else "stable"
-    return status
-
-
-def black_hole_volume(
-    t2: dict[int, Focus], gel: dict[int, Focus] | None, dark: set[int], voxel_mm3: float
-) -> float:
+def black_hole_volume(t2: dict[int, Focus], gel: dict[int, Focus], dark: set[int], voxel_mm3: float) -> float:
     """Return the volume of the T2 lesions that are dark on T1w and do not enhance."""
     volumes = [
         float(np.count_nonzero(focus.footprint.mask) * voxel_mm3)
         for number, focus in t2.items()
-        if number in dark and number not in (gel or {})
+        if number in dark and number not in gel
     ]
     return float(sum(volumes))
