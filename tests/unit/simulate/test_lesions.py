@@ -5,12 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from mesems_mri.simulate.footprints import ScanGrid, draw, find_foci, find_growth
-from mesems_mri.simulate.lesions import REGION_SHARES, LesionMaker, Plan
+from mesems_mri.simulate.footprints import draw, find_foci, find_growth
+from mesems_mri.simulate.lesions import REGION_SHARES, LesionMaker, Plan, Uptake
 from mesems_mri.simulate.life import live
 from mesems_mri.simulate.phantom import Head, make_head
-from mesems_mri.simulate.scanner import TISSUES
+from mesems_mri.simulate.scanner import ScanGrid
+from mesems_mri.simulate.tissue import TISSUES
 
 WEEKS = [0.0, 4.0, 12.0, 24.0]
 
@@ -38,6 +40,17 @@ def test_head_has_every_tissue_and_no_voxel_is_overfull(head: Head) -> None:
     assert total[0, 0, -1] == 0  # air
     brain_ml = head.parenchyma.sum() * 0.027
     assert 1000 < brain_ml < 1800
+
+
+def test_finer_head_is_the_same_head(head: Head) -> None:
+    """What is interpolated from a coarse grid agrees with what is computed on it."""
+    coarse = make_head(np.random.default_rng(5), spacing_mm=2.0)
+    fine = make_head(np.random.default_rng(5), spacing_mm=1.0)
+    for name in ("white_matter", "grey_matter", "dura", "cortical_bone", "vitreous"):
+        volumes_mm3 = [h.fractions[name].sum() * h.affine[0, 0] ** 3 for h in (coarse, fine)]
+        assert volumes_mm3[1] == pytest.approx(volumes_mm3[0], rel=0.1), name
+    thinned = fine.fractions["white_matter"][::2, ::2, ::2]
+    assert np.corrcoef(thinned.ravel(), coarse.fractions["white_matter"].ravel())[0, 1] > 0.9
 
 
 def test_heads_differ(head: Head) -> None:
@@ -83,23 +96,39 @@ def test_all_kinds_of_life_occur(head: Head) -> None:
             kinds |= {"resolving"} if lesion.shrink_to == 0 else set()
             visits = [lesion.enhances(week) for week in WEEKS]
             kinds |= {"persistent"} if (True, True) in pairwise(visits) else set()
-            kinds |= {"ring"} if lesion.ring and any(visits) else set()
-    assert kinds == {"new", "growing", "resolving", "persistent", "ring"}
+            kinds |= {lesion.uptake} if any(visits) else set()
+            kinds |= {"re-enhancing"} if len(lesion.enhancing_weeks) > 1 else set()
+            kinds |= {"black hole"} if lesion.tissue.t1_ms[0] > 1400 else set()
+    life = {"new", "growing", "resolving", "persistent", "re-enhancing", "black hole"}
+    assert kinds == life | {"nodule", "ring", "open_ring"}
 
 
-def test_ring_is_hollow_and_counts_with_its_inside(head: Head, plans: list[Plan]) -> None:
+@pytest.mark.parametrize("uptake", ["ring", "open_ring"])
+def test_ring_is_hollow_and_is_one_focus(head: Head, plans: list[Plan], uptake: Uptake) -> None:
     lesion = replace(
         plans[0].lesions[0],
         semi_axes_mm=np.array([8.0, 8.0, 8.0]),
-        ring=True,
+        exponent=2.0,
+        uptake=uptake,
+        opening=np.array([0.0, 1.0, 0.0]),
         onset_week=0.0,
         enhancing_weeks=((0.0, 5.0),),
+        nodule_week=np.inf,
     )
     centre = lesion.centre_mm[:, None]
-    assert lesion.enhancing_depth(centre, 4.0) > 0
+    in_the_gap, opposite = centre + [[0], [7.0], [0]], centre - [[0], [7.0], [0]]
     assert lesion.uptake_depth(centre, 4.0) < 0
+    assert lesion.uptake_depth(opposite, 4.0) > 0
+    assert (lesion.uptake_depth(in_the_gap, 4.0) > 0) == (uptake == "ring")
+    # A closed ring is filled when it is counted, an open one is not.
+    assert (lesion.enhancing_depth(centre, 4.0) > 0) == (uptake == "ring")
     assert lesion.enhances(4.0)
     assert not lesion.enhances(5.0)
+    grid = ScanGrid((41, 41, 41), np.eye(4), np.eye(4))
+    grid.to_head[:3, 3] = lesion.centre_mm - 20
+    points = np.indices(grid.shape).reshape(3, -1) + grid.to_head[:3, 3:]
+    uptake_mask = (lesion.uptake_depth(points, 4.0) > 0).reshape(grid.shape)
+    assert ndimage.label(uptake_mask, np.ones((3, 3, 3)))[1] == 1
 
 
 def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: Head, plans: list[Plan]) -> None:

@@ -15,9 +15,12 @@ from scipy import ndimage
 
 from mesems_mri.bids import POSTCONTRAST, index_dataset
 from mesems_mri.config import TrialConfig
-from mesems_mri.errors import UsageError
+from mesems_mri.errors import ForbiddenColumnError, UsageError
 from mesems_mri.metrics import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, read_table
+from mesems_mri.simulate.defects import DEFECT_COLUMNS
 from mesems_mri.simulate.trial import simulate_trial
+from mesems_mri.tables import read_tsv
+from tests.lesion_free import make_lesion_free_visit
 
 SESSIONS = ("ses-w00", "ses-w04", "ses-w12")
 T2, NEW, ENLARGING = (f"space-orig_label-L_desc-{name}_mask.nii.gz" for name in ("T2", "new", "enlarging"))
@@ -55,23 +58,31 @@ def visit_of(trial: Path, session: str) -> dict[str, str]:
         return next(row for row in csv.DictReader(stream, delimiter="\t") if row["session_id"] == session)
 
 
-def test_same_seed_gives_same_bytes_and_later_visits_change_nothing(trial: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_same_bytes_and_later_visits_and_participants_change_nothing(
+    trial: Path, tmp_path: Path
+) -> None:
+    """Compare with a trial of one participant more and two visits less."""
     again = tmp_path / "again"
-    simulate_trial(again, participants=1, sites=1, sessions=("w00", "w04"), seed=3)
-    folders = ["sub-01/ses-w00", "sub-01/ses-w04"]
-    folders += [f"derivatives/truth/{folder}" for folder in folders]
-    compared = 0
-    for folder in folders:
-        files = sorted(path for path in (again / folder).rglob("*") if path.is_file())
-        assert [path.name for path in files] == sorted(
-            p.name for p in (trial / folder).rglob("*") if p.is_file()
-        )
-        for path in files:
-            assert path.read_bytes() == (trial / path.relative_to(again)).read_bytes(), path.name
-            compared += 1
-    assert compared == 2 * (4 + 3) + 2 * (3 + 4)
-    for table in ("derivatives/truth/visit_metrics.tsv", "derivatives/truth/sub-01/sub-01_lesions.tsv"):
+    simulate_trial(again, participants=2, sites=1, sessions=("w00",), seed=3)
+    files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    visits = [path for path in files if "sub-01" in path.parts and "anat" in path.parts]
+    assert len(visits) == 8 + 6  # scans and true masks with their sidecars
+    assert any("sub-02" in path.parts for path in files)
+    for path in visits:
+        assert (again / path).read_bytes() == (trial / path).read_bytes(), path
+    for table in ("sub-01/sub-01_sessions.tsv", "derivatives/truth/sub-01/sub-01_lesions.tsv"):
         assert (trial / table).read_bytes().startswith((again / table).read_bytes())
+    for table in ("participants.tsv", "derivatives/truth/visit_metrics.tsv"):
+        lines = (again / table).read_bytes().splitlines()
+        assert (trial / table).read_bytes().splitlines()[:2] == lines[:2]
+        assert lines[2].count(b"sub-02") == 1
+
+
+def test_another_seed_gives_another_trial(trial: Path, tmp_path: Path) -> None:
+    simulate_trial(tmp_path / "other", participants=1, sites=1, sessions=("w00",), seed=4)
+    assert scan_path(tmp_path / "other", "ses-w00", "FLAIR").read_bytes() != (
+        scan_path(trial, "ses-w00", "FLAIR").read_bytes()
+    )
 
 
 @pytest.mark.parametrize("part", [".", "derivatives/truth"])
@@ -86,14 +97,49 @@ def test_bids_validator_accepts(trial: Path, part: str) -> None:
 def test_program_reads_the_trial_as_planned(trial: Path) -> None:
     (participant,) = index_dataset(trial, TrialConfig())
     assert participant.site_id == "S01"
-    by_label = {s.session_id: s for s in participant.sessions if s.images}
-    assert [(label, s.week) for label, s in by_label.items()] == [
-        ("ses-w00", 0),
-        ("ses-w04", 4),
-        ("ses-w12", 12),
+    images = {s.session_id: set(s.images) for s in participant.sessions}
+    assert [(s.session_id, s.week, s.visit_type) for s in participant.sessions] == [
+        ("ses-w00", 0, "scheduled"),
+        ("ses-w04", 4, "scheduled"),
+        ("ses-w12", 12, "scheduled"),
     ]
-    assert [POSTCONTRAST in s.images for s in by_label.values()] == [True, False, True]
-    assert all({"T1w", "FLAIR", "T2w"} <= set(s.images) for s in by_label.values())
+    assert images["ses-w00"] == {"T1w", POSTCONTRAST, "FLAIR", "T2w"}
+    assert images["ses-w00"] - images["ses-w04"] == {POSTCONTRAST}
+    assert images["ses-w12"] == {"T1w", POSTCONTRAST, "T2w", "PDw"}
+
+
+def test_defects_are_listed_with_the_reasons_of_the_visit_table(trial: Path) -> None:
+    truth = trial / "derivatives/truth"
+    rows = {row["defect"]: row for row in read_table(truth / "defects.tsv", DEFECT_COLUMNS)}
+    assert set(rows) == {"no_postcontrast", "no_flair", "forbidden_column"}
+    missing = rows["no_postcontrast"]
+    assert missing["session_id"] == "ses-w04"
+    assert not (trial / missing["file"]).exists()
+    assert missing["gel_reason"] == missing["cua_reason"] == missing["black_hole_reason"] == "no_postcontrast"
+    assert missing["t2_reason"] is missing["t2_change_reason"] is None
+    assert rows["no_flair"]["session_id"] == "ses-w12"
+    assert all(rows["no_flair"][f"{part}_reason"] is None for part in ("gel", "t2", "t2_change", "cua"))
+    assert visit_of(trial, "ses-w12")["t2_contrast"] == "T2w"
+    refused = trial / rows["forbidden_column"]["file"]
+    with pytest.raises(ForbiddenColumnError, match="Treatment Arm"):
+        read_tsv(refused)
+
+
+def test_lesion_free_participant_has_zero_lesions_and_not_nothing(tmp_path: Path) -> None:
+    row = make_lesion_free_visit(tmp_path)
+    counts = (
+        "gel_count",
+        "t2_lesion_count",
+        "gel_volume_mm3",
+        "t2_lesion_volume_mm3",
+        "black_hole_volume_mm3",
+    )
+    assert [row[name] for name in counts] == [0, 0, 0, 0, 0]
+    assert row["gel_evaluable"]
+    assert row["t2_evaluable"]
+    masks = sorted(tmp_path.glob("derivatives/truth/sub-*/ses-*/anat/*label-L*_mask.nii.gz"))
+    assert len(masks) == 2
+    assert not any(voxels(path).any() for path in masks)
 
 
 def test_tables_have_the_columns_of_the_output(trial: Path) -> None:
@@ -104,7 +150,8 @@ def test_tables_have_the_columns_of_the_output(trial: Path) -> None:
 
 def test_truth_masks_have_the_grid_of_their_scan(trial: Path) -> None:
     for session in SESSIONS:
-        for name, contrast in ((T2, "FLAIR"), (NEW, "FLAIR"), (ENLARGING, "FLAIR"), (GEL, POSTCONTRAST)):
+        t2 = visit_of(trial, session)["t2_contrast"]
+        for name, contrast in ((T2, t2), (NEW, t2), (ENLARGING, t2), (GEL, POSTCONTRAST)):
             path = mask_path(trial, session, name)
             if path.exists():
                 mask, scan = load(path), load(scan_path(trial, session, contrast))
@@ -130,6 +177,7 @@ def test_what_is_not_evaluable_is_not_written(trial: Path) -> None:
     assert second["t2_new_count"] != ""
     assert third["gel_prior_evaluable"] == "false"
     assert third["gel_reference_session_id"] == "ses-w00"
+    assert third["t2_reference_session_id"] == "ses-w04"
     assert third["cua_count"] != ""
 
 
@@ -195,8 +243,8 @@ def test_lesion_masks_lie_in_the_brain_mask(trial: Path) -> None:
 def test_lesions_show_on_the_scans(trial: Path) -> None:
     for session in SESSIONS:
         lesion = voxels(mask_path(trial, session, T2)) > 0
-        flair = voxels(scan_path(trial, session, "FLAIR"))
-        assert flair[lesion].mean() > 1.3 * np.median(flair[around(lesion)])
+        scan = voxels(scan_path(trial, session, visit_of(trial, session)["t2_contrast"]))
+        assert scan[lesion].mean() > 1.3 * np.median(scan[around(lesion)])
     enhancing = voxels(mask_path(trial, "ses-w12", GEL)) > 0
     assert enhancing.any()
     after = voxels(scan_path(trial, "ses-w12", POSTCONTRAST))
@@ -210,7 +258,6 @@ def test_lesions_show_on_the_scans(trial: Path) -> None:
         ({"sessions": ("1", "2")}, "w00,w04"),
         ({"sessions": ()}, "ascending"),
         ({"participants": 0}, "participants"),
-        ({"quick": False}, "quick"),
     ],
 )
 def test_wrong_options_are_refused(tmp_path: Path, options: dict, told: str) -> None:

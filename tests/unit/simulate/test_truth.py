@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mesems_mri.errors import Reason
 from mesems_mri.simulate.footprints import Focus, Footprint
 from mesems_mri.simulate.truth import TruthBook, VisitTruth, black_hole_volume
 
@@ -36,13 +37,27 @@ def focus(volume_mm3: float = 100.0) -> Focus:
 def make_book(*visits: dict[str, Any]) -> TruthBook:
     head: Any = Identity()
     book = TruthBook(IDENTITY, head, CONSTANTS)
-    before: dict[int, Focus] | None = None
+    lesions: dict[str, dict[int, Focus]] = {}
     for index, visit in enumerate(visits):
-        t2 = {number: focus(volume) for number, volume in visit["t2"].items()}
-        gel = None if visit["gel"] is None else {number: focus(30) for number in visit["gel"]}
-        growth = {n: (focus().footprint, v) for n, v in visit.get("growth", {}).items()}
-        book.add(VisitTruth(f"ses-{index}", 4 * index, 28 * index, t2, before, growth, gel, 0.0, 1e6))
-        before = t2
+        truth = VisitTruth(f"ses-{index}", visit.get("scheduled", True), 4 * index, 28 * index)
+        if "refuse" in visit:
+            truth.refuse(visit["refuse"])
+            book.add(truth)
+            continue
+        truth.t2_contrasts = visit.get("contrasts", ("FLAIR",))
+        truth.t2 = {number: focus(volume) for number, volume in visit["t2"].items()}
+        lesions[truth.session_id] = truth.t2
+        reference = book.t2_reference(truth.t2_contrasts)
+        if isinstance(reference, Reason):
+            truth.reasons["t2_change"] = reference
+        else:
+            truth.reference, truth.t2_before = reference, lesions[reference.session_id]
+            truth.growth = {n: (focus().footprint, v) for n, v in visit.get("growth", {}).items()}
+        if visit["gel"] is None:
+            truth.reasons |= dict.fromkeys(("gel", "black_hole"), Reason.NO_POSTCONTRAST)
+        else:
+            truth.gel = {number: focus(30) for number in visit["gel"]}
+        book.add(truth)
     return book
 
 
@@ -113,4 +128,67 @@ def test_a_gel_in_a_new_lesion_counts_once_and_an_empty_visit_is_zero() -> None:
 def test_black_holes_do_not_enhance() -> None:
     t2 = {1: focus(), 2: focus(), 3: focus()}
     assert black_hole_volume(t2, {1: focus()}, {1, 2}, voxel_mm3=8.0) == pytest.approx(64)
-    assert black_hole_volume(t2, None, {1, 2}, voxel_mm3=8.0) == pytest.approx(128)
+    assert black_hole_volume(t2, {}, {1, 2}, voxel_mm3=8.0) == pytest.approx(128)
+
+
+def column(book: TruthBook, name: str) -> list[Any]:
+    return [row[name] for row in book.visits]
+
+
+def test_unscheduled_visit_is_no_reference_and_no_history() -> None:
+    book = make_book(
+        {"t2": {1: 100}, "gel": []},
+        {"t2": {1: 100, 2: 100}, "gel": [2], "scheduled": False},
+        {"t2": {1: 100, 2: 100}, "gel": [2]},
+    )
+    assert column(book, "visit_type") == ["scheduled", "unscheduled", "scheduled"]
+    assert column(book, "t2_reference_session_id") == [None, "ses-0", "ses-0"]
+    assert column(book, "gel_reference_session_id") == [None, "ses-0", "ses-0"]
+    assert column(book, "t2_new_count") == [None, 1, 1]
+    assert [list(visit.values()) for visit in statuses(book, "gel")] == [[], ["new"], ["new"]]
+    ids = {row["lesion_id"] for row in book.ledger if row["session_id"] != "ses-0" and row["focus"] == "t2"}
+    assert len(ids) == 2
+
+
+def test_nothing_of_a_refused_visit_is_evaluable_and_it_is_no_reference() -> None:
+    book = make_book(
+        {"t2": {1: 100}, "gel": []},
+        {"refuse": Reason.WRONG_HEAD},
+        {"t2": {1: 100}, "gel": [1]},
+    )
+    bad = book.visits[1]
+    for part in ("gel", "t2", "t2_change", "cua", "black_hole", "brain"):
+        assert (bad[f"{part}_evaluable"], bad[f"{part}_reason"]) == (False, "wrong_head")
+    counts = [name for name in bad if name.endswith(("_count", "_mm3"))]
+    assert len(counts) > 10
+    assert all(bad[name] is None for name in counts)
+    assert [row for row in book.ledger if row["session_id"] == "ses-1"] == []
+    after = book.visits[2]
+    assert (after["t2_reference_session_id"], after["gel_prior_evaluable"]) == ("ses-0", False)
+    assert (after["t2_new_count"], after["gel_new_count"]) == (0, 1)
+
+
+def test_reference_is_the_last_visit_with_a_common_contrast() -> None:
+    book = make_book(
+        {"t2": {1: 100}, "gel": [], "contrasts": ("FLAIR", "T2w")},
+        {"t2": {1: 100}, "gel": [], "contrasts": ("PDw",)},
+        {"t2": {1: 100}, "gel": [], "contrasts": ("T2w", "PDw")},
+        {"t2": {1: 100}, "gel": [], "contrasts": ("FLAIR",)},
+    )
+    assert column(book, "t2_change_reason") == ["no_reference_visit", "no_common_contrast", None, None]
+    assert column(book, "t2_reference_session_id") == [None, None, "ses-1", "ses-0"]
+    assert column(book, "t2_contrast") == ["FLAIR", "PDw", "T2w", "FLAIR"]
+    assert column(book, "t2_evaluable") == [True] * 4
+
+
+def test_a_resolved_lesion_is_listed_once() -> None:
+    book = make_book(
+        {"t2": {1: 100, 2: 100}, "gel": []},
+        {"t2": {1: 100}, "gel": [], "scheduled": False},
+        {"t2": {1: 100}, "gel": []},
+    )
+    assert [list(visit.values()) for visit in statuses(book, "t2")] == [
+        ["not_evaluable", "not_evaluable"],
+        ["stable", "resolved"],
+        ["stable"],
+    ]
