@@ -57,8 +57,8 @@ test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slu
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }
 	$(BIN)/python -m pytest tests/system
 
-demo: $(STAMP)  ## simulate a small trial, run it, score it (writes demo/)
-	$(BIN)/mesems-mri demo --out $(DEMO) --cores $(CORES)
+demo: $(STAMP)  ## simulate a small trial, run it, score it (writes demo/); FULL=1: scans of 1 mm
+	$(BIN)/mesems-mri demo --out $(DEMO) --cores $(CORES) $(if $(FULL),--full)
 
 lint: lint-python lint-workflow  ## ruff, snakefmt, snakemake --lint
 

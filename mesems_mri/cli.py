@@ -279,8 +279,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to create.")] = Path("demo"),
     cores: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    full: Annotated[
+        bool, typer.Option("--full", help="Heads of 1 mm and scans as a clinic makes them.")
+    ] = False,
 ) -> None:
     """Simulate a small trial, run it, score it, and say where the report is."""
     from mesems_mri.demo import run_demo
 
-    raise typer.Exit(run_demo(out, cores=cores, seed=seed, say=typer.echo))
+    raise typer.Exit(run_demo(out, cores=cores, seed=seed, say=typer.echo, full=full))

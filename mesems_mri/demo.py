@@ -1,8 +1,9 @@
 """The demonstration: simulate a small trial, run it, score it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mesems_mri.errors import UsageError
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
@@ -24,10 +25,13 @@ _SHOWN = {
     "T2LV mm3": "t2_lesion_volume_mm3",
     "QC": "qc_status",
 }
+_PARTS = {"GEL": "gel", "T2 change": "t2_change", "T2": "t2"}
+"""What the reasons for gaps are given for."""
+_FIRST_VISIT = "no_reference_visit"
 
 
-def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None]) -> int:
-    """Simulate, run and score a trial of 3 participants, 2 sites and 4 visits.
+def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], full: bool = False) -> int:
+    """Simulate, run and score a trial of 3 participants, 3 sites and 4 visits, five of 13 visits bad.
 
     Parameters
     ----------
@@ -39,6 +43,8 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None]) ->
         Seed of the simulation.
     say : callable
         Takes one line.
+    full : bool
+        Heads of 1 mm and scans as a clinic makes them; takes several times as long.
 
     Returns
     -------
@@ -58,10 +64,8 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None]) ->
     out.mkdir(parents=True)
     (out / _MARK).touch()
     bids_dir, out_dir = out / "bids", out / "derivatives"
-    say("simulating 3 participants at 2 sites, weeks 0, 4, 12, 24")
-    simulate_trial(
-        bids_dir, participants=3, sites=2, sessions=("w00", "w04", "w12", "w24"), quick=True, seed=seed
-    )
+    say("simulating 3 participants at 3 sites, weeks 0, 4, 12, 24; five visits are bad on purpose")
+    simulate_trial(bids_dir, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
     say("running the analysis")
     code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
     evaluation = evaluate(out_dir, bids_dir / "derivatives" / "truth")
@@ -70,7 +74,8 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None]) ->
     say("")
     say(visit_table(out_dir / "visit_metrics.tsv"))
     say("")
-    say("-- = not evaluable (the reason is in the table); 0 = evaluable, none found")
+    say("-- = not evaluable, for the reason on the right; 0 = evaluable, none found")
+    say(f"truth   {bids_dir / 'derivatives' / 'truth'}  (defects.tsv says what is wrong with which visit)")
     say(f"table   {out_dir / 'visit_metrics.tsv'}")
     say(f"ledger  {out_dir}/sub-*/sub-*_lesions.tsv")
     say(f"scores  {out / 'evaluation.json'}")
@@ -89,10 +94,26 @@ def visit_table(path: Path) -> str:
     Returns
     -------
     str
-        Lines of equal width; ``--`` is not evaluable.
+        One line a visit in aligned columns; ``--`` is not evaluable, and the last column says why.
     """
-    rows = [list(_SHOWN)]
+    rows = [[*_SHOWN, "not evaluable"]]
     for row in read_table(path, VISIT_METRICS_COLUMNS):
-        rows.append(["--" if row[column] is None else str(row[column]) for column in _SHOWN.values()])
+        cells = ["--" if row[column] is None else str(row[column]) for column in _SHOWN.values()]
+        rows.append([*cells, _gaps(row)])
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _gaps(row: Mapping[str, Any]) -> str:
+    """Say in words why something of a visit is not evaluable; empty where all is."""
+    reasons: dict[str, list[str]] = {}
+    for name, part in _PARTS.items():
+        reason = row[f"{part}_reason"]
+        if reason:
+            reasons.setdefault(reason, []).append(name)
+    if len(reasons) == 1 and len(*reasons.values()) == len(_PARTS):
+        return f"everything: {next(iter(reasons)).replace('_', ' ')}"
+    return "; ".join(
+        "first visit" if reason == _FIRST_VISIT else f"{' and '.join(names)}: {reason.replace('_', ' ')}"
+        for reason, names in reasons.items()
+    )

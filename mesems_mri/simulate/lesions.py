@@ -30,7 +30,7 @@ REGION_SHARES = {
 _LOG_VOLUME_MEAN, _LOG_VOLUME_SD = float(np.log(55.0)), 1.2
 _GAP_MM = 7.0
 _PLACES_MM = 2.0
-_RING_WALL_MM = 2.6
+_RING_WALL_MM = 2.2
 # Half of the angle by which an open ring is open.
 _OPENING_DEG = 42.0
 # Before the first visit: old enough that no status depends on it.
@@ -265,8 +265,8 @@ class LesionMaker:
             leaky=True,
         )
         uptake: Uptake = "nodule"
-        if axes.min() > 4.2 and rng.random() < 0.7:
-            uptake = "open_ring" if rng.random() < 0.4 else "ring"
+        if axes.min() > 3.6 and rng.random() < 0.7:
+            uptake = "open_ring" if rng.random() < 0.5 else "ring"
         outwards = centre - self._head.centre_mm
         phases = rng.uniform(0, 2 * np.pi, 5)
         lesion = Lesion(

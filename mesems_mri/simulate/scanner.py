@@ -177,7 +177,8 @@ def write_scan(path: Path, array: NDArray[np.int16], affine: Affine) -> None:
     """Write a scan as int16 in scanner space (form code 1); equal input gives equal bytes."""
     image = nib.Nifti1Image(array, affine)
     image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+    # A quaternion in single precision turns by up to 0.03 degrees; let both forms say the same.
+    image.set_sform(image.get_qform(), code=1)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))

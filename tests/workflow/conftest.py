@@ -12,7 +12,7 @@ import pytest
 
 from tests.command import hash_visits, mesems
 
-PARTICIPANTS = 2
+PARTICIPANTS = 3
 SESSIONS = "w00,w04,w12"
 
 

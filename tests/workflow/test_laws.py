@@ -14,7 +14,7 @@ from tests.command import hash_visits, mesems
 from tests.workflow.conftest import QuickRun
 
 REPRODUCIBLE = re.compile(r"(\.nii\.gz|_xfm\.txt|\.json)$")
-PARTICIPANT = "sub-02"
+PARTICIPANT = "sub-01"
 
 
 def ledger_rows(out_dir: Path, *sessions: str) -> list[str]:
@@ -29,7 +29,7 @@ def test_one_core_and_another_folder_give_the_same_bytes(quick_run: QuickRun, tm
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     out_dir = tmp_path / "out"
-    options = ("--participant-label", "02", "--session-label", "w04", "--cores", 1)
+    options = ("--participant-label", "01", "--session-label", "w04", "--cores", 1)
     mesems("run", quick_run.bids_dir, out_dir, *options, cwd=elsewhere)
     sessions = ("ses-w00", "ses-w04")
     here, shared = (
@@ -49,10 +49,10 @@ def test_one_core_and_another_folder_give_the_same_bytes(quick_run: QuickRun, tm
 
 @pytest.fixture(scope="module")
 def insertable(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A participant with FLAIR and T1w at weeks 0, 4 and 12."""
+    """A participant with T2w and T1w at weeks 0, 4 and 12."""
     bids_dir = tmp_path_factory.mktemp("insert") / "bids"
     for session in ("ses-w00", "ses-w04", "ses-w12"):
-        for contrast in ("FLAIR", "T1w"):
+        for contrast in ("T2w", "T1w"):
             name = f"{PARTICIPANT}/{session}/anat/{PARTICIPANT}_{session}_{contrast}"
             (bids_dir / name).parent.mkdir(parents=True, exist_ok=True)
             for ending in (".nii.gz", ".json"):
