@@ -82,12 +82,18 @@ def _forms(header: nib.Nifti1Header) -> dict[str, tuple[int, FloatArray]]:
         if affine is None or not code:
             continue
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            msg = (
-                f"the {name} in the header is not an orientation (singular or not finite); re-export the scan"
-            )
+            msg = f"the {name} in the header is no orientation (singular or not finite); re-export the scan"
             raise _unreadable(msg)
         forms[name] = (int(code), np.asarray(affine, dtype=np.float64))
     return forms
+
+
+def _is_rounding(header: nib.Nifti1Header) -> bool:
+    """Tell whether the qform is the sform as well as it can be stored: near half a turn only to 0.3 mm."""
+    again = header.copy()
+    again.set_qform(header.get_sform(), int(header["qform_code"]))
+    keys = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "pixdim")
+    return all(np.allclose(again[key], header[key], rtol=1e-6, atol=1e-6) for key in keys)
 
 
 def _orientation(header: nib.Nifti1Header, *, header_repair: bool) -> tuple[FloatArray, list[str]]:
@@ -112,6 +118,7 @@ def _orientation(header: nib.Nifti1Header, *, header_repair: bool) -> tuple[Floa
     shear_mm = _shear_mm(shape, forms["sform"][1]) if "sform" in forms else 0.0
     if len(forms) == 2:
         apart_mm = corner_distance_mm(shape, forms["sform"][1], forms["qform"][1])
+        apart_mm *= shear_mm > HEADER_LIMIT_MM or not _is_rounding(header)
         if apart_mm > HEADER_LIMIT_MM and not header_repair:
             msg = (
                 f"qform and sform differ by {apart_mm:.1f} mm (limit {HEADER_LIMIT_MM} mm); {_REPAIR_ADVICE}"
