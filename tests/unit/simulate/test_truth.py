@@ -106,7 +106,7 @@ def test_gel_statuses_over_a_visit_without_postcontrast_scan() -> None:
         ["re_enhancing", "persistent"],
     ]
     assert [row["gel_count"] for row in book.visits] == [2, None, 2, 2]
-    assert [row["gel_prior_evaluable"] for row in book.visits] == [None, None, False, True]
+    assert [row["gel_prior_evaluable"] for row in book.visits] == [None, True, False, True]
     assert [row["gel_reference_session_id"] for row in book.visits] == [None, None, "ses-0", "ses-2"]
     assert [row["cua_count"] for row in book.visits] == [None, None, 1, 1]
 
