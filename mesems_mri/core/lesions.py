@@ -55,6 +55,8 @@ class LesionThresholds:
         ``near_mm``.
     near_mm
         How near that seed is looked for.
+    max_ventricle
+        A focus whose mean prior of the lateral ventricles is higher is choroid plexus, septum or lining.
     surround_weight
         What a surrounding wholly of white matter counts, in units of ``z``.
     accept
@@ -71,6 +73,7 @@ class LesionThresholds:
     reach_mm: float = 3.0
     half_contrast: float = 0.5
     near_mm: float = 4.0
+    max_ventricle: float = 0.45
     surround_weight: float = 3.0
     accept: float = 5.0
     min_volume_mm3: float = 14.0
@@ -170,7 +173,8 @@ def segment_t2_lesions(
     evidence = mean_by_label(tissue.z, foci) + limits.surround_weight * white_surround(
         foci, tissue, spacing_mm
     )
-    keep = evidence >= limits.accept
+    ventricle = np.asarray(priors["lateral_ventricles"][tissue.box], np.float32)
+    keep = (evidence >= limits.accept) & (mean_by_label(ventricle, foci) <= limits.max_ventricle)
     keep[0] = False
     inside = keep[foci]
     mask[tissue.box] = inside

@@ -56,6 +56,14 @@ class Head:
         return segment_t2_lesions(self.image, **(given | changes))
 
 
+def test_what_lies_in_the_ventricle_is_plexus():
+    head = Head()
+    lesion = head.add((42, 32, 24), 3.0, 0.5)
+    assert head.segment().mask[lesion].any()
+    head.priors["lateral_ventricles"][radius_map((42, 32, 24)) <= 5] = 0.6
+    assert not head.segment().mask.any()
+
+
 def test_bright_tissue_where_no_brain_is_expected_is_no_lesion():
     """Below the medulla the dura holds vessels and nerve roots too."""
     head = Head()
