@@ -13,7 +13,7 @@ import pytest
 
 from tests.command import hash_visits, mesems
 
-pytestmark = [pytest.mark.xdist_group("interruptions"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("interruptions"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def story(bids_dir: Path, undisturbed: dict[str, str]) -> dict[str, object]:
     seen["refused"] = mesems("run", bids_dir, out_dir, code=2).stderr
     seen["holder"] = first.pid
     first.send_signal(signal.SIGINT)
-    seen["stopped"] = first.communicate(timeout=60)[0]
+    seen["stopped"] = first.communicate(timeout=180)[0]
     seen["stopped_code"] = first.returncode
     seen["left_after_stop"] = processes("standardise_visit", "ses-1", out_dir)
     seen["lock_after_stop"] = (out_dir / ".mesems" / "run.lock").exists()
@@ -82,7 +82,7 @@ def story(bids_dir: Path, undisturbed: dict[str, str]) -> dict[str, object]:
     second = start(bids_dir, out_dir)
     wait_for(lambda: processes("register_visit", "ses-1", out_dir))
     second.kill()
-    second.communicate(timeout=60)
+    second.communicate(timeout=180)
     seen["lock_after_kill"] = (out_dir / ".mesems" / "run.lock").exists()
 
     third = start(bids_dir, out_dir)
