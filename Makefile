@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-SYSTEM_PACKAGES := faketime slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium
+SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium
 
 .PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock wheel clean
 

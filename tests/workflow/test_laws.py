@@ -1,7 +1,7 @@
 """Laws 2 and 3 on the simulated trial: time is append-only, and the same input gives the same bytes.
 
-That a third visit changes no byte of the first two is tested with the shared run (`test_run.py`), that the
-clock does not matter in ``tests/system``.
+That a third visit changes no byte of the first two is tested with the shared run (`test_run.py`), that Slurm
+changes none in ``tests/system``. A faked clock has not been tried.
 """
 
 import re
