@@ -11,6 +11,7 @@ from mesems_mri.provenance import write_json
 from mesems_mri.simulate.trial import simulate_trial
 from mesems_mri.steps.evaluate import evaluate
 from mesems_mri.workflow import RunRequest, run
+from mesems_mri.workflow.summary import EXIT_VISITS_FAILED
 
 _MARK = ".mesems_demo"
 _SHOWN = {
@@ -68,6 +69,8 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     simulate_trial(bids_dir, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
     say("running the analysis")
     code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
+    if code not in (0, EXIT_VISITS_FAILED):  # somebody stopped it
+        return code
     evaluation = evaluate(out_dir, bids_dir / "derivatives" / "truth")
     write_json(out / "evaluation.json", evaluation.to_json())
     say(evaluation.table())
