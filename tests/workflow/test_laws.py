@@ -1,11 +1,15 @@
 """Laws 2 and 3 on the simulated trial: time is append-only, and the same input gives the same bytes.
 
 That a third visit changes no byte of the first two is tested with the shared run (`test_run.py`), that Slurm
-changes none in ``tests/system``. A faked clock has not been tried.
+changes none in ``tests/system``.
 """
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +49,39 @@ def test_one_core_and_another_folder_give_the_same_bytes(quick_run: QuickRun, tm
     assert ledger_rows(out_dir, *sessions) == ledger_rows(quick_run.out_dir, *sessions)
     table = (quick_run.out_dir / "visit_metrics.tsv").read_text(encoding="utf-8").splitlines()
     assert set((out_dir / "visit_metrics.tsv").read_text(encoding="utf-8").splitlines()) <= set(table)
+
+
+def test_another_day_gives_the_same_bytes(quick_run: QuickRun, tmp_path: Path) -> None:
+    """The steps of a visit as the workflow calls them, in Pythons that live 2000 days later."""
+    out_dir, visit = tmp_path / "out", ("--participant-label", "01", "--session-label", "w00")
+    planned = mesems("run", quick_run.bids_dir, out_dir, *visit, "--dry-run", "--", "--printshellcmds")
+    steps = re.findall(r"^Shell command: (mesems-mri step --mem-mb.* --settings .*)$", planned.stdout, re.M)
+    later = Path(__file__).parents[1] / "later"
+    environment = os.environ | {
+        "PYTHONPATH": str(later),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    clock = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import time, datetime as d; print(time.time(), d.datetime.now().timestamp())",
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert all(float(now) > time.time() + 1999 * 86400 for now in clock.split())
+    (out_dir / "logs" / "sub-01" / "ses-w00").mkdir(parents=True)
+    for rule in ("standardise_visit", "register_visit", "detect_lesions", "measure_visit"):
+        (command,) = [step for step in steps if f" {rule} " in step]
+        command = ["bash", "-c", f"set -euo pipefail; {command}"]
+        subprocess.run(command, cwd=out_dir, env=environment, check=True, timeout=600)
+    made = {name: value for name, value in hash_visits(out_dir).items() if REPRODUCIBLE.search(name)}
+    shared = hash_visits(quick_run.out_dir)
+    assert len(made) > 25
+    assert made == {name: shared[name] for name in made}
 
 
 @pytest.fixture(scope="module")
