@@ -81,7 +81,7 @@ def given(quick_run: QuickRun, wheel_site: Path, tmp_path_factory: pytest.TempPa
 
     def run() -> object:
         options = ("--participant-label", who, "--cores", 2, "--lesion-masks", masks)
-        return mesems("run", quick_run.bids_dir, out_dir, *options, site=wheel_site)
+        return mesems("run", quick_run.bids_dir, out_dir, *options, cwd=folder, site=wheel_site)
 
     run()
     return Given(masks / who, out_dir, who, written, run)
