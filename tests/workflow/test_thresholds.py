@@ -25,8 +25,8 @@ FIRST_STEP = {
 }
 """The step of a visit that a change touches first; None: no visit is touched.
 
-That no change touches nothing is `test_second_run_does_nothing`; here a run of one participant has come between,
-after which the tables are made again."""
+That no change touches nothing is `test_second_run_does_nothing`; here a run of one participant has come
+between, after which the tables are made again."""
 
 
 def planned(quick_run: QuickRun, site: Path, *options: object) -> dict[str, int]:
