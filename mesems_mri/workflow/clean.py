@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesems_mri.bids import Layout
-from mesems_mri.errors import UsageError
 from mesems_mri.provenance import read_json, write_json
 from mesems_mri.steps.visit import STEPS
 from mesems_mri.workflow.lock import held
-from mesems_mri.workflow.state import Outcome, visit_state
+from mesems_mri.workflow.state import Outcome, no_run, visit_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,7 @@ def clean_intermediate(layout: Layout) -> Cleaned:
         If there is no run, or one is on.
     """
     if not (layout.out_dir / ".mesems").is_dir():
-        msg = f"{layout.out_dir}: holds no run of mesems-mri; give the output folder of one"
-        raise UsageError(msg)
+        raise no_run(layout)
     files = size = 0
     cleaned = set(read_json(layout.cleaned)["visits"]) if layout.cleaned.is_file() else set()
     with held(layout):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mesems_mri.bids import Layout
+from mesems_mri.errors import UsageError
 from mesems_mri.provenance import read_json
 from mesems_mri.steps.visit import REPORT, RULES, STEPS
 
@@ -47,6 +48,11 @@ class VisitState:
     def name(self) -> str:
         """Name of the visit in messages."""
         return f"{self.participant_id}/{self.session_id}"
+
+
+def no_run(layout: Layout) -> UsageError:
+    """Make the error for an output folder in which nothing has ever been run."""
+    return UsageError(f"{layout.out_dir}: holds no run of mesems-mri; give the output folder of one")
 
 
 def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitState:

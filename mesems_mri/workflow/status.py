@@ -7,10 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from mesems_mri.bids import Layout, natural_key
-from mesems_mri.errors import Reason, UsageError
+from mesems_mri.errors import Reason
 from mesems_mri.provenance import read_json
 from mesems_mri.workflow.lock import Holder, read_holder
-from mesems_mri.workflow.state import Outcome, VisitState, visit_state
+from mesems_mri.workflow.state import Outcome, VisitState, no_run, visit_state
 
 COUNTED = (
     "expected",
@@ -125,8 +125,7 @@ def read_status(layout: Layout) -> Status:
     """
     expected = _expected(layout)
     if not expected:
-        msg = f"{layout.out_dir}: holds no run of mesems-mri; give the output folder of one"
-        raise UsageError(msg)
+        raise no_run(layout)
     status = Status()
     for participant, sessions in expected.items():
         states = [visit_state(layout, participant, session) for session in sessions]
