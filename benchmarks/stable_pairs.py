@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mesems_mri.core.components import label_components
 from mesems_mri.images.nifti import read_labels, read_xfm
@@ -72,24 +74,55 @@ def _sum(row: dict[str, Any]) -> int | None:
 
 
 def _found(out_dir: Path, participant: str, implants: list[dict[str, Any]]) -> tuple[list[bool], int]:
-    """Tell which implants are found, and how many foci are no implant."""
+    """Tell which implants the run found, and how many foci are no implant."""
     anat = out_dir / participant / "ses-3" / "anat"
+    paths = [
+        anat / f"{participant}_ses-3_space-subject_label-L_desc-{desc}_mask.nii.gz"
+        for desc in ("new", "enlarging")
+    ]
+    if not all(path.is_file() for path in paths):
+        return [False] * len(implants), 0
+    masks = [read_labels(path) for path in paths]
+    return implants_hit(
+        [mask > 0 for mask, _ in masks], masks[0][1], scan_to_subject(out_dir, participant), implants
+    )
+
+
+def scan_to_subject(out_dir: Path, participant: str) -> NDArray[np.floating]:
+    """Read the 4x4 matrix that takes a place (mm) on the FLAIR of ``ses-3`` to subject space."""
+    anat = out_dir / participant / "ses-3" / "anat"
+    # An ITK transform of points goes from the fixed space (subject) to the moving one (the scan).
+    return np.linalg.inv(read_xfm(anat / f"{participant}_ses-3_from-FLAIR_to-subject_mode-image_xfm.txt"))
+
+
+def implants_hit(
+    masks: Sequence[NDArray[np.bool_]],
+    affine: NDArray[np.floating],
+    to_subject: NDArray[np.floating],
+    implants: list[dict[str, Any]],
+) -> tuple[list[bool], int]:
+    """Tell which implants have a focus of the masks within `NEAR_MM`, and how many foci have no implant.
+
+    Parameters
+    ----------
+    masks : sequence of bool arrays
+        In subject space; foci of different masks are different foci.
+    affine : (4, 4) array
+        Of the masks.
+    to_subject : (4, 4) array
+        Takes the places of the implants to subject space.
+    implants : list of dict
+        As written by `tests.real.stable`.
+    """
     points, labels = [], []
     count = 0
-    for desc in ("new", "enlarging"):
-        path = anat / f"{participant}_ses-3_space-subject_label-L_desc-{desc}_mask.nii.gz"
-        if not path.is_file():
-            return [False] * len(implants), 0
-        mask, affine = read_labels(path)
-        dseg, n = label_components(mask > 0)
+    for mask in masks:
+        dseg, n = label_components(mask)
         voxels = np.argwhere(dseg)
         points.append(voxels @ affine[:3, :3].T + affine[:3, 3])
         labels.append(dseg[tuple(voxels.T)] + count)
         count += n
     where, label = np.concatenate(points), np.concatenate(labels)
-    # An ITK transform of points goes from the fixed space (subject) to the moving one (the scan).
-    from_subject = read_xfm(anat / f"{participant}_ses-3_from-FLAIR_to-subject_mode-image_xfm.txt")
-    to_subject = np.linalg.inv(from_subject)
     hit: set[int] = set()
     found = []
     for implant in implants:

@@ -167,7 +167,9 @@ def detect_t2_change(
         plausible &= ~ndimage.binary_dilation(then < CSF_BELOW, _ALL_NEIGHBOURS)
     grown = plausible & (z > limits.grow_sigma) & (rise > limits.grow_rise)
     seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
-    growth = _with_seeds(grown, seeds)
+    reach = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
+    strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
+    growth = _with_seeds(grown & (rise >= limits.outline_fraction * strongest), seeds)
 
     geometry = Geometry(spacing_mm, plane_normal, float(thickness_mm), limits.min_diameter_mm)
     for dseg, foci in zip(

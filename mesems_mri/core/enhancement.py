@@ -56,7 +56,8 @@ class Thresholds:
     min_volume_mm3: float = 14.0
     min_diameter_mm: float = 3.0
     gap_mm: float = 3.0
-    min_score: float = 0.5
+    #: Half a false focus a scan on the real pairs and their degraded copies (`benchmarks/accuracy_gel.py`).
+    min_score: float = 0.88
     #: Mean probability of lateral ventricle beyond which a candidate is plexus, whatever it looks like.
     max_ventricle: float = 0.4
     #: A candidate turned down as a vessel is cut once more into compact parts from this size on.

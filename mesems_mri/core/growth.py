@@ -45,6 +45,9 @@ class ChangeThresholds:
         surrounding of a focus that is kept.
     smooth_mm
         Gaussian sigma of the smoothing before subtraction.
+    outline_fraction, outline_reach_mm
+        A voxel below the first share of the strongest rise within the second is blur of the scan and of the
+        smoothing, not lesion.
     min_growth_mm3
         Smallest growth of an enlarging lesion.
     min_growth_fraction
@@ -64,6 +67,8 @@ class ChangeThresholds:
     surround_weight: float = 4.0
     accept: float = 9.0
     smooth_mm: float = 0.7
+    outline_fraction: float = 0.3
+    outline_reach_mm: float = 2.0
     min_growth_mm3: float = 20.0
     min_growth_fraction: float = 0.5
     min_nodule_mm: float = 3.0

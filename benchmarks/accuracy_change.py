@@ -1,0 +1,271 @@
+"""New and enlarging T2 lesions beside two plain methods with the same registration and masks; prints a table.
+
+    python -m benchmarks.accuracy_change REAL/out REAL/truth STABLE/bids STABLE/out
+
+``REAL`` is made by `tests.real.arrange`, ``STABLE`` by `tests.real.stable`; both have been run.
+
+- *subtraction*: both visits brought to one slice profile, bias field and scale, subtracted, divided by the
+  noise of the difference in NAWM; foci above a threshold that are brighter than NAWM now.
+- *two segmentations*: T2 lesions of this visit, segmented on its own, that touch none of the reference visit.
+- *mesems-mri*: what the run wrote.
+
+The plain methods are printed at every threshold, and as ``other patient`` at the one that is best (F1) on the
+other real patient. Lesions are matched by the rule of MSSEG-2 on the images that were sent
+(`core.agreement`); false foci and implants of the stable pairs as in `benchmarks.stable_pairs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from benchmarks.stable_pairs import implants_hit, scan_to_subject
+from mesems_mri.bids import Layout
+from mesems_mri.core.agreement import compare_masks
+from mesems_mri.core.components import label_components, label_foci
+from mesems_mri.core.intensity import find_nawm, robust_noise
+from mesems_mri.core.lesions import segment_t2_lesions, thresholds_for
+from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
+from mesems_mri.core.tally import Tally
+from mesems_mri.images import nifti
+from mesems_mri.images.resampling import resample_labels
+from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.steps.masks import grid_of
+from mesems_mri.steps.register import load_priors
+from mesems_mri.steps.visit import VisitFiles
+
+SUBTRACTION_Z = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+SEGMENTATION_Z = (2.5, 3.0, 3.5, 4.0)
+BRIGHT_SIGMA = 1.5
+_ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """The FLAIR of one visit in subject space, cropped to the brain, with what is known of it."""
+
+    image: NDArray[np.float32]
+    brain_mask: BoolArray
+    nawm: BoolArray
+    entry: dict[str, Any]
+    priors: dict[str, NDArray[np.float32]]
+    box: tuple[slice, ...]
+
+    @property
+    def thickness_mm(self) -> float:
+        """Slice thickness."""
+        return self.entry["slice_thickness_mm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A visit and its reference visit, and the change that the run found."""
+
+    participant: str
+    session: str
+    now: Scan
+    then: Scan
+    found: BoolArray
+
+    def whole(self, mask: BoolArray) -> BoolArray:
+        """Put a mask of the box back into subject space."""
+        whole = np.zeros(SUBJECT_GRID.shape, bool)
+        whole[self.now.box] = mask
+        return whole
+
+
+def read_pairs(out_dir: Path) -> Iterator[Pair]:
+    """Read every visit of a run at which change was evaluated on FLAIR."""
+    layout = Layout(out_dir)
+    for path in sorted(out_dir.glob(".mesems/sub-*/ses-*/lesions.json")):
+        participant, session = path.parts[-3:-1]
+        visit = VisitFiles(bids_dir=Path(), layout=layout, participant_id=participant, session_id=session)
+        change = visit.read_record("lesions").get("parts", {}).get("t2_change", {})
+        if not change.get("evaluable") or change["contrast"] != "FLAIR":
+            continue
+        reference = replace(visit, session_id=change["reference_session_id"])
+        now = _read_scan(visit)
+        stem = f"{participant}_{session}_space-subject_label-L_desc"
+        masks = [nifti.read_labels(visit.product(f"{stem}-{d}_mask.nii.gz"))[0] for d in ("new", "enlarging")]
+        found = ((masks[0] > 0) | (masks[1] > 0))[now.box]
+        yield Pair(participant=participant, session=session, now=now, then=_read_scan(reference), found=found)
+
+
+def _read_scan(visit: VisitFiles) -> Scan:
+    registered = visit.read_record("register")
+    box, priors = load_priors(visit, registered["carried"]["anchor"])
+    entry = registered["images"]["FLAIR"]
+    image = nifti.read_image(visit.resolve(entry["preproc"]))[0].array[box]
+    brain_mask = nifti.read_labels(visit.resolve(registered["brain_mask"]))[0][box] > 0
+    nawm = find_nawm(image, brain_mask=brain_mask, white_matter=priors["white_matter"], contrast="FLAIR")
+    return Scan(image=image, brain_mask=brain_mask, nawm=nawm, entry=entry, priors=priors, box=box)
+
+
+def difference_z(pair: Pair) -> NDArray[np.float32]:
+    """Subtract the matched visits, in units of the noise in NAWM; below everything where it is not bright."""
+    coarser = max((pair.now, pair.then), key=lambda scan: scan.thickness_mm)
+    now, then = (
+        ndimage.gaussian_filter(
+            match_resolution(
+                scan.image,
+                spacing_mm=SUBJECT_GRID.spacing_mm,
+                plane_normal=tuple(coarser.entry["plane_normal"]),
+                thickness_mm=scan.thickness_mm,
+                target_thickness_mm=coarser.thickness_mm,
+            ),
+            0.7,
+        )
+        for scan in (pair.now, pair.then)
+    )
+    brain, white = pair.now.brain_mask & pair.then.brain_mask, pair.now.nawm & pair.then.nawm
+    tissue = brain & (now > 0.6) & (then > 0.6)
+    then = match_intensity(then, now, tissue)
+    then = then * differential_bias(
+        np.maximum(then, 0.01), np.maximum(now, 0.01), tissue, SUBJECT_GRID.spacing_mm
+    )
+    level, spread = robust_noise(now, white)
+    middle, noise = robust_noise(now - then, white)
+    bright = brain & (now > level + BRIGHT_SIGMA * spread)
+    return np.where(bright, (now - then - middle) / noise, -np.inf).astype(np.float32)
+
+
+def segmented_apart(pair: Pair, seed_z: float) -> BoolArray:
+    """Segment both visits on their own; keep the lesions of this one that touch none of the other."""
+    now, then = (
+        segment_t2_lesions(
+            scan.image,
+            contrast="FLAIR",
+            brain_mask=scan.brain_mask,
+            priors=scan.priors,
+            nawm=scan.nawm,
+            spacing_mm=SUBJECT_GRID.spacing_mm,
+            plane_normal=tuple(scan.entry["plane_normal"]),
+            slice_thickness_mm=scan.thickness_mm,
+            thresholds=replace(thresholds_for("FLAIR"), seed_z=seed_z),
+        ).mask
+        for scan in (pair.now, pair.then)
+    )
+    dseg, n = label_components(now)
+    apart = np.ones(n + 1, bool)
+    apart[np.unique(dseg[ndimage.binary_dilation(then, _ALL_NEIGHBOURS)])] = False
+    apart[0] = False
+    return apart[dseg]
+
+
+def detections(pair: Pair) -> dict[tuple[str, float], BoolArray]:
+    """Detect with every method at every threshold, cut to foci by the counting rule."""
+    z = difference_z(pair)
+    masks = {("subtraction", limit): z > limit for limit in SUBTRACTION_Z}
+    masks |= {("two segmentations", seed_z): segmented_apart(pair, seed_z) for seed_z in SEGMENTATION_Z}
+    coarser = max((pair.now, pair.then), key=lambda scan: scan.thickness_mm)
+    foci = {
+        key: label_foci(
+            mask,
+            spacing_mm=SUBJECT_GRID.spacing_mm,
+            plane_normal=tuple(coarser.entry["plane_normal"]),
+            slice_thickness_mm=coarser.thickness_mm,
+            min_volume_mm3=14.0,
+            min_diameter_mm=3.0,
+        )
+        > 0
+        for key, mask in masks.items()
+    }
+    return foci | {("mesems-mri", 0.0): pair.found}
+
+
+def score_real(pair: Pair, mask: BoolArray, truth_dir: Path) -> Tally:
+    """Compare with the truth on the FLAIR that was sent."""
+    anat = truth_dir / pair.participant / pair.session / "anat"
+    stem = f"{pair.participant}_{pair.session}_space-orig_label-L_desc"
+    truth, affine = nifti.read_labels(anat / f"{stem}-change_mask.nii.gz")
+    ignore, _ = nifti.read_labels(anat / f"{stem}-ignore_mask.nii.gz")
+    to_subject = np.linalg.inv(np.asarray(pair.now.entry["subject_to_image"]))
+    foci, _ = label_components(pair.whole(mask))
+    orig = resample_labels(foci, SUBJECT_GRID.affine, grid_of(pair.now.entry), to_subject)
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    return compare_masks(truth > 0, orig > 0, spacing_mm=spacing_mm.tolist(), ignore=ignore > 0).overall
+
+
+def best_elsewhere(
+    scores: dict[tuple[str, float], dict[str, Tally]], method: str, participant: str
+) -> tuple[str, float]:
+    """Choose the threshold with the best F1 on the other participants; of equals the highest."""
+
+    def f1(key: tuple[str, float]) -> tuple[float, float]:
+        pooled = sum((t for p, t in scores[key].items() if p != participant), Tally())
+        return pooled.f1 or 0.0, key[1]
+
+    return max((key for key in scores if key[0] == method), key=f1)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("real_out", "real_truth", "stable_bids", "stable_out"):
+        parser.add_argument(name, type=Path)
+    given = parser.parse_args()
+
+    scores: dict[tuple[str, float], dict[str, Tally]] = {}
+    for pair in read_pairs(given.real_out):
+        for key, mask in detections(pair).items():
+            scores.setdefault(key, {})[pair.participant] = score_real(pair, mask, given.real_truth)
+    false = dict.fromkeys(scores, 0)
+    found = dict.fromkeys(scores, 0)
+    pairs = implanted = 0
+    for pair in read_pairs(given.stable_out):
+        path = given.stable_bids / "derivatives" / "implants" / f"{pair.participant}.json"
+        implants = json.loads(path.read_text(encoding="utf-8")) if pair.session == "ses-3" else []
+        pairs, implanted = pairs + (not implants), implanted + len(implants)
+        for key, mask in detections(pair).items():
+            if not implants:
+                false[key] += label_components(mask)[1]
+                continue
+            to_subject = scan_to_subject(given.stable_out, pair.participant)
+            hits, _ = implants_hit([pair.whole(mask)], SUBJECT_GRID.affine, to_subject, implants)
+            found[key] += sum(hits)
+
+    print("| method | threshold | found | sensitivity | true | precision | F1 | false, stable | implants |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for key in scores:
+        limit = f"{key[1]:g}" if key[1] else "as run"
+        _line(
+            key[0],
+            limit,
+            sum(scores[key].values(), Tally()),
+            f"{false[key]} in {pairs}",
+            found[key],
+            implanted,
+        )
+    for method in ("subtraction", "two segmentations"):
+        chosen = {p: best_elsewhere(scores, method, p) for p in scores["mesems-mri", 0.0]}
+        pooled = sum((scores[key][p] for p, key in chosen.items()), Tally())
+        limits = ", ".join(f"{key[1]:g}" for key in chosen.values())
+        _line(method, f"other patient: {limits}", pooled, "-", None, implanted)
+
+
+def _line(method: str, limit: str, tally: Tally, false: str, found: int | None, implanted: int) -> None:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    hits = "-" if found is None else f"{found}/{implanted}"
+    print(
+        f"| {method} | {limit} | {tally.found}/{tally.truth} | {number(tally.sensitivity)}"
+        f" | {tally.true_detections}/{tally.detections} | {number(tally.precision)} | {number(tally.f1)}"
+        f" | {false} | {hits} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
