@@ -185,3 +185,11 @@ def test_refuses_other_shapes_and_nan():
     broken.image[32, 45, 24] = np.nan
     with pytest.raises(ValueError, match="finite"):
         detect(broken, head)
+
+
+@pytest.mark.parametrize("contrast", [0.4, 1.2])
+def test_a_new_lesion_is_not_drawn_larger_because_it_is_brighter(contrast):
+    now, then = Head(seed=1), Head(seed=2)
+    lesion = now.add((42, 32, 24), 4.0, contrast)
+    change = detect(now, then)
+    assert 0.6 < (change.new > 0).sum() / lesion.sum() < 1.6
