@@ -95,7 +95,7 @@ def read_pairs(out_dir: Path) -> Iterator[Pair]:
             continue
         reference = replace(visit, session_id=change["reference_session_id"])
         now = _read_scan(visit)
-        stem = f"{participant}_{session}_space-subject_label-L_desc"
+        stem = "space-subject_label-L_desc"
         masks = [nifti.read_labels(visit.product(f"{stem}-{d}_mask.nii.gz"))[0] for d in ("new", "enlarging")]
         found = ((masks[0] > 0) | (masks[1] > 0))[now.box]
         yield Pair(participant=participant, session=session, now=now, then=_read_scan(reference), found=found)
