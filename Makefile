@@ -26,7 +26,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium
 
-.PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock wheel clean
+.PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -111,8 +111,15 @@ lock: | $(filter .venv-uv/bin/uv,$(UV))  ## resolve the dependencies anew
 	$(UV) pip compile pyproject.toml --extra slurm --universal --python-version 3.11 --constraint requirements.lock --quiet \
 	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file containers/requirements.lock
 
+# torch alone takes most of the 7 GB; the package itself never needs it.
+training-env: | $(filter .venv-uv/bin/uv,$(UV))  ## make .venv-training, in which models are trained
+	[ -x .venv-training/bin/python ] || \
+	  $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-training
+	VIRTUAL_ENV=$(CURDIR)/.venv-training $(UV) pip sync --quiet --require-hashes training/requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv-training $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+
 wheel: $(STAMP)  ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel
 
 clean:  ## remove environments and products
-	rm -rf .venv .venv-uv dist build $(DEMO) .pytest_cache .ruff_cache .hypothesis .snakemake
+	rm -rf .venv .venv-uv .venv-training dist build $(DEMO) .pytest_cache .ruff_cache .hypothesis .snakemake

@@ -1,4 +1,4 @@
-"""The networks: a small 3D U-Net, and a classifier of small patches."""
+"""The networks: a small 3D U-Net, one for whole heads, and a classifier of small patches."""
 
 from __future__ import annotations
 
@@ -57,6 +57,39 @@ class UNet(nn.Module):
             image = nn.functional.interpolate(image, scale_factor=2.0, mode="nearest")
             image = block(torch.cat([image, beside], dim=1))
         return self.last(image)
+
+
+class HeadUNet(nn.Module):
+    """U-Net that computes on a grid half as fine as its image, so that a whole head fits in one pass.
+
+    A strided convolution goes to the coarse grid and a transposed one back; the last convolution sees the
+    image itself again, for the edges. Most of the time of a U-Net goes to its finest level: this one takes a
+    quarter of it. Trained in bfloat16 where that is faster, used in float32.
+
+    Parameters
+    ----------
+    channels_in, channels_out : int
+        Channels of the input, and of the output (logits).
+    widths : sequence of int
+        Channels of each level of the U-Net; every side of the input must be a multiple of 2 to the power of
+        their number.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
+        super().__init__()
+        self.stem = nn.Conv3d(channels_in, widths[0], 4, stride=2, padding=1)
+        self.inner = UNet(widths[0], widths[0], widths)
+        self.finer = nn.ConvTranspose3d(widths[0], 8, 2, stride=2)
+        self.last = nn.Conv3d(8 + channels_in, channels_out, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Map an image (batch, channels, x, y, z) to logits on the same grid."""
+        if self.training:  # a third faster with oneDNN; the numbers are the same
+            image = image.to(memory_format=torch.channels_last_3d)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+            fine = self.finer(self.inner(self.stem(image)))
+            logits = self.last(torch.cat([fine, image.to(fine.dtype)], dim=1))
+        return logits.float()
 
 
 class PatchClassifier(nn.Module):

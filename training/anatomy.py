@@ -1,0 +1,118 @@
+"""Train the anatomy model: any contrast and resolution -> brain mask and tissue regions.
+
+``python -m training.anatomy --labelmaps DIR --out FOLDER [--steps N] [--seed N]``. Writes
+``mesems_mri/models/anatomy.onnx`` (or `--model FILE`) and prints how well two heads that were held out are
+found. Trained on one thread while a second process draws; interrupted and called again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mesems_mri.images.anatomy import BOX, CLASSES
+from training.export import MODELS, export
+from training.fit import fit
+from training.networks import HeadUNet
+from training.synthesis import draw_image, load_heads
+
+HELD_OUT = 2
+_VALIDATION_IMAGES = 24
+
+
+class Anatomy:
+    """What is learned: the classes of a head from an image of random contrast.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Label maps to train on.
+    cache : Path
+        Folder that keeps them reduced to 2 mm.
+    """
+
+    name = "anatomy"
+
+    def __init__(self, paths: list[Path], cache: Path) -> None:
+        self.paths = paths
+        self.heads = load_heads(paths, cache)
+
+    def network(self) -> nn.Module:
+        """Build the network."""
+        return HeadUNet(1, len(CLASSES))
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw an image (1, 1, x, y, z) and its classes (1, class, x, y, z)."""
+        torch.set_num_threads(1)
+        image, classes = draw_image(rng, self.heads[int(rng.integers(len(self.heads)))], BOX)
+        return image[None, None], classes[None]
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return soft Dice plus cross-entropy, both against partial volumes."""
+        log_probability = nn.functional.log_softmax(output, dim=1)
+        probability = log_probability.exp()
+        axes = (0, 2, 3, 4)
+        overlap = (probability * target).sum(axes)
+        size = (probability.square() + target.square()).sum(axes)
+        present = target.sum(axes) > 10.0
+        dice = (2.0 * overlap + 1.0) / (size + 1.0)
+        return 1.0 - dice[present].mean() - (target * log_probability).sum(1).mean()
+
+    def files(self) -> Iterable[Path]:
+        """List the label maps."""
+        return self.paths
+
+
+def validate(network: nn.Module, task: Anatomy, seed: int) -> dict[str, float]:
+    """Return the Dice of every class, and of the brain, over images drawn from the heads of a task."""
+    found = np.zeros((len(CLASSES), 2))
+    brains = []
+    for number in range(_VALIDATION_IMAGES):
+        image, classes = task.draw(np.random.default_rng([seed, number]))
+        with torch.no_grad():
+            output = torch.softmax(network(torch.from_numpy(image)), dim=1).numpy()[0]
+        truth, answer = classes[0].argmax(axis=0), output.argmax(axis=0)
+        for index in range(len(CLASSES)):
+            one, other = truth == index, answer == index
+            found[index] += 2.0 * np.count_nonzero(one & other), one.sum() + other.sum()
+        one, other = classes[0, 0] < 0.5, output[0] < 0.5
+        brains.append(2.0 * np.count_nonzero(one & other) / max(one.sum() + other.sum(), 1))
+    dice = {name: found[i, 0] / max(found[i, 1], 1.0) for i, name in enumerate(CLASSES) if i}
+    return {"brain": float(np.mean(brains)), "brain, lowest": float(np.min(brains)), **dice}
+
+
+def main() -> None:
+    """Train, export and validate."""
+    parser = argparse.ArgumentParser(description="Train the anatomy model.")
+    real_data = Path(os.environ.get("MESEMS_REAL_DATA", "../shared/data"))
+    parser.add_argument("--labelmaps", type=Path, default=real_data / "labelmaps")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="weights.pt of an earlier training to start from")
+    parser.add_argument("--model", type=Path, default=MODELS / "anatomy.onnx")
+    options = parser.parse_args()
+    paths = sorted(options.labelmaps.glob("training_seg_*.nii.gz"))
+    if len(paths) <= HELD_OUT:
+        parser.error(
+            f"{len(paths)} training_seg_*.nii.gz in {options.labelmaps}; expected more than {HELD_OUT}"
+        )
+    torch.set_num_threads(1)
+    cache = options.out / "heads"
+    task = Anatomy(paths[:-HELD_OUT], cache)
+    network = fit(task, options.out, steps=options.steps, seed=options.seed, start=options.start)
+    export(network, options.model, (torch.rand(2, 1, 32, 48, 32),), any_size=True)
+    held_out = Anatomy(paths[-HELD_OUT:], cache)
+    print("| held-out heads | Dice |\n|---|---|")
+    for name, dice in validate(network, held_out, seed=1).items():
+        print(f"| {name} | {dice:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
