@@ -19,7 +19,6 @@ import SimpleITK
 from picsl_greedy import Greedy3D
 from scipy import ndimage
 
-from mesems_mri.core.components import label_components
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.head_alignment import HEAD_CLASSES, HeadAlignment, align_head
 from mesems_mri.images.preparation import (
@@ -27,6 +26,7 @@ from mesems_mri.images.preparation import (
     blur_and_resample,
     filled_slices,
     intensity_ceiling,
+    one_piece,
     without_bias,
     without_empty_ends,
 )
@@ -167,7 +167,7 @@ def extract_brain(volume: Volume) -> BrainExtraction:
     probability, affine = _bend_atlas(without_empty_ends(seen_as), alignment)
     mask = _map_to_image(probability, affine, alignment, volume) > 0.5
     np.moveaxis(mask, volume.slice_axis, 0)[~filled_slices(volume)] = False
-    return _describe(volume, alignment, _tidy(mask), skull_stripped=False)
+    return _describe(volume, alignment, one_piece(mask), skull_stripped=False)
 
 
 def _refuse_hounsfield(volume: Volume) -> None:
@@ -323,13 +323,3 @@ def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[npt.NDArray[n
         bent=None,
     )
     return SimpleITK.GetArrayFromImage(greedy["bent"]).T.astype(np.float32), grid
-
-
-def _tidy(mask: BoolArray) -> BoolArray:
-    """Return the largest piece of a mask without holes."""
-    pieces, count = label_components(mask)
-    if count > 1:
-        sizes = np.bincount(pieces.ravel())
-        sizes[0] = 0
-        mask = pieces == int(np.argmax(sizes))
-    return np.asarray(ndimage.binary_fill_holes(mask), dtype=np.bool_)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mesems_mri.core.components import label_components
 from mesems_mri.images.volume import Volume
 
 FloatArray = npt.NDArray[np.float64]
@@ -111,3 +112,13 @@ def without_empty_ends(volume: Volume) -> Volume:
     shift = np.eye(4)
     shift[axis, 3] = filled[0]
     return Volume(volume.array[tuple(box)], volume.affine @ shift)
+
+
+def one_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the largest piece of a mask without holes."""
+    pieces, count = label_components(mask)
+    if count > 1:
+        sizes = np.bincount(pieces.ravel())
+        sizes[0] = 0
+        mask = pieces == int(np.argmax(sizes))
+    return np.asarray(ndimage.binary_fill_holes(mask), dtype=np.bool_)
