@@ -9,61 +9,30 @@ is kept with its cause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mesems_mri.core.components import close_fragments, label_components, label_foci
-from mesems_mri.core.enhancement_maps import (
-    contrast_increase,
-    correlate_z,
-    find_choroid,
-    find_csf,
-    prior,
-    tissue_probability,
+from mesems_mri.core.components import label_foci
+from mesems_mri.core.enhancement_candidates import (
+    BoolArray,
+    Candidate,
+    FloatArray,
+    Maps,
+    Priors,
+    Spacing,
+    Thresholds,
+    cut_patches,
+    describe,
+    gather_maps,
+    propose,
 )
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
-Priors = Mapping[str, NDArray[np.floating]]
-Spacing = tuple[float, float, float]
-
-_CROSS = ndimage.generate_binary_structure(3, 1)
-_CUBE = np.ones((3, 3, 3), bool)
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Thresholds of the detector.
-
-    Intensities are in units of NAWM, sigmas are those of the difference image (``seed``, ``grow``) or of the
-    T2-type image (``correlate``) of this scan.
-    """
-
-    seed_sigma: float = 4.5
-    grow_sigma: float = 2.5
-    seed_contrast: float = 0.13
-    grow_contrast: float = 0.07
-    #: A voxel below this share of the strongest increase within ``outline_reach_mm`` is blur, not lesion.
-    outline_fraction: float = 0.4
-    outline_reach_mm: float = 2.0
-    edge_margin_mm: float = 3.0
-    correlate_reach_mm: float = 2.0
-    correlate_sigma: float = 2.0
-    min_volume_mm3: float = 14.0
-    min_diameter_mm: float = 3.0
-    gap_mm: float = 3.0
-    #: Half a false focus a scan on the real pairs and their degraded copies (`benchmarks/accuracy_gel.py`).
-    min_score: float = 0.88
-    #: Mean probability of lateral ventricle beyond which a candidate is plexus, whatever it looks like.
-    max_ventricle: float = 0.4
-    #: A candidate turned down as a vessel is cut once more into compact parts from this size on.
-    recut_volume_mm3: float = 100.0
-    #: Factor on both contrasts and sigmas when there is no pre-contrast image.
-    no_pre_factor: float = 1.6
+Classify = Callable[[FloatArray, FloatArray], FloatArray]
+"""Log odds that candidates are GEL, from their patches (`cut_patches`) and the log odds by hand weights."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +55,14 @@ class Enhancement:
 
 
 @dataclass(frozen=True)
-class _Maps:
-    """What the decision about a candidate is taken from, voxel by voxel."""
+class Weighed:
+    """Candidates of a visit, the score and the cause of each, and what lies where no GEL can lie."""
 
-    increase: FloatArray
-    z: FloatArray
-    correlate_z: FloatArray
-    correlate: BoolArray
-    csf: BoolArray
-    hot: BoolArray
-    ventricle: FloatArray
-    choroid: FloatArray
-    tissue: FloatArray
+    maps: Maps
+    candidates: tuple[Candidate, ...]
+    judged: tuple[tuple[float, str], ...]
+    excluded: tuple[Rejected, ...]
+    learned: bool = False
 
 
 def detect_enhancement(
@@ -112,6 +77,7 @@ def detect_enhancement(
     slice_thickness_mm: float | None = None,
     nawm: BoolArray,
     thresholds: Thresholds | None = None,
+    classify: Classify | None = None,
 ) -> Enhancement:
     """Detect gadolinium-enhancing lesions.
 
@@ -136,6 +102,9 @@ def detect_enhancement(
         Normal-appearing white matter, same grid.
     thresholds
         Defaults when None.
+    classify
+        Log odds that each candidate is a GEL, from patches as `enhancement_candidates.cut_patches` makes them
+        and from the log odds by the weights set by hand. None: these alone decide, on fewer candidates.
 
     Returns
     -------
@@ -148,65 +117,99 @@ def detect_enhancement(
         When there is no T2-type image, a shape differs, an image is not finite, or a mask is empty.
     """
     limits = thresholds or Thresholds()
+    weighed = weigh_candidates(
+        post,
+        pre,
+        t2_images=t2_images,
+        brain_mask=brain_mask,
+        priors=priors,
+        spacing_mm=spacing_mm,
+        plane_normal=plane_normal,
+        nawm=nawm,
+        thresholds=limits,
+        classify=classify,
+    )
+    return accept_foci(
+        weighed,
+        limits.min_score if classify is None else limits.min_probability,
+        plane_normal=plane_normal,
+        slice_thickness_mm=slice_thickness_mm,
+        thresholds=limits,
+    )
+
+
+def weigh_candidates(
+    post: NDArray[np.floating],
+    pre: NDArray[np.floating] | None,
+    *,
+    t2_images: Mapping[str, NDArray[np.floating]],
+    brain_mask: BoolArray,
+    priors: Priors,
+    spacing_mm: Spacing,
+    plane_normal: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    nawm: BoolArray,
+    thresholds: Thresholds | None = None,
+    classify: Classify | None = None,
+) -> Weighed:
+    """Propose candidates and score them; the parameters are those of `detect_enhancement`."""
+    limits = thresholds or Thresholds()
     _validate(post, pre, t2_images, brain_mask, nawm, spacing_mm)
     factor = 1.0 if pre is not None else limits.no_pre_factor
-    # Where there is no pre-contrast image, CSF is told by the post-contrast one: dark there as well.
-    anatomy = np.asarray(post if pre is None else pre, np.float32)
-    increase, sigma = contrast_increase(post, pre, brain_mask, nawm, spacing_mm)
-    z = increase / sigma
-    hot = brain_mask & (z > factor * limits.grow_sigma) & (increase > factor * limits.grow_contrast)
-    size = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
-    hot &= increase >= limits.outline_fraction * ndimage.maximum_filter(increase, size)
-    csf = find_csf(anatomy, t2_images, brain_mask)
-    correlate_level = correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
-    correlate = brain_mask & (correlate_level > limits.correlate_sigma) & ~csf
-    correlate = _drop_specks(correlate, limits.min_volume_mm3 / float(np.prod(spacing_mm)))
-    depth_mm = ndimage.distance_transform_edt(np.pad(brain_mask, 1), sampling=spacing_mm)
-    depth_mm = np.asarray(depth_mm)[1:-1, 1:-1, 1:-1]
-    reach = np.asarray(ndimage.distance_transform_edt(~correlate, sampling=spacing_mm))
-    choroid = find_choroid(csf, priors, spacing_mm)
-    outer = depth_mm <= limits.edge_margin_mm
-    places = {
-        "brain_edge": outer,
-        "choroid_plexus": choroid,
-        "csf_space": csf,
-        "no_t2_correlate": reach > limits.correlate_reach_mm,
-    }
-    excluded = np.logical_or.reduce(list(places.values()))
-    closed = close_fragments(
-        hot & ~excluded, spacing_mm=spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
+    faint = classify is not None
+    maps = gather_maps(
+        post,
+        pre,
+        t2_images=t2_images,
+        brain_mask=brain_mask,
+        priors=priors,
+        spacing_mm=spacing_mm,
+        nawm=nawm,
+        limits=limits,
+        faint=faint,
     )
-    closed &= ~excluded
-    plexus = prior(priors, "choroid_plexus", post.shape)
-    ventricle = prior(priors, "lateral_ventricles", post.shape) + plexus
-    # The plexus is slender and its place varies more than that of the ventricles.
-    plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in spacing_mm])
-    tissue = tissue_probability(priors, post.shape)
-    maps = _Maps(increase, z, correlate_level, correlate, csf, hot, ventricle, plexus, tissue)
+    candidates = propose(maps, limits, plane_normal=plane_normal, nawm=nawm, factor=factor, faint=faint)
+    judged = [judge_by_hand(candidate, maps, limits, factor, faint=faint) for candidate in candidates]
+    if classify is not None:
+        judged = _reconsider(judged, candidates, maps, classify)
+    seeds = maps.hot & (maps.z > factor * limits.seed_sigma)
+    excluded = _rejected_by_place(seeds, maps, limits)
+    return Weighed(maps, tuple(candidates), tuple(judged), excluded, classify is not None)
 
-    rejected = _rejected_by_place(hot & (z > factor * limits.seed_sigma), places, spacing_mm, limits)
-    accepted = np.zeros(post.shape, bool)
-    score_map = np.zeros(post.shape, np.float32)
-    voxel_mm3 = float(np.prod(spacing_mm))
-    queue = _boxes(_split(closed, spacing_mm, _CROSS))
-    while queue:
-        inside, around = queue.pop(0)
-        volume_mm3 = float(inside.sum()) * voxel_mm3
-        if volume_mm3 < limits.min_volume_mm3:
+
+def accept_foci(
+    weighed: Weighed,
+    least: float,
+    *,
+    plane_normal: tuple[float, float, float],
+    slice_thickness_mm: float | None,
+    thresholds: Thresholds | None = None,
+) -> Enhancement:
+    """Accept candidates that score at least ``least`` (parts where the whole was turned down)."""
+    limits = thresholds or Thresholds()
+    shape, spacing_mm = weighed.maps.z.shape, weighed.maps.spacing_mm
+    rejected = list(weighed.excluded)
+    accepted = np.zeros(shape, bool)
+    score_map = np.zeros(shape, np.float32)
+    turned_down: set[int] = set()
+    for number, (candidate, (score, cause)) in enumerate(
+        zip(weighed.candidates, weighed.judged, strict=True)
+    ):
+        inside, around = candidate.inside, candidate.around
+        if candidate.parent is not None and candidate.parent not in turned_down:
             continue
-        score, cause = _judge(inside, maps, around, spacing_mm, limits, factor)
-        if not cause:
+        if candidate.faint and (accepted[around] & inside).any():
+            continue
+        if score >= least:
             accepted[around] |= inside
             score_map[around][inside] = score
             continue
-        if cause == "vessel" and volume_mm3 >= limits.recut_volume_mm3:
-            # A lesion may hang on it by the bridges that join the fragments of a ring: cut it off.
-            within = inside & hot[around]
-            pieces = _split(within, spacing_mm, _CUBE)
-            if pieces.max() > 1 or within.sum() < inside.sum():
-                queue += _boxes(pieces, around)
-        centre = np.argwhere(inside).mean(axis=0) + [s.start for s in around]
-        rejected.append(Rejected(_triple(centre), volume_mm3, score, cause))
+        if weighed.learned or cause == "vessel":
+            turned_down.add(number)
+        # What stands out on average only is below what a reader would be shown as brightening.
+        if not candidate.faint:
+            centre = np.argwhere(inside).mean(axis=0) + [s.start for s in around]
+            volume_mm3 = float(inside.sum() * np.prod(spacing_mm))
+            rejected.append(Rejected(_triple(centre), volume_mm3, score, cause))
     dseg = label_foci(
         accepted,
         spacing_mm=spacing_mm,
@@ -220,79 +223,41 @@ def detect_enhancement(
     return Enhancement(dseg, tuple(round(float(s), 3) for s in scores), tuple(rejected))
 
 
-def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDArray[np.int32]:
-    """Cut what is thin (vessels) off what is compact: opening, cores regrown; the rest are own candidates."""
-    cores, n = label_components(ndimage.binary_opening(closed, structure))
-    if n == 0:
-        return label_components(closed)[0]
-    distance, nearest = ndimage.distance_transform_edt(cores == 0, sampling=spacing_mm, return_indices=True)
-    grown = np.where((distance <= 1.8 * min(spacing_mm)) & closed, cores[tuple(nearest)], 0)
-    rest, _ = label_components(closed & (grown == 0))
-    return np.where(rest > 0, rest + n, grown).astype(np.int32)
-
-
-def _boxes(
-    dseg: NDArray[np.int32], within: tuple[slice, ...] | None = None
-) -> list[tuple[BoolArray, tuple[slice, ...]]]:
-    """Mask of each label and the part of the whole array it is cut from, with a margin of 4 voxels."""
-    boxes = []
-    for label, box in enumerate(ndimage.find_objects(dseg), start=1):
-        if box is None:
-            continue
-        local = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
-        mask = dseg[local] == label
-        starts = [s.start for s in within] if within else [0, 0, 0]
-        around = tuple(
-            slice(s.start + start, s.start + start + n)
-            for s, start, n in zip(local, starts, mask.shape, strict=True)
-        )
-        boxes.append((mask, around))
-    return boxes
-
-
-def _judge(
-    inside: BoolArray,
-    maps: _Maps,
-    around: tuple[slice, ...],
-    spacing_mm: Spacing,
-    limits: Thresholds,
-    factor: float,
+def judge_by_hand(
+    candidate: Candidate, maps: Maps, limits: Thresholds, factor: float, *, faint: bool
 ) -> tuple[float, str]:
-    """Score a candidate (0 to 1) and name the cause when it is turned down, else an empty string."""
+    """Score a candidate (0 to 1) by weights set by hand, and name what speaks most against it.
+
+    A score of 0 is a verdict that no classifier is asked about; ``faint``: also weigh what is below the
+    seeds.
+    """
+    inside, around = candidate.inside, candidate.around
     increase, z = maps.increase[around][inside], maps.z[around][inside]
-    if z.max() < factor * limits.seed_sigma or increase.max() < factor * limits.seed_contrast:
+    weak = z.max() < factor * limits.seed_sigma or increase.max() < factor * limits.seed_contrast
+    if weak and not faint:
         return 0.0, "below_noise"
-    features = _describe(inside, maps, around, spacing_mm)
+    features = describe(candidate, maps)
     if features["ventricle"] > limits.max_ventricle:
         return 0.0, "choroid_plexus"
     evidence = _weigh(features)
     score = float(1.0 / (1.0 + np.exp(-sum(evidence.values()))))
-    if score >= limits.min_score:
-        return score, ""
-    return score, min(evidence, key=lambda cause: evidence[cause])
+    return score, "below_noise" if weak else min(evidence, key=lambda cause: evidence[cause])
 
 
-def _describe(
-    inside: BoolArray, maps: _Maps, around: tuple[slice, ...], spacing_mm: Spacing
-) -> dict[str, float]:
-    """Measure what tells a GEL from a vessel and from choroid plexus."""
-    correlate_z = maps.correlate_z[around][inside]
-    extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * spacing_mm).T) + np.eye(3) / 12))
-    surface = ndimage.binary_dilation(inside, _CUBE) & ~inside
-    shell = ndimage.binary_dilation(inside, _CROSS, iterations=2) & ~inside
-    return {
-        "radius_mm": float(np.max(ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing_mm))),
-        "volume_mm3": float(inside.sum() * np.prod(spacing_mm)),
-        "overlap": float(maps.correlate[around][inside].mean()),
-        "correlate_z": float(np.clip(correlate_z.mean(), -1, 5)),
-        "elongation": float(np.sqrt(extent[2] / extent[1])),
-        "compact": float(ndimage.binary_opening(inside, _CROSS).sum() / inside.sum()),
-        "continued": float(maps.hot[around][surface].mean()),
-        "csf": float(maps.csf[around][shell].mean()),
-        "choroid": float(maps.choroid[around][inside].mean()),
-        "ventricle": float(maps.ventricle[around][inside].mean()),
-        "tissue": float(maps.tissue[around][inside].mean()),
-    }
+def _reconsider(
+    judged: list[tuple[float, str]], candidates: list[Candidate], maps: Maps, classify: Classify
+) -> list[tuple[float, str]]:
+    """Replace the scores by those of a classifier; the causes stay."""
+    asked = [i for i, (score, _) in enumerate(judged) if score > 0]
+    if not asked:
+        return judged
+    by_hand = np.clip([judged[i][0] for i in asked], 1e-6, 1 - 1e-6)
+    patches = cut_patches(maps, [candidates[i] for i in asked])
+    log_odds = classify(patches, np.log(by_hand / (1 - by_hand)).astype(np.float32))
+    revised = list(judged)
+    for i, value in zip(asked, log_odds, strict=True):
+        revised[i] = (float(1.0 / (1.0 + np.exp(-float(value)))), judged[i][1])
+    return revised
 
 
 def _weigh(features: Mapping[str, float]) -> dict[str, float]:
@@ -315,14 +280,13 @@ def _weigh(features: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _rejected_by_place(
-    seeds: BoolArray, places: Mapping[str, BoolArray], spacing_mm: Spacing, limits: Thresholds
-) -> list[Rejected]:
+def _rejected_by_place(seeds: BoolArray, maps: Maps, limits: Thresholds) -> tuple[Rejected, ...]:
     """Bright foci that lie mostly where no GEL can lie, for the report."""
+    places, spacing_mm = maps.places, maps.spacing_mm
     dseg = label_foci(seeds, spacing_mm=spacing_mm, min_volume_mm3=limits.min_volume_mm3)
     number = int(dseg.max())
     if number == 0:
-        return []
+        return ()
     labels = np.arange(1, number + 1)
     volumes = np.bincount(dseg.ravel(), minlength=number + 1)[1:] * float(np.prod(spacing_mm))
     centres = ndimage.center_of_mass(dseg > 0, dseg, labels)
@@ -333,14 +297,7 @@ def _rejected_by_place(
         for i in np.flatnonzero((share > 0.5) & ~taken):
             taken[i] = True
             rejected.append(Rejected(_triple(centres[i]), float(volumes[i]), 0.0, cause))
-    return rejected
-
-
-def _drop_specks(mask: BoolArray, min_voxels: float) -> BoolArray:
-    components, n = label_components(mask)
-    large = np.bincount(components.ravel(), minlength=n + 1) >= min_voxels
-    large[0] = False
-    return large[components]
+    return tuple(rejected)
 
 
 def _triple(centre: NDArray[np.floating] | tuple[float, ...]) -> tuple[float, float, float]:

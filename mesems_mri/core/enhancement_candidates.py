@@ -1,0 +1,372 @@
+"""Candidates for enhancing lesions: where they are proposed, what is measured of them, how they are cut out.
+
+A candidate is proposed at two scales. The fine one follows the outline of what is clearly brighter; the
+coarse one averages over some millimetres first, so that a faint nodule stands out of the noise as a whole
+although none of its voxels does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mesems_mri.core.components import close_fragments, label_components
+from mesems_mri.core.enhancement_maps import (
+    contrast_increase,
+    correlate_z,
+    find_choroid,
+    find_csf,
+    prior,
+    tissue_probability,
+)
+from mesems_mri.core.intensity import robust_noise
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Priors = Mapping[str, NDArray[np.floating]]
+Spacing = tuple[float, float, float]
+
+PATCH_SIDE = 24
+"""Voxels of 1 mm along each side of a patch."""
+CHANNELS = (
+    "increase_z",
+    "increase",
+    "anatomy",
+    "correlate_z",
+    "support_z",
+    "candidate",
+    "csf",
+    "depth",
+    "ventricle",
+)
+"""What a patch holds; `cut_patches` says how each is scaled."""
+
+CROSS = ndimage.generate_binary_structure(3, 1)
+CUBE = np.ones((3, 3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of the detector.
+
+    Intensities are in units of NAWM, sigmas are those of the difference image (``seed``, ``grow``) or of the
+    T2-type image (``correlate``) of this scan.
+    """
+
+    seed_sigma: float = 4.5
+    grow_sigma: float = 2.5
+    seed_contrast: float = 0.13
+    grow_contrast: float = 0.07
+    #: A voxel below this share of the strongest increase within ``outline_reach_mm`` is blur, not lesion.
+    outline_fraction: float = 0.4
+    outline_reach_mm: float = 2.0
+    edge_margin_mm: float = 3.0
+    correlate_reach_mm: float = 2.0
+    correlate_sigma: float = 2.0
+    min_volume_mm3: float = 14.0
+    min_diameter_mm: float = 3.0
+    gap_mm: float = 3.0
+    #: Half a false focus a scan on the real pairs and their degraded copies (`benchmarks/accuracy_gel.py`).
+    min_score: float = 0.88
+    #: The same for the probability that a classifier gives.
+    min_probability: float = 0.5
+    #: Mean probability of lateral ventricle beyond which a candidate is plexus, whatever it looks like.
+    max_ventricle: float = 0.4
+    #: A candidate turned down as a vessel is cut once more into compact parts from this size on.
+    recut_volume_mm3: float = 100.0
+    #: Factor on both contrasts and sigmas when there is no pre-contrast image.
+    no_pre_factor: float = 1.6
+    #: Proposals for a classifier start lower than those for the weights set by hand, on averages over
+    #: ``faint_width_mm`` (sigma of a Gaussian), and ask for less of a T2 correlate.
+    faint_width_mm: float = 0.8
+    faint_sigma: float = 1.8
+    faint_contrast: float = 0.04
+    faint_correlate_sigma: float = 1.5
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What the decision about a candidate is taken from, voxel by voxel."""
+
+    increase: FloatArray
+    z: FloatArray
+    anatomy: FloatArray
+    correlate_z: FloatArray
+    support_z: FloatArray
+    correlate: BoolArray
+    csf: BoolArray
+    hot: BoolArray
+    depth_mm: FloatArray
+    ventricle: FloatArray
+    choroid: FloatArray
+    tissue: FloatArray
+    places: Mapping[str, BoolArray]
+    spacing_mm: Spacing
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask and the box of the whole array it is cut from.
+
+    ``parent`` is the number of the candidate it is a part of: considered only when that was turned down.
+    """
+
+    inside: BoolArray
+    around: tuple[slice, ...]
+    parent: int | None = None
+    faint: bool = False
+
+
+def gather_maps(
+    post: NDArray[np.floating],
+    pre: NDArray[np.floating] | None,
+    *,
+    t2_images: Mapping[str, NDArray[np.floating]],
+    brain_mask: BoolArray,
+    priors: Priors,
+    spacing_mm: Spacing,
+    nawm: BoolArray,
+    limits: Thresholds,
+    faint: bool,
+) -> Maps:
+    """Compute the maps of a visit; ``faint``: with the lower demand on a T2 correlate."""
+    factor = 1.0 if pre is not None else limits.no_pre_factor
+    # Where there is no pre-contrast image, CSF is told by the post-contrast one: dark there as well.
+    anatomy = np.asarray(post if pre is None else pre, np.float32)
+    increase, sigma = contrast_increase(post, pre, brain_mask, nawm, spacing_mm)
+    z = increase / sigma
+    hot = brain_mask & (z > factor * limits.grow_sigma) & (increase > factor * limits.grow_contrast)
+    size = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
+    hot &= increase >= limits.outline_fraction * ndimage.maximum_filter(increase, size)
+    csf = find_csf(anatomy, t2_images, brain_mask)
+    level = correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
+    support = level
+    if faint and "FLAIR" in t2_images and len(t2_images) > 1:
+        others = {c: image for c, image in t2_images.items() if c != "FLAIR"}
+        support = correlate_z(others, anatomy, brain_mask, priors, nawm, spacing_mm)
+    least_voxels = limits.min_volume_mm3 / float(np.prod(spacing_mm))
+    correlate = _drop_specks(brain_mask & (level > limits.correlate_sigma) & ~csf, least_voxels)
+    near = correlate
+    if faint:
+        # Both contrasts together have less noise than either.
+        both = np.where(level > 0.5, (level + np.minimum(support, 2 * level)) / np.sqrt(2.0), level)
+        near = brain_mask & (np.maximum(level, both) > limits.faint_correlate_sigma) & ~csf
+        near = _drop_specks(near, least_voxels)
+    depth_mm = ndimage.distance_transform_edt(np.pad(brain_mask, 1), sampling=spacing_mm)
+    depth_mm = np.asarray(depth_mm, np.float32)[1:-1, 1:-1, 1:-1]
+    reach = np.asarray(ndimage.distance_transform_edt(~near, sampling=spacing_mm))
+    places = {
+        "brain_edge": depth_mm <= limits.edge_margin_mm,
+        "choroid_plexus": find_choroid(csf, priors, spacing_mm),
+        "csf_space": csf,
+        "no_t2_correlate": reach > limits.correlate_reach_mm,
+    }
+    plexus = prior(priors, "choroid_plexus", post.shape)
+    ventricle = prior(priors, "lateral_ventricles", post.shape) + plexus
+    # The plexus is slender and its place varies more than that of the ventricles.
+    plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in spacing_mm])
+    return Maps(
+        increase,
+        z.astype(np.float32),
+        anatomy,
+        level,
+        support,
+        correlate,
+        csf,
+        hot,
+        depth_mm,
+        ventricle,
+        plexus,
+        tissue_probability(priors, post.shape),
+        places,
+        spacing_mm,
+    )
+
+
+def propose(
+    maps: Maps,
+    limits: Thresholds,
+    *,
+    plane_normal: tuple[float, float, float],
+    nawm: BoolArray,
+    factor: float,
+    faint: bool,
+) -> list[Candidate]:
+    """List the candidates, each before the parts it may be cut into; the faint ones come last."""
+    excluded = np.logical_or.reduce(list(maps.places.values()))
+    closed = close_fragments(
+        maps.hot & ~excluded, spacing_mm=maps.spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
+    )
+    closed &= ~excluded
+    voxel_mm3 = float(np.prod(maps.spacing_mm))
+    least = limits.min_volume_mm3 / voxel_mm3
+    found: list[Candidate] = []
+    queue = _boxes(_split(closed, maps.spacing_mm, CROSS))
+    while queue:
+        candidate = queue.pop(0)
+        volume = int(candidate.inside.sum())
+        if volume < least:
+            continue
+        found.append(candidate)
+        if volume * voxel_mm3 >= limits.recut_volume_mm3:
+            # A lesion may hang on a vein by the bridges that join the fragments of a ring: cut it off.
+            within = candidate.inside & maps.hot[candidate.around]
+            pieces = _split(within, maps.spacing_mm, CUBE)
+            if pieces.max() > 1 or within.sum() < volume:
+                queue += _boxes(pieces, candidate.around, len(found) - 1)
+    if faint:
+        known = np.zeros(maps.z.shape, bool)
+        for candidate in found:
+            known[candidate.around] |= candidate.inside
+        found += _propose_faint(maps, excluded, known, limits, nawm, factor)
+    return found
+
+
+def _propose_faint(
+    maps: Maps, excluded: BoolArray, known: BoolArray, limits: Thresholds, nawm: BoolArray, factor: float
+) -> list[Candidate]:
+    """Candidates that stand out only on average over some millimetres."""
+    width = [limits.faint_width_mm / step for step in maps.spacing_mm]
+    inside = ~maps.places["brain_edge"]
+    level = ndimage.gaussian_filter(np.where(inside, maps.increase, 0), width)
+    z = ndimage.gaussian_filter(np.where(inside, maps.z, 0), width)
+    z /= max(robust_noise(z, nawm)[1], 1e-3)
+    size = [2 * round(limits.outline_reach_mm / step) + 1 for step in maps.spacing_mm]
+    warm = (z > factor * limits.faint_sigma) & (level > factor * limits.faint_contrast) & ~excluded
+    warm &= level >= limits.outline_fraction * ndimage.maximum_filter(level, size)
+    components, _ = label_components(ndimage.binary_opening(warm, CROSS) | (warm & known))
+    least = limits.min_volume_mm3 / float(np.prod(maps.spacing_mm))
+    found = []
+    for candidate in _boxes(components):
+        volume = int(candidate.inside.sum())
+        overlap = int((candidate.inside & known[candidate.around]).sum())
+        # What the fine scale has proposed already, and nearly as a whole, is not proposed twice.
+        if volume >= least and overlap < 0.5 * volume:
+            found.append(Candidate(candidate.inside, candidate.around, faint=True))
+    return found
+
+
+def describe(candidate: Candidate, maps: Maps) -> dict[str, float]:
+    """Measure what tells a GEL from a vessel and from choroid plexus."""
+    inside, around = candidate.inside, candidate.around
+    level = maps.correlate_z[around][inside]
+    extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * maps.spacing_mm).T) + np.eye(3) / 12))
+    surface = ndimage.binary_dilation(inside, CUBE) & ~inside
+    shell = ndimage.binary_dilation(inside, CROSS, iterations=2) & ~inside
+    depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=maps.spacing_mm)
+    return {
+        "radius_mm": float(np.max(depth)),
+        "volume_mm3": float(inside.sum() * np.prod(maps.spacing_mm)),
+        "overlap": float(maps.correlate[around][inside].mean()),
+        "correlate_z": float(np.clip(level.mean(), -1, 5)),
+        "elongation": float(np.sqrt(extent[2] / extent[1])),
+        "compact": float(ndimage.binary_opening(inside, CROSS).sum() / inside.sum()),
+        "continued": float(maps.hot[around][surface].mean()),
+        "csf": float(maps.csf[around][shell].mean()),
+        "choroid": float(maps.choroid[around][inside].mean()),
+        "ventricle": float(maps.ventricle[around][inside].mean()),
+        "tissue": float(maps.tissue[around][inside].mean()),
+    }
+
+
+def cut_patches(maps: Maps, candidates: Sequence[Candidate], side: int = PATCH_SIDE) -> FloatArray:
+    """Cut a patch of 1 mm voxels round each candidate, every channel scaled to about -1 to 1.5.
+
+    Parameters
+    ----------
+    maps
+        Of the visit.
+    candidates
+        Each is centred on its centre of mass, rounded to a voxel.
+    side
+        Voxels along each side.
+
+    Returns
+    -------
+    ndarray of float32, shape (candidates, channels, side, side, side)
+        In the order of `CHANNELS`. Outside the array: 0.
+    """
+    patches = np.zeros((len(candidates), len(CHANNELS), side, side, side), np.float32)
+    isotropic = np.allclose(maps.spacing_mm, 1.0, rtol=0.01)
+    for candidate, patch in zip(candidates, patches, strict=True):
+        centre = np.rint(np.argwhere(candidate.inside).mean(axis=0)).astype(int)
+        centre += [s.start for s in candidate.around]
+        # A margin for interpolation, where voxels are no cubes of 1 mm.
+        half = [side // 2 if isotropic else int(np.ceil(side / 2 / step)) + 2 for step in maps.spacing_mm]
+        low, high = centre - half, centre + half
+        box = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, maps.z.shape, strict=True))
+        margins = [(s.start - a, b - s.stop) for s, a, b in zip(box, low, high, strict=True)]
+        mask = np.zeros(maps.z.shape, bool)[box]
+        _paste(mask, box, candidate)
+        channels = (
+            np.arcsinh(maps.z[box]) / 3,
+            np.clip(maps.increase[box], -0.5, 1.5),
+            np.clip(maps.anatomy[box] - 1, -1, 1),
+            np.arcsinh(maps.correlate_z[box]) / 3,
+            np.arcsinh(maps.support_z[box]) / 3,
+            mask,
+            maps.csf[box],
+            np.minimum(maps.depth_mm[box], 10) / 10,
+            np.minimum(maps.ventricle[box], 1),
+        )
+        for number, channel in enumerate(channels):
+            padded = np.pad(np.asarray(channel, np.float32), margins)
+            patch[number] = padded if isotropic else _to_millimetres(padded, maps.spacing_mm, side)
+    return patches
+
+
+def _paste(mask: BoolArray, box: tuple[slice, ...], candidate: Candidate) -> None:
+    """Draw a candidate into a mask that covers `box` of the whole array."""
+    target, source = [], []
+    for whole, part in zip(box, candidate.around, strict=True):
+        low, high = max(whole.start, part.start), min(whole.stop, part.stop)
+        target.append(slice(low - whole.start, high - whole.start))
+        source.append(slice(low - part.start, high - part.start))
+    mask[tuple(target)] = candidate.inside[tuple(source)]
+
+
+def _to_millimetres(volume: FloatArray, spacing_mm: Spacing, side: int) -> FloatArray:
+    scale = 1.0 / np.asarray(spacing_mm)
+    offset = np.asarray(volume.shape) // 2 - scale * (side // 2)
+    return ndimage.affine_transform(volume, scale, offset, output_shape=(side,) * 3, order=1)
+
+
+def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDArray[np.int32]:
+    """Cut what is thin (vessels) off what is compact: opening, cores regrown; the rest are own candidates."""
+    cores, n = label_components(ndimage.binary_opening(closed, structure))
+    if n == 0:
+        return label_components(closed)[0]
+    distance, nearest = ndimage.distance_transform_edt(cores == 0, sampling=spacing_mm, return_indices=True)
+    grown = np.where((distance <= 1.8 * min(spacing_mm)) & closed, cores[tuple(nearest)], 0)
+    rest, _ = label_components(closed & (grown == 0))
+    return np.where(rest > 0, rest + n, grown).astype(np.int32)
+
+
+def _boxes(
+    dseg: NDArray[np.int32], within: tuple[slice, ...] | None = None, parent: int | None = None
+) -> list[Candidate]:
+    """Candidate of each label, cut out with a margin of 4 voxels."""
+    boxes = []
+    for label, box in enumerate(ndimage.find_objects(dseg), start=1):
+        if box is None:
+            continue
+        local = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in box)
+        mask = dseg[local] == label
+        starts = [s.start for s in within] if within else [0, 0, 0]
+        around = tuple(
+            slice(s.start + start, s.start + start + n)
+            for s, start, n in zip(local, starts, mask.shape, strict=True)
+        )
+        boxes.append(Candidate(mask, around, parent))
+    return boxes
+
+
+def _drop_specks(mask: BoolArray, min_voxels: float) -> BoolArray:
+    components, n = label_components(mask)
+    large = np.bincount(components.ravel(), minlength=n + 1) >= min_voxels
+    large[0] = False
+    return large[components]
