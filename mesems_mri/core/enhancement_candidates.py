@@ -143,11 +143,7 @@ def gather_maps(
     size = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
     hot &= increase >= limits.outline_fraction * ndimage.maximum_filter(increase, size)
     csf = find_csf(anatomy, t2_images, brain_mask)
-    level = correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
-    support = level
-    if faint and "FLAIR" in t2_images and len(t2_images) > 1:
-        others = {c: image for c, image in t2_images.items() if c != "FLAIR"}
-        support = correlate_z(others, anatomy, brain_mask, priors, nawm, spacing_mm)
+    level, support = correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
     least_voxels = limits.min_volume_mm3 / float(np.prod(spacing_mm))
     correlate = _drop_specks(brain_mask & (level > limits.correlate_sigma) & ~csf, least_voxels)
     near = correlate

@@ -89,12 +89,13 @@ def correlate_z(
     priors: Priors,
     nawm: BoolArray,
     spacing_mm: Spacing,
-) -> FloatArray:
+) -> tuple[FloatArray, FloatArray]:
     """How far a voxel is brighter than NAWM, or than cortex near the cortex, in sigmas of NAWM.
 
     Cortex is brighter than NAWM on all these contrasts, and cortical veins must not take it as a correlate.
     FLAIR decides where there is one: on T2w and PDw the CSF next to every pial vein is bright. In the
-    brainstem, where FLAIR misses lesions, T2w or PDw may add to it.
+    brainstem, where FLAIR misses lesions, T2w or PDw may add to it. The second array is what T2w and PDw say
+    where there is a FLAIR, else the same as the first.
     """
     cortex = ndimage.maximum_filter(prior(priors, "cortex", t1.shape), 3)
     grey = (prior(priors, "cortex", t1.shape) > 0.6) & brain_mask & (t1 > 0.6) & (t1 < 0.95)
@@ -115,23 +116,32 @@ def correlate_z(
             level += np.clip(cerebellum / 0.5, 0, 1) * max(folia_level + folia_sigma - median, 0)
         by_contrast[contrast] = ((smooth - level) / max(sigma, 1e-4)).astype(np.float32)
     if "FLAIR" not in by_contrast:
-        return np.maximum.reduce(list(by_contrast.values()))
+        level = np.maximum.reduce(list(by_contrast.values()))
+        return level, level
     flair = by_contrast.pop("FLAIR")
     if not by_contrast:
-        return flair
+        return flair, flair
     low = prior(priors, "brainstem", t1.shape) > 0.5
     support = np.maximum.reduce(list(by_contrast.values()))
-    return np.where(low & (flair > 0) & (t1 > 0.7), np.maximum(flair, support), flair).astype(np.float32)
+    level = np.where(low & (flair > 0) & (t1 > 0.7), np.maximum(flair, support), flair).astype(np.float32)
+    return level, support
 
 
 def find_choroid(csf: BoolArray, priors: Priors, spacing_mm: Spacing) -> BoolArray:
     """Choroid plexus: where its prior is high, and whatever lies inside the outline of a ventricle."""
     shape = csf.shape
+    plexus = prior(priors, "choroid_plexus", shape) > 0.25
     ventricle = csf & (ndimage.maximum_filter(prior(priors, "lateral_ventricles", shape), 5) > 0.3)
+    if not ventricle.any():
+        return plexus
     reach = 3.0
-    to_ventricle = np.asarray(ndimage.distance_transform_edt(~ventricle, sampling=spacing_mm))
+    margins = [int(2 * reach / step) + 2 for step in spacing_mm]
+    (box,) = ndimage.find_objects(ventricle.astype(np.int8))
+    around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margins, strict=True))
+    to_ventricle = np.asarray(ndimage.distance_transform_edt(~ventricle[around], sampling=spacing_mm))
     filled = np.asarray(ndimage.distance_transform_edt(to_ventricle <= reach, sampling=spacing_mm)) > reach
-    return (prior(priors, "choroid_plexus", shape) > 0.25) | (filled & ~csf & ventricle.any())
+    plexus[around] |= filled & ~csf[around]
+    return plexus
 
 
 def tissue_probability(priors: Priors, shape: tuple[int, ...]) -> FloatArray:
