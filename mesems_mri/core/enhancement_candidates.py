@@ -270,7 +270,7 @@ def describe(candidate: Candidate, maps: Maps) -> dict[str, float]:
 
 
 def cut_patches(maps: Maps, candidates: Sequence[Candidate], side: int = PATCH_SIDE) -> FloatArray:
-    """Cut a patch of 1 mm voxels round each candidate, every channel scaled to about -1 to 1.5.
+    """Cut a patch of 1 mm voxels round each candidate, every channel scaled to -1.5 to 1.5.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def cut_patches(maps: Maps, candidates: Sequence[Candidate], side: int = PATCH_S
         _paste(mask, box, candidate)
         channels = (
             np.arcsinh(maps.z[box]) / 3,
-            np.clip(maps.increase[box], -0.5, 1.5),
+            np.maximum(maps.increase[box], -0.5),
             np.clip(maps.anatomy[box] - 1, -1, 1),
             np.arcsinh(maps.correlate_z[box]) / 3,
             np.arcsinh(maps.support_z[box]) / 3,
@@ -310,7 +310,7 @@ def cut_patches(maps: Maps, candidates: Sequence[Candidate], side: int = PATCH_S
             np.minimum(maps.ventricle[box], 1),
         )
         for number, channel in enumerate(channels):
-            padded = np.pad(np.asarray(channel, np.float32), margins)
+            padded = np.pad(np.clip(np.asarray(channel, np.float32), -1.5, 1.5), margins)
             patch[number] = padded if isotropic else _to_millimetres(padded, maps.spacing_mm, side)
     return patches
 
@@ -328,7 +328,7 @@ def _paste(mask: BoolArray, box: tuple[slice, ...], candidate: Candidate) -> Non
 def _to_millimetres(volume: FloatArray, spacing_mm: Spacing, side: int) -> FloatArray:
     scale = 1.0 / np.asarray(spacing_mm)
     offset = np.asarray(volume.shape) // 2 - scale * (side // 2)
-    return ndimage.affine_transform(volume, scale, offset, output_shape=(side,) * 3, order=1)
+    return ndimage.affine_transform(volume, np.diag(scale), offset, output_shape=(side,) * 3, order=1)
 
 
 def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDArray[np.int32]:
