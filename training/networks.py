@@ -103,15 +103,23 @@ class PatchClassifier(nn.Module):
         Channels of each level.
     features : int
         Numbers that describe the patch beside its image (0: none); they must be scaled to about 1.
+    first_stride : int
+        2: already the first level is half as fine, which takes a third of the time.
     """
 
-    def __init__(self, channels_in: int, widths: Sequence[int] = (16, 32, 48), features: int = 0) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        widths: Sequence[int] = (16, 32, 48),
+        features: int = 0,
+        first_stride: int = 1,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         n = channels_in
         for level, width in enumerate(widths):
             layers += [
-                nn.Conv3d(n, width, 3, stride=2 if level else 1, padding=1, bias=False),
+                nn.Conv3d(n, width, 3, stride=2 if level else first_stride, padding=1, bias=False),
                 nn.BatchNorm3d(width),
                 nn.LeakyReLU(0.1),
                 nn.Conv3d(width, width, 3, padding=1, bias=False),
