@@ -20,6 +20,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.add_typer(step_app, name="step")
 
 
+_LABEL_OPTIONS = ("--participant-label", "--session-label")
+
+
 class Level(StrEnum):
     """Levels of analysis."""
 
@@ -42,7 +45,7 @@ def main() -> None:
     if arguments[:1] == ["step"]:
         _become_supervised(arguments)
     try:
-        app(arguments, obj=tuple(options))
+        app(one_label_each(arguments), obj=tuple(options))
     except MesemsError as error:
         if debug:
             raise
@@ -51,6 +54,27 @@ def main() -> None:
     finally:
         if sys.argv[1:2] == ["step"]:
             _log_cost()
+
+
+def one_label_each(arguments: list[str]) -> list[str]:
+    """Repeat the option for each label of ``run BIDS_DIR OUT_DIR --participant-label 01 02``.
+
+    That is how BIDS Apps take several (Gorgolewski et al. 2017), and typer cannot. Before the two folders
+    an option takes one label, as nothing else could tell a label from a folder.
+    """
+    if arguments[:1] != ["run"] or any(a.startswith("-") for a in arguments[1:3]):
+        return arguments
+    repeated = arguments[:3]
+    option, labels = None, 0
+    for argument in arguments[3:]:
+        if argument.startswith("-"):
+            option, labels = (argument if argument in _LABEL_OPTIONS else None), 0
+        elif option and argument not in tuple(Level):
+            labels += 1
+            if labels > 1:
+                repeated.append(option)
+        repeated.append(argument)
+    return repeated
 
 
 def _become_supervised(arguments: list[str]) -> None:
@@ -113,11 +137,9 @@ def run(
         Level | None, typer.Argument(help="Only this level; default: participant, then group.")
     ] = None,
     participant_label: Annotated[
-        list[str] | None, typer.Option(help="Only this participant; may be repeated.")
+        list[str] | None, typer.Option(help="Only these participants (several: after the two folders).")
     ] = None,
-    session_label: Annotated[
-        list[str] | None, typer.Option(help="Only up to this visit; may be repeated.")
-    ] = None,
+    session_label: Annotated[list[str] | None, typer.Option(help="Only up to these visits.")] = None,
     config: Annotated[Path | None, typer.Option(help="Trial configuration (YAML).")] = None,
     profile: Annotated[
         str, typer.Option(help="Profile: default, slurm, or a folder of your own.")
