@@ -7,10 +7,13 @@
 - *subtraction*: both visits brought to one slice profile, bias field and scale, subtracted, divided by the
   noise of the difference in NAWM; foci above a threshold that are brighter than NAWM now.
 - *two segmentations*: T2 lesions of this visit, segmented on its own, that touch none of the reference visit.
+- *gradient boosting*: a classifier of voxels (histogram gradient boosting) on local features of both visits,
+  trained on the truth of the real patients other than the one it reads.
 - *mesems-mri*: what the run wrote.
 
 The plain methods are printed at every threshold, and as ``other patient`` at the one that is best (F1) on the
-other real patient. Lesions are matched by the rule of MSSEG-2 on the images that were sent
+other real patient; for gradient boosting that is one half of the other patient's brain read by a classifier
+trained on the other half. Lesions are matched by the rule of MSSEG-2 on the images that were sent
 (`core.agreement`); false foci and implants of the stable pairs as in `benchmarks.stable_pairs`.
 """
 
@@ -26,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.stable_pairs import implants_hit, scan_to_subject
 from mesems_mri.bids import Layout
@@ -44,6 +48,9 @@ from mesems_mri.steps.visit import VisitFiles
 
 SUBTRACTION_Z = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 SEGMENTATION_Z = (2.5, 3.0, 3.5, 4.0)
+BOOSTING_P = (0.1, 0.3, 0.5, 0.7, 0.9)
+NEGATIVES = 30
+"""Voxels without change for each with, in the training of gradient boosting."""
 BRIGHT_SIGMA = 1.5
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -76,6 +83,11 @@ class Pair:
     now: Scan
     then: Scan
     found: BoolArray
+
+    @property
+    def brain(self) -> BoolArray:
+        """Brain covered by both visits."""
+        return self.now.brain_mask & self.then.brain_mask
 
     def whole(self, mask: BoolArray) -> BoolArray:
         """Put a mask of the box back into subject space."""
@@ -111,8 +123,8 @@ def _read_scan(visit: VisitFiles) -> Scan:
     return Scan(image=image, brain_mask=brain_mask, nawm=nawm, entry=entry, priors=priors, box=box)
 
 
-def difference_z(pair: Pair) -> NDArray[np.float32]:
-    """Subtract the matched visits, in units of the noise in NAWM; below everything where it is not bright."""
+def matched(pair: Pair) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Bring both visits to one slice profile, bias field and scale: this visit, the reference visit."""
     coarser = max((pair.now, pair.then), key=lambda scan: scan.thickness_mm)
     now, then = (
         ndimage.gaussian_filter(
@@ -127,15 +139,21 @@ def difference_z(pair: Pair) -> NDArray[np.float32]:
         )
         for scan in (pair.now, pair.then)
     )
-    brain, white = pair.now.brain_mask & pair.then.brain_mask, pair.now.nawm & pair.then.nawm
-    tissue = brain & (now > 0.6) & (then > 0.6)
+    tissue = pair.brain & (now > 0.6) & (then > 0.6)
     then = match_intensity(then, now, tissue)
     then = then * differential_bias(
         np.maximum(then, 0.01), np.maximum(now, 0.01), tissue, SUBJECT_GRID.spacing_mm
     )
+    return np.asarray(now, np.float32), np.asarray(then, np.float32)
+
+
+def difference_z(pair: Pair) -> NDArray[np.float32]:
+    """Subtract the matched visits, in units of the noise in NAWM; below everything where it is not bright."""
+    now, then = matched(pair)
+    white = pair.now.nawm & pair.then.nawm
     level, spread = robust_noise(now, white)
     middle, noise = robust_noise(now - then, white)
-    bright = brain & (now > level + BRIGHT_SIGMA * spread)
+    bright = pair.brain & (now > level + BRIGHT_SIGMA * spread)
     return np.where(bright, (now - then - middle) / noise, -np.inf).astype(np.float32)
 
 
@@ -162,13 +180,104 @@ def segmented_apart(pair: Pair, seed_z: float) -> BoolArray:
     return apart[dseg]
 
 
-def detections(pair: Pair) -> dict[tuple[str, float], BoolArray]:
+def local_features(pair: Pair) -> NDArray[np.float32]:
+    """Describe every voxel of the brain: both visits and their difference at three scales, and the priors."""
+    now, then = matched(pair)
+    rise = now - then
+    _, noise = robust_noise(rise, pair.now.nawm & pair.then.nawm)
+    maps = [now, then, rise / noise, ndimage.gaussian_gradient_magnitude(then, 1.0)]
+    for sigma in (1.5, 4.0):
+        maps += [ndimage.gaussian_filter(image, sigma) for image in (now, then, rise / noise)]
+    maps += [pair.now.priors[name] for name in ("white_matter", "cortex", "lateral_ventricles")]
+    maps.append(ndimage.distance_transform_edt(pair.now.priors["lateral_ventricles"] < 0.5))
+    return np.stack([image[pair.brain] for image in maps], axis=1).astype(np.float32)
+
+
+def real_truth(pair: Pair, truth_dir: Path) -> tuple[BoolArray, BoolArray]:
+    """Truth and what is ignored, of every voxel of the brain."""
+    masks = []
+    for desc in ("change", "ignore"):
+        mask, affine = nifti.read_labels(_truth_path(pair, truth_dir, desc))
+        to_image = np.asarray(pair.now.entry["subject_to_image"])
+        masks.append(resample_labels(mask, affine, SUBJECT_GRID, to_image)[pair.now.box][pair.brain] > 0)
+    return masks[0], masks[1]
+
+
+def train_boosting(
+    features: NDArray[np.float32], truth: BoolArray, ignored: BoolArray
+) -> HistGradientBoostingClassifier:
+    """Train on all voxels with change and `NEGATIVES` times as many without."""
+    rng = np.random.default_rng(0)
+    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth & ~ignored)
+    negative = rng.choice(negative, min(NEGATIVES * len(positive), len(negative)), replace=False)
+    chosen = np.concatenate([positive, negative])
+    return HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, random_state=0).fit(
+        features[chosen], truth[chosen]
+    )
+
+
+class Boosting:
+    """Gradient boosting trained on the real patients, leaving the patient out that it reads."""
+
+    def __init__(self, pairs: list[Pair], truth_dir: Path) -> None:
+        self.features = {pair.participant: local_features(pair) for pair in pairs}
+        self.truth = {pair.participant: real_truth(pair, truth_dir) for pair in pairs}
+        self.models = {"": self._train(set())}
+        for pair in pairs:
+            self.models[pair.participant] = self._train({pair.participant})
+
+    def _train(self, without: set[str]) -> HistGradientBoostingClassifier:
+        used = [p for p in self.features if p not in without]
+        return train_boosting(
+            np.concatenate([self.features[p] for p in used]),
+            np.concatenate([self.truth[p][0] for p in used]),
+            np.concatenate([self.truth[p][1] for p in used]),
+        )
+
+    def read(self, pair: Pair) -> NDArray[np.float32]:
+        """Return the probability of change; of a scan of patient 01 by the classifier of the others."""
+        owner = next((p for p in self.features if pair.participant.startswith(p)), "")
+        features = self.features.get(pair.participant)
+        return self._map(pair, self.models[owner], local_features(pair) if features is None else features)
+
+    def read_by_halves(self, pair: Pair) -> NDArray[np.float32]:
+        """Return the probability of change by classifiers of the other half of the same brain."""
+        features, (truth, ignored) = self.features[pair.participant], self.truth[pair.participant]
+        left = np.argwhere(pair.brain)[:, 0] < pair.brain.shape[0] // 2
+        probability = np.zeros(len(features), np.float32)
+        for half in (left, ~left):
+            model = train_boosting(features[~half], truth[~half], ignored[~half])
+            probability[half] = model.predict_proba(features[half])[:, 1]
+        volume = np.zeros(pair.brain.shape, np.float32)
+        volume[pair.brain] = probability
+        return volume
+
+    @staticmethod
+    def _map(
+        pair: Pair, model: HistGradientBoostingClassifier, features: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        volume = np.zeros(pair.brain.shape, np.float32)
+        volume[pair.brain] = model.predict_proba(features)[:, 1]
+        return volume
+
+
+def detections(pair: Pair, boosting: Boosting) -> dict[tuple[str, float], BoolArray]:
     """Detect with every method at every threshold, cut to foci by the counting rule."""
     z = difference_z(pair)
+    probability = boosting.read(pair)
+    masks = {("gradient boosting", limit): probability > limit for limit in BOOSTING_P}
+    masks |= _plain_masks(pair, z)
+    return _foci(pair, masks) | {("mesems-mri", 0.0): pair.found}
+
+
+def _plain_masks(pair: Pair, z: NDArray[np.float32]) -> dict[tuple[str, float], BoolArray]:
     masks = {("subtraction", limit): z > limit for limit in SUBTRACTION_Z}
-    masks |= {("two segmentations", seed_z): segmented_apart(pair, seed_z) for seed_z in SEGMENTATION_Z}
+    return masks | {("two segmentations", seed_z): segmented_apart(pair, seed_z) for seed_z in SEGMENTATION_Z}
+
+
+def _foci(pair: Pair, masks: dict[tuple[str, float], BoolArray]) -> dict[tuple[str, float], BoolArray]:
     coarser = max((pair.now, pair.then), key=lambda scan: scan.thickness_mm)
-    foci = {
+    return {
         key: label_foci(
             mask,
             spacing_mm=SUBJECT_GRID.spacing_mm,
@@ -180,20 +289,22 @@ def detections(pair: Pair) -> dict[tuple[str, float], BoolArray]:
         > 0
         for key, mask in masks.items()
     }
-    return foci | {("mesems-mri", 0.0): pair.found}
 
 
 def score_real(pair: Pair, mask: BoolArray, truth_dir: Path) -> Tally:
     """Compare with the truth on the FLAIR that was sent."""
-    anat = truth_dir / pair.participant / pair.session / "anat"
-    stem = f"{pair.participant}_{pair.session}_space-orig_label-L_desc"
-    truth, affine = nifti.read_labels(anat / f"{stem}-change_mask.nii.gz")
-    ignore, _ = nifti.read_labels(anat / f"{stem}-ignore_mask.nii.gz")
+    truth, affine = nifti.read_labels(_truth_path(pair, truth_dir, "change"))
+    ignore, _ = nifti.read_labels(_truth_path(pair, truth_dir, "ignore"))
     to_subject = np.linalg.inv(np.asarray(pair.now.entry["subject_to_image"]))
     foci, _ = label_components(pair.whole(mask))
     orig = resample_labels(foci, SUBJECT_GRID.affine, grid_of(pair.now.entry), to_subject)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     return compare_masks(truth > 0, orig > 0, spacing_mm=spacing_mm.tolist(), ignore=ignore > 0).overall
+
+
+def _truth_path(pair: Pair, truth_dir: Path, desc: str) -> Path:
+    anat = truth_dir / pair.participant / pair.session / "anat"
+    return anat / f"{pair.participant}_{pair.session}_space-orig_label-L_desc-{desc}_mask.nii.gz"
 
 
 def best_elsewhere(
@@ -218,9 +329,16 @@ def main() -> None:
     given = parser.parse_args()
 
     scores: dict[tuple[str, float], dict[str, Tally]] = {}
-    for pair in read_pairs(given.real_out):
-        for key, mask in detections(pair).items():
+    halves: dict[tuple[str, float], dict[str, Tally]] = {}
+    real = list(read_pairs(given.real_out))
+    boosting = Boosting(real, given.real_truth)
+    for pair in real:
+        for key, mask in detections(pair, boosting).items():
             scores.setdefault(key, {})[pair.participant] = score_real(pair, mask, given.real_truth)
+        probability = boosting.read_by_halves(pair)
+        by_halves = {("gradient boosting", limit): probability > limit for limit in BOOSTING_P}
+        for key, mask in _foci(pair, by_halves).items():
+            halves.setdefault(key, {})[pair.participant] = score_real(pair, mask, given.real_truth)
     false = dict.fromkeys(scores, 0)
     found = dict.fromkeys(scores, 0)
     pairs = implanted = 0
@@ -228,7 +346,7 @@ def main() -> None:
         path = given.stable_bids / "derivatives" / "implants" / f"{pair.participant}.json"
         implants = json.loads(path.read_text(encoding="utf-8")) if pair.session == "ses-3" else []
         pairs, implanted = pairs + (not implants), implanted + len(implants)
-        for key, mask in detections(pair).items():
+        for key, mask in detections(pair, boosting).items():
             if not implants:
                 false[key] += label_components(mask)[1]
                 continue
@@ -248,8 +366,9 @@ def main() -> None:
             found[key],
             implanted,
         )
-    for method in ("subtraction", "two segmentations"):
-        chosen = {p: best_elsewhere(scores, method, p) for p in scores["mesems-mri", 0.0]}
+    elsewhere = scores | halves
+    for method in ("subtraction", "two segmentations", "gradient boosting"):
+        chosen = {p: best_elsewhere(elsewhere, method, p) for p in scores["mesems-mri", 0.0]}
         pooled = sum((scores[key][p] for p, key in chosen.items()), Tally())
         limits = ", ".join(f"{key[1]:g}" for key in chosen.values())
         _line(method, f"other patient: {limits}", pooled, "-", None, implanted)

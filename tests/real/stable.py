@@ -2,7 +2,7 @@
 
     python -m tests.real.stable REAL_DATA BIDS_DIR [CASE ...]
 
-The FLAIR and T1w of every raw visit of ``open_ms`` become a participant with three visits. ``ses-1`` is the
+The FLAIR, T1w and T2w of every raw visit of ``open_ms`` become a participant with three visits. ``ses-1`` is the
 scan as it was sent. ``ses-2`` is the same head scanned again: denoised (Buades et al. 2005, non-local means),
 moved by a known rigid transform of up to 8 mm and 8 degrees, sampled in slices of another thickness,
 multiplied by another coil bias, and given Rician noise of its own, as strong as that of the scan. ``ses-3``
@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,12 @@ from skimage.restoration import denoise_nl_means
 from mesems_mri.images.brain import extract_brain
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.volume import Volume
-from tests.real.arrange import _describe, _write_sessions, _write_tsv
+from tests.real.arrange import _describe, _name, _write_sessions, _write_truth, _write_tsv
 
 Array = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
 
-_SUFFIXES = {"FLAIR": "FLAIR", "T1W": "T1w"}
+_SUFFIXES = {"FLAIR": "FLAIR", "T1W": "T1w", "T2W": "T2w"}
 _PROFILE = (np.arange(5) - 2) / 4
 """Places through a slice at which the head is sampled, in units of its thickness..."""
 _PROFILE_WEIGHT = np.exp(-0.5 * (2.3548 * _PROFILE) ** 2)
@@ -56,17 +57,20 @@ class Case:
         Slice thickness of the repeated scans.
     seed : int
         Decides motion, bias, noise and places of the implants.
+    draw : str
+        Appended to the name, where one visit makes several cases.
     """
 
     patient: str
     visit: str
     thickness_mm: float
     seed: int
+    draw: str = ""
 
     @property
     def name(self) -> str:
         """Name of the participant without ``sub-``."""
-        return f"{self.patient}v{self.visit}"
+        return f"{self.patient}v{self.visit}{self.draw}"
 
 
 CASES = (
@@ -102,8 +106,34 @@ IMPLANTS = 5
 MIN_IMPLANT_MM3 = 70.0
 
 
-def arrange_stable(real_data: Path, bids_dir: Path, cases: Iterable[Case] = CASES) -> None:
-    """Write the participants of the cases as raw BIDS, with the implants in ``derivatives/implants``.
+class Lesion(Protocol):
+    """What can be put into a scan."""
+
+    centre_mm: npt.NDArray[np.float64]
+
+    def share(self, affine: Affine, shape: tuple[int, ...]) -> Array:
+        """Return the share of every voxel that the lesion fills."""
+        ...
+
+    def gain(self, suffix: str) -> float:
+        """Return the change of the core on ``FLAIR``, ``T2W`` or ``T1W``, as a share of what is there."""
+        ...
+
+    def record(self) -> dict[str, object]:
+        """Describe the lesion for the table of the implants."""
+        ...
+
+
+def arrange_stable(
+    real_data: Path,
+    bids_dir: Path,
+    cases: Iterable[Case] = CASES,
+    draw: Callable[[Volume, Case], Sequence[Lesion]] | None = None,
+) -> None:
+    """Write the participants of the cases as raw BIDS.
+
+    The implants are listed in ``derivatives/implants`` and drawn in ``derivatives/truth``, as truth for
+    ``mesems-mri evaluate``; there the truth of ``ses-2`` is that nothing changed.
 
     Parameters
     ----------
@@ -113,6 +143,8 @@ def arrange_stable(real_data: Path, bids_dir: Path, cases: Iterable[Case] = CASE
         Folder to write.
     cases : iterable of Case
         Which visits.
+    draw : callable, optional
+        Draws the lesions of a case into its denoised FLAIR; default: the five implants of this module.
     """
     _describe(bids_dir, "open_ms visits, scanned again", "CC-BY-4.0")
     rows = []
@@ -120,11 +152,14 @@ def arrange_stable(real_data: Path, bids_dir: Path, cases: Iterable[Case] = CASE
         participant_id = f"sub-{case.name}"
         _write_sessions(bids_dir, participant_id, (0, 28, 56))
         rows.append({"participant_id": participant_id})
-        _arrange_case(real_data / "open_ms" / "longitudinal" / f"patient{case.patient}", bids_dir, case)
+        folder = real_data / "open_ms" / "longitudinal" / f"patient{case.patient}"
+        _arrange_case(folder, bids_dir, case, draw or _implants)
     _write_tsv(bids_dir / "participants.tsv", rows)
 
 
-def _arrange_case(folder: Path, bids_dir: Path, case: Case) -> None:
+def _arrange_case(
+    folder: Path, bids_dir: Path, case: Case, draw: Callable[[Volume, Case], Sequence[Lesion]]
+) -> None:
     stems = [stem for stem in _SUFFIXES if (folder / f"study{case.visit}_{stem}.nii.gz").is_file()]
     flair, _ = read_image(folder / f"study{case.visit}_FLAIR.nii.gz")
     clean = {}
@@ -133,11 +168,14 @@ def _arrange_case(folder: Path, bids_dir: Path, case: Case) -> None:
         anat = bids_dir / f"sub-{case.name}" / "ses-1" / "anat"
         anat.mkdir(parents=True, exist_ok=True)
         target = anat / f"sub-{case.name}_ses-1_{_SUFFIXES[stem]}.nii.gz"
+        target.unlink(missing_ok=True)
         target.symlink_to((folder / f"study{case.visit}_{stem}.nii.gz").resolve())
         clean[stem] = (*_denoise(volume.array), volume.affine)
-    lesions, records = _implants(Volume(clean["FLAIR"][0], flair.affine), case)
-    truth = bids_dir / "derivatives" / "implants"
-    truth.mkdir(parents=True, exist_ok=True)
+    lesions = draw(Volume(clean["FLAIR"][0], flair.affine), case)
+    records = [lesion.record() for lesion in lesions]
+    implants = bids_dir / "derivatives" / "implants"
+    implants.mkdir(parents=True, exist_ok=True)
+    truth_dir = bids_dir / "derivatives" / "truth"
     for number, session in enumerate(("ses-2", "ses-3"), start=2):
         rng = np.random.default_rng([case.seed, number])
         centre = flair.affine[:3, :3] @ (np.array(flair.shape) / 2) + flair.affine[:3, 3]
@@ -149,12 +187,17 @@ def _arrange_case(folder: Path, bids_dir: Path, case: Case) -> None:
             scan, grid = _scan_again(array, affine, motion, case.thickness_mm, sigma, rng)
             anat = bids_dir / f"sub-{case.name}" / session / "anat"
             _write(anat / f"sub-{case.name}_{session}_{_SUFFIXES[stem]}.nii.gz", scan, grid)
+            if stem == "FLAIR":
+                change = np.zeros(scan.shape, bool)
+                for lesion in lesions if session == "ses-3" else ():
+                    change |= lesion.share(np.linalg.inv(motion) @ grid, scan.shape) >= 0.5
+                _write_truth(truth_dir, f"sub-{case.name}", session, _name("change"), change, grid)
         if session == "ses-3":
             for record, lesion in zip(records, lesions, strict=True):
                 record["centre_ses3_mm"] = [
                     round(float(c), 2) for c in motion[:3, :3] @ lesion.centre_mm + motion[:3, 3]
                 ]
-    (truth / f"sub-{case.name}.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    (implants / f"sub-{case.name}.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
 
 def _denoise(array: Array) -> tuple[Array, float]:
@@ -244,6 +287,15 @@ class _Implant:
     exponent: float
     contrast: float
 
+    def gain(self, suffix: str) -> float:
+        """Return the change of the core: brighter on FLAIR and T2w, darker by less on the T1w."""
+        return {"FLAIR": 1.0, "T2W": 0.9, "T1W": -0.4}[suffix] * self.contrast
+
+    def record(self) -> dict[str, object]:
+        """Return contrast and volume."""
+        volume_mm3 = _volume(self.semi_axes_mm, self.exponent)
+        return {"volume_mm3": round(volume_mm3, 1), "contrast": round(self.contrast, 3)}
+
     def share(self, affine: Affine, shape: tuple[int, ...]) -> Array:
         """Return the share of every voxel, counted at 3 x 3 x 7 points in it."""
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -263,7 +315,7 @@ class _Implant:
         return share
 
 
-def _implants(flair: Volume, case: Case) -> tuple[list[_Implant], list[dict[str, object]]]:
+def _implants(flair: Volume, case: Case) -> list[_Implant]:
     """Choose places in normal white matter and draw the implants."""
     rng = np.random.default_rng([case.seed, 9])
     brain = extract_brain(flair)
@@ -279,7 +331,7 @@ def _implants(flair: Volume, case: Case) -> tuple[list[_Implant], list[dict[str,
     white = float(np.median([level for level, _ in levels]))
     # The most even places, with the level of white matter: no old lesion, no fluid.
     even = sorted(range(len(places)), key=lambda k: levels[k][1] + 3 * abs(levels[k][0] - white))
-    lesions, records = [], []
+    lesions = []
     for k in sorted(even[:IMPLANTS]):
         volume_mm3 = float(rng.uniform(MIN_IMPLANT_MM3 + 10, 250))
         axes = np.exp(rng.normal(0, 0.15, 3))
@@ -287,14 +339,7 @@ def _implants(flair: Volume, case: Case) -> tuple[list[_Implant], list[dict[str,
         axes *= np.cbrt(volume_mm3 / _volume(axes, exponent))
         contrast = float(rng.uniform(0.25, 0.6))
         lesions.append(_Implant(places[k], axes, exponent, contrast))
-        records.append(
-            {
-                "mni_mm": _PLACES_MM[k].tolist(),
-                "volume_mm3": round(volume_mm3, 1),
-                "contrast": round(contrast, 3),
-            }
-        )
-    return lesions, records
+    return lesions
 
 
 def _volume(semi_axes_mm: npt.NDArray[np.float64], exponent: float) -> float:
@@ -303,12 +348,11 @@ def _volume(semi_axes_mm: npt.NDArray[np.float64], exponent: float) -> float:
     return float(np.mean(inside) * 8 * np.prod(semi_axes_mm))
 
 
-def _with_implants(array: Array, affine: Affine, stem: str, lesions: Iterable[_Implant]) -> Array:
-    """Brighten the FLAIR inside the implants by their contrast to what is there; darken the T1w by less."""
-    gain = {"FLAIR": 1.0, "T1W": -0.4}[stem]
+def _with_implants(array: Array, affine: Affine, stem: str, lesions: Iterable[Lesion]) -> Array:
+    """Change an image inside the implants by a share of what is there."""
     changed = np.array(array)
     for lesion in lesions:
-        changed *= 1 + gain * lesion.contrast * lesion.share(affine, array.shape)
+        changed *= 1 + lesion.gain(stem) * lesion.share(affine, array.shape)
     return changed
 
 

@@ -1,0 +1,217 @@
+"""All accuracy figures in one command and one table, with the targets of the project.
+
+    python -m benchmarks.accuracy REAL_DATA WORK [--draws N] [--only PART ...] [--cores N]
+
+Parts, each kept in its folder of WORK, so that a second call only reads what the first one made:
+
+- *real*: patients 01, 12 (change), 07, 26 (T2 lesions), arranged by `tests.real.arrange`, run and evaluated;
+- *stable*: every raw visit scanned again without change and with new lesions (`benchmarks.new_lesions`);
+- *external*: P18 and P39 of MSLesSeg, never used for training or tuning;
+- *gel*: implants and false foci of enhancement (`benchmarks.accuracy_gel`);
+- *change*: plain methods beside ours (`benchmarks.accuracy_change`);
+- *brain*: brain masks (`benchmarks.accuracy_brain`).
+
+What each part prints is in ``WORK/<part>.txt``; the table says which figures have no target, and which miss
+it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.stable_pairs import stable_pairs
+from mesems_mri.core.intervals import wilson_interval
+
+PARTS = ("real", "stable", "external", "gel", "change", "brain")
+_FROM_27 = ("27-70", "70-500", ">=500")
+_FROM_70 = ("70-500", ">=500")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what was measured, the figure, and the target where there is one."""
+
+    measure: str
+    figure: str
+    target: str = ""
+    met: bool | None = None
+
+    def __str__(self) -> str:
+        met = {None: "", True: "yes", False: "**no**"}[self.met]
+        return f"| {self.measure} | {self.figure} | {self.target} | {met} |"
+
+
+def main() -> None:
+    """Run the parts and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("real_data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--draws", type=int, default=6, help="stable pairs of each of the seven visits")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--cores", type=int, default=2)
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    for part in given.only:
+        _run_part(part, given.real_data, given.work, given.draws, given.cores)
+    print("| measure | figure (95 % interval) | target | met |\n|---|---|---|---|")
+    for row in summary(given.work):
+        print(row)
+
+
+def _run_part(part: str, real_data: Path, work: Path, draws: int, cores: int) -> None:
+    real, stable = work / "real", work / "stable"
+    output: list[str] = []
+
+    def call(*command: str | Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, command)], stdout=subprocess.PIPE, text=True, check=True
+        )
+        output.append(done.stdout)
+
+    def run_and_score(bids: Path, out: Path, truth: Path) -> None:
+        call("mesems_mri", "run", bids, out, "--cores", str(cores))
+        call("mesems_mri", "evaluate", out, truth, "--json", work / f"{part}.json")
+
+    if part in ("real", "external", "change") and not real.is_dir():
+        call("tests.real.arrange", real_data, real)
+    if part == "real":
+        run_and_score(real / "bids", real / "out", real / "truth")
+    elif part == "external":
+        at = real / "mslesseg"
+        run_and_score(at / "bids", at / "out", at / "truth")
+    elif part == "stable":
+        if not (stable / "bids" / "participants.tsv").is_file():
+            call("benchmarks.new_lesions", real_data, stable / "bids", str(draws))
+        run_and_score(stable / "bids", stable / "out", stable / "bids" / "derivatives" / "truth")
+        call("benchmarks.stable_pairs", stable / "bids", stable / "out")
+    elif part == "gel":
+        call("benchmarks.accuracy_gel", "--json", work / "gel.json")
+    elif part == "change":
+        call("benchmarks.accuracy_change", real / "out", real / "truth", stable / "bids", stable / "out")
+    else:
+        call("benchmarks.accuracy_brain", "--real-data", real_data)
+    (work / f"{part}.txt").write_text("\n".join(output), encoding="utf-8")
+
+
+def summary(work: Path) -> Iterator[Row]:
+    """Read what the parts left in ``work`` and yield the lines of the table.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the benchmark; parts that were not run yield nothing.
+    """
+    if (work / "real.json").is_file():
+        yield from _real(_products(work / "real.json"))
+    if (work / "external.json").is_file():
+        yield from _t2(_products(work / "external.json")["t2_lesions"], "external (P18, P39)", targets=False)
+    if (work / "stable.json").is_file():
+        yield from _stable(_products(work / "stable.json")["t2_change"], work / "stable")
+    if (work / "gel.json").is_file():
+        yield from _gel(json.loads((work / "gel.json").read_text(encoding="utf-8")))
+
+
+def _products(path: Path) -> dict[str, dict[str, Any]]:
+    products = json.loads(path.read_text(encoding="utf-8"))["products"]
+    return {product["name"]: product for product in products}
+
+
+def _real(products: dict[str, dict[str, Any]]) -> Iterator[Row]:
+    yield from _t2(products["t2_lesions"], "07 and 26", targets=True)
+    change = products["t2_change"]
+    low, high = change["f1_ci95"]
+    name = "new + enlarging T2, 01 and 12 pooled"
+    yield Row(f"{name}: F1", f"{change['f1']:.2f} ({low:.2f}-{high:.2f})", ">= 0.50", change["f1"] >= 0.5)
+    yield _share(f"{name}: sensitivity", change["found"], change["truth"], 0.55)
+    yield _share(f"{name}: sensitivity at >= 70 mm3", *_pooled(change, _FROM_70), 0.70)
+    yield _share(f"{name}: precision", change["true_detections"], change["detections"])
+
+
+def _t2(product: dict[str, Any], where: str, *, targets: bool) -> Iterator[Row]:
+    low, high = product["f1_ci95"]
+    met = product["f1"] >= 0.65 if targets else None
+    yield Row(
+        f"T2 lesions, {where}: lesion F1",
+        f"{product['f1']:.2f} ({low:.2f}-{high:.2f})",
+        ">= 0.65" if targets else "",
+        met,
+    )
+    for visit in product["visits"]:
+        load_ml = visit["truth_volume_mm3"] / 1000
+        target = 0.68 if load_ml >= 5 else 0.50
+        yield Row(
+            f"T2 lesions, {visit['participant_id']} ({load_ml:.1f} mL): Dice",
+            f"{visit['dice']:.2f}",
+            f">= {target:.2f}" if targets else "",
+            visit["dice"] >= target if targets else None,
+        )
+
+
+def _stable(change: dict[str, Any], stable: Path) -> Iterator[Row]:
+    repeats = [visit for visit in change["visits"] if visit["session_id"] == "ses-2"]
+    false = sum(visit["detections"] for visit in repeats)
+    limit = 2 * len(repeats) / 40
+    yield Row(
+        "stable pairs: false new or enlarging lesions",
+        f"{false} in {len(repeats)} pairs",
+        "<= 2 in 40",
+        false <= limit,
+    )
+    yield _share("new-lesion implants >= 27 mm3: sensitivity", *_pooled(change, _FROM_27), 0.85)
+    for size in change["by_size"]:
+        found, truth = _pooled(change, (size,))
+        if truth:
+            yield _share(f"new-lesion implants {size} mm3: sensitivity", found, truth)
+    others = sum(v["detections"] - v["true_detections"] for v in change["visits"]) - false
+    yield Row("new-lesion implants: other lesions at those visits", str(others))
+    volumes = [
+        abs(s["t2lv_change"])
+        for s in stable_pairs(stable / "bids", stable / "out")
+        if s["t2lv_change"] is not None
+    ]
+    yield Row(
+        "stable pairs: T2LV difference, median", f"{median(volumes):.1%}", "<= 3 %", median(volumes) <= 0.03
+    )
+    yield Row(
+        "stable pairs: T2LV difference, largest", f"{max(volumes):.1%}", "<= 12 %", max(volumes) <= 0.12
+    )
+
+
+def _gel(figures: dict[str, Any]) -> Iterator[Row]:
+    for name, target in ((">= 70 mm3", 0.90), ("14-70 mm3", 0.70)):
+        yield _share(f"GEL implants {name}: sensitivity", *figures["implants"][name], target)
+    false, scans = figures["false"], figures["scans"]
+    yield Row(
+        "GEL on scans without: false foci", f"{false} in {scans} scans", "<= 0.5 a scan", false <= scans / 2
+    )
+
+
+def _pooled(product: dict[str, Any], sizes: tuple[str, ...]) -> tuple[int, int]:
+    classes = [product["by_size"][size] for size in sizes if size in product["by_size"]]
+    return sum(c["found"] for c in classes), sum(c["truth"] for c in classes)
+
+
+def _share(measure: str, hits: int, number: int, target: float | None = None) -> Row:
+    if not number:
+        return Row(measure, "-")
+    low, high = wilson_interval(hits, number)
+    return Row(
+        measure,
+        f"{hits}/{number} = {hits / number:.2f} ({low:.2f}-{high:.2f})",
+        f">= {target:.2f}" if target else "",
+        hits / number >= target if target else None,
+    )
+
+
+if __name__ == "__main__":
+    main()
