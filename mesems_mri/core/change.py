@@ -67,6 +67,27 @@ class T2Change:
     details: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Support:
+    """A second T2-type contrast (T2w or PDw) of both visits, on the grid of the first.
+
+    Attributes
+    ----------
+    current, reference
+        At this and at the reference visit, bias-corrected and with NAWM median 1.
+    current_thickness_mm, reference_thickness_mm
+        Slice thickness of the two acquisitions (mm).
+    plane_normal
+        Normal of the slices of the coarser acquisition, unit vector in array axes.
+    """
+
+    current: FloatArray
+    reference: FloatArray
+    current_thickness_mm: float
+    reference_thickness_mm: float
+    plane_normal: Spacing
+
+
 def detect_t2_change(
     current: FloatArray,
     reference: FloatArray,
@@ -82,6 +103,7 @@ def detect_t2_change(
     plane_normal: Spacing,
     contrast: T2Contrast = "FLAIR",
     current_t1w: FloatArray | None = None,
+    support: Support | None = None,
     thresholds: ChangeThresholds | None = None,
 ) -> T2Change:
     """Detect new and enlarging T2 lesions.
@@ -109,6 +131,9 @@ def detect_t2_change(
         Contrast of both images.
     current_t1w
         T1w of this visit on the same grid, NAWM median 1, when there is one.
+    support
+        Another T2-type contrast of both visits. A change that both contrasts show may be fainter: the noise
+        of two series is independent, and so are flow and the edge of the fluid, which are no lesions.
     thresholds
         Default: `ChangeThresholds`.
 
@@ -122,7 +147,7 @@ def detect_t2_change(
         When shapes differ or an image is not finite inside the brain.
     """
     limits = thresholds or ChangeThresholds()
-    _check(current, reference, current_lesions, reference_lesions, brain_mask, nawm)
+    _check(current, reference, current_lesions, reference_lesions, brain_mask, nawm, support)
     thickness_mm = max(current_thickness_mm, reference_thickness_mm)
     new = np.zeros(current.shape, np.int32)
     enlarging = np.zeros(current.shape, np.int32)
@@ -158,6 +183,7 @@ def detect_t2_change(
         rise, now, then, brain, white, spacing_mm
     )
     z = rise / sigma
+    both = z if support is None else _joined(z, support, cut, brain, white, spacing_mm, limits)
     level = local_white_level(now, white, spacing_mm)
     _, white_sigma = robust_noise(now / level, white)
     bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
@@ -165,8 +191,10 @@ def detect_t2_change(
     if contrast == "FLAIR":
         # Beside fluid that moved or changed its flow void nothing can be said.
         plausible &= ~ndimage.binary_dilation(then < CSF_BELOW, _ALL_NEIGHBOURS)
-    grown = plausible & (z > limits.grow_sigma) & (rise > limits.grow_rise)
+    grown = plausible & (np.maximum(z, both) > limits.grow_sigma) & (rise > limits.grow_rise)
     seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
+    if support is not None:
+        seeds |= grown & (both > limits.supported_seed_sigma)
     reach = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
     strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
     growth = _with_seeds(grown & (rise >= limits.outline_fraction * strongest), seeds)
@@ -177,13 +205,16 @@ def detect_t2_change(
         classify_growth(growth, current_lesions[cut], reference_lesions[cut], geometry, limits),
         strict=True,
     ):
-        evidence = mean_by_label(z, foci) + mean_by_label(tissue.z, foci)
-        evidence += limits.surround_weight * white_surround(foci, tissue, spacing_mm)
-        kept = evidence >= limits.accept
+        place = mean_by_label(tissue.z, foci)
+        place += limits.surround_weight * white_surround(foci, tissue, spacing_mm)
+        margin = mean_by_label(z, foci) + place - limits.accept
+        if support is not None:
+            margin = np.maximum(margin, mean_by_label(both, foci) + place - limits.supported_accept)
+        kept = margin >= 0
         kept[0] = False
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         dseg[cut] = numbers[foci]
-        certainty = (1.0 / (1.0 + np.exp(limits.accept - evidence))).astype(np.float32)
+        certainty = (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
         score[cut] = np.where(kept[foci], certainty[foci], score[cut])
     fallen = _with_seeds(
         (z < -limits.grow_sigma) & (rise < -limits.grow_rise),
@@ -200,6 +231,34 @@ def detect_t2_change(
         limits=limits,
     )
     return T2Change(new, enlarging, lesions, score, details)
+
+
+def _joined(
+    z: FloatArray,
+    support: Support,
+    cut: tuple[slice, ...],
+    brain: BoolArray,
+    white: BoolArray,
+    spacing_mm: Spacing,
+    limits: ChangeThresholds,
+) -> FloatArray:
+    """Join the rise of two contrasts (Stouffer's method), each in units of its own noise.
+
+    The second may not carry a change that the first hardly shows: bright fluid does.
+    """
+    now, then = _match(
+        support.current[cut],
+        support.reference[cut],
+        brain,
+        spacing_mm,
+        (support.current_thickness_mm, support.reference_thickness_mm),
+        support.plane_normal,
+        limits,
+    )
+    rise = now - then
+    sigma, _, _ = _difference_noise(rise, now, then, brain, white, spacing_mm)
+    other = np.minimum(rise / sigma, limits.support_share * np.maximum(z, 0.0))
+    return np.asarray((z + other) / np.sqrt(2.0), np.float32)
 
 
 def _with_seeds(candidates: BoolArray, seeds: BoolArray) -> BoolArray:
@@ -312,9 +371,13 @@ def _check(
     reference_lesions: BoolArray,
     brain_mask: BoolArray,
     nawm: BoolArray,
+    support: Support | None,
 ) -> None:
+    images = {"current": current, "reference": reference}
+    if support is not None:
+        images |= {"support.current": support.current, "support.reference": support.reference}
     arrays = {
-        "reference": reference,
+        **images,
         "current_lesions": current_lesions,
         "reference_lesions": reference_lesions,
         "brain_mask": brain_mask,
@@ -324,7 +387,7 @@ def _check(
         if array.shape != current.shape:
             msg = f"{name} must have the shape of current, {current.shape}, got {array.shape}"
             raise ValueError(msg)
-    for name, image in (("current", current), ("reference", reference)):
+    for name, image in images.items():
         if not np.isfinite(image[brain_mask]).all():
             msg = f"{name} must be finite inside brain_mask"
             raise ValueError(msg)

@@ -43,6 +43,10 @@ class ChangeThresholds:
     accept
         Smallest sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted
         surrounding of a focus that is kept.
+    supported_seed_sigma, supported_accept
+        The same as ``seed_sigma`` and ``accept`` for the joined rise of two contrasts.
+    support_share
+        Most that the second contrast may add, as a multiple of the rise of the first (sigmas).
     smooth_mm
         Gaussian sigma of the smoothing before subtraction.
     outline_fraction, outline_reach_mm
@@ -66,6 +70,9 @@ class ChangeThresholds:
     bright_z: float = 0.5
     surround_weight: float = 4.0
     accept: float = 9.0
+    supported_seed_sigma: float = 4.5
+    supported_accept: float = 6.5
+    support_share: float = 2.0
     smooth_mm: float = 0.7
     outline_fraction: float = 0.3
     outline_reach_mm: float = 2.0

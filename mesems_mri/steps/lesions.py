@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, own_masks
-from mesems_mri.core.change import ChangeThresholds, detect_t2_change
+from mesems_mri.core.change import ChangeThresholds, Support, detect_t2_change
 from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
 from mesems_mri.core.intensity import find_nawm
@@ -204,30 +204,34 @@ def _t2_and_change(
     found = _reference_visit(scene, history, settings["quality"]["min_covered_fraction"])
     if isinstance(found, Reason):
         return {"evaluable": False, "reason": str(found), "reference_session_id": None}
-    reference, common = found
+    reference, (common, *others) = found
+    second = others[0] if others else None
     other = _Scene(
-        images={common: _cropped(visit, reference["images"][common]["preproc"], scene.box)},
+        images={
+            c: _cropped(visit, reference["images"][c]["preproc"], scene.box) for c in (common, *others[:1])
+        },
         entries=reference["images"],
         brain_mask=nifti.read_labels(visit.resolve(reference["brain_mask"]))[0][scene.box] > 0,
         priors=scene.priors,
         box=scene.box,
     )
     reference_lesions, reference_score = _lesions_of(visit, reference)
-    coarser = max((scene, other), key=lambda s: s.entries[common]["slice_thickness_mm"])
+    support = None
+    if second:
+        support = Support(scene.images[second], other.images[second], **_slices(scene, other, second))
     change = detect_t2_change(
         scene.images[common],
         other.images[common],
-        current_thickness_mm=scene.entries[common]["slice_thickness_mm"],
-        reference_thickness_mm=other.entries[common]["slice_thickness_mm"],
+        **_slices(scene, other, common),
         current_lesions=segmentation.mask,
         reference_lesions=reference_lesions,
         brain_mask=scene.brain_mask & other.brain_mask,
         nawm=scene.nawm(common) & other.nawm(common),
         priors=scene.priors,
         spacing_mm=SUBJECT_GRID.spacing_mm,
-        plane_normal=tuple(coarser.entries[common]["plane_normal"]),
         contrast=common,  # pyright: ignore[reportArgumentType]
         current_t1w=scene.images.get("T1w"),
+        support=support,
         thresholds=ChangeThresholds(**settings["change"], **settings["focus"]),
     )
     arrays["new"] = change.new
@@ -247,6 +251,16 @@ def _t2_and_change(
     }
 
 
+def _slices(scene: _Scene, other: _Scene, contrast: str) -> dict[str, Any]:
+    """Thickness of the slices of both visits, and the normal of the coarser ones."""
+    coarser = max((scene, other), key=lambda s: s.entries[contrast]["slice_thickness_mm"])
+    return {
+        "current_thickness_mm": scene.entries[contrast]["slice_thickness_mm"],
+        "reference_thickness_mm": other.entries[contrast]["slice_thickness_mm"],
+        "plane_normal": tuple(coarser.entries[contrast]["plane_normal"]),
+    }
+
+
 def _change_of_masks(
     visit: VisitFiles,
     scene: _Scene,
@@ -263,7 +277,7 @@ def _change_of_masks(
     found = _reference_visit(scene, history, settings["quality"]["min_covered_fraction"])
     if isinstance(found, Reason):
         return refused | {"reason": str(found)}
-    reference, common = found
+    reference, (common, *_) = found
     reference_lesions, _ = _lesions_of(visit, reference)
     return own.change(common, reference, reference_lesions, arrays)
 
@@ -283,14 +297,15 @@ def _as_percent(score: np.ndarray) -> np.ndarray:
 
 def _reference_visit(
     scene: _Scene, history: list[dict[str, Any]], min_covered: float
-) -> tuple[dict[str, Any], str] | Reason:
-    """Find the last earlier scheduled T2-evaluable visit with a contrast in common."""
+) -> tuple[dict[str, Any], list[str]] | Reason:
+    """Find the last earlier scheduled T2-evaluable visit with contrasts in common, the best one first."""
+    here = [
+        c for c in T2_CONTRASTS if c in scene.entries and scene.entries[c]["covered_fraction"] >= min_covered
+    ]
     earlier = [entry for entry in history if entry["visit_type"] == "scheduled" and entry["t2_evaluable"]]
     for entry in reversed(earlier):
-        for contrast in T2_CONTRASTS:
-            here = scene.entries.get(contrast)
-            if here and here["covered_fraction"] >= min_covered and contrast in entry["images"]:
-                return entry, contrast
+        if common := [contrast for contrast in here if contrast in entry["images"]]:
+            return entry, common
     return Reason.NO_COMMON_CONTRAST if earlier else Reason.NO_REFERENCE_VISIT
 
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mesems_mri.core.change import ChangeThresholds, Geometry, classify_growth, detect_t2_change
+from mesems_mri.core.change import (
+    ChangeThresholds,
+    Geometry,
+    Support,
+    classify_growth,
+    detect_t2_change,
+)
 from tests.unit.core.test_lesions import SHAPE, SPACING, Head, radius_map
 
 GEOMETRY = Geometry(SPACING, (0.0, 0.0, 1.0), 1.0)
@@ -193,3 +199,27 @@ def test_a_new_lesion_is_not_drawn_larger_because_it_is_brighter(contrast):
     lesion = now.add((42, 32, 24), 4.0, contrast)
     change = detect(now, then)
     assert 0.6 < (change.new > 0).sum() / lesion.sum() < 1.6
+
+
+def noisy(seed: int) -> Head:
+    head = Head(seed=seed)
+    noise = np.random.default_rng(100 + seed).normal(0.0, 0.05, SHAPE)
+    head.image = (head.image + noise * head.brain).astype(np.float32)
+    return head
+
+
+@pytest.mark.parametrize(("on_flair", "on_t2w", "found"), [(0.14, 0.14, 1), (0.14, 0.0, 0), (0.0, 0.3, 0)])
+def test_a_faint_lesion_counts_when_both_contrasts_show_it(on_flair, on_t2w, found):
+    now, then, t2w_now, t2w_then = map(noisy, (1, 2, 3, 4))
+    now.add((42, 32, 24), 2.0, on_flair)
+    t2w_now.add((42, 32, 24), 2.0, on_t2w)
+    support = Support(t2w_now.image, t2w_then.image, 1.0, 1.0, (0.0, 0.0, 1.0))
+    assert not detect(now, then).new.any()
+    assert detect(now, then, support=support).new.max() == found
+
+
+def test_support_of_another_shape_is_refused():
+    now, then = Head(seed=1), Head(seed=2)
+    support = Support(now.image[:-1], then.image, 1.0, 1.0, (0.0, 0.0, 1.0))
+    with pytest.raises(ValueError, match="support.current must have the shape"):
+        detect(now, then, support=support)
