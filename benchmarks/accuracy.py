@@ -189,7 +189,8 @@ def _stable(change: dict[str, Any], stable: Path) -> Iterator[Row]:
 
 def _gel(figures: dict[str, Any]) -> Iterator[Row]:
     for name, target in ((">= 70 mm3", 0.90), ("14-70 mm3", 0.70)):
-        yield _share(f"GEL implants {name}: sensitivity", *figures["implants"][name], target)
+        found, truth = figures["implants"][name]
+        yield _share(f"GEL implants {name}: sensitivity", found, truth, target)
     false, scans = figures["false"], figures["scans"]
     yield Row(
         "GEL on scans without: false foci", f"{false} in {scans} scans", "<= 0.5 a scan", false <= scans / 2
@@ -202,9 +203,10 @@ def _pooled(product: dict[str, Any], sizes: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _share(measure: str, hits: int, number: int, target: float | None = None) -> Row:
-    if not number:
+    interval = wilson_interval(hits, number)
+    if interval is None:
         return Row(measure, "-")
-    low, high = wilson_interval(hits, number)
+    low, high = interval
     return Row(
         measure,
         f"{hits}/{number} = {hits / number:.2f} ({low:.2f}-{high:.2f})",

@@ -109,7 +109,10 @@ MIN_IMPLANT_MM3 = 70.0
 class Lesion(Protocol):
     """What can be put into a scan."""
 
-    centre_mm: npt.NDArray[np.float64]
+    @property
+    def centre_mm(self) -> npt.NDArray[np.float64]:
+        """Its place in the scanner space of the scan it is put into."""
+        ...
 
     def share(self, affine: Affine, shape: tuple[int, ...]) -> Array:
         """Return the share of every voxel that the lesion fills."""

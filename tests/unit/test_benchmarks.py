@@ -1,4 +1,4 @@
-"""The generators that accuracy is measured with stay as they are: a change makes earlier figures incomparable."""
+"""The generators that accuracy is measured with stay as they are: a change makes figures incomparable."""
 
 import ast
 import hashlib
