@@ -2,13 +2,13 @@
 
     python -m tests.real.stable REAL_DATA BIDS_DIR [CASE ...]
 
-The FLAIR, T1w and T2w of every raw visit of ``open_ms`` become a participant with three visits. ``ses-1`` is the
-scan as it was sent. ``ses-2`` is the same head scanned again: denoised (Buades et al. 2005, non-local means),
-moved by a known rigid transform of up to 8 mm and 8 degrees, sampled in slices of another thickness,
-multiplied by another coil bias, and given Rician noise of its own, as strong as that of the scan. ``ses-3``
-is scanned once more, with other motion, bias and noise, and holds five implants of 70 mm3 and more. Nothing
-changes between the first two visits, so every new or enlarging lesion of ``ses-2`` is false; the implants are
-the only change of ``ses-3``.
+The FLAIR, T1w and T2w of every raw visit of ``open_ms`` become a participant with three visits. ``ses-1``
+is the scan as it was sent. ``ses-2`` is the same head scanned again: denoised (Buades et al. 2005, non-
+local means), moved by a known rigid transform of up to 8 mm and 8 degrees, sampled in slices of another
+thickness, multiplied by another coil bias, and given Rician noise of its own, as strong as that of the
+scan. ``ses-3`` is scanned once more, with other motion, bias and noise, and holds five implants of 70 mm3
+and more. Nothing changes between the first two visits, so every new or enlarging lesion of ``ses-2`` is
+false; the implants are the only change of ``ses-3``.
 
 Where an implant may lie is read off the atlas through a plain affine alignment, not off a detector; the
 denoised FLAIR decides whether the place is normal white matter.
