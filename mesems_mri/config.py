@@ -61,6 +61,9 @@ class ChangeRule(_Frozen):
         default=3.0,
         description="Growth with a nodule of this in-plane diameter always counts",
     )
+    min_score: Fraction = Field(
+        default=0.5, description="A new or enlarging T2 lesion of a lower score is not counted"
+    )
 
 
 class EnhancementRule(_Frozen):
@@ -68,6 +71,9 @@ class EnhancementRule(_Frozen):
 
     correlate_mm: PositiveFloat = Field(default=2.0, description="T2 correlate at most this far away")
     ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
+    min_score: Fraction = Field(
+        default=0.88, description="An enhancing focus of a lower score is not counted"
+    )
     join_mm: PositiveFloat = Field(default=2.0, description="Distance at which a T2 focus joins a GEL")
 
 

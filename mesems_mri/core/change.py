@@ -210,11 +210,11 @@ def detect_t2_change(
         margin = mean_by_label(z, foci) + place - limits.accept
         if support is not None:
             margin = np.maximum(margin, mean_by_label(both, foci) + place - limits.supported_accept)
-        kept = margin >= 0
+        certainty = (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
+        kept = certainty >= limits.min_score
         kept[0] = False
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         dseg[cut] = numbers[foci]
-        certainty = (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
         score[cut] = np.where(kept[foci], certainty[foci], score[cut])
     fallen = _with_seeds(
         (z < -limits.grow_sigma) & (rise < -limits.grow_rise),

@@ -41,8 +41,10 @@ class ChangeThresholds:
     surround_weight
         What a surrounding wholly of white matter counts, in the units of ``accept``.
     accept
-        Smallest sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted
-        surrounding of a focus that is kept.
+        Sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted surrounding
+        of a focus, at which its score is one half.
+    min_score
+        Smallest score of a focus that is kept.
     supported_seed_sigma, supported_accept
         The same as ``seed_sigma`` and ``accept`` for the joined rise of two contrasts.
     support_share
@@ -70,6 +72,7 @@ class ChangeThresholds:
     bright_z: float = 0.5
     surround_weight: float = 4.0
     accept: float = 9.0
+    min_score: float = 0.5
     supported_seed_sigma: float = 4.5
     supported_accept: float = 6.5
     support_share: float = 2.0

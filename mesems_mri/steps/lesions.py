@@ -75,7 +75,7 @@ def detect_lesions(
     visit_type : str
         ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled visits become references.
     settings : mapping
-        The rules ``focus`` and ``change``, ``enhancement.correlate_mm`` and ``ring_gap_mm``, and
+        The rules ``focus`` and ``change``, ``enhancement.correlate_mm``, ``ring_gap_mm``, ``min_score``, and
         ``quality.min_covered_fraction`` of the configuration.
     masks_dir : Path, optional
         Folder with masks of one's own, which are taken instead; what has no mask is not evaluable.
@@ -346,6 +346,7 @@ def _enhancing(
         thresholds=EnhancementThresholds(
             correlate_reach_mm=settings["enhancement"]["correlate_mm"],
             gap_mm=settings["enhancement"]["ring_gap_mm"],
+            min_score=settings["enhancement"]["min_score"],
             **settings["focus"],
         ),
         **scene.geometry(POSTCONTRAST),

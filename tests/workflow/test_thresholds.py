@@ -18,6 +18,8 @@ FIRST_STEP = {
     "focus: {min_diameter_mm: 2}": "detect_lesions",
     "change: {min_growth_mm3: 30}": "detect_lesions",
     "enhancement: {ring_gap_mm: 2}": "detect_lesions",
+    "enhancement: {min_score: 0.9}": "detect_lesions",
+    "change: {min_score: 0.6}": "detect_lesions",
     "enhancement: {join_mm: 1}": "measure_visit",
     "quality: {min_snr: 5}": "measure_visit",
     "quality: {warn_covered_fraction: 0.99}": "measure_visit",

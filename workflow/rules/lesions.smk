@@ -23,6 +23,7 @@ rule detect_lesions:
             "change",
             "enhancement.correlate_mm",
             "enhancement.ring_gap_mm",
+            "enhancement.min_score",
             "quality.min_covered_fraction",
         ),
         masks=shlex.join([f"--lesion-masks={LESION_MASKS}"] if LESION_MASKS else []),

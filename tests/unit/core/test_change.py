@@ -221,5 +221,5 @@ def test_a_faint_lesion_counts_when_both_contrasts_show_it(on_flair, on_t2w, fou
 def test_support_of_another_shape_is_refused():
     now, then = Head(seed=1), Head(seed=2)
     support = Support(now.image[:-1], then.image, 1.0, 1.0, (0.0, 0.0, 1.0))
-    with pytest.raises(ValueError, match="support.current must have the shape"):
+    with pytest.raises(ValueError, match=r"support\.current must have the shape"):
         detect(now, then, support=support)
