@@ -164,27 +164,28 @@ def _intensities(rng: np.random.Generator, labels: tuple[int, ...]) -> tuple[Flo
     return np.clip(means, 0.0, 1.0).astype(np.float32), spreads.astype(np.float32)
 
 
-def _deformation(rng: np.random.Generator, head: Head, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Draw where in the head each voxel of an image comes from, as `grid_sample` wants it."""
+def _places(
+    rng: np.random.Generator, head: Head, shape: tuple[int, int, int], room: tuple[int, int, int]
+) -> FloatArray:
+    """Draw where in the head (voxels) each voxel of an image comes from: shape (3, x, y, z)."""
     limit = 20.0 if rng.random() < 0.9 else 45.0
     turn = Rotation.from_euler("xyz", rng.uniform(-limit, limit, 3), degrees=True).as_matrix()
     scale = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
     matrix = turn @ np.diag(np.array([rng.choice([-1.0, 1.0]), 1.0, 1.0]) / scale)
-    # the brain about the middle: as it lies in a scan that was planned on it
-    middle = (np.array(shape) - 1) / 2 + rng.uniform(-8.0, 8.0, 3)
+    # the brain about the middle of the room, as it lies in a scan that was planned on it
+    spare = (np.array(room) - shape) / 2
+    middle = (np.array(shape) - 1) / 2 + rng.uniform(-1.0, 1.0, 3) * (spare + 8.0)
     strength = rng.uniform(0.0, 1.5)  # voxels
-    places = []
+    places = np.empty((3, *shape), np.float32)
     for axis in range(3):
         parts = [
             matrix[axis, a] * (np.arange(n) - middle[a]).reshape([-1 if a == b else 1 for b in range(3)])
             for a, n in enumerate(shape)
         ]
-        place = (parts[0] + parts[1] + parts[2] + head.centre[axis]).astype(np.float32)
-        place += np.float32(strength) * _smooth_field(rng, shape, (5, 6, 5))
-        place += np.float32(0.3 * strength) * _smooth_field(rng, shape, (10, 12, 10))
-        side = head.shares.shape[1 + axis]
-        places.append(place * np.float32(2.0 / (side - 1)) - np.float32(1.0))
-    return torch.from_numpy(np.stack(places[::-1], axis=-1))[None]
+        places[axis] = parts[0] + parts[1] + parts[2] + head.centre[axis]
+        places[axis] += np.float32(strength) * _smooth_field(rng, shape, [n // 18 + 1 for n in shape])
+        places[axis] += np.float32(0.3 * strength) * _smooth_field(rng, shape, [n // 9 + 1 for n in shape])
+    return places
 
 
 def _slice_profile(rng: np.random.Generator, side: int, thickness: float) -> FloatArray:
@@ -199,9 +200,9 @@ def _slice_profile(rng: np.random.Generator, side: int, thickness: float) -> Flo
 
 
 def draw_image(
-    rng: np.random.Generator, head: Head, shape: tuple[int, int, int]
+    rng: np.random.Generator, head: Head, shape: tuple[int, int, int], room: tuple[int, int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """Draw an image of a head and the classes of its voxels.
+    """Draw an image of a head, or of a part of it, and the classes of its voxels.
 
     Parameters
     ----------
@@ -211,6 +212,8 @@ def draw_image(
         Who is imaged.
     shape : tuple of int
         Matrix of the image; 2 mm voxels, axes to the right, front and top.
+    room : tuple of int
+        Matrix of an image of the whole head, in which the image lies somewhere.
 
     Returns
     -------
@@ -221,13 +224,28 @@ def draw_image(
         is background.
     """
     means, spreads = _intensities(rng, head.labels)
-    source = np.empty((len(CLASSES) + 1, *head.shares.shape[1:]), np.float32)
-    np.multiply(head.classes, np.float32(1 / 255), out=source[2:])
-    source[0] = (means[head.kinds] * head.shares).sum(axis=0)
-    source[1] = (spreads[head.kinds] * head.shares).sum(axis=0)
-    grid = _deformation(rng, head, shape)
+    places = _places(rng, head, shape, room)
+    box = []
+    for place, side in zip(places, head.shares.shape[1:], strict=True):
+        low = int(np.clip(np.floor(place.min()), 0, side - 2))
+        high = int(np.clip(np.ceil(place.max()), low + 1, side - 1))
+        box.append(slice(low, high + 1))
+        # as `grid_sample` counts: -1 is the first voxel and 1 the last
+        place -= np.float32(low)
+        place *= np.float32(2.0 / (high - low))
+        place -= np.float32(1.0)
+    part = (slice(None), *box)
+    kinds, shares = head.kinds[part], head.shares[part]
+    source = np.empty((len(CLASSES) + 1, *shares.shape[1:]), np.float32)
+    source[0] = (means[kinds] * shares).sum(axis=0)
+    source[1] = (spreads[kinds] * shares).sum(axis=0)
+    np.multiply(head.classes[part], np.float32(1 / 255), out=source[2:])
     sampled = torch.nn.functional.grid_sample(
-        torch.from_numpy(source)[None], grid, mode="bilinear", padding_mode="zeros", align_corners=True
+        torch.from_numpy(source)[None],
+        torch.from_numpy(np.stack(places[::-1], axis=-1))[None],
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=True,
     )
     image, spread, *inside = sampled[0].numpy()
     classes = np.stack([np.zeros_like(image), *inside])
