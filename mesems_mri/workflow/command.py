@@ -13,7 +13,7 @@ from mesems_mri.errors import ExternalProgramError, UsageError
 from mesems_mri.supervisor import available_mb
 from mesems_mri.workflow.reports import reports_options
 from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.rules import Scope, known_steps, product_of, workflow_folder
+from mesems_mri.workflow.rules import RECORD_OF, Scope, known_steps, product_of, workflow_folder
 
 
 def snakemake_command(
@@ -72,7 +72,7 @@ def snakemake_command(
     elif request.level == "group":
         others = [step for step, scope in known_steps().items() if scope is not Scope.VISIT]
         command += ["--allowed-rules", target, *others]
-    if request.until:
+    if request.until and not _until_record(request):
         command += ["--until", request.until]
     forced = _forced(request.force, asked) if request.force else []
     forced += [product_of("standardise_visit", Layout(Path()), *visit) for visit in sorted(again)]
@@ -116,6 +116,8 @@ def _values(request: RunRequest, out_dir: Path, visits: Collection[tuple[str, st
         values["participant_labels"] = list(request.participant_labels)
     if request.reports_only:
         values["reports_only"] = True
+    if record := _until_record(request):
+        values["until"] = record
     if request.level == "group" and not request.reports_only:
         values["visits"] = []
     elif visits is not None:
@@ -123,6 +125,11 @@ def _values(request: RunRequest, out_dir: Path, visits: Collection[tuple[str, st
     elif request.session_labels:
         values["session_labels"] = list(request.session_labels)
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+
+
+def _until_record(request: RunRequest) -> str | None:
+    """Name the record of the step of a visit after which the run ends."""
+    return RECORD_OF.get(request.until) if request.until and request.level != "group" else None
 
 
 def _forced(step: str, asked: Collection[tuple[str, str]]) -> list[str]:

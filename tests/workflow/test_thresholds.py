@@ -65,6 +65,17 @@ def test_forced_step_touches_the_visits_asked_for_and_what_depends_on_them(
     }
 
 
+def test_until_takes_every_visit_as_far(quick_run: QuickRun, tmp_path: Path) -> None:
+    run = ("run", quick_run.bids_dir, tmp_path / "out", "--dry-run", "--until")
+    for last in range(len(STEPS)):
+        said = mesems(*run, STEPS[last]).stdout
+        plan = dict(re.findall(r"^(\w+_\w+) +(\d+)$", said, flags=re.MULTILINE))
+        visits = len(list(quick_run.bids_dir.glob("sub-*/ses-*")))
+        assert plan == dict.fromkeys(STEPS[: last + 1], str(visits)) | (
+            {"compile_quality": "1"} if STEPS[last] == "report_visit" else {}
+        )
+
+
 @pytest.mark.parametrize("option", ["--until", "--force"])
 def test_unknown_step_names_the_known_ones(quick_run: QuickRun, tmp_path: Path, option: str) -> None:
     said = mesems("run", quick_run.bids_dir, tmp_path / "out", option, "lesions", code=2).stderr

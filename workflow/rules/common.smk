@@ -55,6 +55,8 @@ MEASURED = {key for key in SESSIONS if (OUT_DIR / LAYOUT.metrics(*key)).is_file(
 # What was asked for, and what an earlier run has left: the ledger never loses a visit that is done.
 # With reports_only the pages of what is there are made again, and nothing else.
 REPORTS_ONLY = bool(config.get("reports_only"))
+# Every visit follows from the one before it, so Snakemake's own --until would end at the first visit.
+UNTIL = config.get("until")
 TARGETS = {
     key: session
     for key, session in SESSIONS.items()
@@ -206,6 +208,10 @@ def visit_products(participant_id, session_id):
 def participant_products():
     """List what is made of every participant."""
     made = [key for key in TARGETS if key in ASKED or not REPORTS_ONLY]
+    if UNTIL == "report":
+        return [str(LAYOUT.page(*key)) for key in made]
+    if UNTIL:
+        return [str(LAYOUT.record(*key, UNTIL)) for key in made]
     visits = [product for key in made for product in visit_products(*key)]
     participants = dict.fromkeys(participant for participant, _ in TARGETS)
     return (
@@ -225,6 +231,8 @@ def done_visits(wildcards):
 
 def group_products():
     """List what is made of the study."""
+    if UNTIL:
+        return participant_products()
     return participant_products() + [
         "visit_metrics.tsv",
         "participant_endpoints.tsv",
