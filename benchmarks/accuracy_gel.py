@@ -1,6 +1,6 @@
 """Accuracy of the detection of gadolinium-enhancing lesions (GEL): one command, prints its tables.
 
-    python benchmarks/accuracy_gel.py [--quick] [--scenario NAME] [--no-pre] [--t2w-only]
+    python benchmarks/accuracy_gel.py [--quick] [--scenario NAME] [--no-pre] [--t2w-only] [--json FILE]
 
 No public scan here has rated GEL. Sensitivity comes from implants into real pairs of pre- and post-contrast
 T1w (nodules, rings, open rings, also faint ones, each with a FLAIR and T2w lesion); false alarms come from
@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from mesems_mri.config import EnhancementRule
 from mesems_mri.core import enhancement, intensity, matching
 from mesems_mri.core.components import label_components
 from mesems_mri.core.enhancement import Thresholds, Weighed
@@ -42,6 +43,7 @@ NOISE = {"weak noise": 0.025, "noise": 0.05, "strong noise": 0.08}
 """Share of NAWM, on T1w; T2-type images get twice as much."""
 SCENARIOS = ("as acquired", "3 mm slices", *NOISE, "misregistered")
 METHODS = ("hand weights", "network", "both")
+SHIPPED = "both"
 FOLD_MODELS = Path(__file__).parent / "models"
 VOLUME_CLASSES = {"< 14 mm3": (0, 14), "14-70 mm3": (14, 70), ">= 70 mm3": (70, np.inf)}
 FALSE_A_SCAN = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -369,6 +371,7 @@ class Tally:
     cells: dict[tuple, list[bool]] = field(default_factory=lambda: defaultdict(list))
     shapes: dict[tuple, list[bool]] = field(default_factory=lambda: defaultdict(list))
     volumes: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    false_foci: int = 0
     false_plain: dict[float, int] = field(default_factory=lambda: defaultdict(int))
     found_at: dict[float, dict[str, list[bool]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
@@ -384,7 +387,9 @@ def read_plain(case: Case, weighed: Weighed, tally: Tally) -> int:
     """Count the false foci of a scan in which none is known, at the method's own threshold and at others."""
     for least in operating_points():
         tally.false_plain[least] += len(detect(case, weighed, least).scores)
-    return len(detect(case, weighed, tally.least).scores)
+    number = len(detect(case, weighed, tally.least).scores)
+    tally.false_foci += number
+    return number
 
 
 def read_implanted(case: Case, weighed: Weighed, tally: Tally, *, curve: bool) -> tuple[int, int]:
@@ -411,9 +416,10 @@ def main() -> None:
     parser.add_argument("--scenario", action="append", choices=SCENARIOS)
     parser.add_argument("--no-pre", action="store_true", help="without the pre-contrast T1w")
     parser.add_argument("--t2w-only", action="store_true", help="without the FLAIR")
+    parser.add_argument("--json", type=Path, help="write the figures of the shipped method here as well")
     arguments = parser.parse_args()
-    limits = Thresholds()
-    tallies = {m: Tally(limits.min_score if m == "hand weights" else limits.min_probability) for m in METHODS}
+    by_hand, shipped = Thresholds().min_score, EnhancementRule().min_score
+    tallies = {m: Tally(by_hand if m == "hand weights" else shipped) for m in METHODS}
     with_pre = not arguments.no_pre
     scans = 0
     print("implants found, false foci (as is / implanted), by method\n")
@@ -453,6 +459,11 @@ def main() -> None:
             )
     for method, tally in tallies.items():
         print_tally(method, tally, scans)
+    if arguments.json:
+        best = tallies[SHIPPED]
+        found = {name: [sum(hits), len(hits)] for name, hits in best.volumes.items()}
+        figures = {"implants": found, "false": best.false_foci, "scans": scans}
+        arguments.json.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def print_tally(method: str, tally: Tally, scans: int) -> None:
@@ -469,6 +480,7 @@ def print_tally(method: str, tally: Tally, scans: int) -> None:
     print("\nsensitivity by volume of the implant")
     for name in VOLUME_CLASSES:
         print(f"{name:10s} {share(tally.volumes[name])}")
+    print(f"\nfalse foci in scans without GEL: {tally.false_foci} in {scans}")
     print("\nsensitivity against false foci a scan (FROC), at the lowest score that keeps to each")
     print("false/scan  measured  score " + "".join(f"{name:>12s}" for name in VOLUME_CLASSES))
     for limit in FALSE_A_SCAN:

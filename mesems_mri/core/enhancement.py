@@ -131,7 +131,7 @@ def detect_enhancement(
     )
     return accept_foci(
         weighed,
-        limits.min_score if classify is None else limits.min_probability,
+        limits.min_score,
         plane_normal=plane_normal,
         slice_thickness_mm=slice_thickness_mm,
         thresholds=limits,
@@ -229,12 +229,13 @@ def judge_by_hand(
     """Score a candidate (0 to 1) by weights set by hand, and name what speaks most against it.
 
     A score of 0 is a verdict that no classifier is asked about; ``faint``: also weigh what is below the
-    seeds.
+    sigmas of the seeds.
     """
     inside, around = candidate.inside, candidate.around
     increase, z = maps.increase[around][inside], maps.z[around][inside]
-    weak = z.max() < factor * limits.seed_sigma or increase.max() < factor * limits.seed_contrast
-    if weak and not faint:
+    weak = z.max() < factor * limits.seed_sigma
+    # An average may stand out of the noise with less; but too little contrast is no enhancement on any scan.
+    if increase.max() < factor * limits.seed_contrast or (weak and not faint):
         return 0.0, "below_noise"
     features = describe(candidate, maps)
     if features["ventricle"] > limits.max_ventricle:

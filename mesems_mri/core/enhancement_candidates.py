@@ -70,10 +70,9 @@ class Thresholds:
     min_volume_mm3: float = 14.0
     min_diameter_mm: float = 3.0
     gap_mm: float = 3.0
-    #: Half a false focus a scan on the real pairs and their degraded copies (`benchmarks/accuracy_gel.py`).
+    #: Half a false focus a scan on the real pairs and their degraded copies (`benchmarks/accuracy_gel.py`),
+    #: of the score by the weights set by hand; that of a classifier needs its own.
     min_score: float = 0.88
-    #: The same for the probability that a classifier gives.
-    min_probability: float = 0.5
     #: Mean probability of lateral ventricle beyond which a candidate is plexus, whatever it looks like.
     max_ventricle: float = 0.4
     #: A candidate turned down as a vessel is cut once more into compact parts from this size on.

@@ -17,6 +17,7 @@ from mesems_mri.core.matching import match_resolution
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.models.gel import classify_candidates
 from mesems_mri.steps.masks import write_masks
 from mesems_mri.steps.own_masks import OwnMasks
 from mesems_mri.steps.register import load_priors
@@ -349,6 +350,7 @@ def _enhancing(
             min_score=settings["enhancement"]["min_score"],
             **settings["focus"],
         ),
+        classify=classify_candidates,
         **scene.geometry(POSTCONTRAST),
     )
     arrays["gel"] = enhancement.dseg

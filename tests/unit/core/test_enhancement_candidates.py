@@ -40,10 +40,18 @@ def test_classifier_decides() -> None:
 
 
 def test_faint_lesion_is_proposed_to_the_classifier_only() -> None:
-    head = with_lesion((52, 40, 30), contrast=0.07)
+    head = with_lesion((52, 40, 30), contrast=0.15)
+    head.noise = 0.1
     assert head.detect().dseg.max() == 0
     agrees, _ = always(5.0)
     assert head.detect(classify=agrees).dseg[52, 40, 30] > 0
+
+
+def test_too_little_contrast_is_no_enhancement_whatever_a_classifier_says() -> None:
+    head = with_lesion((52, 40, 30), contrast=0.07)
+    head.noise = 0.01
+    agrees, _ = always(9.0)
+    assert head.detect(classify=agrees).dseg.max() == 0
 
 
 def test_what_lies_in_the_ventricle_is_not_asked_about() -> None:
