@@ -380,13 +380,23 @@ class Tally:
 
 def operating_points() -> NDArray[np.float64]:
     """Return the scores at which a method is tried for the curve (FROC)."""
-    return 1 / (1 + np.exp(-np.arange(-4.0, 5.01, 0.75)))
+    return 1 / (1 + np.exp(-np.arange(-3.0, 5.01, 0.8)))
+
+
+def at_each_point(case: Case, weighed: Weighed) -> Iterator[tuple[float, enhancement.Enhancement]]:
+    """Decide at every threshold of the curve; where the same candidates pass, only once."""
+    passing, result = None, None
+    for least in operating_points():
+        now = [score >= least for score, _ in weighed.judged]
+        if result is None or now != passing:
+            passing, result = now, detect(case, weighed, least)
+        yield least, result
 
 
 def read_plain(case: Case, weighed: Weighed, tally: Tally) -> int:
     """Count the false foci of a scan in which none is known, at the method's own threshold and at others."""
-    for least in operating_points():
-        tally.false_plain[least] += len(detect(case, weighed, least).scores)
+    for least, result in at_each_point(case, weighed):
+        tally.false_plain[least] += len(result.scores)
     number = len(detect(case, weighed, tally.least).scores)
     tally.false_foci += number
     return number
@@ -398,8 +408,8 @@ def read_implanted(case: Case, weighed: Weighed, tally: Tally, *, curve: bool) -
         next(name for name, (low, high) in VOLUME_CLASSES.items() if low <= i.truth.sum() < high)
         for i in case.implants
     ]
-    for least in operating_points() if curve else ():
-        for name, hit in zip(classes, score(case, detect(case, weighed, least).dseg)[0], strict=True):
+    for least, result in at_each_point(case, weighed) if curve else ():
+        for name, hit in zip(classes, score(case, result.dseg)[0], strict=True):
             tally.found_at[least][name].append(hit)
     found, false_alarms = score(case, detect(case, weighed, tally.least).dseg)
     for implant, name, hit in zip(case.implants, classes, found, strict=True):
