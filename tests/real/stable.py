@@ -191,10 +191,14 @@ def _arrange_case(
             anat = bids_dir / f"sub-{case.name}" / session / "anat"
             _write(anat / f"sub-{case.name}_{session}_{_SUFFIXES[stem]}.nii.gz", scan, grid)
             if stem == "FLAIR":
-                change = np.zeros(scan.shape, bool)
+                share = np.zeros(scan.shape, np.float32)
                 for lesion in lesions if session == "ses-3" else ():
-                    change |= lesion.share(np.linalg.inv(motion) @ grid, scan.shape) >= 0.5
-                _write_truth(truth_dir, f"sub-{case.name}", session, _name("change"), change, grid)
+                    share = np.maximum(share, lesion.share(np.linalg.inv(motion) @ grid, scan.shape))
+                visit = (f"sub-{case.name}", session)
+                _write_truth(truth_dir, *visit, _name("change"), share >= 0.5, grid)
+                # A small lesion between two thick slices fills half of none, and may be seen all the same.
+                partial = (share > 0.1) & (share < 0.5)
+                _write_truth(truth_dir, *visit, _name("ignore"), partial, grid)
         if session == "ses-3":
             for record, lesion in zip(records, lesions, strict=True):
                 record["centre_ses3_mm"] = [
