@@ -89,8 +89,11 @@ class Anatomy:
         ValueError
             When there is no such class.
         """
-        background = name == "brain"
-        probability = 1.0 - self.probability[0] if background else self.probability[CLASSES.index(name)]
+        if name not in (*CLASSES, "brain"):
+            msg = f"no class {name!r}; expected brain or one of {', '.join(CLASSES)}"
+            raise ValueError(msg)
+        brain = name == "brain"
+        probability = 1.0 - self.probability[0] if brain else self.probability[CLASSES.index(name)]
         return resample_image(Volume(probability, self.grid.affine), grid, np.eye(4))
 
 
