@@ -1,6 +1,6 @@
 """Train the anatomy model: any contrast and resolution -> brain mask and tissue regions.
 
-``python -m training.anatomy --labelmaps DIR --out FOLDER [--part-steps N] [--steps N] [--seed N]``. Writes
+``python -m training.anatomy --labelmaps DIR --out FOLDER [--steps N] [--seed N]``. Writes
 ``mesems_mri/models/anatomy.onnx`` (or `--model FILE`) and prints how well two heads that were held out are
 found. Trained on one thread while a second process draws; interrupted and called again, it goes on.
 """
@@ -23,10 +23,7 @@ from training.networks import HeadUNet
 from training.synthesis import draw_image, load_heads
 
 HELD_OUT = 2
-WIDTHS = (32, 48, 64, 64)
-# What is learned is to tell tissues apart in any contrast, and every step sees one contrast: most steps see a
-# small part of a head, for a seventh of the time; the last ones see heads as they are seen in use.
-PART = (48, 48, 48)
+WIDTHS = (16, 32, 64, 96)
 _VALIDATION_IMAGES = 24
 
 
@@ -61,7 +58,7 @@ class Anatomy:
         return image[None, None], classes[None]
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return soft Dice plus cross-entropy, both against partial volumes."""
+        """Return soft Dice of the classes and of the brain plus cross-entropy, against partial volumes."""
         log_probability = nn.functional.log_softmax(output, dim=1)
         probability = log_probability.exp()
         axes = (0, 2, 3, 4)
@@ -69,7 +66,9 @@ class Anatomy:
         size = (probability.square() + target.square()).sum(axes)
         present = target.sum(axes) > 10.0
         dice = (2.0 * overlap + 1.0) / (size + 1.0)
-        return 1.0 - dice[present].mean() - (target * log_probability).sum(1).mean()
+        inside, brain = 1.0 - probability[:, 0], 1.0 - target[:, 0]
+        edge = 2.0 * (inside * brain).sum() / (inside.square() + brain.square()).sum().clamp(min=1.0)
+        return 2.0 - dice[present].mean() - edge - (target * log_probability).sum(1).mean()
 
     def files(self) -> Iterable[Path]:
         """List the label maps."""
@@ -100,8 +99,9 @@ def main() -> None:
     real_data = Path(os.environ.get("MESEMS_REAL_DATA", "../shared/data"))
     parser.add_argument("--labelmaps", type=Path, default=real_data / "labelmaps")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
-    parser.add_argument("--part-steps", type=int, default=2800, help="steps on parts of heads")
-    parser.add_argument("--steps", type=int, default=350, help="steps on whole heads")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at the start")
+    parser.add_argument("--start", type=Path, help="weights.pt of an earlier training to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", type=Path, default=MODELS / "anatomy.onnx")
     options = parser.parse_args()
@@ -112,12 +112,10 @@ def main() -> None:
         )
     torch.set_num_threads(1)
     cache = options.out / "heads"
-    known = options.out / "parts" / "weights.pt"
-    if not known.is_file():
-        parts = Anatomy(paths[:-HELD_OUT], cache, PART)
-        fit(parts, known.parent, steps=options.part_steps, seed=options.seed)
-    whole = Anatomy(paths[:-HELD_OUT], cache, BOX)
-    network = fit(whole, options.out, steps=options.steps, rate=1e-3, seed=options.seed + 1, start=known)
+    task = Anatomy(paths[:-HELD_OUT], cache, BOX)
+    network = fit(
+        task, options.out, steps=options.steps, rate=options.rate, seed=options.seed, start=options.start
+    )
     export(network, options.model, (torch.rand(2, 1, 32, 48, 32),), any_size=True)
     held_out = Anatomy(paths[-HELD_OUT:], cache, BOX)
     print("| held-out heads | Dice |\n|---|---|")

@@ -34,7 +34,7 @@ _TWINS = {
 _BACKGROUND, _BONE = 0, (515, 516)
 _FLUID = (4, 5, 14, 15, 24, 72, 506)
 _WHITE, _GREY = (2, 7, 16, 28, 85), (3, 8, 10, 11, 12, 13, 17, 18, 26, 136, 137)
-# Mean intensities of fluid, grey and white matter in the contrasts a trial sends; half of the heads are drawn
+# Mean intensities of fluid, grey and white matter in the contrasts a trial sends; 70 % of the heads are drawn
 # near one of them, so that a short training has seen the ordinary images.
 _USUAL = {
     "T1w": (0.15, 0.45, 0.7),
@@ -147,7 +147,7 @@ def _intensities(rng: np.random.Generator, labels: tuple[int, ...]) -> tuple[Flo
     """Draw the mean and the spread of every label."""
     means = rng.uniform(0.0, 1.0, len(labels))
     spreads = rng.uniform(0.01, 0.12, len(labels))
-    usual = rng.random() < 0.5
+    usual = rng.random() < 0.7
     levels = list(_USUAL.values())[int(rng.integers(len(_USUAL)))]
     shift = rng.normal(0.0, 0.08, 3)
     for group, level in zip((_FLUID, _GREY, _WHITE), np.add(levels, shift), strict=True):
@@ -268,7 +268,7 @@ def draw_image(
 
     for axis in range(3):
         image = ndimage.gaussian_filter1d(image, rng.uniform(0.0, 0.6), axis=axis, truncate=3.0)
-    image *= np.exp(rng.uniform(0.0, 0.35) * _smooth_field(rng, shape, rng.integers(2, 5, 3)))
+    image *= np.exp(rng.uniform(0.0, 0.3) * _smooth_field(rng, shape, rng.integers(2, 5, 3)))
     noise = rng.uniform(0.0, 0.05)
     image += noise * rng.standard_normal(shape, dtype=np.float32)
     if rng.random() < 0.7:
