@@ -448,7 +448,8 @@ def main() -> None:
             weighed = weigh(plain, with_pre=with_pre)
             cpu_s = time.process_time() - began
             false_plain = {m: read_plain(plain, weighed[m], tallies[m]) for m in METHODS}
-            hits, false_implanted = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0)
+            hits: dict[str, int] = dict.fromkeys(METHODS, 0)
+            false_implanted = hits.copy()
             total = 0
             for seed in range(1 if arguments.quick else 3):
                 rng = np.random.default_rng([seed, sum(map(ord, case.name + scenario))])

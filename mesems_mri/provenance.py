@@ -12,8 +12,17 @@ from typing import Any
 from mesems_mri import __version__
 
 PACKAGE_DIR = Path(__file__).parent
-_SOURCES = {".py", ".html", ".css", ".js", ".gz"}
-_LIBRARIES = ("antspyx", "nibabel", "numpy", "picsl-greedy", "scikit-image", "scipy", "snakemake")
+_SOURCES = {".py", ".html", ".css", ".js", ".gz", ".onnx"}
+_LIBRARIES = (
+    "antspyx",
+    "nibabel",
+    "numpy",
+    "onnxruntime",
+    "picsl-greedy",
+    "scikit-image",
+    "scipy",
+    "snakemake",
+)
 
 
 TEMPORARY = ".*.tmp"

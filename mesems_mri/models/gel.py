@@ -53,4 +53,5 @@ def classify_candidates(patches: FloatArray, by_hand: FloatArray) -> FloatArray:
         Calibrated on held-out patients.
     """
     learned = network_log_odds(patches)
-    return np.float32(NETWORK_WEIGHT) * learned + np.float32(HAND_WEIGHT) * by_hand + np.float32(OFFSET)
+    odds = np.float32(NETWORK_WEIGHT) * learned + np.float32(HAND_WEIGHT) * by_hand + np.float32(OFFSET)
+    return np.asarray(odds, np.float32)

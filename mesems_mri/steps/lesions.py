@@ -1,7 +1,7 @@
 """Find T2 lesions, their change, enhancing lesions and black holes of one visit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, own_masks
 from mesems_mri.core.change import ChangeThresholds, Support, detect_t2_change
 from mesems_mri.core.enhancement import Thresholds as EnhancementThresholds
 from mesems_mri.core.enhancement import detect_enhancement
-from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions, thresholds_for
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.errors import Reason
@@ -20,41 +19,13 @@ from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.models.gel import classify_candidates
 from mesems_mri.steps.masks import write_masks
 from mesems_mri.steps.own_masks import OwnMasks
-from mesems_mri.steps.register import load_priors
+from mesems_mri.steps.scene import Scene, cropped, open_scene
 from mesems_mri.steps.visit import VisitFiles, passed_on, usable, write_arrays
 
 ARRAYS = "lesions.npz"
 """Masks of a visit on the brain box of subject space, for the steps after this one."""
 _SURE_VENTRICLE = 0.9
 """Prior from which a voxel serves to measure the level of CSF."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scene:
-    """Everything of a visit that the detectors look at, cropped to the brain."""
-
-    images: dict[str, np.ndarray]
-    entries: dict[str, dict[str, Any]]
-    brain_mask: np.ndarray
-    priors: dict[str, np.ndarray]
-    box: tuple[slice, ...]
-
-    def nawm(self, contrast: str) -> np.ndarray:
-        suffix = contrast.removeprefix("ce-gadolinium_")
-        return find_nawm(
-            self.images[contrast],
-            brain_mask=self.brain_mask,
-            white_matter=self.priors["white_matter"],
-            contrast=suffix,  # pyright: ignore[reportArgumentType]
-        )
-
-    def geometry(self, contrast: str) -> dict[str, Any]:
-        entry = self.entries[contrast]
-        return {
-            "spacing_mm": SUBJECT_GRID.spacing_mm,
-            "plane_normal": tuple(entry["plane_normal"]),
-            "slice_thickness_mm": entry["slice_thickness_mm"],
-        }
 
 
 def detect_lesions(
@@ -90,7 +61,7 @@ def detect_lesions(
     history = carried.get("history", [])
     if not usable(registered):
         return passed_on(registered, carried={"history": history})
-    scene = _open_scene(visit, registered)
+    scene = open_scene(visit, registered)
     rule = settings["quality"]
     t2_contrast, t2_reason = _pick_t2(registered["images"], rule["min_covered_fraction"])
     parts: dict[str, dict[str, Any]] = {}
@@ -148,24 +119,6 @@ def detect_lesions(
     }
 
 
-def _open_scene(visit: VisitFiles, registered: Mapping[str, Any]) -> _Scene:
-    box, priors = load_priors(visit, registered["carried"]["anchor"])
-    entries = {c: image for c, image in registered["images"].items() if image["evaluable"]}
-    mask, _ = nifti.read_labels(visit.resolve(registered["brain_mask"]))
-    return _Scene(
-        images={c: _cropped(visit, image["preproc"], box) for c, image in entries.items()},
-        entries=entries,
-        brain_mask=mask[box] > 0,
-        priors=priors,
-        box=box,
-    )
-
-
-def _cropped(visit: VisitFiles, name: str, box: tuple[slice, ...]) -> np.ndarray:
-    volume, _ = nifti.read_image(visit.resolve(name))
-    return np.ascontiguousarray(volume.array[box])
-
-
 def _pick_t2(images: Mapping[str, Mapping[str, Any]], min_covered: float) -> tuple[str | None, str | None]:
     """Choose the image T2 lesions are read on; when there is none, say why."""
     reason = str(Reason.NO_T2_TYPE)
@@ -184,7 +137,7 @@ def _pick_t2(images: Mapping[str, Mapping[str, Any]], min_covered: float) -> tup
 
 def _t2_and_change(
     visit: VisitFiles,
-    scene: _Scene,
+    scene: Scene,
     contrast: str,
     history: list[dict[str, Any]],
     settings: Mapping[str, Any],
@@ -207,9 +160,9 @@ def _t2_and_change(
         return {"evaluable": False, "reason": str(found), "reference_session_id": None}
     reference, (common, *others) = found
     second = others[0] if others else None
-    other = _Scene(
+    other = Scene(
         images={
-            c: _cropped(visit, reference["images"][c]["preproc"], scene.box) for c in (common, *others[:1])
+            c: cropped(visit, reference["images"][c]["preproc"], scene.box) for c in (common, *others[:1])
         },
         entries=reference["images"],
         brain_mask=nifti.read_labels(visit.resolve(reference["brain_mask"]))[0][scene.box] > 0,
@@ -252,7 +205,7 @@ def _t2_and_change(
     }
 
 
-def _slices(scene: _Scene, other: _Scene, contrast: str) -> dict[str, Any]:
+def _slices(scene: Scene, other: Scene, contrast: str) -> dict[str, Any]:
     """Thickness of the slices of both visits, and the normal of the coarser ones."""
     coarser = max((scene, other), key=lambda s: s.entries[contrast]["slice_thickness_mm"])
     return {
@@ -264,7 +217,7 @@ def _slices(scene: _Scene, other: _Scene, contrast: str) -> dict[str, Any]:
 
 def _change_of_masks(
     visit: VisitFiles,
-    scene: _Scene,
+    scene: Scene,
     own: OwnMasks,
     t2: Mapping[str, Any],
     history: list[dict[str, Any]],
@@ -297,7 +250,7 @@ def _as_percent(score: np.ndarray) -> np.ndarray:
 
 
 def _reference_visit(
-    scene: _Scene, history: list[dict[str, Any]], min_covered: float
+    scene: Scene, history: list[dict[str, Any]], min_covered: float
 ) -> tuple[dict[str, Any], list[str]] | Reason:
     """Find the last earlier scheduled T2-evaluable visit with contrasts in common, the best one first."""
     here = [
@@ -311,7 +264,7 @@ def _reference_visit(
 
 
 def _enhancing(
-    scene: _Scene,
+    scene: Scene,
     images: Mapping[str, Mapping[str, Any]],
     settings: Mapping[str, Any],
     arrays: dict[str, np.ndarray],
@@ -371,7 +324,7 @@ def _enhancing(
     }
 
 
-def _same_resolution(scene: _Scene, post: np.ndarray, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _same_resolution(scene: Scene, post: np.ndarray, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give both T1w the slice profile of the coarser one, each blurred along its own slice normal."""
     thickness_mm = {c: scene.entries[c]["slice_thickness_mm"] for c in (POSTCONTRAST, "T1w")}
     coarser_mm = max(thickness_mm.values())
@@ -389,7 +342,7 @@ def _same_resolution(scene: _Scene, post: np.ndarray, pre: np.ndarray) -> tuple[
 
 
 def _black_holes(
-    scene: _Scene,
+    scene: Scene,
     parts: Mapping[str, Mapping[str, Any]],
     settings: Mapping[str, Any],
     arrays: dict[str, np.ndarray],

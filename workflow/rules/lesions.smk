@@ -28,7 +28,12 @@ rule detect_lesions:
         ),
         masks=shlex.join([f"--lesion-masks={LESION_MASKS}"] if LESION_MASKS else []),
         code=code_version(
-            "steps/lesions.py", "steps/own_masks.py", "steps/masks.py", "core"
+            "steps/lesions.py",
+            "steps/scene.py",
+            "steps/own_masks.py",
+            "steps/masks.py",
+            "core",
+            "models",
         ),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} detect_lesions {params.visit} --previous={input.previous:q}"
