@@ -73,8 +73,8 @@ class ChangeThresholds:
     surround_weight: float = 4.0
     accept: float = 9.0
     min_score: float = 0.5
-    supported_seed_sigma: float = 4.5
-    supported_accept: float = 6.5
+    supported_seed_sigma: float = 4.0
+    supported_accept: float = 6.0
     support_share: float = 2.0
     smooth_mm: float = 0.7
     outline_fraction: float = 0.3
