@@ -183,7 +183,8 @@ def detect_t2_change(
         rise, now, then, brain, white, spacing_mm
     )
     z = rise / sigma
-    both = z if support is None else _joined(z, support, cut, brain, white, spacing_mm, limits)
+    other = None if support is None else _rise_of(support, cut, brain, white, spacing_mm, limits)
+    both = z if other is None else _joined(z, other, limits.support_share)
     level = local_white_level(now, white, spacing_mm)
     _, white_sigma = robust_noise(now / level, white)
     bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
@@ -193,11 +194,12 @@ def detect_t2_change(
         plausible &= ~ndimage.binary_dilation(then < CSF_BELOW, _ALL_NEIGHBOURS)
     grown = plausible & (np.maximum(z, both) > limits.grow_sigma) & (rise > limits.grow_rise)
     seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
-    if support is not None:
-        seeds |= grown & (both > limits.supported_seed_sigma)
     reach = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
     strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
-    growth = _with_seeds(grown & (rise >= limits.outline_fraction * strongest), seeds)
+    outlined = grown & (rise >= limits.outline_fraction * strongest)
+    by_itself = growth = _with_seeds(outlined, seeds)
+    if other is not None:
+        growth = _with_seeds(outlined, seeds | (grown & (both > limits.supported_seed_sigma)))
 
     geometry = Geometry(spacing_mm, plane_normal, float(thickness_mm), limits.min_diameter_mm)
     for dseg, foci in zip(
@@ -208,8 +210,11 @@ def detect_t2_change(
         place = mean_by_label(tissue.z, foci)
         place += limits.surround_weight * white_surround(foci, tissue, spacing_mm)
         margin = mean_by_label(z, foci) + place - limits.accept
-        if support is not None:
-            margin = np.maximum(margin, mean_by_label(both, foci) + place - limits.supported_accept)
+        if other is not None:
+            margin = np.where(mean_by_label(by_itself.astype(np.float32), foci) > 0, margin, -np.inf)
+            supported = mean_by_label(both, foci) + place - limits.supported_accept
+            shown = mean_by_label(other, foci) >= limits.support_sigma
+            margin = np.maximum(margin, np.where(shown, supported, -np.inf))
         certainty = (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
         kept = certainty >= limits.min_score
         kept[0] = False
@@ -233,8 +238,7 @@ def detect_t2_change(
     return T2Change(new, enlarging, lesions, score, details)
 
 
-def _joined(
-    z: FloatArray,
+def _rise_of(
     support: Support,
     cut: tuple[slice, ...],
     brain: BoolArray,
@@ -242,10 +246,7 @@ def _joined(
     spacing_mm: Spacing,
     limits: ChangeThresholds,
 ) -> FloatArray:
-    """Join the rise of two contrasts (Stouffer's method), each in units of its own noise.
-
-    The second may not carry a change that the first hardly shows: bright fluid does.
-    """
+    """Measure how much a second contrast rose, in units of its own noise."""
     now, then = _match(
         support.current[cut],
         support.reference[cut],
@@ -257,8 +258,16 @@ def _joined(
     )
     rise = now - then
     sigma, _, _ = _difference_noise(rise, now, then, brain, white, spacing_mm)
-    other = np.minimum(rise / sigma, limits.support_share * np.maximum(z, 0.0))
-    return np.asarray((z + other) / np.sqrt(2.0), np.float32)
+    return np.asarray(rise / sigma, np.float32)
+
+
+def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:
+    """Join the rise of two contrasts (Stouffer's method), each in units of its own noise.
+
+    The second may not carry a change that the first hardly shows: bright fluid does.
+    """
+    limited = np.minimum(other, most * np.maximum(z, 0.0))
+    return np.asarray((z + limited) / np.sqrt(2.0), np.float32)
 
 
 def _with_seeds(candidates: BoolArray, seeds: BoolArray) -> BoolArray:

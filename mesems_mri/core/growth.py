@@ -47,6 +47,8 @@ class ChangeThresholds:
         Smallest score of a focus that is kept.
     supported_seed_sigma, supported_accept
         The same as ``seed_sigma`` and ``accept`` for the joined rise of two contrasts.
+    support_sigma
+        Mean rise (sigmas) that the second contrast must show in a focus that the first does not show clearly.
     support_share
         Most that the second contrast may add, as a multiple of the rise of the first (sigmas).
     smooth_mm
@@ -75,6 +77,7 @@ class ChangeThresholds:
     min_score: float = 0.5
     supported_seed_sigma: float = 4.0
     supported_accept: float = 6.0
+    support_sigma: float = 1.0
     support_share: float = 2.0
     smooth_mm: float = 0.7
     outline_fraction: float = 0.3
