@@ -1,6 +1,6 @@
 """Train the classifier of candidates for enhancing lesions: three folds, and the shipped model.
 
-    python training/gel.py [--work DIR] [--variants N] [--steps N] [--only NAME]
+    python -m training.gel [--work DIR] [--variants N] [--steps N] [--only NAME]
 
 1. Each of the three real pairs of T1w is drawn on (`gel_lesions.py`) and degraded at random, many times; the
    package's own candidates are cut out as patches (`DIR/patches/PATIENT`).
@@ -26,19 +26,11 @@ from torch import nn
 from mesems_mri.core import enhancement
 from mesems_mri.core.enhancement_candidates import CHANNELS, PATCH_SIDE, Thresholds, cut_patches, gather_maps
 from mesems_mri.core.enhancement_candidates import propose as propose_candidates
-
-try:
-    from training import gel_lesions
-    from training.export import MODELS, export
-    from training.fit import fit
-    from training.gel_scans import PATIENTS, load_pair, scan_files, training_patients
-    from training.networks import PatchClassifier
-except ImportError:  # started as a script: its folder is on the path, not the repository
-    import gel_lesions
-    from export import MODELS, export
-    from fit import fit
-    from gel_scans import PATIENTS, load_pair, scan_files, training_patients
-    from networks import PatchClassifier
+from training import gel_lesions
+from training.export import MODELS, export
+from training.fit import fit
+from training.gel_scans import PATIENTS, load_pair, scan_files, training_patients
+from training.networks import PatchClassifier
 
 FOLD_MODELS = Path(__file__).resolve().parents[1] / "benchmarks" / "models"
 STORED_SIDE = 28
