@@ -71,7 +71,9 @@ class EnhancementRule(_Frozen):
 
     correlate_mm: PositiveFloat = Field(default=2.0, description="T2 correlate at most this far away")
     ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
-    min_score: Fraction = Field(default=0.3, description="An enhancing focus of a lower score is not counted")
+    min_score: Fraction = Field(
+        default=0.35, description="An enhancing focus of a lower score is not counted"
+    )
     join_mm: PositiveFloat = Field(default=2.0, description="Distance at which a T2 focus joins a GEL")
 
 

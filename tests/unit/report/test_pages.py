@@ -27,7 +27,7 @@ from tests.unit.report.made import NOT_EVALUABLE_FIRST, metrics_row, quality_row
 SETTINGS = {
     "focus": {"min_volume_mm3": 14.0, "min_diameter_mm": 3.0},
     "change": {"min_growth_mm3": 20.0, "min_growth_fraction": 0.5, "min_nodule_mm": 3.0},
-    "enhancement": {"correlate_mm": 2.0, "ring_gap_mm": 3.0, "min_score": 0.3},
+    "enhancement": {"correlate_mm": 2.0, "ring_gap_mm": 3.0, "min_score": 0.35},
     "quality": {"min_covered_fraction": 0.9},
 }
 
