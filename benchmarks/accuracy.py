@@ -147,7 +147,7 @@ def _t2(product: dict[str, Any], where: str, *, targets: bool) -> Iterator[Row]:
         met,
     )
     for visit in product["visits"]:
-        load_ml = visit["truth_volume_mm3"] / 1000
+        load_ml = sum(f["volume_mm3"] for f in visit["foci"] if f["side"] == "truth") / 1000
         target = 0.68 if load_ml >= 5 else 0.50
         yield Row(
             f"T2 lesions, {visit['participant_id']} ({load_ml:.1f} mL): Dice",
