@@ -1,6 +1,6 @@
 """All accuracy figures in one command and one table, with the targets of the project.
 
-    python -m benchmarks.accuracy REAL_DATA WORK [--draws N] [--only PART ...] [--cores N]
+    python -m benchmarks.accuracy REAL_DATA WORK [--quick] [--only PART ...] [--cores N]
 
 Parts, each kept in its folder of WORK, so that a second call only reads what the first one made:
 
@@ -56,19 +56,21 @@ def main() -> None:
     )
     parser.add_argument("real_data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--draws", type=int, default=6, help="stable pairs of each of the seven visits")
+    parser.add_argument(
+        "--quick", action="store_true", help="7 stable pairs instead of 42, one draw of enhancing implants"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--cores", type=int, default=2)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     for part in given.only:
-        _run_part(part, given.real_data, given.work, given.draws, given.cores)
+        _run_part(part, given.real_data, given.work, given.cores, quick=given.quick)
     print("| measure | figure (95 % interval) | target | met |\n|---|---|---|---|")
     for row in summary(given.work):
         print(row)
 
 
-def _run_part(part: str, real_data: Path, work: Path, draws: int, cores: int) -> None:
+def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool) -> None:
     real, stable = work / "real", work / "stable"
     output: list[str] = []
 
@@ -91,11 +93,11 @@ def _run_part(part: str, real_data: Path, work: Path, draws: int, cores: int) ->
         run_and_score(at / "bids", at / "out", at / "truth")
     elif part == "stable":
         if not (stable / "bids" / "participants.tsv").is_file():
-            call("benchmarks.new_lesions", real_data, stable / "bids", str(draws))
+            call("benchmarks.new_lesions", real_data, stable / "bids", "1" if quick else "6")
         run_and_score(stable / "bids", stable / "out", stable / "bids" / "derivatives" / "truth")
         call("benchmarks.stable_pairs", stable / "bids", stable / "out")
     elif part == "gel":
-        call("benchmarks.accuracy_gel", "--json", work / "gel.json")
+        call("benchmarks.accuracy_gel", "--json", work / "gel.json", *(["--quick"] if quick else []))
     elif part == "change":
         call("benchmarks.accuracy_change", real / "out", real / "truth", stable / "bids", stable / "out")
     else:
