@@ -17,10 +17,10 @@ from scipy import ndimage
 from mesems_mri.core.components import (
     label_components,
 )
+from mesems_mri.core.difference import Support, difference_noise, match_visits, rise_of
 from mesems_mri.core.fluid import CSF_BELOW
 from mesems_mri.core.growth import ChangeThresholds, Geometry, classify_growth
-from mesems_mri.core.intensity import MAD_TO_SIGMA, robust_noise
-from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
+from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.tissue import (
     T2Contrast,
     describe_tissue,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from mesems_mri.core.intensity import BoolArray, FloatArray
 
 Spacing = tuple[float, float, float]
-LOCAL_NOISE_MM = 8.0
-"""Gaussian sigma of the neighbourhood in which the noise of the difference is measured."""
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -65,27 +63,6 @@ class T2Change:
     lesions: BoolArray
     score: FloatArray
     details: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Support:
-    """A second T2-type contrast (T2w or PDw) of both visits, on the grid of the first.
-
-    Attributes
-    ----------
-    current, reference
-        At this and at the reference visit, bias-corrected and with NAWM median 1.
-    current_thickness_mm, reference_thickness_mm
-        Slice thickness of the two acquisitions (mm).
-    plane_normal
-        Normal of the slices of the coarser acquisition, unit vector in array axes.
-    """
-
-    current: FloatArray
-    reference: FloatArray
-    current_thickness_mm: float
-    reference_thickness_mm: float
-    plane_normal: Spacing
 
 
 def detect_t2_change(
@@ -169,7 +146,7 @@ def detect_t2_change(
 
     cut = tissue.box
     brain, white = brain_mask[cut], nawm[cut] & brain_mask[cut]
-    now, then = _match(
+    now, then = match_visits(
         current[cut],
         reference[cut],
         brain,
@@ -179,11 +156,11 @@ def detect_t2_change(
         limits,
     )
     rise = now - then
-    sigma, details["difference_sigma"], details["edge_shift_mm"] = _difference_noise(
+    sigma, details["difference_sigma"], details["edge_shift_mm"] = difference_noise(
         rise, now, then, brain, white, spacing_mm
     )
     z = rise / sigma
-    other = None if support is None else _rise_of(support, cut, brain, white, spacing_mm, limits)
+    other = None if support is None else rise_of(support, cut, brain, white, spacing_mm, limits)
     both = z if other is None else _joined(z, other, limits.support_share)
     level = local_white_level(now, white, spacing_mm)
     _, white_sigma = robust_noise(now / level, white)
@@ -238,29 +215,6 @@ def detect_t2_change(
     return T2Change(new, enlarging, lesions, score, details)
 
 
-def _rise_of(
-    support: Support,
-    cut: tuple[slice, ...],
-    brain: BoolArray,
-    white: BoolArray,
-    spacing_mm: Spacing,
-    limits: ChangeThresholds,
-) -> FloatArray:
-    """Measure how much a second contrast rose, in units of its own noise."""
-    now, then = _match(
-        support.current[cut],
-        support.reference[cut],
-        brain,
-        spacing_mm,
-        (support.current_thickness_mm, support.reference_thickness_mm),
-        support.plane_normal,
-        limits,
-    )
-    rise = now - then
-    sigma, _, _ = _difference_noise(rise, now, then, brain, white, spacing_mm)
-    return np.asarray(rise / sigma, np.float32)
-
-
 def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:
     """Join the rise of two contrasts (Stouffer's method), each in units of its own noise.
 
@@ -302,75 +256,6 @@ def _carry_on(
     )
     foci = geometry.label_foci(lesions | beside | changed, limits.min_volume_mm3)
     return (foci > 0) | changed
-
-
-def _match(
-    current: FloatArray,
-    reference: FloatArray,
-    brain: BoolArray,
-    spacing_mm: Spacing,
-    thickness_mm: tuple[float, float],
-    plane_normal: Spacing,
-    limits: ChangeThresholds,
-) -> tuple[FloatArray, FloatArray]:
-    """Bring both visits to one resolution, bias field and intensity scale."""
-    coarser = max(thickness_mm)
-    matched = []
-    for image, own in zip((current, reference), thickness_mm, strict=True):
-        blurred = match_resolution(
-            np.nan_to_num(np.asarray(image, np.float32)),
-            spacing_mm=spacing_mm,
-            plane_normal=plane_normal,
-            thickness_mm=own,
-            target_thickness_mm=coarser,
-        )
-        matched.append(ndimage.gaussian_filter(blurred, [limits.smooth_mm / step for step in spacing_mm]))
-    now, then = matched
-    tissue = brain & (now > 0.6) & (then > 0.6)
-    if tissue.sum() < 1000:
-        return now, then
-    then = match_intensity(then, now, tissue)
-    then = then * differential_bias(np.maximum(then, 0.01), np.maximum(now, 0.01), tissue, spacing_mm)
-    return now, then
-
-
-def _difference_noise(
-    rise: FloatArray,
-    now: FloatArray,
-    then: FloatArray,
-    brain: BoolArray,
-    nawm: BoolArray,
-    spacing_mm: Spacing,
-) -> tuple[FloatArray, float, float]:
-    """Noise of the difference at every voxel: a floor from NAWM and a part that grows with the gradient."""
-    _, floor = robust_noise(rise, nawm)
-    floor = max(floor, 1e-4)
-    # Some regions are noisier than others (flow, susceptibility, far from the coil). Clipping keeps a true
-    # change from raising its own threshold much.
-    square = np.where(brain, np.minimum(np.square(rise), np.float32((3.0 * floor) ** 2)), np.float32(0.0))
-    width = [LOCAL_NOISE_MM / step for step in spacing_mm]
-    solid = ndimage.gaussian_filter(brain.astype(np.float32), width)
-    local = np.sqrt(ndimage.gaussian_filter(square, width) / np.maximum(solid, 1e-3))
-    slopes = [_gradient(image, spacing_mm) for image in (now, then)]
-    # Only an edge both visits have can be displaced; the rim of a new lesion is in one of them.
-    shared = np.minimum(*(ndimage.maximum_filter(slope, size=3) for slope in slopes))
-    edges = brain & (shared > np.percentile(shared[brain], 70.0))
-    steepness = np.maximum(*slopes)[edges]
-    if steepness.any():
-        excess = np.maximum(np.square(rise[edges]) - floor**2, 0.0)
-        shift_mm = MAD_TO_SIGMA * float(np.sqrt(np.median(excess / np.maximum(np.square(steepness), 1e-8))))
-    else:
-        shift_mm = 0.0
-    sigma = np.sqrt(np.maximum(local, floor) ** 2 + np.square(shift_mm * shared))
-    return np.asarray(sigma, np.float32), floor, shift_mm
-
-
-def _gradient(image: FloatArray, spacing_mm: Spacing) -> FloatArray:
-    """Magnitude of the gradient, per mm."""
-    square = np.zeros(image.shape, np.float32)
-    for axis, step in enumerate(spacing_mm):
-        square += np.square(np.gradient(image, step, axis=axis)).astype(np.float32)
-    return np.sqrt(square)
 
 
 def _check(
