@@ -273,7 +273,7 @@ def calibrate(
 def main() -> None:
     """Prepare, train, export and calibrate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("training/work/gel"))
+    parser.add_argument("--work", type=Path, default=Path("build/gel"))
     parser.add_argument("--variants", type=int, default=40, help="drawn and degraded scans of each patient")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--only", help="a patient to prepare, a network to train, or calibrate")
