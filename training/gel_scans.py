@@ -17,10 +17,7 @@ from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.models.atlas import load_atlas
 
-try:
-    from training import gel_lesions
-except ImportError:  # started as a script: its folder is on the path, not the repository
-    import gel_lesions
+from training import gel_lesions
 
 PATIENTS = ("patient07", "patient26", "TCGA-DU-7294")
 
