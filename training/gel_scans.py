@@ -16,7 +16,6 @@ from scipy import ndimage
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.models.atlas import load_atlas
-
 from training import gel_lesions
 
 PATIENTS = ("patient07", "patient26", "TCGA-DU-7294")
