@@ -1,7 +1,7 @@
 """Train the anatomy model: any contrast and resolution -> brain mask and tissue regions.
 
 ``python -m training.anatomy --labelmaps DIR --out FOLDER [--steps N] [--seed N]``. Writes
-``mesems_mri/models/anatomy.onnx`` (or `--model FILE`) and prints how well two heads that were held out are
+``FOLDER/anatomy.onnx`` and prints how well two heads that were held out are
 found. Trained on one thread while a second process draws; interrupted and called again, it goes on.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mesems_mri.images.anatomy import BOX, CLASSES
-from training.export import MODELS, export
+from training.anatomy_inference import BOX, CLASSES
+from training.export import export
 from training.fit import fit
 from training.networks import HeadUNet
 from training.synthesis import draw_image, load_heads
@@ -103,7 +103,6 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at the start")
     parser.add_argument("--start", type=Path, help="weights.pt of an earlier training to go on from")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", type=Path, default=MODELS / "anatomy.onnx")
     options = parser.parse_args()
     paths = sorted(options.labelmaps.glob("training_seg_*.nii.gz"))
     if len(paths) <= HELD_OUT:
@@ -116,7 +115,7 @@ def main() -> None:
     network = fit(
         task, options.out, steps=options.steps, rate=options.rate, seed=options.seed, start=options.start
     )
-    export(network, options.model, (torch.rand(2, 1, 32, 48, 32),), any_size=True)
+    export(network, options.out / "anatomy.onnx", (torch.rand(2, 1, 32, 48, 32),), any_size=True)
     held_out = Anatomy(paths[-HELD_OUT:], cache, BOX)
     print("| held-out heads | Dice |\n|---|---|")
     for name, dice in validate(network, held_out, seed=1).items():

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from mesems_mri.images.anatomy import CLASSES, SPACING_MM, scale_intensities
 from mesems_mri.models.atlas import CLASSES as ATLAS_CLASSES
+from training.anatomy_inference import CLASSES, SPACING_MM, scale_intensities
 from training.build_atlas import class_map
 
 FloatArray = NDArray[np.float32]

@@ -1,6 +1,8 @@
 """Find the brain and its tissues in an image of any contrast, with a network trained on synthetic images.
 
-The model (``mesems_mri/models/anatomy.md``) sees 2 mm voxels whose axes run to the right, front and top as
+Not in the package, whose brain masks come from the atlas: no training so far gave a network that is as good.
+
+The model (``anatomy.md``) sees 2 mm voxels whose axes run to the right, front and top as
 nearly as the axes of the image can, in a box that holds a head. In an image larger than that box the brain
 is looked for first, and the box put about it.
 """
@@ -8,6 +10,7 @@ is looked for first, and the box put about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -39,6 +42,8 @@ CLASSES: Final = (
     "brainstem",
 )
 """Outputs of the network. Choroid plexus counts as lateral ventricles; ``csf`` is the rest in the dura."""
+MODEL: Final = Path(__file__).resolve().parents[1] / "build" / "anatomy" / "anatomy.onnx"
+"""Where ``python -m training.anatomy --out build/anatomy`` puts it."""
 SPACING_MM: Final = 2.0
 BOX: Final = (80, 112, 80)
 """Voxels of the images the network was trained on: 160 x 224 x 160 mm."""
@@ -175,6 +180,6 @@ def _probabilities(image: Float32Array) -> Float32Array:
     inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
     padded = np.zeros(sides, np.float32)
     padded[inside] = scale_intensities(image)
-    logits = run_network("anatomy", padded[None, None])[0][:, *inside]
+    logits = run_network(str(MODEL.with_suffix("")), padded[None, None])[0][:, *inside]
     weights = np.exp(logits - logits.max(axis=0))
     return weights / weights.sum(axis=0)
