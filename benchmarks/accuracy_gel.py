@@ -33,6 +33,7 @@ from mesems_mri.config import EnhancementRule
 from mesems_mri.core import enhancement, intensity, matching
 from mesems_mri.core.components import label_components
 from mesems_mri.core.enhancement import Thresholds, Weighed
+from mesems_mri.core.enhancement_candidates import Images
 from mesems_mri.models.atlas import Atlas, load_atlas
 from mesems_mri.models.gel import network_log_odds
 
@@ -306,14 +307,8 @@ def _thick_slices(image: Array, start: float) -> Array:
 
 def weigh(case: Case, *, with_pre: bool = True) -> dict[str, Weighed]:
     """Run the package's detector on a case, up to the decision, with each method."""
-    arguments = {
-        "t2_images": case.t2_images,
-        "brain_mask": case.brain_mask,
-        "priors": case.priors,
-        "spacing_mm": (1.0, 1.0, 1.0),
-        "nawm": case.nawm,
-    }
     pre = case.pre if with_pre else None
+    images = Images(case.post, pre, case.t2_images, case.brain_mask, case.priors, (1.0, 1.0, 1.0), case.nawm)
     log_odds: dict[str, NDArray] = {}
 
     def by_network(patches: Array, by_hand: Array) -> Array:
@@ -321,9 +316,9 @@ def weigh(case: Case, *, with_pre: bool = True) -> dict[str, Weighed]:
         log_odds["by_hand"] = by_hand
         return log_odds["network"]
 
-    weighed = enhancement.weigh_candidates(case.post, pre, **arguments, classify=by_network)
+    weighed = enhancement.weigh_candidates(images, classify=by_network)
     calibration = json.loads((FOLD_MODELS / "gel_calibration.json").read_text())[case.name]
-    results = {"hand weights": enhancement.weigh_candidates(case.post, pre, **arguments)}
+    results = {"hand weights": enhancement.weigh_candidates(images)}
     for method, weights in calibration.items():
         value = weights["offset"]
         for name, numbers in log_odds.items():

@@ -24,7 +24,14 @@ from scipy import ndimage
 from torch import nn
 
 from mesems_mri.core import enhancement
-from mesems_mri.core.enhancement_candidates import CHANNELS, PATCH_SIDE, Thresholds, cut_patches, gather_maps
+from mesems_mri.core.enhancement_candidates import (
+    CHANNELS,
+    PATCH_SIDE,
+    Images,
+    Thresholds,
+    cut_patches,
+    gather_maps,
+)
 from mesems_mri.core.enhancement_candidates import propose as propose_candidates
 from training import gel_lesions
 from training.export import MODELS, export
@@ -98,17 +105,8 @@ def draw_variant(
         del t2_images["T2w"]
     limits = Thresholds()
     factor = 1.0 if pre is not None else limits.no_pre_factor
-    maps = gather_maps(
-        pair.post,
-        pre,
-        t2_images=t2_images,
-        brain_mask=pair.brain_mask,
-        priors=pair.priors,
-        spacing_mm=(1.0, 1.0, 1.0),
-        nawm=pair.nawm,
-        limits=limits,
-        faint=True,
-    )
+    images = Images(pair.post, pre, t2_images, pair.brain_mask, pair.priors, (1.0, 1.0, 1.0), pair.nawm)
+    maps = gather_maps(images, limits, faint=True)
     normal = tuple(float(i == axis) for i in range(3))
     candidates = propose_candidates(
         maps, limits, plane_normal=normal, nawm=pair.nawm, factor=factor, faint=True

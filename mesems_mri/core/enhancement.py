@@ -21,6 +21,7 @@ from mesems_mri.core.enhancement_candidates import (
     BoolArray,
     Candidate,
     FloatArray,
+    Images,
     Maps,
     Priors,
     Spacing,
@@ -117,18 +118,8 @@ def detect_enhancement(
         When there is no T2-type image, a shape differs, an image is not finite, or a mask is empty.
     """
     limits = thresholds or Thresholds()
-    weighed = weigh_candidates(
-        post,
-        pre,
-        t2_images=t2_images,
-        brain_mask=brain_mask,
-        priors=priors,
-        spacing_mm=spacing_mm,
-        plane_normal=plane_normal,
-        nawm=nawm,
-        thresholds=limits,
-        classify=classify,
-    )
+    images = Images(post, pre, t2_images, brain_mask, priors, spacing_mm, nawm)
+    weighed = weigh_candidates(images, plane_normal=plane_normal, thresholds=limits, classify=classify)
     return accept_foci(
         weighed,
         limits.min_score,
@@ -139,35 +130,21 @@ def detect_enhancement(
 
 
 def weigh_candidates(
-    post: NDArray[np.floating],
-    pre: NDArray[np.floating] | None,
+    images: Images,
     *,
-    t2_images: Mapping[str, NDArray[np.floating]],
-    brain_mask: BoolArray,
-    priors: Priors,
-    spacing_mm: Spacing,
     plane_normal: tuple[float, float, float] = (0.0, 0.0, 1.0),
-    nawm: BoolArray,
     thresholds: Thresholds | None = None,
     classify: Classify | None = None,
 ) -> Weighed:
     """Propose candidates and score them; the parameters are those of `detect_enhancement`."""
     limits = thresholds or Thresholds()
-    _validate(post, pre, t2_images, brain_mask, nawm, spacing_mm)
-    factor = 1.0 if pre is not None else limits.no_pre_factor
+    _validate(images)
+    factor = 1.0 if images.pre is not None else limits.no_pre_factor
     faint = classify is not None
-    maps = gather_maps(
-        post,
-        pre,
-        t2_images=t2_images,
-        brain_mask=brain_mask,
-        priors=priors,
-        spacing_mm=spacing_mm,
-        nawm=nawm,
-        limits=limits,
-        faint=faint,
+    maps = gather_maps(images, limits, faint=faint)
+    candidates = propose(
+        maps, limits, plane_normal=plane_normal, nawm=images.nawm, factor=factor, faint=faint
     )
-    candidates = propose(maps, limits, plane_normal=plane_normal, nawm=nawm, factor=factor, faint=faint)
     judged = [judge_by_hand(candidate, maps, limits, factor, faint=faint) for candidate in candidates]
     if classify is not None:
         judged = _reconsider(judged, candidates, maps, classify)
@@ -306,32 +283,25 @@ def _triple(centre: NDArray[np.floating] | tuple[float, ...]) -> tuple[float, fl
     return x, y, z
 
 
-def _validate(
-    post: NDArray[np.floating],
-    pre: NDArray[np.floating] | None,
-    t2_images: Mapping[str, NDArray[np.floating]],
-    brain_mask: BoolArray,
-    nawm: BoolArray,
-    spacing_mm: Spacing,
-) -> None:
-    unknown = set(t2_images) - {"FLAIR", "T2w", "PDw"}
-    if not t2_images or unknown:
-        msg = f"t2_images must hold one or more of FLAIR, T2w, PDw, got {sorted(t2_images)}"
+def _validate(images: Images) -> None:
+    unknown = set(images.t2_images) - {"FLAIR", "T2w", "PDw"}
+    if not images.t2_images or unknown:
+        msg = f"t2_images must hold one or more of FLAIR, T2w, PDw, got {sorted(images.t2_images)}"
         raise ValueError(msg)
-    if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
-        msg = f"spacing_mm must be three numbers above 0 mm, got {tuple(spacing_mm)}"
+    if len(images.spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in images.spacing_mm):
+        msg = f"spacing_mm must be three numbers above 0 mm, got {tuple(images.spacing_mm)}"
         raise ValueError(msg)
-    named = {"post": post, **({} if pre is None else {"pre": pre}), **t2_images}
-    for name, image in {**named, "brain_mask": brain_mask, "nawm": nawm}.items():
-        if image.shape != post.shape or post.ndim != 3:
-            msg = f"{name} must be 3D and of the shape of post, {post.shape}, got {image.shape}"
+    named = {"post": images.post, **({} if images.pre is None else {"pre": images.pre}), **images.t2_images}
+    for name, image in {**named, "brain_mask": images.brain_mask, "nawm": images.nawm}.items():
+        if image.shape != images.post.shape or images.post.ndim != 3:
+            msg = f"{name} must be 3D and of the shape of post, {images.post.shape}, got {image.shape}"
             raise ValueError(msg)
     for name, image in named.items():
         if not np.isfinite(image).all():
             count = int((~np.isfinite(image)).sum())
             msg = f"{name} must be finite, got {count} NaN or infinite voxels"
             raise ValueError(msg)
-    for name, mask in (("brain_mask", brain_mask), ("nawm", nawm)):
+    for name, mask in (("brain_mask", images.brain_mask), ("nawm", images.nawm)):
         if np.count_nonzero(mask) < 30:
             msg = f"{name} must hold at least 30 voxels, got {int(np.count_nonzero(mask))}"
             raise ValueError(msg)

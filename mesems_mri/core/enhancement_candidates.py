@@ -88,6 +88,19 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class Images:
+    """Images of a visit on one grid and its masks, as `enhancement.detect_enhancement` takes them."""
+
+    post: NDArray[np.floating]
+    pre: NDArray[np.floating] | None
+    t2_images: Mapping[str, NDArray[np.floating]]
+    brain_mask: BoolArray
+    priors: Priors
+    spacing_mm: Spacing
+    nawm: BoolArray
+
+
+@dataclass(frozen=True)
 class Maps:
     """What the decision about a candidate is taken from, voxel by voxel."""
 
@@ -120,50 +133,43 @@ class Candidate:
     faint: bool = False
 
 
-def gather_maps(
-    post: NDArray[np.floating],
-    pre: NDArray[np.floating] | None,
-    *,
-    t2_images: Mapping[str, NDArray[np.floating]],
-    brain_mask: BoolArray,
-    priors: Priors,
-    spacing_mm: Spacing,
-    nawm: BoolArray,
-    limits: Thresholds,
-    faint: bool,
-) -> Maps:
+def gather_maps(images: Images, limits: Thresholds, *, faint: bool) -> Maps:
     """Compute the maps of a visit; ``faint``: with the lower demand on a T2 correlate."""
-    factor = 1.0 if pre is not None else limits.no_pre_factor
+    factor = 1.0 if images.pre is not None else limits.no_pre_factor
     # Where there is no pre-contrast image, CSF is told by the post-contrast one: dark there as well.
-    anatomy = np.asarray(post if pre is None else pre, np.float32)
-    increase, sigma = contrast_increase(post, pre, brain_mask, nawm, spacing_mm)
+    anatomy = np.asarray(images.post if images.pre is None else images.pre, np.float32)
+    increase, sigma = contrast_increase(
+        images.post, images.pre, images.brain_mask, images.nawm, images.spacing_mm
+    )
     z = increase / sigma
-    hot = brain_mask & (z > factor * limits.grow_sigma) & (increase > factor * limits.grow_contrast)
-    size = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
+    hot = images.brain_mask & (z > factor * limits.grow_sigma) & (increase > factor * limits.grow_contrast)
+    size = [2 * round(limits.outline_reach_mm / step) + 1 for step in images.spacing_mm]
     hot &= increase >= limits.outline_fraction * ndimage.maximum_filter(increase, size)
-    csf = find_csf(anatomy, t2_images, brain_mask)
-    level, support = correlate_z(t2_images, anatomy, brain_mask, priors, nawm, spacing_mm)
-    least_voxels = limits.min_volume_mm3 / float(np.prod(spacing_mm))
-    correlate = _drop_specks(brain_mask & (level > limits.correlate_sigma) & ~csf, least_voxels)
+    csf = find_csf(anatomy, images.t2_images, images.brain_mask)
+    level, support = correlate_z(
+        images.t2_images, anatomy, images.brain_mask, images.priors, images.nawm, images.spacing_mm
+    )
+    least_voxels = limits.min_volume_mm3 / float(np.prod(images.spacing_mm))
+    correlate = _drop_specks(images.brain_mask & (level > limits.correlate_sigma) & ~csf, least_voxels)
     near = correlate
     if faint:
         # Both contrasts together have less noise than either.
         both = np.where(level > 0.5, (level + np.minimum(support, 2 * level)) / np.sqrt(2.0), level)
-        near = brain_mask & (np.maximum(level, both) > limits.faint_correlate_sigma) & ~csf
+        near = images.brain_mask & (np.maximum(level, both) > limits.faint_correlate_sigma) & ~csf
         near = _drop_specks(near, least_voxels)
-    depth_mm = ndimage.distance_transform_edt(np.pad(brain_mask, 1), sampling=spacing_mm)
+    depth_mm = ndimage.distance_transform_edt(np.pad(images.brain_mask, 1), sampling=images.spacing_mm)
     depth_mm = np.asarray(depth_mm, np.float32)[1:-1, 1:-1, 1:-1]
-    reach = np.asarray(ndimage.distance_transform_edt(~near, sampling=spacing_mm))
+    reach = np.asarray(ndimage.distance_transform_edt(~near, sampling=images.spacing_mm))
     places = {
         "brain_edge": depth_mm <= limits.edge_margin_mm,
-        "choroid_plexus": find_choroid(csf, priors, spacing_mm),
+        "choroid_plexus": find_choroid(csf, images.priors, images.spacing_mm),
         "csf_space": csf,
         "no_t2_correlate": reach > limits.correlate_reach_mm,
     }
-    plexus = prior(priors, "choroid_plexus", post.shape)
-    ventricle = prior(priors, "lateral_ventricles", post.shape) + plexus
+    plexus = prior(images.priors, "choroid_plexus", images.post.shape)
+    ventricle = prior(images.priors, "lateral_ventricles", images.post.shape) + plexus
     # The plexus is slender and its place varies more than that of the ventricles.
-    plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in spacing_mm])
+    plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in images.spacing_mm])
     return Maps(
         increase,
         z.astype(np.float32),
@@ -176,9 +182,9 @@ def gather_maps(
         depth_mm,
         ventricle,
         plexus,
-        tissue_probability(priors, post.shape),
+        tissue_probability(images.priors, images.post.shape),
         places,
-        spacing_mm,
+        images.spacing_mm,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mesems_mri.core.enhancement import accept_foci, weigh_candidates
-from mesems_mri.core.enhancement_candidates import CHANNELS, PATCH_SIDE, Candidate, cut_patches
+from mesems_mri.core.enhancement_candidates import CHANNELS, PATCH_SIDE, Candidate, Images, cut_patches
 from tests.unit.core.test_enhancement import Head, ball, with_lesion
 
 MIDDLE = PATCH_SIDE // 2
@@ -65,7 +65,7 @@ def test_part_counts_only_where_the_whole_was_turned_down() -> None:
     head = with_lesion((52, 40, 30), 3.5)
     head.enhancing[51:53, 14:70, 29:31] = 0.9
     agrees, _ = always(1.0)
-    weighed = weigh_candidates(**head.render(), classify=agrees)
+    weighed = weigh_candidates(Images(**head.render()), classify=agrees)
     part = next(i for i, c in enumerate(weighed.candidates) if c.parent is not None)
     whole = weighed.candidates[part].parent
     assert whole is not None
@@ -83,7 +83,7 @@ def test_part_counts_only_where_the_whole_was_turned_down() -> None:
 def test_patch_is_centred_and_in_millimetres(spacing_mm: tuple[float, float, float]) -> None:
     agrees, _ = always(0.0)
     scans = with_lesion((52, 40, 30)).render()
-    maps = weigh_candidates(**{**scans, "spacing_mm": spacing_mm}, classify=agrees).maps
+    maps = weigh_candidates(Images(**{**scans, "spacing_mm": spacing_mm}), classify=agrees).maps
     inside = ball((52, 40, 30), 3)
     box = (slice(46, 60), slice(34, 48), slice(24, 38))
     (patch,) = cut_patches(maps, [Candidate(inside[box], box)])
@@ -96,7 +96,7 @@ def test_patch_is_centred_and_in_millimetres(spacing_mm: tuple[float, float, flo
 
 def test_patch_at_the_edge_of_the_array_is_padded() -> None:
     agrees, _ = always(0.0)
-    maps = weigh_candidates(**Head().render(), classify=agrees).maps
+    maps = weigh_candidates(Images(**Head().render()), classify=agrees).maps
     box = (slice(0, 4), slice(0, 4), slice(0, 4))
     (patch,) = cut_patches(maps, [Candidate(np.ones((4, 4, 4), bool), box)])
     assert patch[CHANNELS.index("candidate")].sum() == 64
