@@ -1,6 +1,6 @@
 """All accuracy figures in one command and one table, with the targets of the project.
 
-    python -m benchmarks.accuracy REAL_DATA WORK [--quick] [--only PART ...] [--cores N]
+    python -m benchmarks.accuracy REAL_DATA WORK [--quick] [--draws N] [--only PART ...] [--cores N]
 
 Parts, each kept in its folder of WORK, so that a second call only reads what the first one made:
 
@@ -9,7 +9,8 @@ Parts, each kept in its folder of WORK, so that a second call only reads what th
 - *external*: P18 and P39 of MSLesSeg, never used for training or tuning;
 - *gel*: implants and false foci of enhancement (`benchmarks.accuracy_gel`);
 - *change*: plain methods beside ours (`benchmarks.accuracy_change`);
-- *brain*: brain masks (`benchmarks.accuracy_brain`).
+- *brain*: brain masks (`benchmarks.accuracy_brain`);
+- *fake*: one head in two positions, read as if before and after contrast: nothing in it enhances.
 
 What each part prints is in ``WORK/<part>.txt``; the table says which figures have no target, and which miss
 it.
@@ -24,13 +25,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from benchmarks.stable_pairs import stable_pairs
 from mesems_mri.core.intervals import wilson_interval
+from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
+from tests.real.arrange import arrange_fake_pair
 
-PARTS = ("real", "stable", "external", "gel", "change", "brain")
+PARTS = ("real", "stable", "external", "gel", "fake", "change", "brain")
 _FROM_27 = ("27-70", "70-500", ">=500")
 _FROM_70 = ("70-500", ">=500")
 
@@ -59,19 +62,21 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="7 stable pairs instead of 42, one draw of enhancing implants"
     )
+    parser.add_argument("--draws", type=int, default=6, help="stable pairs of each of the 7 raw visits (6)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--cores", type=int, default=2)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     for part in given.only:
-        _run_part(part, given.real_data, given.work, given.cores, quick=given.quick)
+        draws = 1 if given.quick else given.draws
+        _run_part(part, given.real_data, given.work, given.cores, quick=given.quick, draws=draws)
     print("| measure | figure (95 % interval) | target | met |\n|---|---|---|---|")
     for row in summary(given.work):
         print(row)
 
 
-def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool) -> None:
-    real, stable = work / "real", work / "stable"
+def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool, draws: int) -> None:
+    real, stable, brain = work / "real", work / "stable", work / "brain.json"
     output: list[str] = []
 
     def call(*command: str | Path) -> None:
@@ -93,15 +98,21 @@ def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool
         run_and_score(at / "bids", at / "out", at / "truth")
     elif part == "stable":
         if not (stable / "bids" / "participants.tsv").is_file():
-            call("benchmarks.new_lesions", real_data, stable / "bids", "1" if quick else "6")
+            call("benchmarks.new_lesions", real_data, stable / "bids", str(draws))
         run_and_score(stable / "bids", stable / "out", stable / "bids" / "derivatives" / "truth")
         call("benchmarks.stable_pairs", stable / "bids", stable / "out")
     elif part == "gel":
         call("benchmarks.accuracy_gel", "--json", work / "gel.json", *(["--quick"] if quick else []))
     elif part == "change":
         call("benchmarks.accuracy_change", real / "out", real / "truth", stable / "bids", stable / "out")
+        truth = stable / "bids" / "derivatives" / "truth"
+        call("benchmarks.change_curve", real / "out", real / "truth", stable / "out", truth)
+    elif part == "fake":
+        if not (work / "fake" / "bids").is_dir():
+            arrange_fake_pair(real_data / "dicom" / "siemens_decubitus", work / "fake" / "bids")
+        call("mesems_mri", "run", work / "fake" / "bids", work / "fake" / "out", "--cores", str(cores))
     else:
-        call("benchmarks.accuracy_brain", "--real-data", real_data)
+        call("benchmarks.accuracy_brain", "--real-data", real_data, "--no-bias", "--json", brain)
     (work / f"{part}.txt").write_text("\n".join(output), encoding="utf-8")
 
 
@@ -121,6 +132,36 @@ def summary(work: Path) -> Iterator[Row]:
         yield from _stable(_products(work / "stable.json")["t2_change"], work / "stable")
     if (work / "gel.json").is_file():
         yield from _gel(json.loads((work / "gel.json").read_text(encoding="utf-8")))
+    if (work / "fake" / "out" / "visit_metrics.tsv").is_file():
+        (visit,) = read_table(work / "fake" / "out" / "visit_metrics.tsv", VISIT_METRICS_COLUMNS)
+        count = visit["gel_count"]
+        figure = "not evaluable" if count is None else str(count)
+        yield Row("GEL on one head in two positions: false foci", figure, "0", count == 0)
+    if (work / "brain.json").is_file():
+        yield from _brain(json.loads((work / "brain.json").read_text(encoding="utf-8")))
+
+
+def _brain(figures: dict[str, Any]) -> Iterator[Row]:
+    dice, apart, cpu_s = figures["dice"], figures["apart"], figures["cpu_s"]
+    yield Row(
+        f"brain mask, 01 and 12, {len(dice)} images: Dice, mean and lowest",
+        f"{mean(dice):.3f}, {min(dice):.3f}",
+        ">= 0.945",
+        mean(dice) >= 0.945,
+    )
+    yield Row(
+        f"brain volume, contrasts of one visit ({len(apart)} raw visits): apart, median and largest",
+        f"{median(apart):.1%}, {max(apart):.1%}",
+        "<= 3 %",
+        max(apart) <= 0.03,
+    )
+    yield Row("brain mask: voxels of T2 lesions of 07 and 26 cut off", str(figures["cut_off"]), "0", None)
+    yield Row(
+        f"brain mask, {len(cpu_s)} of {figures['images']} images: CPU s, median and largest",
+        f"{median(cpu_s):.1f}, {max(cpu_s):.1f}",
+        "<= 5",
+        max(cpu_s) <= 5,
+    )
 
 
 def _products(path: Path) -> dict[str, dict[str, Any]]:

@@ -52,6 +52,10 @@ class T2Change:
         T2 lesions of this visit, carried on from the reference visit (`_carry_on`).
     score
         0 outside foci; inside, how sure the focus is, 0 to 1, the same for all its voxels.
+    candidates
+        Numbered foci (int32) that were considered, those that were turned down included.
+    candidate_scores
+        Score of each candidate, from number 1 on.
     details
         Measured quantities: ``difference_sigma`` (noise of the difference in NAWM, units of NAWM),
         ``edge_shift_mm`` (misregistration that would explain the noise at edges), ``thickness_mm``
@@ -62,6 +66,8 @@ class T2Change:
     enlarging: NDArray[np.int32]
     lesions: BoolArray
     score: FloatArray
+    candidates: NDArray[np.int32]
+    candidate_scores: tuple[float, ...] = ()
     details: dict[str, float] = field(default_factory=dict)
 
 
@@ -128,10 +134,12 @@ def detect_t2_change(
     thickness_mm = max(current_thickness_mm, reference_thickness_mm)
     new = np.zeros(current.shape, np.int32)
     enlarging = np.zeros(current.shape, np.int32)
+    candidates = np.zeros(current.shape, np.int32)
+    candidate_scores: list[float] = []
     score = np.zeros(current.shape, np.float32)
     details = {"thickness_mm": float(thickness_mm)}
     if np.array_equal(current, reference):
-        return T2Change(new, enlarging, reference_lesions.copy(), score, details)
+        return T2Change(new, enlarging, reference_lesions.copy(), score, candidates, details=details)
     tissue = describe_tissue(
         current,
         contrast=contrast,
@@ -142,7 +150,7 @@ def detect_t2_change(
         t1w=current_t1w,
     )
     if tissue is None:
-        return T2Change(new, enlarging, current_lesions.copy(), score, details)
+        return T2Change(new, enlarging, current_lesions.copy(), score, candidates, details=details)
 
     cut = tissue.box
     brain, white = brain_mask[cut], nawm[cut] & brain_mask[cut]
@@ -198,6 +206,8 @@ def detect_t2_change(
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         dseg[cut] = numbers[foci]
         score[cut] = np.where(kept[foci], certainty[foci], score[cut])
+        candidates[cut] = np.where(foci > 0, foci + len(candidate_scores), candidates[cut])
+        candidate_scores += certainty[1:].tolist()
     fallen = _with_seeds(
         (z < -limits.grow_sigma) & (rise < -limits.grow_rise),
         (z < -limits.seed_sigma) & (rise < -limits.seed_rise),
@@ -212,7 +222,7 @@ def detect_t2_change(
         geometry=geometry,
         limits=limits,
     )
-    return T2Change(new, enlarging, lesions, score, details)
+    return T2Change(new, enlarging, lesions, score, candidates, tuple(candidate_scores), details)
 
 
 def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:

@@ -191,6 +191,7 @@ def _t2_and_change(
     arrays["new"] = change.new
     arrays["enlarging"] = change.enlarging
     arrays["change_score"] = _as_percent(change.score)
+    arrays["change_candidates"] = change.candidates.astype(np.uint16)
     # A mask drawn on a better contrast is carried on; a worse one gives way to that of this visit.
     if T2_CONTRASTS.index(reference["t2_contrast"]) <= T2_CONTRASTS.index(contrast):
         arrays["t2"] = change.lesions
@@ -202,6 +203,7 @@ def _t2_and_change(
         "reason": None,
         "reference_session_id": reference["session_id"],
         "contrast": common,
+        "candidate_scores": [round(score, 4) for score in change.candidate_scores],
     }
 
 

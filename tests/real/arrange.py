@@ -136,16 +136,47 @@ def arrange_decubitus(source: Path, bids_dir: Path) -> None:
         Folder to write into.
     """
     for session, position in (("ses-1", "HFS"), ("ses-2", "HFP")):
-        (series,) = (source / position).iterdir()
-        image = SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(series)))
-        affine = np.eye(4)
-        affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-        affine[:3, 3] = image.GetOrigin()
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM is LPS
+        array, affine = _read_position(source, position)
         anat = bids_dir / "sub-turned" / session / "anat"
         anat.mkdir(parents=True)
-        array = SimpleITK.GetArrayFromImage(image).T.astype(np.int16)
         Nifti1Image(array, affine).to_filename(anat / f"sub-turned_{session}_T1w.nii.gz")
+
+
+def arrange_fake_pair(source: Path, bids_dir: Path) -> None:
+    """Arrange the two positions as T1w before and after contrast of one visit: nothing in it enhances.
+
+    There is no T2-type image of that person, without which nothing is counted. The reciprocal of the T1w
+    stands in for a T2w: fluid is bright in it, and grey brighter than white matter.
+
+    Parameters
+    ----------
+    source : Path
+        The folder ``dicom/siemens_decubitus``.
+    bids_dir : Path
+        Folder to write.
+    """
+    _describe(bids_dir, "One head supine and prone, as if before and after contrast", "BSD-2-Clause")
+    anat = bids_dir / "sub-fake" / "ses-1" / "anat"
+    anat.mkdir(parents=True)
+    for suffix, position in (("T1w", "HFS"), ("ce-gadolinium_T1w", "HFP")):
+        array, affine = _read_position(source, position)
+        Nifti1Image(array, affine).to_filename(anat / f"sub-fake_ses-1_{suffix}.nii.gz")
+        if suffix == "T1w":
+            # White matter, the brightest tissue but fat, stays; fluid gets near three times as bright.
+            white = np.percentile(array[array > 0.2 * array.max()], 60)
+            turned = np.where(array > 0.3 * white, white**2 / np.maximum(array, 1), array)
+            Nifti1Image(turned.astype(np.int16), affine).to_filename(anat / "sub-fake_ses-1_T2w.nii.gz")
+
+
+def _read_position(source: Path, position: str) -> tuple[npt.NDArray[np.int16], Affine]:
+    """Read the series of a patient position: intensities, voxel -> RAS mm."""
+    (series,) = (source / position).iterdir()
+    image = SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(series)))
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    # DICOM is LPS
+    return SimpleITK.GetArrayFromImage(image).T.astype(np.int16), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def common_to_native(xfm: Path) -> Affine:

@@ -155,6 +155,8 @@ def arrange_stable(
         participant_id = f"sub-{case.name}"
         _write_sessions(bids_dir, participant_id, (0, 28, 56))
         rows.append({"participant_id": participant_id})
+        if (bids_dir / "derivatives" / "implants" / f"{participant_id}.json").is_file():
+            continue  # written last: an interrupted call goes on where it was
         folder = real_data / "open_ms" / "longitudinal" / f"patient{case.patient}"
         _arrange_case(folder, bids_dir, case, draw or _implants)
     _write_tsv(bids_dir / "participants.tsv", rows)

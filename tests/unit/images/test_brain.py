@@ -162,6 +162,17 @@ def test_small_and_large_heads_pass(size: float) -> None:
     assert dice(found.mask, brain) > 0.95
 
 
+@pytest.mark.parametrize("contrast", ["T1w", "FLAIR"])
+def test_slices_of_6_mm(contrast: str) -> None:
+    volume, brain = make_head(contrast)
+    pairs = volume.array.reshape(*volume.shape[:2], -1, 2).mean(axis=3)
+    affine = volume.affine @ np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[:3, 3] += 0.5 * volume.affine[:3, 2]
+    found = extract_brain(Volume(pairs.astype(np.float32), affine))
+    assert dice(found.mask, brain[:, :, ::2] & brain[:, :, 1::2]) > 0.94
+    assert misplacement_mm(found.to_mni) < 2.5
+
+
 def test_twice_the_same() -> None:
     one, two = extract_t1w(), extract_brain(make_head("T1w")[0])
     assert np.array_equal(one.mask, two.mask)
