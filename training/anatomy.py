@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.anatomy_inference import BOX, CLASSES
+from training.anatomy_inference import BOX, CLASSES, SPACING_MM
 from training.export import export
 from training.fit import fit
-from training.networks import HeadUNet
+from training.networks import UNet
 from training.synthesis import draw_image, load_heads
 
 HELD_OUT = 2
-WIDTHS = (16, 32, 64, 96)
+WIDTHS = (8, 16, 32, 64)
+COARSE_MM, COARSE_BOX = 3.0, (56, 80, 56)
 _VALIDATION_IMAGES = 24
 
 
@@ -36,25 +37,26 @@ class Anatomy:
         Label maps to train on.
     cache : Path
         Folder that keeps them reduced to 2 mm.
-    shape : tuple of int
-        Voxels of an image.
+    spacing_mm : float
+        Voxel of the images drawn.
     """
 
     name = "anatomy"
 
-    def __init__(self, paths: list[Path], cache: Path, shape: tuple[int, int, int]) -> None:
-        self.paths, self.shape = paths, shape
+    def __init__(self, paths: list[Path], cache: Path, spacing_mm: float) -> None:
+        self.paths, self.spacing_mm = paths, spacing_mm
+        self.shape = BOX if spacing_mm == SPACING_MM else COARSE_BOX
         self.heads = load_heads(paths, cache)
 
     def network(self) -> nn.Module:
         """Build the network."""
-        return HeadUNet(1, len(CLASSES), WIDTHS)
+        return UNet(1, len(CLASSES), WIDTHS)
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw an image (1, 1, x, y, z) and its classes (1, class, x, y, z)."""
         torch.set_num_threads(1)
         head = self.heads[int(rng.integers(len(self.heads)))]
-        image, classes = draw_image(rng, head, self.shape, BOX)
+        image, classes = draw_image(rng, head, self.shape, self.spacing_mm)
         return image[None, None], classes[None]
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -164,18 +164,22 @@ def _intensities(rng: np.random.Generator, labels: tuple[int, ...]) -> tuple[Flo
     return np.clip(means, 0.0, 1.0).astype(np.float32), spreads.astype(np.float32)
 
 
+def _nodes(shape: Sequence[int], spacing_mm: float, apart_mm: float) -> list[int]:
+    """Return how many nodes of a smooth field lie along each side of an image."""
+    return [max(2, round(side * spacing_mm / apart_mm)) for side in shape]
+
+
 def _places(
-    rng: np.random.Generator, head: Head, shape: tuple[int, int, int], room: tuple[int, int, int]
+    rng: np.random.Generator, head: Head, shape: tuple[int, int, int], spacing_mm: float
 ) -> FloatArray:
     """Draw where in the head (voxels) each voxel of an image comes from: shape (3, x, y, z)."""
     limit = 20.0 if rng.random() < 0.9 else 45.0
     turn = Rotation.from_euler("xyz", rng.uniform(-limit, limit, 3), degrees=True).as_matrix()
     scale = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
-    matrix = turn @ np.diag(np.array([rng.choice([-1.0, 1.0]), 1.0, 1.0]) / scale)
-    # the brain about the middle of the room, as it lies in a scan that was planned on it
-    spare = (np.array(room) - shape) / 2
-    middle = (np.array(shape) - 1) / 2 + rng.uniform(-1.0, 1.0, 3) * (spare + 8.0)
-    strength = rng.uniform(0.0, 1.5)  # voxels
+    matrix = turn @ np.diag(np.array([rng.choice([-1.0, 1.0]), 1.0, 1.0]) / scale) * (spacing_mm / SPACING_MM)
+    # the brain about the middle, as it lies in a scan that was planned on it
+    middle = (np.array(shape) - 1) / 2 + rng.uniform(-16.0, 16.0, 3) / spacing_mm
+    strength = rng.uniform(0.0, 1.5)  # voxels of the head
     places = np.empty((3, *shape), np.float32)
     for axis in range(3):
         parts = [
@@ -183,8 +187,10 @@ def _places(
             for a, n in enumerate(shape)
         ]
         places[axis] = parts[0] + parts[1] + parts[2] + head.centre[axis]
-        places[axis] += np.float32(strength) * _smooth_field(rng, shape, [n // 18 + 1 for n in shape])
-        places[axis] += np.float32(0.3 * strength) * _smooth_field(rng, shape, [n // 9 + 1 for n in shape])
+        places[axis] += np.float32(strength) * _smooth_field(rng, shape, _nodes(shape, spacing_mm, 36.0))
+        places[axis] += np.float32(0.3 * strength) * _smooth_field(
+            rng, shape, _nodes(shape, spacing_mm, 18.0)
+        )
     return places
 
 
@@ -200,9 +206,9 @@ def _slice_profile(rng: np.random.Generator, side: int, thickness: float) -> Flo
 
 
 def draw_image(
-    rng: np.random.Generator, head: Head, shape: tuple[int, int, int], room: tuple[int, int, int]
+    rng: np.random.Generator, head: Head, shape: tuple[int, int, int], spacing_mm: float = SPACING_MM
 ) -> tuple[FloatArray, FloatArray]:
-    """Draw an image of a head, or of a part of it, and the classes of its voxels.
+    """Draw an image of a head and the classes of its voxels.
 
     Parameters
     ----------
@@ -211,9 +217,9 @@ def draw_image(
     head : Head
         Who is imaged.
     shape : tuple of int
-        Matrix of the image; 2 mm voxels, axes to the right, front and top.
-    room : tuple of int
-        Matrix of an image of the whole head, in which the image lies somewhere.
+        Matrix of the image; axes to the right, front and top.
+    spacing_mm : float
+        Its voxel, isotropic.
 
     Returns
     -------
@@ -224,7 +230,7 @@ def draw_image(
         is background.
     """
     means, spreads = _intensities(rng, head.labels)
-    places = _places(rng, head, shape, room)
+    places = _places(rng, head, shape, spacing_mm)
     box = []
     for place, side in zip(places, head.shares.shape[1:], strict=True):
         low = int(np.clip(np.floor(place.min()), 0, side - 2))
@@ -252,11 +258,11 @@ def draw_image(
     brain = classes.sum(axis=0)
 
     if rng.random() < 0.5:
-        _add_lesions(rng, image, classes[CLASSES.index("white_matter")])
+        _add_lesions(rng, image, classes[CLASSES.index("white_matter")], _nodes(shape, spacing_mm, 6.0))
     # Scalp, fat, marrow and muscle vary within a label far more than the brain does.
     outside = 1.0 - brain
-    uneven = rng.uniform(0.0, 0.5) * _smooth_field(rng, shape, [n // 4 for n in shape])
-    uneven += rng.uniform(0.0, 0.3) * _smooth_field(rng, shape, [n // 12 for n in shape])
+    uneven = rng.uniform(0.0, 0.5) * _smooth_field(rng, shape, _nodes(shape, spacing_mm, 8.0))
+    uneven += rng.uniform(0.0, 0.3) * _smooth_field(rng, shape, _nodes(shape, spacing_mm, 24.0))
     image *= np.exp(uneven * outside)
     image += spread * rng.standard_normal(shape, dtype=np.float32)
 
@@ -273,7 +279,7 @@ def draw_image(
     image += noise * rng.standard_normal(shape, dtype=np.float32)
     if rng.random() < 0.7:
         axis = int(rng.integers(3))
-        profile = _slice_profile(rng, shape[axis], rng.uniform(1.0, 6.0 / SPACING_MM))
+        profile = _slice_profile(rng, shape[axis], max(1.0, rng.uniform(2.0, 6.0) / spacing_mm))
         image = np.moveaxis(np.tensordot(profile, image, axes=(1, axis)), 0, axis)
     image = np.abs(image)
     image = (image / max(float(image.max()), 1e-6)) ** np.exp(rng.normal(0.0, 0.25))
@@ -288,9 +294,11 @@ def draw_image(
     return seen, classes
 
 
-def _add_lesions(rng: np.random.Generator, image: FloatArray, white: FloatArray) -> None:
+def _add_lesions(
+    rng: np.random.Generator, image: FloatArray, white: FloatArray, nodes: Sequence[int]
+) -> None:
     """Give part of the white matter another intensity; its class stays."""
-    blobs = _smooth_field(rng, image.shape, [n // 3 for n in image.shape])
+    blobs = _smooth_field(rng, image.shape, nodes)
     amount = np.clip(4.0 * (blobs - rng.uniform(2.0, 3.2)), 0.0, 1.0) * white
     image += amount * (np.float32(rng.uniform(0.0, 1.0)) - image)
 
