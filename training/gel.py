@@ -1,9 +1,12 @@
 """Train the classifier of candidates for enhancing lesions: three folds, and the shipped model.
 
-    python -m training.gel [--work DIR] [--variants N] [--steps N] [--only NAME]
+    python -m training.gel REAL [--work DIR] [--variants N] [--steps N] [--only NAME]
 
-1. Each of the three real pairs of T1w is drawn on (`gel_lesions.py`) and degraded at random, many times; the
-   package's own candidates are cut out as patches (`DIR/patches/PATIENT`).
+``REAL`` is a folder that ``python -m tests.real.arrange`` wrote, after ``mesems-mri run REAL/bids REAL/out``.
+
+1. Each of the three real pairs of T1w, and of the two without contrast, is drawn on (`gel_lesions.py`) and
+   degraded at random, many times; the package's own candidates are cut out as patches
+   (`DIR/patches/PATIENT`).
 2. A network is trained without each patient (``gel_without_<patient>``, to ``benchmarks/models``), and
    one with all (``gel``, to ``mesems_mri/models``).
 3. The held-out patients of the three folds calibrate the score; the numbers are printed and stand in
@@ -36,7 +39,14 @@ from mesems_mri.core.enhancement_candidates import propose as propose_candidates
 from training import gel_lesions
 from training.export import MODELS, export
 from training.fit import fit
-from training.gel_scans import PATIENTS, load_pair, scan_files, training_patients
+from training.gel_scans import (
+    PATIENTS,
+    SCANNED_TWICE,
+    load_pair,
+    load_scanned_twice,
+    scan_files,
+    training_patients,
+)
 from training.networks import PatchClassifier
 
 FOLD_MODELS = Path(__file__).resolve().parents[1] / "benchmarks" / "models"
@@ -50,16 +60,19 @@ TRUE_A_SCAN = 1.5
 _LOW, _SPAN = -1.5, 3.0
 
 
-def prepare(patient: str, folder: Path, variants: int) -> None:
+def prepare(patient: str, folder: Path, variants: int, real: Path) -> None:
     """Write the patches of a patient: one file a variant, what is there already is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [v for v in range(variants) if not (folder / f"{v:03d}.npz").is_file()]
     if not missing:
         return
-    pair = load_pair(patient)
+    if patient in SCANNED_TWICE:
+        pair = load_scanned_twice(patient, real / "bids", real / "out")
+    else:
+        pair = load_pair(patient)
     odds = gel_lesions.place_odds(pair)
     for variant in missing:
-        rng = np.random.default_rng([variant, PATIENTS.index(patient)])
+        rng = np.random.default_rng([variant, (*PATIENTS, *SCANNED_TWICE).index(patient)])
         patches, labels, by_hand, plain = draw_variant(pair, odds, rng)
         beside = folder / f"{variant:03d}.tmp.npz"
         np.savez(beside, patches=patches, labels=labels, by_hand=by_hand, plain=plain)
@@ -271,6 +284,7 @@ def calibrate(
 def main() -> None:
     """Prepare, train, export and calibrate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("real", type=Path, help="arranged and run real scans")
     parser.add_argument("--work", type=Path, default=Path("build/gel"))
     parser.add_argument("--variants", type=int, default=40, help="drawn and degraded scans of each patient")
     parser.add_argument("--steps", type=int, default=1200)
@@ -278,9 +292,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     patches = options.work / "patches"
-    for patient in PATIENTS:
+    for patient in (*PATIENTS, *SCANNED_TWICE):
         if options.only in (None, patient):
-            prepare(patient, patches / patient, options.variants)
+            variants = options.variants // 2 if patient in SCANNED_TWICE else options.variants
+            prepare(patient, patches / patient, variants, options.real)
     for name, without in networks().items():
         if options.only in (None, name):
             task = Gel(training_patients(without), patches, name)
@@ -307,8 +322,7 @@ def write_calibration(work: Path, variants: int) -> None:
         held_out[patient] = (score_stored(network.eval(), stored), hand, answers)
         np.savez(work / f"held_out_{patient}.npz", network=held_out[patient][0], by_hand=hand, labels=answers)
     calibration = {
-        patient: calibrate([held_out[p] for p in training_patients(patient)], variants)
-        for patient in PATIENTS
+        patient: calibrate([held_out[p] for p in PATIENTS if p != patient], variants) for patient in PATIENTS
     }
     origin = {
         name: sorted(f"{p.parent.name}/{p.name}" for p in Gel.files_of(training_patients(without)))

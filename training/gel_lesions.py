@@ -284,6 +284,9 @@ def degrade(
                 images[name] = ndimage.affine_transform(
                     images[name], turn, middle - turn @ middle + shift, order=1, mode="nearest"
                 )
+    if rng.random() < 0.25:
+        # The brain sinks a little when the head is turned between the scans: no rigid transform undoes that.
+        images["post"] = _bend(rng, images["post"], rng.uniform(0.2, 0.7))
     thick_t1 = rng.uniform(2.0, 4.5) if rng.random() < 0.4 else 0.0
     thick_t2 = rng.uniform(2.0, 5.0) if rng.random() < 0.4 else 0.0
     noise_t1 = rng.uniform(0, 0.08) if rng.random() < 0.55 else 0.0
@@ -312,6 +315,16 @@ def degrade(
         images[name] = (image * pair.brain_mask).astype(np.float32)
     degraded = replace(pair, post=images.pop("post"), pre=images.pop("pre"), t2_images=images)
     return degraded, truth, axis
+
+
+def _bend(rng: np.random.Generator, image: FloatArray, strength_mm: float) -> FloatArray:
+    """Deform an image smoothly (1 mm voxels; ``strength_mm``: standard deviation along each axis)."""
+    places = np.indices(image.shape, dtype=np.float32)
+    for place in places:
+        coarse = rng.normal(0, strength_mm, [n // 30 + 2 for n in image.shape])
+        zoom = [n / m for n, m in zip(image.shape, coarse.shape, strict=True)]
+        place += ndimage.zoom(coarse, zoom, order=2, grid_mode=True, mode="nearest").astype(np.float32)
+    return ndimage.map_coordinates(image, places, order=1, mode="nearest")
 
 
 def _slices(rng: np.random.Generator, image: FloatArray, thickness_mm: float, axis: int) -> FloatArray:

@@ -1,6 +1,8 @@
 """The real pairs of T1w that the classifier of enhancing lesions is trained on, and its folds.
 
-There are three: no other public patient here has T1w before and after contrast. Needs no torch.
+There are three: no other public patient here has T1w before and after contrast. To them come two patients
+who were scanned twice without contrast, in thick slices with the skull on: what differs between their T1w is
+noise, position, slices and a year of disease, and no enhancement. Needs no torch.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mesems_mri.bids import Layout
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.models.atlas import load_atlas
+from mesems_mri.steps.scene import open_scene
+from mesems_mri.steps.visit import VisitFiles
 from training import gel_lesions
 
 PATIENTS = ("patient07", "patient26", "TCGA-DU-7294")
+"""With T1w before and after contrast; accuracy is measured on them, each left out of one fold."""
+SCANNED_TWICE = ("sub-01", "sub-12")
+"""Without contrast, `ses-1` and `ses-2`; in every fold, and in no benchmark of enhancing lesions."""
 
 
 def real_data() -> Path:
@@ -29,6 +37,10 @@ def real_data() -> Path:
 
 def scan_files(patient: str) -> dict[str, Path]:
     """Return the scans of a patient by contrast; nothing else of the patient is used."""
+    if patient in SCANNED_TWICE:
+        folder = real_data() / "open_ms" / "longitudinal" / patient.replace("sub-", "patient")
+        names = {"pre": "study1_T1W", "post": "study2_T1W", "FLAIR": "study1_FLAIR", "T2w": "study1_T2W"}
+        return {c: folder / f"{name}.nii.gz" for c, name in names.items()}
     if patient.startswith("TCGA"):
         folder, stem = real_data() / "tcga" / patient, f"{patient}_hdbet_native_"
         names = {"pre": "t1", "post": "t1c", "FLAIR": "fla", "T2w": "t2"}
@@ -40,7 +52,47 @@ def scan_files(patient: str) -> dict[str, Path]:
 
 def training_patients(without: str | None) -> tuple[str, ...]:
     """Return the patients of a fold: all but the one held out."""
-    return tuple(p for p in PATIENTS if p != without)
+    return tuple(p for p in (*PATIENTS, *SCANNED_TWICE) if p != without)
+
+
+def load_scanned_twice(participant_id: str, bids_dir: Path, out_dir: Path) -> gel_lesions.Pair:
+    """Read the T1w of two visits as if one were before and the other after contrast.
+
+    Parameters
+    ----------
+    participant_id : str
+        One of `SCANNED_TWICE`.
+    bids_dir, out_dir : Path
+        What ``python -m tests.real.arrange`` wrote, and what ``mesems-mri run`` made of it.
+
+    Returns
+    -------
+    Pair
+        The second visit as post-contrast image, T2-type images of the first, in the participant's space.
+    """
+    layout = Layout(out_dir)
+    visits = [
+        VisitFiles(bids_dir=bids_dir, layout=layout, participant_id=participant_id, session_id=session_id)
+        for session_id in ("ses-1", "ses-2")
+    ]
+    scenes = [open_scene(visit, visit.read_record("register")) for visit in visits]
+    thickness = [scene.entries["T1w"]["slice_thickness_mm"] for scene in scenes]
+    pre, post = (
+        match_resolution(
+            scene.images["T1w"],
+            spacing_mm=(1.0, 1.0, 1.0),
+            plane_normal=tuple(scene.entries["T1w"]["plane_normal"]),
+            thickness_mm=own,
+            target_thickness_mm=max(thickness),
+        )
+        for scene, own in zip(scenes, thickness, strict=True)
+    )
+    mask = scenes[0].brain_mask & scenes[1].brain_mask
+    nawm = scenes[0].nawm("T1w") & scenes[1].nawm("T1w") & mask
+    images = {"pre": pre, "post": post} | {c: scenes[0].images[c] for c in ("FLAIR", "T2w")}
+    scaled = {c: scale_to_nawm(image, nawm)[0] * mask for c, image in images.items()}
+    priors = scenes[0].priors
+    return gel_lesions.Pair(participant_id, scaled.pop("post"), scaled.pop("pre"), scaled, mask, nawm, priors)
 
 
 def load_pair(patient: str) -> gel_lesions.Pair:

@@ -26,12 +26,16 @@ def test_fold_reads_nothing_of_the_patient_it_leaves_out(held_out: str) -> None:
         },
     }
     del expected[held_out]
+    expected |= {
+        folder: {(folder, f"{c}.nii.gz") for c in ("study1_T1W", "study2_T1W", "study1_FLAIR", "study1_T2W")}
+        for folder in ("patient01", "patient12")
+    }
     assert names == set.union(*expected.values())
     assert not any(is_of(held_out, path) for path in files)
 
 
-def test_shipped_model_is_trained_on_all_three() -> None:
-    assert gel_scans.training_patients(None) == gel_scans.PATIENTS
+def test_shipped_model_is_trained_on_all() -> None:
+    assert gel_scans.training_patients(None) == (*gel_scans.PATIENTS, *gel_scans.SCANNED_TWICE)
 
 
 @pytest.mark.parametrize("held_out", gel_scans.PATIENTS)
