@@ -79,6 +79,16 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
     return tuple(part.strip().upper() for part in text(header, keyword).split("\\") if part.strip())
 
 
+def sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence; none when it is absent, empty or damaged."""
+    found = _get(dataset, keyword)
+    try:
+        items = list(found) if found is not None else []  # pyright: ignore[reportCallIssue, reportArgumentType]
+    except TypeError:
+        return []
+    return [item for item in items if isinstance(item, Dataset)]
+
+
 def moment(header: Dataset) -> dt.datetime | None:
     """Return when the acquisition began, from the most to the least direct tag; None when none says it."""
     for keyword in ("AcquisitionDateTime", "FrameAcquisitionDateTime"):
@@ -135,18 +145,9 @@ def parse_clock(digits: str) -> dt.time | None:
 def _places(header: Dataset) -> Iterator[Dataset]:
     yield header
     for keyword in _GROUPS:
-        for group in _items(header, keyword)[:1]:
+        for group in sequence(header, keyword)[:1]:
             for element_tag in list(group.keys()):
-                yield from _items(group, keyword_for_tag(element_tag))[:1]
-
-
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    found = _get(dataset, keyword)
-    try:
-        items = list(found) if found is not None else []  # pyright: ignore[reportCallIssue, reportArgumentType]
-    except TypeError:
-        return []
-    return [item for item in items if isinstance(item, Dataset)]
+                yield from sequence(group, keyword_for_tag(element_tag))[:1]
 
 
 def _get(dataset: Dataset, keyword: str) -> object | None:
