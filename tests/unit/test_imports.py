@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "mesems_mri"
-OPEN = {"errors", "config", "bids", "layout", "tables", "provenance", "metrics"}
+OPEN = {"errors", "config", "bids", "layout", "tables", "provenance", "metrics", "queries"}
 ALLOWED: dict[str, set[str]] = {
     "core": {"core"},
     "images": {"images", "models", "core"} | OPEN,
