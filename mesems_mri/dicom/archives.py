@@ -6,6 +6,7 @@ archives count towards the same bounds.
 """
 
 import itertools
+import lzma
 import stat
 import struct
 import zipfile
@@ -21,6 +22,17 @@ _CHUNK = 1 << 20
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _MAX_COMMENT = 1 << 16
 _ENCRYPTED = 0x1
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+"""What zipfile raises on a damaged archive or one packed by a method it does not know."""
 
 
 class Taken(NamedTuple):
@@ -155,7 +167,7 @@ def _write_member(
     sent_bytes: int,
     before: int,
 ) -> str | Refused:
-    """Write a member if its first bytes are those of a DICOM file or an archive, and count what was written."""
+    """Write a member if it begins as a DICOM file or an archive does, and count what was written."""
     with archive.open(member) as packed:
         first = packed.read(SNIFFED_BYTES)
         if not first:
@@ -171,9 +183,7 @@ def _write_member(
                     msg = f"it unpacks to more than {limits.total_bytes >> 20} MiB"
                     raise _ArchiveRefused(msg)
                 if grown > max(limits.free_bytes, limits.ratio * sent_bytes):
-                    msg = (
-                        f"it unpacks to more than {limits.ratio} times its size, as no archive of images does"
-                    )
+                    msg = f"it unpacks to more than {limits.ratio} times its size, as no images do"
                     raise _ArchiveRefused(msg)
     return kind
 

@@ -25,7 +25,9 @@ MAX_INFLATED_BYTES = 2 << 30
 """A deflated object that grows beyond this is no image of a head."""
 _CHUNK = 1 << 20
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_OTHER_ARCHIVES = (b"7z\xbc\xaf", b"Rar!", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_OTHER_ARCHIVES = (b"7z\xbc\xaf", b"Rar!")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_PACKED_NAMES = (".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".dcm.gz")
 _PIXEL_TAGS = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))
 _LONG_VR = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN"}
 _ITEM, _END_OF_ITEMS = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -134,7 +136,8 @@ def _read(path: Path, name: str, scratch: Path) -> Instance | Refused:
         first = file.read(SNIFFED_BYTES)
         if not first:
             return Refused(name, Why.EMPTY)
-        if first.startswith(_OTHER_ARCHIVES):
+        packed = first.startswith(_PACKED) and name.lower().endswith(_PACKED_NAMES)
+        if packed or first.startswith(_OTHER_ARCHIVES):
             return Refused(name, Why.ARCHIVE, "only zip archives are read")
         if not looks_like_dicom(first):
             return Refused(name, Why.NOT_DICOM)
