@@ -23,12 +23,18 @@ class QueryCode(StrEnum):
     MISSING_SEQUENCE = "missing_sequence"
     SEVERAL_CANDIDATES = "several_candidates"
     CONTRAST_UNCLEAR = "contrast_unclear"
-    SERIES_INTERRUPTED = "series_interrupted"
-    SLICES_MISSING = "slices_missing"
-    SLICES_DUPLICATE = "slices_duplicate"
-    SLICES_UNEVEN = "slices_uneven"
-    SLICES_MIXED = "slices_mixed"
+    INTERRUPTED = "interrupted"
+    MISSING_SLICES = "missing_slices"
+    DUPLICATE_SLICES = "duplicate_slices"
+    UNEVEN_SPACING = "uneven_spacing"
+    MIXED_ORIENTATION = "mixed_orientation"
+    MIXED_MATRIX = "mixed_matrix"
+    SEVERAL_VOLUMES = "several_volumes"
+    TOO_FEW_SLICES = "too_few_slices"
+    NO_GEOMETRY = "no_geometry"
     GANTRY_TILT = "gantry_tilt"
+    DAMAGED_PIXELS = "damaged_pixels"
+    SHARED_UIDS = "shared_uids"
     CONVERSION_FAILED = "conversion_failed"
     BURNED_IN_TEXT = "burned_in_text"
     IDENTIFIER_LEFT = "identifier_left"
@@ -118,19 +124,38 @@ CODES: dict[QueryCode, CodeText] = {
         "It cannot be told whether a T1-weighted series was acquired before or after contrast agent",
         "Say which series was acquired when",
     ),
-    QueryCode.SERIES_INTERRUPTED: CodeText(
+    QueryCode.INTERRUPTED: CodeText(
         "A series has fewer images than the scanner planned", "Send all of it, or repeat the scan"
     ),
-    QueryCode.SLICES_MISSING: CodeText("Slices are missing", "Send the whole series again"),
-    QueryCode.SLICES_DUPLICATE: CodeText("Slices are there twice", "Send each image of the series once"),
-    QueryCode.SLICES_UNEVEN: CodeText(
+    QueryCode.MISSING_SLICES: CodeText("Slices are missing", "Send the whole series again"),
+    QueryCode.DUPLICATE_SLICES: CodeText("Slices are there twice", "Send each image of the series once"),
+    QueryCode.UNEVEN_SPACING: CodeText(
         "The distance between slices changes within a series", "Send the series as it was acquired"
     ),
-    QueryCode.SLICES_MIXED: CodeText(
+    QueryCode.MIXED_ORIENTATION: CodeText(
         "The slices of a series do not lie in parallel", "Send the series as it was acquired"
+    ),
+    QueryCode.MIXED_MATRIX: CodeText(
+        "The slices of a series differ in size", "Send the series as it was acquired"
+    ),
+    QueryCode.SEVERAL_VOLUMES: CodeText(
+        "A series holds several volumes", "Say which one is to be used; send each as a series of its own"
+    ),
+    QueryCode.TOO_FEW_SLICES: CodeText(
+        "A series has too few slices to be a volume", "Send all of it, or repeat the scan"
+    ),
+    QueryCode.NO_GEOMETRY: CodeText(
+        "The header does not say where the slices of a series lie",
+        "Export the series again from the scanner, as original DICOM",
     ),
     QueryCode.GANTRY_TILT: CodeText(
         "The slices of a series are shifted against each other", "Send the series as it was acquired"
+    ),
+    QueryCode.DAMAGED_PIXELS: CodeText(
+        "Images of a series are damaged or cut short", "Export the series again and send all of it"
+    ),
+    QueryCode.SHARED_UIDS: CodeText(
+        "Different images bear the same identifier", "Export the series again from the scanner"
     ),
     QueryCode.CONVERSION_FAILED: CodeText(
         "A series could not be converted to an image", "Export the series again, uncompressed"

@@ -112,7 +112,7 @@ def new_query(
 
     Examples
     --------
-    >>> new_query(QueryCode.SLICES_MISSING, detail="FLAIR has 30 of 32").what
+    >>> new_query(QueryCode.MISSING_SLICES, detail="FLAIR has 30 of 32").what
     'Slices are missing: FLAIR has 30 of 32'
     """
     text = CODES[code]

@@ -43,7 +43,7 @@ def a_query(**changes: object) -> Query:
         "session_id": "ses-w04",
         "submission_id": "one",
     }
-    return new_query(QueryCode.SLICES_MISSING, **(given | changes))  # type: ignore[arg-type]
+    return new_query(QueryCode.MISSING_SLICES, **(given | changes))  # type: ignore[arg-type]
 
 
 def test_every_code_says_what_is_wrong_and_what_to_do() -> None:
@@ -177,7 +177,7 @@ def test_only_open_blocking_queries_hold_their_own_visit(tmp_path: Path) -> None
     }
 
 
-ROW = "Q0001\tS\tsub-1\tses-1\tslices_missing\twhat\taction\ttrue\topen\t2024-01-01\t\t\t\t"
+ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01-01\t\t\t\t"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ ROW = "Q0001\tS\tsub-1\tses-1\tslices_missing\twhat\taction\ttrue\topen\t2024-01
         ("", "is no table"),
         ("query_id\tcode\n", "site_id"),
         ("\t".join(reversed(COLUMNS)), "out of order"),
-        (ROW.replace("slices_missing", "no_such_code"), "line 2 has code 'no_such_code'"),
+        (ROW.replace("missing_slices", "no_such_code"), "line 2 has code 'no_such_code'"),
         (ROW.replace("true", "yes"), "blocking 'yes'"),
         (ROW.replace("\topen\t", "\tOpen\t"), "status 'Open'"),
         (ROW.replace("Q0001", "1"), "query_id '1'"),
@@ -297,14 +297,14 @@ def said(*arguments: object) -> str:
 def test_command_line_lists_and_closes(tmp_path: Path) -> None:
     add_queries(tmp_path, [a_query(), a_query(site_id="S02", participant_id="sub-02")], today=DAY)
     text = said("query", "list", tmp_path)
-    assert "Q0001  slices_missing  site S01, sub-01/ses-w04  (the visit waits, 2024-03-31)" in text
+    assert "Q0001  missing_slices  site S01, sub-01/ses-w04  (the visit waits, 2024-03-31)" in text
     assert "Slices are missing: FLAIR has 30 of 32" in text
     assert "to do: Send the whole series again" in text
     assert "2 of 2 queries; 2 visits wait for an answer" in text
     assert "Q0001" not in said("query", "list", tmp_path, "--site", "S02")
     assert "Q0002" not in said("query", "list", tmp_path, "--participant", "01")
     closed = said("query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again")
-    assert "Q0001 is closed (slices_missing, by R" in closed
+    assert "Q0001 is closed (missing_slices, by R" in closed
     assert "sub-01/ses-w04 waits for nothing more" in closed
     assert "Q0001" not in said("query", "list", tmp_path)
     assert "by R: sent again" in said("query", "list", tmp_path, "--status", "closed")
