@@ -149,7 +149,7 @@ def _refuse_contradictions(path: Path, rows: list[SheetRow]) -> None:
     for row in rows:
         if row.visit in visits:
             msg = (
-                f"{path}: {row.visit} stands there twice, expected one row for each visit; correct the sheet"
+                f"{path}: {row.visit} stands there twice, expected one row a visit; correct the sheet"
             )
             raise DatasetError(msg)
         visits[row.visit] = row

@@ -29,8 +29,8 @@ def convert(files: Sequence[Path], folder: Path) -> list[Converted]:
     files : sequence of Path
         All of them, and only them.
     folder : Path
-        Empty folder for the images and for links to the files: dcm2niix converts whatever lies in a folder, and
-        the names that it prints are ours, not those of the site.
+        Empty folder for the images and for links to the files: dcm2niix converts whatever lies in a folder,
+        and the names that it prints are ours, not those of the site.
 
     Returns
     -------
