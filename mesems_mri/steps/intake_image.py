@@ -1,0 +1,180 @@
+"""Turn a series into a BIDS image and its sidecar, and check the one against the other."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from mesems_mri.dicom.series import Series, slice_normal
+from mesems_mri.dicom.tags import numbers, text
+from mesems_mri.images.converted import ConvertedImage, pack_nameless, read_converted
+from mesems_mri.interfaces.dcm2niix import Converted, convert
+
+_SAME_PLACE_MM = 0.1
+_SAME_ECHO_MS = 0.3
+_NUMBERS = (
+    *("MagneticFieldStrength", "ImagingFrequency", "SliceThickness", "SpacingBetweenSlices"),
+    *("EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "EchoNumber", "EchoTrainLength"),
+    *("NumberOfAverages", "PercentPhaseFOV", "PercentSampling", "PhaseEncodingSteps", "PixelBandwidth"),
+    *("AcquisitionMatrixPE", "ReconMatrixPE", "ParallelReductionFactorInPlane", "DwellTime"),
+    *("ImageOrientationPatientDICOM", "SliceTiming", "SAR", "BaseResolution", "AcquisitionDuration"),
+)
+"""What is taken from the sidecar of dcm2niix; a text in it may be one that a site typed."""
+_TEXTS = {
+    "Modality": "Modality",
+    "Manufacturer": "Manufacturer",
+    "ManufacturersModelName": "ManufacturerModelName",
+    "SoftwareVersions": "SoftwareVersions",
+    "DeviceSerialNumber": "DeviceSerialNumber",
+    "ReceiveCoilName": "ReceiveCoilName",
+    "BodyPart": "BodyPartExamined",
+    "PatientPosition": "PatientPosition",
+    "MRAcquisitionType": "MRAcquisitionType",
+    "ScanningSequence": "ScanningSequence",
+    "SequenceVariant": "SequenceVariant",
+    "SequenceName": "SequenceName",
+    "SeriesDescription": "SeriesDescription",
+}
+"""Texts of the sidecar by the tag of the cleaned header that they come from."""
+
+
+class ConversionError(Exception):
+    """A series gave no image that can be used; the text says why, without anything of the header."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image ready to be filed.
+
+    Parameters
+    ----------
+    content : bytes
+        The compressed NIfTI file.
+    sidecar : dict
+        Its sidecar.
+    shape : tuple of int
+    voxels : str
+        Hash of the voxels and their type: the same scan under other names has the same.
+    """
+
+    content: bytes
+    sidecar: dict[str, Any]
+    shape: tuple[int, ...]
+    voxels: str
+
+
+def make_image(
+    series: Series, clean: Dataset, role: str, folder: Path, number: Callable[[str], str] = str
+) -> Image:
+    """Convert a series, check the image against the headers, and free it of texts.
+
+    Parameters
+    ----------
+    series : Series
+        A series whose slices make one volume.
+    clean : Dataset
+        Its header without anything that identifies the person; texts of the sidecar come from it alone.
+    role : str
+        What it is.
+    folder : Path
+        Empty folder for the files of dcm2niix.
+    number : callable
+        Returns a number of the sidecar as it is, or nothing if it may identify somebody.
+
+    Returns
+    -------
+    Image
+        The same bytes for the same series.
+
+    Raises
+    ------
+    ConversionError
+        If dcm2niix gives no image, several, or one that lies elsewhere than the slices do.
+    """
+    converted, grid = _the_one(series, convert(series.files, folder))
+    _refuse_other_place(series, grid)
+    return Image(
+        content=pack_nameless(converted.image),
+        sidecar=_sidecar(converted.sidecar, clean, role, number),
+        shape=grid.shape,
+        voxels=grid.voxels,
+    )
+
+
+def _the_one(series: Series, converted: list[Converted]) -> tuple[Converted, ConvertedImage]:
+    """Choose the image of this series: dcm2niix may split a file by echo, or add one corrected for tilt."""
+    wanted = series.echo_ms
+    volumes = []
+    for one in converted:
+        echo = one.sidecar.get("EchoTime")
+        if len(converted) > 1 and isinstance(echo, int | float) and wanted is not None:
+            if abs(1000 * echo - wanted) > _SAME_ECHO_MS:
+                continue
+        grid = read_converted(one.image)
+        if len(grid.shape) == 3 and series.frames in grid.shape:
+            volumes.append((one, grid))
+    if len(volumes) != 1:
+        found = f"{len(converted)} image{'' if len(converted) == 1 else 's'}"
+        sent = f"{len(volumes)} have the {series.frames} slices sent"
+        msg = f"dcm2niix made {found}, of which {sent}, expected 1"
+        raise ConversionError(msg)
+    return volumes[0]
+
+
+def _refuse_other_place(series: Series, grid: ConvertedImage) -> None:
+    """Compare the corners of the image with those that the positions of the slices give."""
+    expected = _corners_of_slices(series)
+    if expected is None:
+        return
+    ends = [(0, n - 1) for n in grid.shape[:3]]
+    found = np.array([grid.affine[:3, :3] @ c + grid.affine[:3, 3] for c in itertools.product(*ends)])
+    apart = np.linalg.norm(expected[:, None] - found[None], axis=2).min(axis=1).max()
+    if not apart <= _SAME_PLACE_MM:
+        msg = f"the image lies {apart:.1f} mm from where the slices do (limit {_SAME_PLACE_MM} mm)"
+        raise ConversionError(msg)
+
+
+def _corners_of_slices(series: Series) -> np.ndarray | None:
+    """Return the centres of the eight corner voxels, in the axes of NIfTI."""
+    spacing = numbers(series.header, "PixelSpacing")
+    placed = [one for one in series.slices if len(one.position) == 3 and len(one.orientation) == 6]
+    if len(spacing) != 2 or not placed or not series.matrices:
+        return None
+    normal = slice_normal(placed[0].orientation)
+    if normal is None:
+        return None
+    placed.sort(key=lambda one: float(np.dot(normal, one.position)))
+    rows, columns = series.matrices[0]
+    corners = []
+    for one in (placed[0], placed[-1]):
+        along, down = np.array(one.orientation[:3]), np.array(one.orientation[3:])
+        for i, j in itertools.product((0, columns - 1), (0, rows - 1)):
+            corners.append(np.array(one.position) + along * spacing[1] * i + down * spacing[0] * j)
+    return np.array(corners) * (-1, -1, 1)
+
+
+def _sidecar(
+    raw: Mapping[str, Any], clean: Dataset, role: str, number: Callable[[str], str]
+) -> dict[str, Any]:
+    sidecar: dict[str, Any] = {}
+    for key, keyword in _TEXTS.items():
+        if found := text(clean, keyword):
+            sidecar[key] = found
+    sidecar |= {key: raw[key] for key in _NUMBERS if _is_numeric(raw.get(key), number)}
+    if role.startswith("ce-"):
+        sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
+    version = raw.get("ConversionSoftwareVersion")
+    return sidecar | {"ConversionSoftware": "dcm2niix", "ConversionSoftwareVersion": str(version)}
+
+
+def _is_numeric(value: object, number: Callable[[str], str]) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(not isinstance(v, list) and _is_numeric(v, number) for v in value)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return False
+    return bool(number(repr(value)))
