@@ -35,6 +35,8 @@ class QueryCode(StrEnum):
     GANTRY_TILT = "gantry_tilt"
     DAMAGED_PIXELS = "damaged_pixels"
     SHARED_UIDS = "shared_uids"
+    SHORT_COVERAGE = "short_coverage"
+    NAME_DIFFERS = "name_differs"
     CONVERSION_FAILED = "conversion_failed"
     BURNED_IN_TEXT = "burned_in_text"
     IDENTIFIER_LEFT = "identifier_left"
@@ -156,6 +158,15 @@ CODES: dict[QueryCode, CodeText] = {
     ),
     QueryCode.SHARED_UIDS: CodeText(
         "Different images bear the same identifier", "Export the series again from the scanner"
+    ),
+    QueryCode.SHORT_COVERAGE: CodeText(
+        "A series covers too little to hold a whole brain",
+        "Send all of it, or repeat the scan over the whole brain",
+    ),
+    QueryCode.NAME_DIFFERS: CodeText(
+        "The name of a series is not what its acquisition parameters say; the parameters were followed",
+        "Check the sequence; name it as the protocol does",
+        blocking=False,
     ),
     QueryCode.CONVERSION_FAILED: CodeText(
         "A series could not be converted to an image", "Export the series again, uncompressed"

@@ -112,9 +112,9 @@ def _the_one(series: Series, converted: list[Converted]) -> tuple[Converted, Con
     volumes = []
     for one in converted:
         echo = one.sidecar.get("EchoTime")
-        if len(converted) > 1 and isinstance(echo, int | float) and wanted is not None:
-            if abs(1000 * echo - wanted) > _SAME_ECHO_MS:
-                continue
+        echo_ms = 1000 * echo if isinstance(echo, int | float) else None
+        if len(converted) > 1 and wanted is not None and not _same_echo(echo_ms, wanted):
+            continue
         grid = read_converted(one.image)
         if len(grid.shape) == 3 and series.frames in grid.shape:
             volumes.append((one, grid))
@@ -124,6 +124,10 @@ def _the_one(series: Series, converted: list[Converted]) -> tuple[Converted, Con
         msg = f"dcm2niix made {found}, of which {sent}, expected 1"
         raise ConversionError(msg)
     return volumes[0]
+
+
+def _same_echo(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= _SAME_ECHO_MS
 
 
 def _refuse_other_place(series: Series, grid: ConvertedImage) -> None:
