@@ -12,12 +12,14 @@ from typing import Annotated
 import typer
 
 from mesems_mri import __version__
+from mesems_mri.cli_intake import intake
 from mesems_mri.cli_query import query_app
 from mesems_mri.cli_step import step_app
 from mesems_mri.errors import MesemsError
 
 _STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(intake)
 app.add_typer(step_app, name="step")
 app.add_typer(query_app, name="query")
 

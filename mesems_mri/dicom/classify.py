@@ -48,8 +48,9 @@ class Assigned:
         Why: by which tags, which name, or which order in time; of one not taken, why not.
     candidate_of : str
         The role for which it was considered and not taken; empty otherwise.
-    ambiguous : bool
-        No rule tells which of several candidates is meant, so that none of them was taken.
+    unclear : str
+        ``several``: no rule tells which of several candidates is meant; ``phase``: nothing tells whether it
+        was acquired before or after contrast agent. In both cases it was not taken.
     doubt : str
         What speaks against the role although it was given, for a query that holds nothing up.
     """
@@ -58,7 +59,7 @@ class Assigned:
     role: str
     reason: str
     candidate_of: str = ""
-    ambiguous: bool = False
+    unclear: str = ""
     doubt: str = ""
 
 
@@ -144,7 +145,7 @@ def _with_phases(assigned: list[Assigned], contrast_given: bool | None) -> list[
                 phase.because or "neither bolus tags, nor name, nor time tell the phase of contrast agent"
             )
             assigned[i] = replace(
-                one, role=OTHER, reason=f"{one.reason}; {because}", candidate_of="T1w", ambiguous=True
+                one, role=OTHER, reason=f"{one.reason}; {because}", candidate_of="T1w", unclear="phase"
             )
     return assigned
 
@@ -170,7 +171,7 @@ def _one_of(role: str, assigned: list[Assigned]) -> list[Assigned]:
             return assigned
     for i in left:
         why = f"{assigned[i].reason}; one of {len(left)} candidates for {role}, between which no rule decides"
-        assigned[i] = replace(assigned[i], role=OTHER, candidate_of=role, ambiguous=True, reason=why)
+        assigned[i] = replace(assigned[i], role=OTHER, candidate_of=role, unclear="several", reason=why)
     return assigned
 
 

@@ -1,15 +1,11 @@
-"""NIfTI files as a converter writes them: their grid, their voxels, and the texts in their headers."""
+"""NIfTI files as a converter writes them: their grid and their voxels."""
 
-import gzip
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-
-_TEXTS = ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16))
-"""Offset and length of data_type, db_name, descrip, aux_file and intent_name in a NIfTI-1 header."""
 
 
 class ConvertedImage(NamedTuple):
@@ -40,14 +36,3 @@ def read_converted(path: Path) -> ConvertedImage:
     return ConvertedImage(
         tuple(int(n) for n in image.shape), np.asarray(image.affine), digest.hexdigest()[:32]
     )
-
-
-def pack_nameless(path: Path) -> bytes:
-    """Return a NIfTI file compressed, without the texts that a converter writes into its header.
-
-    The same image gives the same bytes: the compressed file holds no name and no time.
-    """
-    raw = bytearray(path.read_bytes())
-    for offset, length in _TEXTS:
-        raw[offset : offset + length] = bytes(length)
-    return gzip.compress(bytes(raw), compresslevel=6, mtime=0)

@@ -1,46 +1,22 @@
 """Turn a series into a BIDS image and its sidecar, and check the one against the other."""
 
 import itertools
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
 
+from mesems_mri.dicom.deidentify import Deidentifier
 from mesems_mri.dicom.series import Series, slice_normal
-from mesems_mri.dicom.tags import numbers, text
-from mesems_mri.images.converted import ConvertedImage, pack_nameless, read_converted
+from mesems_mri.dicom.sidecar import clean_sidecar, write_nifti
+from mesems_mri.dicom.tags import numbers
+from mesems_mri.errors import InputError
+from mesems_mri.images.converted import ConvertedImage, read_converted
 from mesems_mri.interfaces.dcm2niix import Converted, convert
 
 _SAME_PLACE_MM = 0.1
 _SAME_ECHO_MS = 0.3
-_NUMBERS = (
-    *("MagneticFieldStrength", "ImagingFrequency", "SliceThickness", "SpacingBetweenSlices"),
-    *("EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "EchoNumber", "EchoTrainLength"),
-    *("NumberOfAverages", "PercentPhaseFOV", "PercentSampling", "PhaseEncodingSteps", "PixelBandwidth"),
-    *("AcquisitionMatrixPE", "ReconMatrixPE", "ParallelReductionFactorInPlane", "DwellTime"),
-    *("ImageOrientationPatientDICOM", "SliceTiming", "SAR", "BaseResolution", "AcquisitionDuration"),
-)
-"""What is taken from the sidecar of dcm2niix; a text in it may be one that a site typed."""
-_TEXTS = {
-    "Modality": "Modality",
-    "Manufacturer": "Manufacturer",
-    "ManufacturersModelName": "ManufacturerModelName",
-    "SoftwareVersions": "SoftwareVersions",
-    "DeviceSerialNumber": "DeviceSerialNumber",
-    "ReceiveCoilName": "ReceiveCoilName",
-    "BodyPart": "BodyPartExamined",
-    "PatientPosition": "PatientPosition",
-    "MRAcquisitionType": "MRAcquisitionType",
-    "ScanningSequence": "ScanningSequence",
-    "SequenceVariant": "SequenceVariant",
-    "SequenceName": "SequenceName",
-    "SeriesDescription": "SeriesDescription",
-}
-"""Texts of the sidecar by the tag of the cleaned header that they come from."""
 
 
 class ConversionError(Exception):
@@ -49,61 +25,58 @@ class ConversionError(Exception):
 
 @dataclass(frozen=True)
 class Image:
-    """An image ready to be filed.
+    """An image that was made.
 
     Parameters
     ----------
-    content : bytes
-        The compressed NIfTI file.
     sidecar : dict
-        Its sidecar.
+        What may stay of the sidecar of the converter.
     shape : tuple of int
     voxels : str
-        Hash of the voxels and their type: the same scan under other names has the same.
+        Hash of the voxels: the same scan under other names has the same.
     """
 
-    content: bytes
     sidecar: dict[str, Any]
     shape: tuple[int, ...]
     voxels: str
 
 
-def make_image(
-    series: Series, clean: Dataset, role: str, folder: Path, number: Callable[[str], str] = str
-) -> Image:
-    """Convert a series, check the image against the headers, and free it of texts.
+def make_image(series: Series, deidentifier: Deidentifier, role: str, scratch: Path, target: Path) -> Image:
+    """Convert a series, check the image against the headers, and write it without texts.
 
     Parameters
     ----------
     series : Series
         A series whose slices make one volume.
-    clean : Dataset
-        Its header without anything that identifies the person; texts of the sidecar come from it alone.
+    deidentifier : Deidentifier
+        Of the participant.
     role : str
         What it is.
-    folder : Path
+    scratch : Path
         Empty folder for the files of dcm2niix.
-    number : callable
-        Returns a number of the sidecar as it is, or nothing if it may identify somebody.
+    target : Path
+        The image, ``.nii.gz``; the same bytes for the same series.
 
     Returns
     -------
     Image
-        The same bytes for the same series.
 
     Raises
     ------
     ConversionError
         If dcm2niix gives no image, several, or one that lies elsewhere than the slices do.
     """
-    converted, grid = _the_one(series, convert(series.files, folder))
+    converted, grid = _the_one(series, convert(series.files, scratch))
     _refuse_other_place(series, grid)
-    return Image(
-        content=pack_nameless(converted.image),
-        sidecar=_sidecar(converted.sidecar, clean, role, number),
-        shape=grid.shape,
-        voxels=grid.voxels,
-    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_nifti(converted.image, target)
+    except InputError as error:
+        raise ConversionError(str(error)) from error
+    sidecar = clean_sidecar(converted.sidecar, deidentifier)
+    if role.startswith("ce-"):
+        sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
+    return Image(sidecar, grid.shape, grid.voxels)
 
 
 def _the_one(series: Series, converted: list[Converted]) -> tuple[Converted, ConvertedImage]:
@@ -160,25 +133,3 @@ def _corners_of_slices(series: Series) -> np.ndarray | None:
         for i, j in itertools.product((0, columns - 1), (0, rows - 1)):
             corners.append(np.array(one.position) + along * spacing[1] * i + down * spacing[0] * j)
     return np.array(corners) * (-1, -1, 1)
-
-
-def _sidecar(
-    raw: Mapping[str, Any], clean: Dataset, role: str, number: Callable[[str], str]
-) -> dict[str, Any]:
-    sidecar: dict[str, Any] = {}
-    for key, keyword in _TEXTS.items():
-        if found := text(clean, keyword):
-            sidecar[key] = found
-    sidecar |= {key: raw[key] for key in _NUMBERS if _is_numeric(raw.get(key), number)}
-    if role.startswith("ce-"):
-        sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
-    version = raw.get("ConversionSoftwareVersion")
-    return sidecar | {"ConversionSoftware": "dcm2niix", "ConversionSoftwareVersion": str(version)}
-
-
-def _is_numeric(value: object, number: Callable[[str], str]) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(not isinstance(v, list) and _is_numeric(v, number) for v in value)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        return False
-    return bool(number(repr(value)))

@@ -158,20 +158,19 @@ def _ask_about_series(visit: Visit) -> None:
 
 def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], given: bool | None) -> None:
     taken = visit.taken()
-    unclear: dict[str, list[Assigned]] = {}
+    unclear: dict[tuple[str, str], list[Assigned]] = {}
     for one in visit.assigned:
-        if one.ambiguous:
-            unclear.setdefault(one.candidate_of, []).append(one)
-    for role, several in unclear.items():
-        phase = role == "T1w" and len(several) < 2 or any("neither bolus" in o.reason for o in several)
-        code = QueryCode.CONTRAST_UNCLEAR if phase else QueryCode.SEVERAL_CANDIDATES
+        if one.unclear:
+            unclear.setdefault((one.candidate_of, one.unclear), []).append(one)
+    for (role, why), several in unclear.items():
+        code = QueryCode.CONTRAST_UNCLEAR if why == "phase" else QueryCode.SEVERAL_CANDIDATES
         visit.ask(code, f"{role}, " + " and ".join(visit.label(one.series) for one in several))
     if not taken and not unclear:
         told = "; ".join(f"{visit.label(one.series)}: {one.reason}" for one in visit.assigned[:5])
         visit.ask(QueryCode.NOTHING_USABLE, visit.deidentifier.scrub(told))
         return
-    there = {role for role, one in taken.items() if usable(visit, one)} | filed | set(taken) | set(unclear)
-    if unclear.keys() & {"T1w", _POST}:
+    there = filed | set(taken) | {role for role, _ in unclear}
+    if {role for role, _ in unclear} & {"T1w", _POST}:
         there |= {"T1w", _POST}  # which of them is there is asked already
     site_id = visit.row.site_id if visit.row else ""
     missing = protocol.missing(there, site_id) if protocol else []

@@ -1,0 +1,39 @@
+"""Command line of the intake."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def intake(
+    dicom_dir: Annotated[Path, typer.Argument(help="Folder or zip archive that a site has sent.")],
+    bids_dir: Annotated[Path, typer.Argument(help="Raw BIDS folder to fill.")],
+    sheet: Annotated[Path, typer.Option(help="Visit table of the trial, see config/sheet.example.tsv.")],
+    protocol: Annotated[
+        Path | None, typer.Option(help="Acquisition protocol (YAML), see config/protocol.yaml.")
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Site that has sent it; default: as the sheet says.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Folder of the key; default: BIDS_DIR.key beside the BIDS folder.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what came and what is wrong.")] = False,
+) -> None:
+    """Check what a site sends, free it of names, and file it as BIDS; what is wrong becomes a query."""
+    from mesems_mri.steps.intake import IntakeRequest, take_in
+    from mesems_mri.steps.intake_summary import summary
+
+    request = IntakeRequest(
+        sent=dicom_dir,
+        bids_dir=bids_dir,
+        sheet=sheet,
+        protocol=protocol,
+        site_id=site,
+        key_folder=key,
+        dry_run=dry_run,
+    )
+    submission = take_in(request, typer.echo)
+    for line in summary(submission, dry_run=dry_run):
+        typer.echo(line)

@@ -1,0 +1,47 @@
+"""Say on the terminal what came of a submission."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from mesems_mri.dicom.classify import IMAGE_ROLES
+from mesems_mri.steps.intake import Submission
+
+
+def summary(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
+    """Yield the lines that tell what came of a submission, free of names.
+
+    Parameters
+    ----------
+    submission : Submission
+    dry_run : bool
+        Whether nothing was written.
+
+    Yields
+    ------
+    str
+    """
+    inventory = submission.inventory
+    yield f"submission {submission.submission_id}: {inventory.files} files, {len(inventory.series)} series"
+    counts = inventory.leftovers.counts
+    for why in sorted(counts):
+        yield f"  {counts[why]} {why.value}"
+    for visit in submission.visits:
+        day = "" if visit.session_id else ", visit not known"
+        yield f"{visit.name}{day}"
+        for one in visit.assigned:
+            role = one.role if one.role in IMAGE_ROLES else f"({one.role})"
+            slices = f"{one.series.frames} slice{'' if one.series.frames == 1 else 's'}"
+            reason = visit.deidentifier.scrub(one.reason)
+            status = visit.status.get(one.series, "")
+            yield f"  {status:9}  {role:19}  {visit.label(one.series)}, {slices}: {reason}"
+        if visit.checked:
+            results = Counter(item.result for items in visit.checked.values() for item in items)
+            told = ", ".join(f"{results[result]} {result}" for result in sorted(results))
+            yield f"  protocol   {told}"
+    for query in submission.queries:
+        if query.status == "open":
+            waits = "the visit waits" if query.holds_up else "nothing waits"
+            yield f"{query.query_id or 'query'} {query.code} ({waits}): {query.what}"
+    held = sum(query.holds_up for query in submission.queries)
+    verb = "would be" if dry_run else "are"
+    yield f"{len(submission.queries)} queries, {held} of them {verb} waited for"
