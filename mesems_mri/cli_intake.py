@@ -22,7 +22,8 @@ def intake(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what came and what is wrong.")] = False,
 ) -> None:
     """Check what a site sends, free it of names, and file it as BIDS; what is wrong becomes a query."""
-    from mesems_mri.steps.intake import IntakeRequest, take_in
+    from mesems_mri.steps.intake import take_in
+    from mesems_mri.steps.intake_context import IntakeRequest
     from mesems_mri.steps.intake_summary import summary
 
     request = IntakeRequest(
@@ -34,6 +35,6 @@ def intake(
         key_folder=key,
         dry_run=dry_run,
     )
-    submission = take_in(request, typer.echo)
-    for line in summary(submission, dry_run=dry_run):
+    delivery = take_in(request, typer.echo)
+    for line in summary(delivery, dry_run=dry_run):
         typer.echo(line)

@@ -92,7 +92,7 @@ def filed_images(bids_dir: Path, participant_id: str, session_id: str) -> dict[s
 @contextlib.contextmanager
 def locked(key_folder: Path) -> Generator[None]:
     """Let one intake at a time change a BIDS folder; the system frees the lock of one that dies."""
-    with (key_folder / ".lock").open("a") as stream:
+    with open(os.open(key_folder / ".lock", os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -156,6 +156,14 @@ def set_aside(bids_dir: Path, filed: Iterable[Filed]) -> None:
                 os.link(path, kept)
 
 
+def keep_aside(staged: Path, bids_dir: Path, name: str, submission_id: str) -> None:
+    """Keep an image from the stage that is not filed, under its submission."""
+    for path in (Path(name), sidecar_of(Path(name))):
+        kept = bids_dir / SET_ASIDE / submission_id / path
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (staged / path).replace(kept)
+
+
 def remove(filed: Iterable[Filed]) -> None:
     """Take images out of a visit that were set aside."""
     for one in filed:
@@ -192,8 +200,11 @@ def update_series(bids_dir: Path, new: Sequence[Mapping[str, str]]) -> None:
     for row in new:
         whole = {name: _cell(row.get(name)) for name in SERIES_COLUMNS}
         known = rows.get(_series_key(whole))
-        if known is None or not (known["status"] in KEPT and whole["status"] not in KEPT):
-            rows[_series_key(whole)] = whole
+        if known is not None and known["status"] in KEPT and whole["status"] not in KEPT:
+            continue
+        if whole["status"] == "unchanged":  # filed by an intake that died before it could write it down
+            whole["status"] = "filed"
+        rows[_series_key(whole)] = whole
     write_rows(bids_dir / SERIES_TABLE, list(rows.values()), SERIES_COLUMNS)
 
 

@@ -1,18 +1,18 @@
-"""Say on the terminal what came of a submission."""
+"""Say on the terminal what came of a delivery."""
 
 from collections import Counter
 from collections.abc import Iterator
 
 from mesems_mri.dicom.classify import IMAGE_ROLES
-from mesems_mri.steps.intake import Submission
+from mesems_mri.steps.intake import Delivery
 
 
-def summary(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
-    """Yield the lines that tell what came of a submission, free of names.
+def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
+    """Yield the lines that tell what came of a delivery, free of names.
 
     Parameters
     ----------
-    submission : Submission
+    delivery : Delivery
     dry_run : bool
         Whether nothing was written.
 
@@ -20,14 +20,14 @@ def summary(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
     ------
     str
     """
-    inventory = submission.inventory
-    yield f"submission {submission.submission_id}: {inventory.files} files, {len(inventory.series)} series"
+    inventory = delivery.inventory
+    yield f"{inventory.files} files, {len(inventory.series)} series, {len(delivery.visits)} examinations"
     counts = inventory.leftovers.counts
     for why in sorted(counts):
         yield f"  {counts[why]} {why.value}"
-    for visit in submission.visits:
+    for visit in delivery.visits:
         day = "" if visit.session_id else ", visit not known"
-        yield f"{visit.name}{day}"
+        yield f"{visit.name}{day}, submission {visit.submission_id}"
         for one in visit.assigned:
             role = one.role if one.role in IMAGE_ROLES else f"({one.role})"
             slices = f"{one.series.frames} slice{'' if one.series.frames == 1 else 's'}"
@@ -38,10 +38,10 @@ def summary(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
             results = Counter(item.result for items in visit.checked.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))
             yield f"  protocol   {told}"
-    for query in submission.queries:
+    for query in delivery.queries:
         if query.status == "open":
             waits = "the visit waits" if query.holds_up else "nothing waits"
             yield f"{query.query_id or 'query'} {query.code} ({waits}): {query.what}"
-    held = sum(query.holds_up for query in submission.queries)
+    held = sum(query.holds_up for query in delivery.queries)
     verb = "would be" if dry_run else "are"
-    yield f"{len(submission.queries)} queries, {held} of them {verb} waited for"
+    yield f"{len(delivery.queries)} queries, {held} of them {verb} waited for"

@@ -38,6 +38,8 @@ class Visit:
         The visit of the sheet; None when it is not known whose scan it is.
     session_known : bool
         False when only the participant is known.
+    submission_id : str
+        Name of the examination, the same whenever it is sent.
     deidentifier : Deidentifier
         Of the participant; one for nobody in particular when it is not known who it is.
     identity : list of Problem
@@ -49,13 +51,19 @@ class Visit:
         Items of the protocol by role.
     queries : list of Query
     status : dict of Series to str
+        What becomes of each series.
     images : dict of str to str
         By role, the image in the BIDS folder.
+    voxels : dict of Series to str
+        Hash of the voxels of each image that was made.
+    birth_hash : str
+        Keyed hash of the birth date in the headers; empty when there is none.
     """
 
     examination: Examination
     row: SheetRow | None
     session_known: bool
+    submission_id: str
     deidentifier: Deidentifier
     identity: list[Problem] = field(default_factory=list)
     assigned: list[Assigned] = field(default_factory=list)
@@ -65,6 +73,7 @@ class Visit:
     status: dict[Series, str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     voxels: dict[Series, str] = field(default_factory=dict)
+    birth_hash: str = ""
 
     @property
     def participant_id(self) -> str:
@@ -89,7 +98,11 @@ class Visit:
         """Return `new_query` with participant and visit filled in."""
         site = self.row.site_id if self.row else ""
         return partial(
-            new_query, site_id=site, participant_id=self.participant_id, session_id=self.session_id
+            new_query,
+            site_id=site,
+            participant_id=self.participant_id,
+            session_id=self.session_id,
+            submission_id=self.submission_id,
         )
 
     def label(self, series: Series) -> str:
@@ -209,6 +222,7 @@ def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None)
         site_id=visit.row.site_id,
         participant_id=visit.participant_id,
         session_id=visit.session_id,
+        submission_id=visit.submission_id,
     )
 
 
