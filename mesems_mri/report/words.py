@@ -119,6 +119,13 @@ QC_WORDS = {
 }
 """Sign, word and meaning of the quality status: never told by colour alone."""
 
+RESULT_WORDS = {
+    "PASS": ("✓", "PASS", "pass"),
+    "FAIL": ("✕", "FAIL", "fail"),
+    "UNKNOWN": ("?", "UNKNOWN", "unknown"),
+}
+"""Sign, word and class of what came out for an item of the protocol."""
+
 REGION_WORDS = {
     "periventricular": "periventricular",
     "juxtacortical": "juxtacortical",

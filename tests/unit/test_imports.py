@@ -15,7 +15,9 @@ ALLOWED: dict[str, set[str]] = {
     "images": {"images", "models", "core"} | OPEN,
     "models": {"models", "core"} | OPEN,
     "report": {"report", "core"} | OPEN,
-    "steps": {"steps", "images", "models", "report", "core"} | OPEN,
+    "interfaces": {"interfaces"} | OPEN,
+    "dicom": {"dicom", "interfaces", "core"} | OPEN,
+    "steps": {"steps", "interfaces", "dicom", "images", "models", "report", "core"} | OPEN,
     "simulate": {"simulate", "images", "core"} | OPEN,
     **{name: {"core"} | OPEN for name in OPEN},
 }
