@@ -11,7 +11,6 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
@@ -64,6 +63,8 @@ class Limits:
         Size of the list of members, which is held in memory; 64 MiB are about 500,000 members.
     written : int
         Bytes written so far.
+    archives : int
+        Archives opened so far.
     """
 
     total_bytes: int = 32 << 30
@@ -72,6 +73,7 @@ class Limits:
     depth: int = 3
     directory_bytes: int = 64 << 20
     written: int = 0
+    archives: int = 0
 
 
 def is_zip(path: Path) -> bool:
@@ -112,7 +114,7 @@ def _unpack(
 ) -> tuple[list[Taken], list[Refused]]:
     taken: list[Taken] = []
     refused: list[Refused] = []
-    place = _new_folder(scratch)
+    place = _new_folder(scratch, limits)
     before = limits.written
     try:
         _refuse_large_directory(path, limits)
@@ -226,14 +228,11 @@ def _refuse_large_directory(path: Path, limits: Limits) -> None:
         raise _ArchiveRefused(msg)
 
 
-def _new_folder(scratch: Path) -> Path:
-    folder = scratch / f"archive-{next(_free_numbers(scratch))}"
+def _new_folder(scratch: Path, limits: Limits) -> Path:
+    limits.archives += 1
+    folder = scratch / f"archive-{limits.archives}"
     folder.mkdir()
     return folder
-
-
-def _free_numbers(scratch: Path) -> Iterator[int]:
-    return (n for n in itertools.count(1) if not (scratch / f"archive-{n}").exists())
 
 
 def _empty(folder: Path) -> None:

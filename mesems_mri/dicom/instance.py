@@ -155,7 +155,7 @@ def _describe(file: BinaryIO, path: Path, name: str) -> Instance | Refused:
     if text(header.file_meta, "MediaStorageSOPClassUID") == _DIRECTORY:
         return Refused(name, Why.DIRECTORY)
     if not len(header):
-        return Refused(name, Why.NOT_DICOM)
+        return Refused(name, Why.NO_HEADER, "it is empty")
     rows, columns = number(header, "Rows"), number(header, "Columns")
     if rows is None or columns is None:
         return Refused(name, Why.NO_IMAGE, text(header, "Modality"))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 
 from mesems_mri.dicom.expected import Expected, expected_slices
@@ -225,8 +224,9 @@ def _series(
 
 def _drop_large_elements(header: Dataset) -> None:
     for tag in list(header.keys()):
-        element = header.get_item(tag)
-        if tag.is_private and isinstance(element, RawDataElement) and element.length > _LARGE_ELEMENT:
+        element = header.get_item(tag) if tag.is_private else None
+        content = element.value if element is not None else None
+        if isinstance(content, bytes) and len(content) > _LARGE_ELEMENT:
             del header[tag]
 
 

@@ -92,7 +92,9 @@ def filed_images(bids_dir: Path, participant_id: str, session_id: str) -> dict[s
 @contextlib.contextmanager
 def locked(key_folder: Path) -> Generator[None]:
     """Let one intake at a time change a BIDS folder; the system frees the lock of one that dies."""
-    with open(os.open(key_folder / ".lock", os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:
+    path = key_folder / ".lock"
+    path.touch(mode=0o600)
+    with path.open("a") as stream:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
