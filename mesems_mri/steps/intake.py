@@ -29,6 +29,7 @@ from mesems_mri.queries import Query, QueryCode, add_queries, read_queries
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import BIRTHS, Context, IntakeRequest, read_private
 from mesems_mri.steps.intake_filing import prepare, publish
+from mesems_mri.steps.intake_receipt import write_pages
 from mesems_mri.steps.intake_tables import leftover_queries, write_tables
 from mesems_mri.steps.intake_visit import Visit, judge
 
@@ -131,6 +132,7 @@ def _run(context: Context, inventory: Inventory) -> Delivery:
             write_tables(context, visits)
             asked = [*general, *(query for visit in visits for query in visit.queries)]
             delivery.queries = add_queries(context.bids_dir, asked, today=context.today)
+    write_pages(context, inventory, visits, delivery.queries)
     return delivery
 
 
