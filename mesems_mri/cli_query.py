@@ -80,6 +80,33 @@ def _close(
         )
 
 
+@query_app.command("pages")
+def _pages(
+    bids_dir: BidsDir,
+    out_dir: Annotated[
+        Path | None, typer.Option(help="Output folder of a run, for the quality of the images.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Folder of the key; default: BIDS_DIR.key beside the BIDS folder.")
+    ] = None,
+) -> None:
+    """Write the pages of the sites anew, from what is known now."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.errors import UsageError
+    from mesems_mri.steps.receipts import read_days_from_scan, write_site_pages
+
+    _check_folder(bids_dir)
+    quality = Layout(out_dir).site_quality() if out_dir else None
+    if quality and not quality.is_file():
+        msg = f"{out_dir}: holds no image quality; give the output folder of a finished run"
+        raise UsageError(msg)
+    pages = write_site_pages(bids_dir, days_from_scan=read_days_from_scan(bids_dir, key), quality=quality)
+    for page in pages:
+        typer.echo(f"page: {page}")
+    if not pages:
+        typer.echo("no site has sent anything yet")
+
+
 def _check_folder(bids_dir: Path) -> None:
     from mesems_mri.errors import DatasetError
 

@@ -11,10 +11,10 @@ from mesems_mri.queries import Query, QueryCode
 from mesems_mri.report.pictures import Row
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
 from mesems_mri.report.words import CONTRAST_WORDS
-from mesems_mri.steps.intake_context import WAITS, Context, read_private
+from mesems_mri.steps.intake_context import Context
 from mesems_mri.steps.intake_tables import STATUS
 from mesems_mri.steps.intake_visit import Visit
-from mesems_mri.steps.receipts import write_receipts, write_site_pages
+from mesems_mri.steps.receipts import read_days_from_scan, read_receipts, write_receipts, write_site_pages
 from mesems_mri.steps.visit_pictures import slices_of
 
 
@@ -86,8 +86,9 @@ def write_pages(
             )
         )
     write_receipts(context.bids_dir, receipts)
-    waits = {name: int(days) for name, days in read_private(context.keys, WAITS).items()}
-    write_site_pages(context.bids_dir, days_from_scan=waits)
+    write_site_pages(
+        context.bids_dir, days_from_scan=read_days_from_scan(context.bids_dir, context.keys.folder)
+    )
 
 
 def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Sequence[Query]) -> Receipt:
@@ -172,7 +173,11 @@ def _identity(context: Context, visit: Visit, queries: Sequence[Query]) -> Itera
         doubted = any(q.code in asked.doubted for q in queries)
         result = "FAIL" if denied else "UNKNOWN" if told or doubted else "PASS"
         yield CheckedItem(
-            name=asked.name, words=asked.words, result=result, value=told or "right", limit=asked.expected
+            name=asked.name,
+            words=asked.words,
+            result=result,
+            value=told or ("" if doubted else "as expected"),
+            limit=asked.expected,
         )
 
 
@@ -185,11 +190,21 @@ def _not_told(context: Context, visit: Visit, asked: _Asked) -> str:
         return "the header does not say"
     if asked.name == "birth_date" and not visit.birth_hash:
         return "the header does not say"
-    if asked.name == "birth_date" and visit.participant_id not in context.births:
+    if asked.name == "birth_date" and not _came_before(context, visit):
         return "nothing to compare with yet"
     if asked.name == "window" and visit.examination.day is None:
         return "the header does not say"
     return ""
+
+
+def _came_before(context: Context, visit: Visit) -> bool:
+    """Tell whether the participant was known before; not by this submission, which may be sent twice."""
+    for receipt in read_receipts(context.bids_dir):
+        if receipt.submission_id == visit.submission_id:
+            return False
+        if receipt.participant_id == visit.participant_id and receipt.used:
+            return True
+    return False
 
 
 def _leftovers(inventory: Inventory) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from mesems_mri.dicom.keys import default_folder
 from mesems_mri.errors import DatasetError
 from mesems_mri.metrics import SITE_QUALITY_COLUMNS, read_table
 from mesems_mri.provenance import read_json, write_json, write_text
@@ -20,6 +21,7 @@ from mesems_mri.report.intake_pages import receipt_html, site_html
 from mesems_mri.report.page import Link
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
 from mesems_mri.report.site_page import SitePage
+from mesems_mri.steps.intake_context import WAITS
 
 RECEIPTS, SITES = "receipts", "sites"
 """Folders of the BIDS folder for the pages; both are named in its ``.bidsignore``."""
@@ -122,6 +124,28 @@ def write_site_pages(
         write_text(path, site_html(page, links=others))
         pages.append(path)
     return pages
+
+
+def read_days_from_scan(bids_dir: Path, key_folder: Path | None = None) -> dict[str, int]:
+    """Read the days from scan to receipt of every submission, which are kept with the key of the trial.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    key_folder : Path, optional
+        Folder of the key; None: beside the BIDS folder.
+
+    Returns
+    -------
+    dict of str to int
+        By submission; empty for somebody who does not hold the key.
+    """
+    try:
+        found = read_json((key_folder or default_folder(bids_dir)) / WAITS)
+        return {name: int(days) for name, days in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def file_name(label: str) -> str:
