@@ -16,7 +16,7 @@ _NO_AGENT = re.compile(
 _B, _E = r"(?<![a-z])", r"(?![a-z])"
 _SAYS_PRE = re.compile(
     rf"{_B}(pre|non.?(contrast|enhanced|ce)|without|w/?o|nativ\w*|unenhanced|ohne|sans|senza|sin|plain){_E}|"
-    rf"-\s?(c|gd|ce|km)(?![a-z0-9])",
+    rf"(?<![a-z0-9])-\s?(c|gd|ce|km)(?![a-z0-9])",
     re.IGNORECASE,
 )
 _SAYS_POST = re.compile(

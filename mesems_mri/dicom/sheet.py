@@ -148,9 +148,7 @@ def _refuse_contradictions(path: Path, rows: list[SheetRow]) -> None:
     owners: dict[str, str] = {}
     for row in rows:
         if row.visit in visits:
-            msg = (
-                f"{path}: {row.visit} stands there twice, expected one row a visit; correct the sheet"
-            )
+            msg = f"{path}: {row.visit} stands there twice, expected one row a visit; correct the sheet"
             raise DatasetError(msg)
         visits[row.visit] = row
         first = people.setdefault(row.participant_id, row)
@@ -188,7 +186,7 @@ def _text(text: str) -> str:
 
 def _whole(text: str) -> int:
     number = float(text)
-    if number != int(number):
+    if not number.is_integer():
         raise ValueError
     return int(number)
 
