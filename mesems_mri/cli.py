@@ -20,8 +20,8 @@ from mesems_mri.errors import MesemsError
 _STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(intake)
-app.add_typer(step_app, name="step")
 app.add_typer(query_app, name="query")
+app.add_typer(step_app, name="step")  # last: the reference ends before it
 
 
 _LABEL_OPTIONS = ("--participant-label", "--session-label")

@@ -77,7 +77,9 @@ REASONS: dict[Reason, ReasonText] = {
         "Compare the sequence with the protocol, and repeat the scan.",
     ),
     Reason.OPEN_QUERY: ReasonText(
-        "open query", "A question to the site is not answered yet.", "Answer the query."
+        "open query",
+        "A question to the site is not answered yet.",
+        "Answer the query, close it, and run again.",
     ),
     Reason.INTAKE_AMBIGUOUS: ReasonText(
         "several files",
