@@ -67,6 +67,8 @@ def _close(
     _check_folder(bids_dir)
     query = close_query(bids_dir, query_id, by=by, reason=reason)
     typer.echo(f"{query.query_id} is closed ({query.code}, by {query.closed_by}, on {query.closed})")
+    if (bids_dir / "sites").is_dir():
+        typer.echo(f"the pages of the sites do not know yet: mesems-mri query pages {bids_dir}")
     if not query.blocking or not query.session_id:
         return
     visit = f"{query.participant_id}/{query.session_id}"

@@ -97,7 +97,8 @@ def test_every_text_is_dark_enough_to_be_read(desktop: Chromium, pages: Path, pa
         return [255, 255, 255]; };
       const own = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
       const seen = (e) => own(e) && e.offsetParent && !e.closest('svg');
-      return [...document.querySelectorAll('body *')].filter(seen).filter((e) => { const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))];
+      return [...document.querySelectorAll('body *')].filter(seen)
+        .filter((e) => { const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))];
           return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5; })
         .map((e) => e.outerHTML.slice(0, 100));
     })()"""
