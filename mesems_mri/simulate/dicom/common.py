@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset
-from pydicom.uid import MRImageStorage
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from mesems_mri.simulate.dicom.encode import decimal, decimals, element
 from mesems_mri.simulate.dicom.geometry import Planes
@@ -169,6 +169,22 @@ def series_header(study: Study, acquisition: Acquisition) -> Dataset:
     header.SamplesPerPixel = 1
     header.PhotometricInterpretation = "MONOCHROME2"
     return header
+
+
+def localizer_references(
+    study: Study, acquisition: Acquisition, *, multi_frame: bool = False
+) -> list[Dataset]:
+    """Refer to one image of each orientation of the localizer, on which the slices were planned."""
+    number = 101 if study.habit.manner == "philips" else 1
+    references = []
+    for middle in (2, 5, 8):
+        item = Dataset()
+        item.ReferencedSOPClassUID = EnhancedMRImageStorage if multi_frame else MRImageStorage
+        item.ReferencedSOPInstanceUID = study.uid("instance", number, 1 if multi_frame else middle)
+        if multi_frame:
+            item.ReferencedFrameNumber = middle
+        references.append(item)
+    return [] if acquisition.kind == "localizer" else references
 
 
 def sequence_tags(study: Study, acquisition: Acquisition) -> Dataset:

@@ -69,6 +69,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
     if acquisition.bolus is not None and study.habit.cue == "tags":
         tags.ContrastBolusAgentSequence = [_agent(study, acquisition)]
     if own:
+        tags.SpacingBetweenSlices = decimal(scan.planes.spacing_mm)
         private(tags, 0x2001, 0x10, "Philips Imaging DD 001", {0x5F: ("SQ", [philips.stack(acquisition)])})
     else:
         tags.Manufacturer = "Siemens Healthineers"

@@ -41,6 +41,7 @@ def frame_type(words: list[str]) -> Dataset:
 def shared(study: Study, acquisition: Acquisition) -> Dataset:
     """Return the functional groups that all frames share."""
     scan, shared = acquisition.main, Dataset()
+    shared.ReferencedImageSequence = common.localizer_references(study, acquisition, multi_frame=True)
     _, scanning, variant, options = program(study, acquisition)
     modifier = Dataset()
     modifier.PixelBandwidth = decimal(common.bandwidth(acquisition))
@@ -76,17 +77,9 @@ def shared(study: Study, acquisition: Acquisition) -> Dataset:
     field.MRAcquisitionPhaseEncodingStepsInPlane = rows
     field.MRAcquisitionPhaseEncodingStepsOutOfPlane = scan.planes.complete if acquisition.three_d else 1
     shared.MRFOVGeometrySequence = [field]
-    averages = Dataset()
-    averages.NumberOfAverages = "1"
-    shared.MRAveragesSequence = [averages]
     anatomy = Dataset()
     anatomy.AnatomicRegionSequence, anatomy.FrameLaterality = [coded("T-A0100", "SRT", "Brain")], "U"
     shared.FrameAnatomySequence = [anatomy]
-    measures = Dataset()
-    measures.SliceThickness = decimal(scan.planes.thickness_mm)
-    measures.SpacingBetweenSlices = decimal(scan.planes.spacing_mm)
-    measures.PixelSpacing = decimals(scan.planes.pixel_mm)
-    shared.PixelMeasuresSequence = [measures]
     if study.habit.manner != "philips":
         _add_siemens_shared(shared, study, acquisition, (scanning, variant, options))
     return shared
@@ -150,6 +143,14 @@ def frame(
     frame.PlanePositionSequence = [place]
     direction.ImageOrientationPatient = decimals((*scan.planes.across, *scan.planes.down))
     frame.PlaneOrientationSequence = [direction]
+    averages = Dataset()
+    averages.NumberOfAverages = "1"
+    frame.MRAveragesSequence = [averages]
+    measures = Dataset()
+    measures.SliceThickness = decimal(scan.planes.thickness_mm)
+    measures.SpacingBetweenSlices = decimal(scan.planes.spacing_mm)
+    measures.PixelSpacing = decimals(scan.planes.pixel_mm)
+    frame.PixelMeasuresSequence = [measures]
     values, window = Dataset(), Dataset()
     window.WindowCenter, window.WindowWidth = "900", "1800"
     frame.FrameVOILUTSequence = [window]

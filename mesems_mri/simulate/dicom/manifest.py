@@ -21,7 +21,7 @@ class Needle:
     ----------
     kind : str
         ``name``, ``birth_date``, ``address``, ``phone``, ``patient_id``, ``accession``, ``physician``,
-        ``institution``; ``visit_date`` and ``uid`` for what is to be replaced rather than removed.
+        ``institution``; ``visit_date`` for what is to be shifted rather than removed.
     text : str
     participant_id : str
         Whose it is; empty for the staff of a site.

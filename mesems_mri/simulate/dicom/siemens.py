@@ -63,6 +63,8 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
         tags.ImageType = ["DERIVED", "PRIMARY", "SUBTRACT", "NONE", "SUB"]
     else:
         tags.ImageType = ["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"]
+    tags.ReferencedImageSequence = common.localizer_references(study, acquisition)
+    tags.InstanceCreationDate, tags.InstanceCreationTime = tags.ContentDate, tags.ContentTime
     tags.update(common.sequence_tags(study, acquisition))
     tags.update(common.image_tags(planes, int(stored(acquisition, scan).max())))
     tags.update(common.bolus_tags(study, acquisition))
@@ -204,6 +206,7 @@ def _settings(acquisition: Acquisition) -> dict[str, object]:
         "sKSpace.lBaseResolution": columns,
         "sKSpace.lPhaseEncodingLines": rows,
         "sKSpace.lPartitions": scan.planes.complete,
+        "sKSpace.lImagesPerSlab": scan.planes.complete,
         "sKSpace.ucDimension": 4 if acquisition.three_d else 2,
         "sPat.lAccelFactPE": 2,
         "sPat.lAccelFact3D": 1,
