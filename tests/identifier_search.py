@@ -60,35 +60,39 @@ class Hit:
 
 def search(root: Path, planted: Iterable[Planted]) -> list[Hit]:
     """Look for planted strings in a file or folder, in the names and in all bytes."""
-    patterns = compiled(planted)
+    wanted = ways(planted)
     hits: list[Hit] = []
     for path in [root, *sorted(root.rglob("*"))] if root.is_dir() else [root]:
         if path != root or not root.is_dir():
             name = path.relative_to(root).as_posix() if path != root else path.name
-            hits += _in_bytes(f"name of {name}", name.encode("utf-8", "surrogateescape"), patterns)
+            hits += _in_bytes(f"name of {name}", name.encode("utf-8", "surrogateescape"), wanted)
             if path.is_symlink():
-                hits += _in_bytes(f"link {name}", str(path.readlink()).encode(), patterns)
+                hits += _in_bytes(f"link {name}", str(path.readlink()).encode(), wanted)
             elif path.is_file():
                 for where, content in unpacked(name, path.read_bytes()):
-                    hits += _in_bytes(where, content, patterns)
+                    hits += _in_bytes(where, content, wanted)
     return hits
 
 
 def search_text(text: str | bytes, planted: Iterable[Planted], where: str = "text") -> list[Hit]:
     """Look for planted strings in a text, e.g. what a program printed."""
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    patterns = compiled(planted)
-    return [hit for place, part in unpacked(where, content) for hit in _in_bytes(place, part, patterns)]
+    wanted = ways(planted)
+    return [hit for place, part in unpacked(where, content) for hit in _in_bytes(place, part, wanted)]
 
 
-def compiled(planted: Iterable[Planted]) -> dict[str, re.Pattern[bytes]]:
-    """Return what to look for: for each planted string one pattern of all the ways it can be written."""
-    patterns = {}
+def ways(planted: Iterable[Planted]) -> dict[str, list[bytes]]:
+    """Return the bytes to look for, for each planted string all the ways it can be written, in lower case."""
+    found = {}
     for one in planted:
-        ways = {way for spelling in spellings(one) for way in _encoded(spelling)}
-        longest_first = sorted(ways, key=lambda way: (-len(way), way))
-        patterns[one.text] = re.compile(b"|".join(re.escape(way) for way in longest_first), re.IGNORECASE)
-    return patterns
+        every = {way for spelling in spellings(one) for way in _encoded(spelling)}
+        shortest: list[bytes] = []
+        # what holds another one is found with it
+        for way in sorted(every, key=lambda way: (len(way), way)):
+            if not any(short in way for short in shortest):
+                shortest.append(way)
+        found[one.text] = shortest
+    return found
 
 
 def spellings(planted: Planted) -> set[str]:
@@ -197,32 +201,33 @@ def _attempted(unpack: object, content: bytes) -> bytes:
         return b""
 
 
-def _in_bytes(where: str, content: bytes, patterns: dict[str, re.Pattern[bytes]]) -> list[Hit]:
+def _in_bytes(where: str, content: bytes, wanted: dict[str, list[bytes]]) -> list[Hit]:
     hits = []
-    for text, pattern in patterns.items():
-        if match := pattern.search(content):
-            around = content[max(0, match.start() - 30) : match.end() + 30].decode("latin-1")
-            hits.append(Hit(text, where, around))
+    lower = content.lower()
+    for text, every in wanted.items():
+        at = next((at for way in every if (at := lower.find(way)) >= 0), -1)
+        if at >= 0:
+            hits.append(Hit(text, where, content[max(0, at - 30) : at + 60].decode("latin-1")))
     return hits
 
 
 def _encoded(text: str) -> set[bytes]:
     """Return the bytes of a text; bytes are compared without regard to the case of ASCII letters alone."""
-    ways: set[bytes] = set()
+    encoded: set[bytes] = set()
     for cased in {text, text.upper(), text.lower(), text.title()}:
         for encoding in _ENCODINGS:
             try:
-                ways.add(cased.encode(encoding))
+                encoded.add(cased.encode(encoding))
             except UnicodeEncodeError:
                 continue
         if not cased.isascii():
-            ways |= {
+            encoded |= {
                 json.dumps(cased)[1:-1].encode(),
                 html.escape(cased).encode("ascii", "xmlcharrefreplace"),
                 urllib.parse.quote(cased).encode(),
                 urllib.parse.quote(cased, encoding="latin-1", errors="replace").encode(),
             }
-    return ways
+    return {way.lower() for way in encoded}
 
 
 def _transliterated(text: str) -> str:
