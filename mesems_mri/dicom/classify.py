@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from mesems_mri.dicom import contrast, weighting
 from mesems_mri.dicom.geometry import FaultCode, slice_faults
 from mesems_mri.dicom.series import Series, orientations
-from mesems_mri.dicom.tags import moment, text, words
+from mesems_mri.dicom.tags import moment, quoted, text, words
 
 IMAGE_ROLES = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
 """Roles that become images; the others are ``localizer``, ``derived`` and ``other``."""
@@ -91,13 +91,13 @@ def _by_itself(series: Series) -> Assigned:
         return Assigned(series, OTHER, "a second copy: the same instance UIDs as another series sent")
     modality = text(series.header, "Modality").upper()
     if modality != "MR":
-        return Assigned(series, OTHER, f"modality {modality or 'not stated'}, expected MR")
+        return Assigned(series, OTHER, f"modality {quoted(modality)}, expected MR")
     kind = series.slices[0].kind if series.slices else words(series.header, "ImageType")
     kinds = set(kind)
     if found := kinds & _LOCALIZER_WORDS:
-        return Assigned(series, LOCALIZER, f"ImageType {found.pop()}")
+        return Assigned(series, LOCALIZER, f"ImageType {sorted(found)[0]}")
     if found := _LOCALIZER_NAME.search(series.description):
-        return Assigned(series, LOCALIZER, f"name says {found[0]!r}")
+        return Assigned(series, LOCALIZER, f"name says {quoted(found[0])}")
     if found := sorted(kinds & _DERIVED_WORDS):
         return Assigned(series, DERIVED, f"ImageType {', '.join(found)}", candidate_of=_weighted(series)[0])
     if found := sorted(kinds & _NOT_MAGNITUDE):
@@ -105,7 +105,7 @@ def _by_itself(series: Series) -> Assigned:
     if len(orientations(series.slices)) >= 3:
         return Assigned(series, LOCALIZER, "slices in three or more orientations")
     if found := _DERIVED_NAME.search(series.description):
-        return Assigned(series, DERIVED, f"name says {found[0]!r}", candidate_of=_weighted(series)[0])
+        return Assigned(series, DERIVED, f"name says {quoted(found[0])}", candidate_of=_weighted(series)[0])
     role, reason, doubt = _weighted(series)
     return Assigned(series, role or OTHER, reason, doubt=doubt)
 

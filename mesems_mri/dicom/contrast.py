@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mesems_mri.dicom.series import Series
-from mesems_mri.dicom.tags import moment, number, parse_clock, sequence, text
+from mesems_mri.dicom.tags import moment, number, parse_clock, quoted, sequence, text
 from mesems_mri.dicom.weighting import acquired_alike
 
 PRE, POST = "T1w", "ce-gadolinium_T1w"
@@ -14,13 +14,15 @@ _NO_AGENT = re.compile(
     r"no(ne)?|n/?a|nil|not? given|without|unknown|0+|-+|ohne|sans|nativ\w*|", re.IGNORECASE
 )
 _B, _E = r"(?<![a-z])", r"(?![a-z])"
+_AGENT = r"(contrast\w*|kontrast\w*|gd\w*|gado\w*|gad|ce|km|mdc|c)"
 _SAYS_PRE = re.compile(
-    rf"{_B}(pre|non.?(contrast|enhanced|ce)|without|w/?o|nativ\w*|unenhanced|ohne|sans|senza|sin|plain){_E}|"
+    rf"{_B}pre(\W{{0,3}}{_AGENT})?{_E}|{_B}(nativ\w*|unenhanced|plain){_E}|"
+    rf"{_B}(non|no|without|w/?o|ohne|sans|senza|sin)\W{{0,3}}({_AGENT}|enhanced){_E}|"
     rf"(?<![a-z0-9])-\s?(c|gd|ce|km)(?![a-z0-9])",
     re.IGNORECASE,
 )
 _SAYS_POST = re.compile(
-    rf"{_B}(post\w*|gd\w*|gado\w*|gad|ce|km|kontrast\w*|contrast\w*|enhanced|inj\w*|mdc|c\+|mit|con|avec|after|delayed){_E}|"
+    rf"{_B}(post\w*|gd\w*|gado\w*|gad|ce|km|kontrast\w*|contrast\w*|enhanced|inj\w*|mdc|c\+){_E}|"
     rf"\+\s?(c|gd|ce|km|k|contrast)(?![a-z0-9])",
     re.IGNORECASE,
 )
@@ -66,13 +68,9 @@ def by_name(series: Series) -> ContrastPhase:
     name = series.description
     pre, post = _SAYS_PRE.search(name), _SAYS_POST.search(_SAYS_PRE.sub(" ", name))
     if pre and not post:
-        return ContrastPhase(PRE, f"name says {pre[0].strip()!r}")
+        return ContrastPhase(PRE, f"name says {quoted(pre[0])}")
     if post and not pre:
-        return ContrastPhase(POST, f"name says {post[0].strip()!r}")
-    # "pre contrast", "without Gd": the one word negates the other
-    negated = pre and post and re.search(rf"{re.escape(pre[0])}.?.?{re.escape(post[0])}", name, re.IGNORECASE)
-    if pre and negated:
-        return ContrastPhase(PRE, f"name says {name[pre.start() : pre.end() + 12].strip()!r}")
+        return ContrastPhase(POST, f"name says {quoted(post[0])}")
     return ContrastPhase("", "")
 
 
@@ -148,12 +146,12 @@ def _agent(series: Series) -> str:
     for keyword in _BOLUS_TAGS:
         word = text(header, keyword)
         if word and not _NO_AGENT.fullmatch(word.strip()):
-            return f"{keyword} {word[:40]}"
+            return f"{keyword} {quoted(word)}"
     for keyword in _DOSE_TAGS:
         if (number(header, keyword) or 0) > 0:
             return f"{keyword} {number(header, keyword):g}"
     for item in sequence(header, "ContrastBolusAgentSequence")[:1]:
         used = text(header, "ContrastBolusAgentAdministered").upper()
         if used != "NO":
-            return f"ContrastBolusAgentSequence {text(item, 'CodeMeaning')[:40]}".strip()
+            return f"ContrastBolusAgentSequence {quoted(text(item, 'CodeMeaning'))}"
     return ""

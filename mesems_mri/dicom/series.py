@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from mesems_mri.dicom.expected import Expected, expected_slices
 from mesems_mri.dicom.instance import Instance, Slice, read_header
-from mesems_mri.dicom.tags import number, sequence, text
+from mesems_mri.dicom.tags import number, quoted, sequence, text
 
 _SAME_ECHO_MS = 0.3
 _SAME_COSINE = 2e-3
@@ -173,7 +173,7 @@ def _images(members: list[Instance], copy_of: str) -> Iterator[Series]:
     for (echo, kind), chosen in sorted(parts.items()):
         ms = next((v for v, cluster in echoes.items() if cluster == echo), None)
         names = [f"echo {echo + 1} of {max(echoes.values()) + 1} ({ms:g} ms)"] if _several(parts, 0) else []
-        names += ["\\".join(kind)] if len(kinds) > 1 else []
+        names += [quoted("\\".join(kind))] if len(kinds) > 1 else []
         yield _series(chosen, ", ".join(names), siblings, copy_of, split=len(parts) > 1)
 
 

@@ -79,6 +79,11 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
     return tuple(part.strip().upper() for part in text(header, keyword).split("\\") if part.strip())
 
 
+def quoted(words: str) -> str:
+    """Put what stands in a header between quotes; whoever shows it to others frees the quoted of names."""
+    return f"'{' '.join(words.replace(chr(39), ' ').split())[:40].strip()}'"
+
+
 def sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
     """Return the items of a sequence; none when it is absent, empty or damaged."""
     found = _get(dataset, keyword)

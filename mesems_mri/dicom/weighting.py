@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from mesems_mri.dicom.geometry import describe_geometry
 from mesems_mri.dicom.series import Series
-from mesems_mri.dicom.tags import number, text, words
+from mesems_mri.dicom.tags import number, quoted, text, words
 
 # Names of the sites, in the languages of the trial's countries. "_" and digits are no border of a word to \b.
 _B, _E = r"(?<![a-z])", r"(?![a-z])"
 _DOUBLE_INVERSION = re.compile(rf"{_B}(dir|double.?inv\w*|psir|mp2rage|stir){_E}", re.IGNORECASE)
 _T1_FLAIR = re.compile(rf"t1.{{0,12}}(flair|dark.?fl)|(flair|dark.?fl\w*).{{0,12}}t1{_E}", re.IGNORECASE)
-_FLAIR = re.compile(rf"flair|dark.?fl|tirm|{_B}fl3d|vista.?fl|space.?fl", re.IGNORECASE)
+_FLAIR = re.compile(rf"flair|dark.?fl|tirm|vista.?fl|space.?fl|t2.{{0,12}}{_B}fl(?![a-z0-9])", re.IGNORECASE)
 _T1 = re.compile(
     rf"{_B}t1(?![0-9])|mp.?rage|bravo|{_B}(spgr|fspgr|tfl|tfe|vibe|flash|thrive|lava|mpr3d){_E}",
     re.IGNORECASE,
@@ -67,7 +67,7 @@ def by_name(series: Series) -> Weighting:
         (_FLAIR, "FLAIR"),
     ):
         if found := pattern.search(name):
-            return Weighting(role, f"name says {found[0]!r}")
+            return Weighting(role, f"name says {quoted(found[0])}")
     # "PD/T2" or "T1 and T2" names a pair of images: which of them this is only its echo time can say
     found = {
         role: match[0]
@@ -76,7 +76,7 @@ def by_name(series: Series) -> Weighting:
     }
     if len(found) == 1:
         role, word = next(iter(found.items()))
-        return Weighting(role, f"name says {word!r}")
+        return Weighting(role, f"name says {quoted(word)}")
     return Weighting("", "")
 
 
@@ -93,7 +93,7 @@ def by_parameters(series: Series) -> Weighting:
     header = series.header
     part = text(header, "BodyPartExamined").upper().replace(" ", "")
     if part in _NOT_HEAD:
-        return Weighting("other", f"BodyPartExamined {part}")
+        return Weighting("other", f"BodyPartExamined {quoted(part)}")
     if "EP" in words(header, "ScanningSequence") or text(header, "EchoPlanarPulseSequence").upper() == "YES":
         return Weighting("other", "echo-planar")
     if (number(header, "DiffusionBValue") or 0) > 0:

@@ -162,6 +162,7 @@ CODES: dict[QueryCode, CodeText] = {
     QueryCode.SHORT_COVERAGE: CodeText(
         "A series covers too little to hold a whole brain",
         "Send all of it, or repeat the scan over the whole brain",
+        blocking=False,  # a run sees on the image whether the brain is in it
     ),
     QueryCode.NAME_DIFFERS: CodeText(
         "The name of a series is not what its acquisition parameters say; the parameters were followed",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mesems_mri.bids import natural_key
 from mesems_mri.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.dicom.inventory import Inventory, take_inventory
 from mesems_mri.dicom.keys import Keys, default_folder, open_keys
@@ -28,10 +29,10 @@ from mesems_mri.provenance import read_json
 from mesems_mri.queries import Query, QueryCode, add_queries, read_queries
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import BIRTHS, Context, IntakeRequest, read_private
-from mesems_mri.steps.intake_filing import prepare, publish
+from mesems_mri.steps.intake_filing import copy_dicom, prepare, publish
 from mesems_mri.steps.intake_receipt import write_pages
 from mesems_mri.steps.intake_tables import leftover_queries, write_tables
-from mesems_mri.steps.intake_visit import Visit, judge
+from mesems_mri.steps.intake_visit import Visit, judge, scanner_of
 
 _VISIT_NOT_KNOWN = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR}
 
@@ -105,11 +106,11 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
 def _run(context: Context, inventory: Inventory) -> Delivery:
     found = examinations(inventory.series)
     mixed = mixed_studies(found)
-    visits = [_visit(context, one, mixed) for one in found]
+    visits = sorted((_visit(context, one, mixed) for one in found), key=_in_time)
     _ask_for_one_day(visits)
     for visit in visits:
         filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-        judge(visit, context.protocol, _reference(context, visit), tuple(filed))
+        judge(visit, context.protocol, _reference(context, visit, visits), tuple(filed), context.request.use)
     sites = {visit.row.site_id for visit in visits if visit.row}
     site_id = context.request.site_id or (sites.pop() if len(sites) == 1 else "")
     about = visits[0].submission_id if len(visits) == 1 else _delivery_id(context, inventory)
@@ -128,6 +129,8 @@ def _run(context: Context, inventory: Inventory) -> Delivery:
         try:
             for visit in visits:
                 publish(context, visit, staged)
+                if context.request.dicom_copy:
+                    copy_dicom(context, visit, context.request.dicom_copy)
         finally:
             write_tables(context, visits)
             asked = [*general, *(query for visit in visits for query in visit.queries)]
@@ -199,21 +202,28 @@ def _ask_for_one_day(visits: Sequence[Visit]) -> None:
                 visit.identity.append(Problem(QueryCode.SEVERAL_CANDIDATES, told))
 
 
-def _reference(context: Context, visit: Visit) -> Scanner | None:
+def _in_time(visit: Visit) -> tuple[list[tuple[bool, int, str]], dt.date]:
+    return natural_key(visit.participant_id), visit.examination.day or dt.date.max
+
+
+def _reference(context: Context, visit: Visit, visits: Sequence[Visit]) -> Scanner | None:
     """Return the scanner of the participant's first visit, if that is an earlier one."""
-    if visit.row is None or visit.examination.day is None or not visit.session_id:
+    day = visit.examination.day
+    if visit.row is None or day is None or not visit.session_id:
         return None
-    planned = [
-        (row.planned_date, row)
-        for row in context.sheet
-        if row.planned_date is not None
-        and (row.participant_id, row.session_id) != (visit.participant_id, visit.session_id)
-        and row.participant_id == visit.participant_id
-    ]
-    for day, row in sorted(planned, key=lambda pair: pair[0]):
-        if day >= visit.examination.day:
-            break
-        for filed in folder.filed_images(context.bids_dir, row.participant_id, row.session_id).values():
-            with contextlib.suppress(OSError, ValueError):
-                return scanner_of_sidecar(read_json(filed.sidecar))
-    return None
+    found: list[tuple[dt.date, Scanner]] = []
+    for row in context.sheet:
+        if (
+            row.participant_id == visit.participant_id
+            and row.planned_date
+            and row.session_id != visit.session_id
+        ):
+            for filed in folder.filed_images(context.bids_dir, row.participant_id, row.session_id).values():
+                with contextlib.suppress(OSError, ValueError):
+                    found.append((row.planned_date, scanner_of_sidecar(read_json(filed.sidecar))))
+    for other in visits:
+        same = other.participant_id == visit.participant_id and other.session_id not in ("", visit.session_id)
+        if same and other.examination.day:
+            found.append((other.examination.day, scanner_of(other)))
+    earlier = [pair for pair in found if pair[0] < day]
+    return min(earlier, key=lambda pair: pair[0])[1] if earlier else None

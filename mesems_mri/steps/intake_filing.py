@@ -3,11 +3,12 @@
 import errno
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mesems_mri.dicom.export import write_copy
 from mesems_mri.dicom.series import Series
-from mesems_mri.errors import UsageError
+from mesems_mri.errors import InputError, UsageError
 from mesems_mri.provenance import write_json
 from mesems_mri.queries import Query, QueryCode, close_query
 from mesems_mri.steps import intake_folder as folder
@@ -188,6 +189,18 @@ def publish(context: Context, visit: Visit, staged: Path) -> None:
         visit.ask(QueryCode.ALREADY_RECEIVED, ", ".join(sorted(plan.aside)))
     elif plan.same == set(taken) and others:
         visit.ask(QueryCode.DUPLICATE_SUBMISSION, f"{', '.join(sorted(plan.same))} of {visit.session_id}")
+
+
+def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
+    """Write the series of a visit that are images as DICOM without names; the whole series, all echoes."""
+    used = [s for s in visit.status if visit.status[s] in ("filed", "unchanged", "set_aside")]
+    for uid in sorted({series.series_uid for series in used}):
+        parts = [s for s in visit.examination.series if s.series_uid == uid and not s.copy_of]
+        files = tuple(dict.fromkeys(file for part in parts for file in part.files))
+        try:
+            write_copy(replace(parts[0], files=files), out_dir, visit.deidentifier)
+        except InputError as error:
+            context.say(f"{visit.name}, {visit.label(parts[0])}: no DICOM copy: {error}")
 
 
 def _waiting(context: Context, visit: Visit) -> list[Query]:

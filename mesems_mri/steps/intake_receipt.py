@@ -152,12 +152,12 @@ def _series(visit: Visit) -> Iterable[SentSeries]:
         status = visit.status.get(one.series, "")
         used = status in ("filed", "unchanged")
         what = "" if used or not status else f" Not used: {STATUS[status]}."
-        part = f" ({visit.deidentifier.scrub(one.series.part)})" if one.series.part else ""
+        part = f" ({visit.plain(one.series.part)})" if one.series.part else ""
         yield SentSeries(
             number=str(one.series.series_number or ""),
             description=f"{visit.deidentifier.words(one.series.description)}{part}".strip(),
             role=one.role,
-            reason=f"{visit.deidentifier.scrub(one.reason)}.{what}",
+            reason=f"{visit.plain(one.reason)}.{what}",
             slices=one.series.frames,
             image=visit.images.get(one.role, "") if used else "",
             faults=tuple(fault.text for fault in visit.faults.get(one.series, ())),

@@ -31,17 +31,20 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
         for one in visit.assigned:
             role = one.role if one.role in IMAGE_ROLES else f"({one.role})"
             slices = f"{one.series.frames} slice{'' if one.series.frames == 1 else 's'}"
-            reason = visit.deidentifier.scrub(one.reason)
+            reason = visit.plain(one.reason)
             status = visit.status.get(one.series, "")
             yield f"  {status:9}  {role:19}  {visit.label(one.series)}, {slices}: {reason}"
         if visit.checked:
             results = Counter(item.result for items in visit.checked.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))
             yield f"  protocol   {told}"
-    for query in delivery.queries:
-        if query.status == "open":
-            waits = "the visit waits" if query.holds_up else "nothing waits"
-            yield f"{query.query_id or 'query'} {query.code} ({waits}): {query.what}"
-    held = sum(query.holds_up for query in delivery.queries)
-    verb = "would be" if dry_run else "are"
-    yield f"{len(delivery.queries)} queries, {held} of them {verb} waited for"
+    waiting = [query for query in delivery.queries if query.holds_up]
+    for query in waiting:
+        place = "/".join(part for part in (query.participant_id, query.session_id) if part)
+        yield f"{query.query_id or 'query'} {query.code} ({place or 'no visit'} waits): {query.what}"
+    others = Counter(query.code for query in delivery.queries if not query.blocking)
+    if others:
+        told = ", ".join(f"{count} {code}" for code, count in sorted(others.items()))
+        yield f"nothing waits for: {told}" + ("" if dry_run else "; see mesems-mri query list")
+    verb = "would be asked" if dry_run else "asked"
+    yield f"{len(delivery.queries)} queries {verb}, {len(waiting)} of them hold a visit up"

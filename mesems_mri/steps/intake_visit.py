@@ -1,12 +1,13 @@
 """Judge what was sent of one visit: roles, slices, protocol, and what to ask the site."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pydicom import Dataset
 
-from mesems_mri.dicom.acquisition import Scanner
+from mesems_mri.dicom.acquisition import Scanner, read_scanner
 from mesems_mri.dicom.check import Item, check_series, protocol_queries
 from mesems_mri.dicom.classify import IMAGE_ROLES, Assigned, classify
 from mesems_mri.dicom.deidentify import Deidentifier
@@ -108,8 +109,13 @@ class Visit:
     def label(self, series: Series) -> str:
         """Name a series as the site knows it, without what could name the participant."""
         name = self.deidentifier.words(series.description)
-        part = f", {series.part}" if series.part else ""
+        part = f", {self.plain(series.part)}" if series.part else ""
         return f"series {series.series_number} ({name or 'no name'}{part})"
+
+    def plain(self, reason: str) -> str:
+        """Free a reason of names: what it quotes of the header is reduced to known words."""
+        words = self.deidentifier.words
+        return self.deidentifier.scrub(re.sub(r"'([^']*)'", lambda m: f"'{words(m[1])}'", reason))
 
     def taken(self) -> dict[str, Assigned]:
         """Return the series that was given each image role."""
@@ -117,7 +123,11 @@ class Visit:
 
 
 def judge(
-    visit: Visit, protocol: Protocol | None, reference: Scanner | None, roles_filed: Sequence[str] = ()
+    visit: Visit,
+    protocol: Protocol | None,
+    reference: Scanner | None,
+    roles_filed: Sequence[str] = (),
+    use: Mapping[str, str] | None = None,
 ) -> None:
     """Fill in roles, faults, protocol items and queries of a visit.
 
@@ -131,10 +141,12 @@ def judge(
         Scanner of the participant's first visit, as its sidecar names it.
     roles_filed : sequence of str
         Roles of the visit that earlier submissions have filled.
+    use : mapping of str to str, optional
+        The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
     """
     dose = visit.row.contrast_dose_mmol_kg if visit.row else None
     given = None if dose is None else dose > 0
-    visit.assigned = classify(visit.examination.series, contrast_given=given)
+    visit.assigned = _as_answered(visit, classify(visit.examination.series, contrast_given=given), use or {})
     visit.faults = {s: slice_faults(s) for s in visit.examination.series}
     for problem in visit.identity:
         visit.ask(problem.code, problem.detail, problem.blocking)
@@ -142,6 +154,32 @@ def judge(
     _ask_about_roles(visit, protocol, set(roles_filed), given)
     if protocol and visit.row:
         _check_protocol(visit, protocol, reference)
+
+
+def _as_answered(visit: Visit, assigned: list[Assigned], use: Mapping[str, str]) -> list[Assigned]:
+    """Give roles as the site has answered; a series that had such a role by itself loses it."""
+    ids = {one.series: visit.deidentifier.uid(one.series.series_uid) for one in assigned}
+    for role, series_id in use.items():
+        meant = [one for one in assigned if ids[one.series] == series_id and not one.series.copy_of]
+        if not meant:
+            continue
+        # of several images of one series (echoes) the one that was a candidate
+        chosen = next((one for one in meant if role in (one.role, one.candidate_of)), meant[0])
+        for at, one in enumerate(assigned):
+            if one is chosen:
+                reason = f"{one.reason}; used as the site has answered"
+                assigned[at] = replace(one, role=role, reason=reason, candidate_of="", unclear="", doubt="")
+            elif role in (one.role, one.candidate_of):
+                reason = f"{one.reason}; not taken: the site has named another one"
+                assigned[at] = replace(one, role="other", reason=reason, candidate_of=role, unclear="")
+    return assigned
+
+
+def scanner_of(visit: Visit) -> Scanner:
+    """Return the scanner of an examination, named as in sidecars."""
+    headers = [series.header for series in visit.examination.series]
+    magnetic = [header for header in headers if text(header, "Modality") == "MR"]
+    return read_scanner(_as_in_sidecars((magnetic or headers)[0], visit.deidentifier))
 
 
 def usable(visit: Visit, one: Assigned) -> bool:
@@ -165,8 +203,7 @@ def _ask_about_series(visit: Visit) -> None:
         if why := burned_in(one.series.header):
             visit.ask(QueryCode.BURNED_IN_TEXT, f"{role}{visit.label(one.series)}: {why}")
         if one.doubt:
-            doubt = visit.deidentifier.words(one.doubt)
-            visit.ask(QueryCode.NAME_DIFFERS, f"{role}{visit.label(one.series)}: {doubt}")
+            visit.ask(QueryCode.NAME_DIFFERS, f"{role}{visit.label(one.series)}: {visit.plain(one.doubt)}")
 
 
 def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], given: bool | None) -> None:
@@ -179,8 +216,10 @@ def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], g
         code = QueryCode.CONTRAST_UNCLEAR if why == "phase" else QueryCode.SEVERAL_CANDIDATES
         visit.ask(code, f"{role}, " + " and ".join(visit.label(one.series) for one in several))
     if not taken and not unclear:
-        told = "; ".join(f"{visit.label(one.series)}: {one.reason}" for one in visit.assigned[:5])
-        visit.ask(QueryCode.NOTHING_USABLE, visit.deidentifier.scrub(told))
+        told = "; ".join(
+            f"{visit.label(one.series)}: {visit.plain(one.reason)}" for one in visit.assigned[:5]
+        )
+        visit.ask(QueryCode.NOTHING_USABLE, told)
         return
     there = filed | set(taken) | {role for role, _ in unclear}
     if {role for role, _ in unclear} & {"T1w", _POST}:

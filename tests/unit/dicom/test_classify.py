@@ -85,6 +85,8 @@ def roles(*all_series: Series, contrast_given: bool | None = True) -> list[str]:
         ("", timing("SE", 1400, 50), "other"),
         ("", {}, "other"),
         ("t2_tirm_tra_dark-fluid_3mm", {}, "FLAIR"),
+        ("t2_fl_sag_p2_iso", {}, "FLAIR"),
+        ("t1_fl2d_sag", timing("GR", 300, 2.5), "T1w"),
         ("3D FLAIR sag", {}, "FLAIR"),
         ("Sag CUBE T2 FLAIR", FLAIR, "FLAIR"),
         ("t1_mprage_sag_p2_iso", {}, "T1w"),
@@ -119,7 +121,7 @@ def test_the_reason_says_what_told_the_role() -> None:
     assert one("", **T2).reason == "TR 4000 ms, TE 100 ms"
     assert one("T2W").reason == "name says 'T2' (no acquisition parameters, which decides nothing)"
     assert one("localizer").reason == "name says 'localizer'"
-    assert one("T1", Modality="CT").reason == "modality CT, expected MR"
+    assert one("T1", Modality="CT").reason == "modality 'CT', expected MR"
     assert (
         one("", ImageType=["DERIVED", "SECONDARY", "MPR"], **T1).reason == "ImageType DERIVED, MPR, SECONDARY"
     )
@@ -173,7 +175,7 @@ def test_bolus_tags_tell_the_phase() -> None:
         [series("T1", at="1000", **T1), series("T1", at="1010", ContrastBolusAgent="Gadovist", **T1)]
     )
     assert (pre.role, post.role) == ("T1w", POST)
-    assert post.reason.endswith("bolus tags: ContrastBolusAgent Gadovist")
+    assert post.reason.endswith("bolus tags: ContrastBolusAgent 'Gadovist'")
     assert pre.reason.endswith("time order: before the series with contrast agent")
 
 
@@ -228,12 +230,21 @@ def test_a_scan_that_began_before_the_injection_is_one_before_it() -> None:
         ("t1_nativ", "T1w"),
         ("T1 ohne KM", "T1w"),
         ("T1 sans gadolinium", "T1w"),
+        ("T1 senza mdc", "T1w"),
+        ("T1 w/o Gd", "T1w"),
     ],
 )
 def test_the_name_tells_the_phase(name: str, role: str) -> None:
     found = one(name, contrast_given=True, **T1)
     assert found.role == role
     assert "name says" in found.reason.split(";")[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["T1 con soppressione", "T1 mit Fettsat", "T1 sans FatSat", "T1 pre and post Gd"]
+)
+def test_a_name_about_something_else_tells_no_phase(name: str) -> None:
+    assert one(name, contrast_given=True, **T1).unclear == "phase"
 
 
 def test_time_order_tells_the_phase_of_two_alike() -> None:

@@ -152,10 +152,8 @@ def test_magnitude_and_phase_become_images_of_their_own(tmp_path: Path) -> None:
     sent = tmp_path / "sent"
     write_series(sent, "SWI", slices=3, ImageType=["ORIGINAL", "PRIMARY", "M", "ND"])
     write_series(sent, "SWI", slices=3, first=4, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"])
-    assert [s.part for s in inventory(sent).series] == [
-        "ORIGINAL\\PRIMARY\\M\\ND",
-        "ORIGINAL\\PRIMARY\\P\\ND",
-    ]
+    kinds = [s.part.split("\\")[2] for s in inventory(sent).series]
+    assert kinds == ["M", "P"]
 
 
 def test_a_mixture_of_orientations_stays_one_series(tmp_path: Path) -> None:
