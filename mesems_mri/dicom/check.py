@@ -76,7 +76,8 @@ def check_series(
     role : str
         What the series is, e.g. ``FLAIR``.
     header : Dataset
-        Of its first instance, classic or enhanced.
+        Of its first instance, classic or enhanced. Scanner and software are compared and shown as they stand
+        there, so they must be written like those of `reference`, free of names.
     geometry : Geometry or None
         As `describe_geometry` measured it.
     protocol : Protocol
@@ -89,7 +90,7 @@ def check_series(
     sheet_dose_mmol_kg : float, optional
         Dose that the site's sheet states.
     scrub : callable
-        Frees a text of names; what the header says in words passes it.
+        Frees the name of the coil of other names.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def check_series(
         items.append(_alike(rule.like, scan, before))
     if reference is not None:
         first = reference if isinstance(reference, Scanner) else read_scanner(reference)
-        items += _same_machine(scan.scanner, first, scrub)
+        items += _same_machine(scan.scanner, first)
     return items
 
 
@@ -277,16 +278,16 @@ def _pairs(scan: Acquisition, before: Acquisition) -> Iterator[tuple[str, float 
     yield "flip angle", scan.flip_angle_deg, before.flip_angle_deg, "degrees"
 
 
-def _same_machine(scanner: Scanner, first: Scanner, scrub: Callable[[str], str]) -> list[Item]:
+def _same_machine(scanner: Scanner, first: Scanner) -> list[Item]:
     other, same = scanner.is_other_than(first), same_software(scanner, first)
     return [
         Item(
             "scanner",
             _result(None if other is None else not other),
-            scrub(scanner.name),
-            scrub(first.name) or "not known",
+            scanner.name,
+            first.name or "not known",
         ),
-        Item("software", _result(same), scrub(scanner.software), scrub(first.software) or "not known"),
+        Item("software", _result(same), scanner.software, first.software or "not known"),
     ]
 
 

@@ -371,11 +371,10 @@ def test_siemens_classic_names_its_coil_in_a_private_tag() -> None:
     assert check("T1w", scan)["coil"].result is Result.PASS
 
 
-def test_what_the_header_says_in_words_is_scrubbed() -> None:
-    scan = header(ReceiveCoilName="Smith Head", SoftwareVersions="Smith 1", ManufacturerModelName="Smith")
-    items = check("T1w", scan, reference=scan, scrub=lambda text: text.replace("Smith", "X"))
-    assert not [item for item in items.values() if "Smith" in f"{item.value} {item.limit}"]
+def test_name_of_the_coil_is_scrubbed() -> None:
+    items = check("T1w", header(ReceiveCoilName="Smith Head"), scrub=lambda text: text.replace("Smith", "X"))
     assert items["coil"].value == "X Head"
+    assert items["coil"].result is Result.PASS
 
 
 def test_role_without_a_block_is_not_checked() -> None:

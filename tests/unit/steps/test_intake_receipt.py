@@ -129,6 +129,23 @@ def test_second_visit_of_another_person_is_on_hold(accepted: Path, tmp_path: Pat
     assert "1990" not in text
 
 
+def test_second_visit_on_the_same_scanner_says_so(tmp_path: Path) -> None:
+    tags = {"Rows": 24, "Columns": 24, "DeviceSerialNumber": "Nora-4711", "SoftwareVersions": "28 for Nora"}
+    write_series(tmp_path / "first", "flair", series=3, **FLAIR | tags)
+    take(tmp_path, tmp_path / "first")
+    later = {"StudyDate": "20240402", "AcquisitionDate": "20240402", "study": 2}
+    write_series(tmp_path / "second", "flair", series=3, **FLAIR | tags | later)
+    first, second = take(tmp_path, tmp_path / "second")
+    items = {item.name: item for item in second.items}
+    for name in ("scanner", "software"):
+        assert items[name].result == "PASS"
+        # converters shorten the name of the maker
+        assert items[name].value.split("(")[-1] == items[name].limit.split("(")[-1]
+        assert "Nora" not in items[name].value
+    assert second.scanner == first.scanner == items["scanner"].value
+    assert results(second)["birth_date"] == "PASS"
+
+
 def test_incomplete_visit_says_what_is_missing(tmp_path: Path) -> None:
     sent = tmp_path / "sent"
     write_series(sent / "2", "t1_se", series=2, **T1 | {"AcquisitionTime": "095000"})
