@@ -55,6 +55,8 @@ class Series:
         Slices of all images of the same series, this one among them.
     copy_of : str
         Name of a file of the series with the same instance UIDs, when this is a second copy of it.
+    frames_taken : tuple of tuple of int
+        Of each file the frames of this image; empty when it is all of them.
     """
 
     files: tuple[Path, ...]
@@ -72,6 +74,7 @@ class Series:
     part: str = ""
     siblings: int = 0
     copy_of: str = ""
+    frames_taken: tuple[tuple[int, ...], ...] = ()
 
     @property
     def series_uid(self) -> str:
@@ -199,7 +202,8 @@ def _series(
     slices = tuple(member.slices[at] for member, frames in chosen for at in frames)
     header = read_header(members[0].path)
     expected = expected_slices(header)
-    if split and members[0].multi_frame:
+    parted = split and any(len(frames) < len(member.slices) for member, frames in chosen)
+    if parted:
         per_frame = sequence(header, "PerFrameFunctionalGroupsSequence")
         header.PerFrameFunctionalGroupsSequence = Sequence([per_frame[at] for at in chosen[0][1]])
     _drop_large_elements(header)
@@ -219,6 +223,7 @@ def _series(
         part=part,
         siblings=siblings,
         copy_of=copy_of,
+        frames_taken=tuple(tuple(frames) for _, frames in chosen) if parted else (),
     )
 
 

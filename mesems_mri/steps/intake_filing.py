@@ -54,6 +54,7 @@ def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
             visit.status[one.series] = "query"
         elif role in filed and filed[role].content == context.content(one.series):
             visit.status[one.series] = "unchanged"
+            visit.voxels[one.series] = filed[role].voxels
             visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
         elif _sent_before(context, visit, one.series):
             visit.status[one.series] = "duplicate"
@@ -81,9 +82,8 @@ def _make(context: Context, visit: Visit, role: str, series: Series, staged: Pat
     place = Path(tempfile.mkdtemp(dir=context.scratch))
     try:
         image = make_image(series, visit.deidentifier, role, place, staged / name)
-        source = folder.origin(
-            visit.submission_id, visit.deidentifier.uid(series.study_uid), context.content(series)
-        )
+        study = visit.deidentifier.uid(series.study_uid)
+        source = folder.origin(visit.submission_id, study, context.content(series), image.voxels)
         write_json(folder.sidecar_of(staged / name), image.sidecar | source)
     except ConversionError as error:
         visit.status[series] = "failed"

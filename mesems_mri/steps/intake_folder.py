@@ -43,14 +43,15 @@ class Filed:
     ----------
     image : Path
         The NIfTI file; its sidecar lies beside it.
-    submission_id, study_id, content : str
+    submission_id, study_id, content, voxels : str
         As its sidecar says; empty for an image that intake did not make.
     """
 
     image: Path
-    submission_id: str
-    study_id: str
-    content: str
+    submission_id: str = ""
+    study_id: str = ""
+    content: str = ""
+    voxels: str = ""
 
     @property
     def sidecar(self) -> Path:
@@ -58,9 +59,10 @@ class Filed:
         return sidecar_of(self.image)
 
 
-def origin(submission_id: str, study_id: str, content: str) -> dict[str, Any]:
+def origin(submission_id: str, study_id: str, content: str, voxels: str) -> dict[str, Any]:
     """Return the entry of a sidecar that says where an image came from."""
-    return {_ORIGIN: {"Submission": submission_id, "Study": study_id, "Content": content}}
+    values = (submission_id, study_id, content, voxels)
+    return {_ORIGIN: dict(zip(("Submission", "Study", "Content", "Voxels"), values, strict=True))}
 
 
 def sidecar_of(image: Path) -> Path:
@@ -83,9 +85,8 @@ def filed_images(bids_dir: Path, participant_id: str, session_id: str) -> dict[s
                 said = read_json(sidecar_of(image)).get(_ORIGIN, {})
             except (OSError, ValueError):
                 said = {}
-            found[role] = Filed(
-                image, said.get("Submission", ""), said.get("Study", ""), said.get("Content", "")
-            )
+            values = (said.get(key, "") for key in ("Submission", "Study", "Content", "Voxels"))
+            found[role] = Filed(image, *values)
     return found
 
 

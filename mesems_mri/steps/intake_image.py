@@ -10,6 +10,7 @@ import numpy as np
 from mesems_mri.dicom.deidentify import Deidentifier
 from mesems_mri.dicom.series import Series, slice_normal
 from mesems_mri.dicom.sidecar import clean_sidecar, write_nifti
+from mesems_mri.dicom.split import files_of_image
 from mesems_mri.dicom.tags import numbers
 from mesems_mri.errors import InputError
 from mesems_mri.images.converted import ConvertedImage, read_converted
@@ -66,7 +67,15 @@ def make_image(series: Series, deidentifier: Deidentifier, role: str, scratch: P
     ConversionError
         If dcm2niix gives no image, several, or one that lies elsewhere than the slices do.
     """
-    converted, grid = _the_one(series, convert(series.files, scratch))
+    parts, place = scratch / "parts", scratch / "converted"
+    parts.mkdir()
+    place.mkdir()
+    try:
+        files = files_of_image(series, parts)
+    except Exception as error:  # what a damaged file makes pydicom raise may hold values of the file
+        msg = f"its frames cannot be taken apart ({type(error).__name__})"
+        raise ConversionError(msg) from None
+    converted, grid = _the_one(series, convert(files, place))
     _refuse_other_place(series, grid)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

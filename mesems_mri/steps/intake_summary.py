@@ -41,7 +41,8 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
     waiting = [query for query in delivery.queries if query.holds_up]
     for query in waiting:
         place = "/".join(part for part in (query.participant_id, query.session_id) if part)
-        yield f"{query.query_id or 'query'} {query.code} ({place or 'no visit'} waits): {query.what}"
+        held = f"{place} waits" if place else "visit not known"
+        yield f"{query.query_id or 'query'} {query.code} ({held}): {query.what}"
     others = Counter(query.code for query in delivery.queries if not query.blocking)
     if others:
         told = ", ".join(f"{count} {code}" for code, count in sorted(others.items()))

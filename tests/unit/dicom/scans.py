@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
@@ -184,13 +185,24 @@ def write_enhanced(
     shared.PixelMeasuresSequence = Items([measures])
     shared.PlaneOrientationSequence = Items([plane])
     dataset.SharedFunctionalGroupsSequence = Items([shared])
+    dataset.Manufacturer = "Philips"
+    organization, *indices = (Dataset() for _ in range(3))
+    organization.DimensionOrganizationUID = uid("dimensions")
+    dataset.DimensionOrganizationSequence = Items([organization])
+    pointers = (("InStackPositionNumber", "FrameContentSequence"), ("EffectiveEchoTime", "MREchoSequence"))
+    for index, (keyword, group) in zip(indices, pointers, strict=True):
+        index.DimensionOrganizationUID = organization.DimensionOrganizationUID
+        index.DimensionIndexPointer = tag_for_keyword(keyword)
+        index.FunctionalGroupPointer = tag_for_keyword(group)
+    dataset.DimensionIndexSequence = Items(indices)
     frames, content = [], b""
-    for echo in echoes:
+    for at, echo in enumerate(echoes):
         for number in range(slices):
             frame, place, timing, stack = Dataset(), Dataset(), Dataset(), Dataset()
             place.ImagePositionPatient = [-90.0, -90.0, -60.0 + number * spacing]
             timing.EffectiveEchoTime = echo
             stack.InStackPositionNumber, stack.StackID = number + 1, "1"
+            stack.DimensionIndexValues = [number + 1, at + 1]
             frame.PlanePositionSequence = Items([place])
             frame.MREchoSequence = Items([timing])
             frame.FrameContentSequence = Items([stack])
