@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydicom import DataElement, Dataset
 
-from mesems_mri.dicom.tags import as_numbers, number, sequence, text
+from mesems_mri.dicom.tags import as_numbers, number, numbers, sequence, text
 
 # The protocol of a Siemens scanner, text inside a private element: slices of a 2D, partitions of a 3D scan.
 _SLICES = re.compile(rb"sSliceArray\.lSize\s*=\s*(\d+)")
@@ -49,7 +49,7 @@ def expected_slices(header: Dataset) -> Expected | None:
         int(position)
         for frame in sequence(header, "PerFrameFunctionalGroupsSequence")
         for content in sequence(frame, "FrameContentSequence")[:1]
-        for position in as_numbers(content.get("InStackPositionNumber"))
+        for position in numbers(content, "InStackPositionNumber")
     ]
     if stack and (found := _count(max(stack))):
         return Expected(found, "InStackPositionNumber")

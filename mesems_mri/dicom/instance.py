@@ -16,7 +16,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from mesems_mri.dicom.tags import as_numbers, number, sequence, text, words
+from mesems_mri.dicom.tags import number, numbers, sequence, text, words
 
 ZIP_MAGIC = b"PK\x03\x04"
 SNIFFED_BYTES = 140
@@ -206,15 +206,12 @@ def _slices(header: Dataset, frames: int) -> tuple[Slice, ...]:
 
 
 def _place(header: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return (
-        as_numbers(header.get("ImagePositionPatient")),
-        as_numbers(header.get("ImageOrientationPatient")),
-    )
+    return numbers(header, "ImagePositionPatient"), numbers(header, "ImageOrientationPatient")
 
 
 def _numbers(group: Dataset, of: str, keyword: str) -> tuple[float, ...]:
     for item in sequence(group, of)[:1]:
-        return as_numbers(item.get(keyword))
+        return numbers(item, keyword)
     return ()
 
 

@@ -190,7 +190,7 @@ def _identifying(dataset: Dataset) -> Iterator[tuple[str, str]]:
     for tag in list(dataset.keys()):
         try:
             vr = dataset.get_item(tag).VR or dictionary_VR(tag)  # pyright: ignore[reportOptionalMemberAccess]
-        except KeyError:
+        except Exception:  # not in the dictionary, or damaged
             vr = "UN"
         kind = _TAGS.get(int(tag), "name" if vr == "PN" else "")
         if vr != "SQ" and not kind:

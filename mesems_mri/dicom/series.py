@@ -175,7 +175,8 @@ def _images(members: list[Instance], copy_of: str) -> Iterator[Series]:
     siblings = sum(len(m.slices) for m in members)
     for (echo, kind), chosen in sorted(parts.items()):
         ms = next((v for v, cluster in echoes.items() if cluster == echo), None)
-        names = [f"echo {echo + 1} of {max(echoes.values()) + 1} ({ms:g} ms)"] if _several(parts, 0) else []
+        told = "no echo time" if ms is None else f"echo {echo + 1} of {max(echoes.values()) + 1} ({ms:g} ms)"
+        names = [told] if _several(parts, 0) else []
         names += [quoted("\\".join(kind))] if len(kinds) > 1 else []
         yield _series(chosen, ", ".join(names), siblings, copy_of, split=len(parts) > 1)
 
@@ -229,9 +230,14 @@ def _series(
 
 def _drop_large_elements(header: Dataset) -> None:
     for tag in list(header.keys()):
-        element = header.get_item(tag) if tag.is_private else None
-        content = element.value if element is not None else None
-        if isinstance(content, bytes) and len(content) > _LARGE_ELEMENT:
+        if not tag.is_private:
+            continue
+        try:
+            element = header.get_item(tag)
+            large = isinstance(element.value, bytes) and len(element.value) > _LARGE_ELEMENT  # pyright: ignore[reportOptionalMemberAccess]
+        except Exception:  # damaged: of no use either
+            large = True
+        if large:
             del header[tag]
 
 

@@ -1,11 +1,13 @@
 """Judge what was sent of one visit: roles, slices, protocol, and what to ask the site."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 
 from mesems_mri.dicom.acquisition import Scanner, read_scanner
 from mesems_mri.dicom.check import Item, check_series, protocol_queries
@@ -267,9 +269,14 @@ def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None)
 
 def _as_in_sidecars(header: Dataset, deidentifier: Deidentifier) -> Dataset:
     """Name the scanner as the sidecar of the reference visit does, so that the two can be compared."""
+    names = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
+    own = {tag_for_keyword(keyword) for keyword in (*names, "DeviceSerialNumber")}
     marked = Dataset()
-    marked.update(header)
-    for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"):
+    for tag in header.keys():  # noqa: SIM118 - iterating over a header itself decodes every element
+        with contextlib.suppress(Exception):  # a damaged element says nothing anyhow
+            if tag not in own:
+                marked[tag] = header.get_item(tag)  # pyright: ignore[reportArgumentType]
+    for keyword in names:
         setattr(marked, keyword, deidentifier.device(text(header, keyword)))
     marked.DeviceSerialNumber = deidentifier.serial(text(header, "DeviceSerialNumber"))
     return marked
