@@ -28,6 +28,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _SEPARATORS = ("^", " ", "", "_", "-", ".", ",", ", ", "=", "\\", "/", "+", "|", "\t")
@@ -81,18 +82,20 @@ def search_text(text: str | bytes, planted: Iterable[Planted], where: str = "tex
     return [hit for place, part in unpacked(where, content) for hit in _in_bytes(place, part, wanted)]
 
 
-def ways(planted: Iterable[Planted]) -> dict[str, list[bytes]]:
+def ways(planted: Iterable[Planted]) -> dict[str, tuple[bytes, ...]]:
     """Return the bytes to look for, for each planted string all the ways it can be written, in lower case."""
-    found = {}
-    for one in planted:
-        every = {way for spelling in spellings(one) for way in _encoded(spelling)}
-        shortest: list[bytes] = []
-        # what holds another one is found with it
-        for way in sorted(every, key=lambda way: (len(way), way)):
-            if not any(short in way for short in shortest):
-                shortest.append(way)
-        found[one.text] = shortest
-    return found
+    return {one.text: _ways(one) for one in planted}
+
+
+@cache
+def _ways(planted: Planted) -> tuple[bytes, ...]:
+    every = {way for spelling in spellings(planted) for way in _encoded(spelling)}
+    shortest: list[bytes] = []
+    # what holds another one is found with it
+    for way in sorted(every, key=lambda way: (len(way), way)):
+        if not any(short in way for short in shortest):
+            shortest.append(way)
+    return tuple(shortest)
 
 
 def spellings(planted: Planted) -> set[str]:
@@ -201,7 +204,7 @@ def _attempted(unpack: object, content: bytes) -> bytes:
         return b""
 
 
-def _in_bytes(where: str, content: bytes, wanted: dict[str, list[bytes]]) -> list[Hit]:
+def _in_bytes(where: str, content: bytes, wanted: dict[str, tuple[bytes, ...]]) -> list[Hit]:
     hits = []
     lower = content.lower()
     for text, every in wanted.items():

@@ -229,8 +229,9 @@ def _birth_patterns(text: str) -> Iterator[str]:
     for parts in ((year, month, of_month), (of_month, month, year), (month, of_month, year)):
         yield r"(?<!\d)" + r"[\W_]{1,2}".join(parts) + r"(?!\d)"
     name = _MONTHS[day.month - 1]
-    yield rf"(?<!\d){of_month}[\W_]*(?:st|nd|rd|th)?[\W_]*{name}[\W_]*{year}(?!\d)"
-    yield rf"{name}[\W_]*{of_month}(?:st|nd|rd|th)?[\W_]+{year}(?!\d)"
+    # with the name of the month nothing else can be meant, whatever figures stand beside it
+    yield rf"{of_month}[\W_]*(?:st|nd|rd|th)?[\W_]*{name}[\W_]*{year}"
+    yield rf"{name}[\W_]*{of_month}(?:st|nd|rd|th)?[\W_]+{year}"
 
 
 def _joined(words: list[str], between: str) -> str:
