@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.charset import convert_encodings
 from pydicom.config import IGNORE
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
@@ -35,7 +34,7 @@ SYNTAXES = {
 }
 """Transfer syntaxes by the name used here."""
 Pieces = dict[int, bytes]
-_ASCII = ["iso8859"]
+_ASCII = ["ISO_IR 6"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +100,11 @@ def write_series(
         A file.
     """
     implicit = envelope.syntax == "implicit"
-    charset = header.get("SpecificCharacterSet", "ISO_IR 100")
-    encodings = convert_encodings(charset)
-    shared = _encode(header, encodings, implicit=implicit)
-    tail = _encode([element(0xFFFCFFFC, "OB", envelope.tail)], encodings) if envelope.tail else {}
+    charset = [header.get("SpecificCharacterSet", "ISO_IR 100")]
+    shared = _encode(header, charset, implicit=implicit)
+    tail = _encode([element(0xFFFCFFFC, "OB", envelope.tail)], charset) if envelope.tail else {}
     for own, pixels in instances:
-        data = shared | _encode(own, encodings, implicit=implicit)
+        data = shared | _encode(own, charset, implicit=implicit)
         data[PIXEL_DATA] = _pixel_data(pixels, envelope.syntax)
         body = _join(data | tail)
         if envelope.syntax == "deflated":
@@ -126,18 +124,18 @@ def write_object(dataset: Dataset, envelope: Envelope, hide: tuple[int, ...] = (
     hide : tuple of int
         Tags that only the group of the file tells.
     """
-    encodings = convert_encodings(dataset.get("SpecificCharacterSet", "ISO_IR 100"))
-    data = _encode(dataset, encodings, implicit=envelope.syntax == "implicit")
+    charset = [dataset.get("SpecificCharacterSet", "ISO_IR 100")]
+    data = _encode(dataset, charset, implicit=envelope.syntax == "implicit")
     start = b"".join((envelope.preamble.ljust(128, b"\0"), b"DICM", _meta(data, envelope)))
     return start + _join({tag: piece for tag, piece in data.items() if tag not in hide})
 
 
-def _encode(elements: Iterable[DataElement], encodings: list[str], *, implicit: bool = False) -> Pieces:
+def _encode(elements: Iterable[DataElement], charset: list[str], *, implicit: bool = False) -> Pieces:
     pieces: Pieces = {}
     for item in elements:
         buffer = DicomBytesIO()
         buffer.is_little_endian, buffer.is_implicit_VR = True, implicit
-        write_data_element(buffer, item, encodings)
+        write_data_element(buffer, item, charset)
         pieces[int(item.tag)] = buffer.getvalue()
     return pieces
 
@@ -175,7 +173,7 @@ def _pixel_data(pixels: NDArray[np.integer], syntax: str) -> bytes:
     raw = np.ascontiguousarray(pixels).astype(pixels.dtype.newbyteorder("<"), copy=False)
     if syntax == "rle":
         frames = raw if raw.ndim == 3 else raw[None]
-        value = encapsulate([_pack_bits(frame) for frame in frames])
+        value = encapsulate([pack_bits(frame) for frame in frames])
         # Of undefined length, as the frames are items that tell their own.
         return b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + value + b"\xfe\xff\xdd\xe0\0\0\0\0"
     value = raw.tobytes()
@@ -187,7 +185,7 @@ def _pixel_data(pixels: NDArray[np.integer], syntax: str) -> bytes:
 _RUN = re.compile(rb"(.)\1{2,127}", re.DOTALL)
 
 
-def _pack_bits(frame: NDArray[np.integer]) -> bytes:
+def pack_bits(frame: NDArray[np.integer]) -> bytes:
     """Compress a frame: its high bytes, then its low ones, each row by itself (DICOM PS3.5 annex G)."""
     planes = frame.view(np.uint8).reshape((*frame.shape, frame.dtype.itemsize))
     segments = []
