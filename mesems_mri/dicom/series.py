@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,8 @@ class Series:
         Slices of all images of the same series, this one among them.
     copy_of : str
         Name of a file of the series with the same instance UIDs, when this is a second copy of it.
+    copy : int
+        0, or which copy this is: 2 for the second one.
     frames_taken : tuple of tuple of int
         Of each file the frames of this image; empty when it is all of them.
     """
@@ -74,6 +76,7 @@ class Series:
     part: str = ""
     siblings: int = 0
     copy_of: str = ""
+    copy: int = 0
     frames_taken: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -137,18 +140,18 @@ def gather(instances: Iterable[Instance]) -> list[Series]:
     found: list[Series] = []
     for (_, copy), members in by_series.items():
         original = first_names[members[0].sop_uid] if copy else ""
-        found += _images(sorted(members, key=_order), original)
+        found += [replace(one, copy=copy + 1 if copy else 0, copy_of=original) for one in _images(members)]
     return sorted(
         found, key=lambda s: (s.study_uid, s.series_number, s.series_uid, s.copy_of, s.part, s.names)
     )
 
 
-def _in_study(series: Series) -> tuple[str, int, str, str, str, tuple[str, ...]]:
+def _in_study(series: Series) -> tuple[str, int, str, int, str, tuple[str, ...]]:
     return (
         series.study_uid,
         series.series_number,
         series.series_uid,
-        series.copy_of,
+        series.copy,
         series.part,
         series.names,
     )
@@ -158,8 +161,9 @@ def _order(instance: Instance) -> tuple[bool, int, str]:
     return instance.number is None, instance.number or 0, instance.name
 
 
-def _images(members: list[Instance], copy_of: str) -> Iterator[Series]:
+def _images(members: list[Instance]) -> Iterator[Series]:
     """Split the instances of a series by echo and kind of image."""
+    members = sorted(members, key=_order)
     slices = [one for member in members for one in member.slices]
     # Echoes of one acquisition lie alike; where they do not, the series is a mixture, which geometry reports.
     mixed = len(orientations(slices)) > 1
@@ -178,7 +182,7 @@ def _images(members: list[Instance], copy_of: str) -> Iterator[Series]:
         told = "no echo time" if ms is None else f"echo {echo + 1} of {max(echoes.values()) + 1} ({ms:g} ms)"
         names = [told] if _several(parts, 0) else []
         names += [quoted("\\".join(kind))] if len(kinds) > 1 else []
-        yield _series(chosen, ", ".join(names), siblings, copy_of, split=len(parts) > 1)
+        yield _series(chosen, ", ".join(names), siblings, split=len(parts) > 1)
 
 
 def _several(parts: Iterable[tuple[int, tuple[str, ...]]], index: int) -> bool:
@@ -196,9 +200,7 @@ def _clusters(echoes: set[float]) -> dict[float | None, int]:
     return numbers
 
 
-def _series(
-    chosen: list[tuple[Instance, list[int]]], part: str, siblings: int, copy_of: str, *, split: bool
-) -> Series:
+def _series(chosen: list[tuple[Instance, list[int]]], part: str, siblings: int, *, split: bool) -> Series:
     members = [member for member, _ in chosen]
     slices = tuple(member.slices[at] for member, frames in chosen for at in frames)
     header = read_header(members[0].path)
@@ -223,7 +225,6 @@ def _series(
         expected=expected,
         part=part,
         siblings=siblings,
-        copy_of=copy_of,
         frames_taken=tuple(tuple(frames) for _, frames in chosen) if parted else (),
     )
 

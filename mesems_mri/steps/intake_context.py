@@ -119,7 +119,7 @@ class Context:
 
     def content(self, series: Series) -> str:
         """Mark the instances of a series: the same when they are sent again."""
-        return self.digest("content", *sorted(series.instance_uids), series.part)[:16]
+        return self.digest("content", *sorted(series.instance_uids), series.part, str(series.copy))[:16]
 
     def deidentifier(self, row: SheetRow | None) -> Deidentifier:
         """Return the one of a participant; one for nobody in particular when it is not known who it is."""

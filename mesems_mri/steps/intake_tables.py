@@ -73,7 +73,9 @@ def series_rows(context: Context, visit: Visit) -> list[dict[str, str]]:
 def _row(context: Context, visit: Visit, one: Assigned) -> dict[str, str]:
     series, geometry, clean = one.series, describe_geometry(one.series), visit.deidentifier
     pixel = " x ".join(f"{side:.4g}" for side in geometry.in_plane_mm) if geometry.in_plane_mm else ""
-    part = "; ".join(part for part in (visit.plain(series.part), "copy" if series.copy_of else "") if part)
+    part = "; ".join(
+        part for part in (visit.plain(series.part), f"copy {series.copy}" if series.copy else "") if part
+    )
     image = visit.images.get(one.role, "") if one.role in IMAGE_ROLES else ""
     if visit.status[series] == "set_aside":
         name = folder.image_name(visit.participant_id, visit.session_id, one.role)

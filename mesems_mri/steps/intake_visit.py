@@ -116,8 +116,9 @@ class Visit:
 
     def plain(self, reason: str) -> str:
         """Free a reason of names: what it quotes of the header is reduced to known words."""
-        words = self.deidentifier.words
-        return self.deidentifier.scrub(re.sub(r"'([^']*)'", lambda m: f"'{words(m[1])}'", reason))
+        clean = self.deidentifier
+        quoted = re.compile(r"'([^']*)'")
+        return clean.scrub(quoted.sub(lambda m: f"'{clean.words(m[1]) or clean.code(m[1])}'", reason))
 
     def taken(self) -> dict[str, Assigned]:
         """Return the series that was given each image role."""

@@ -177,7 +177,7 @@ def test_every_series_has_a_line_and_a_reason(trial: Trial) -> None:
     assert len(rows) == len(delivery.inventory.series) == 7
     assert all(row["reason"] not in ("", "n/a") for row in rows.values())
     assert rows["9", "n/a"]["role"] == "derived"
-    assert rows["2", "copy"]["reason"] == "a second copy: the same instance UIDs as another series sent"
+    assert rows["2", "copy 2"]["reason"] == "a second copy: the same instance UIDs as another series sent"
     text = "\n".join(summary(delivery))
     assert "1 files that are not DICOM" in text
     assert "filed" in text
