@@ -58,7 +58,7 @@ def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
             visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
         elif _sent_before(context, visit, one.series):
             visit.status[one.series] = "duplicate"
-            told = f"{role}, {visit.label(one.series)}, for which another image was taken"
+            told = f"{role}, {visit.series_name(one.series)}, for which another image was taken"
             visit.ask(QueryCode.DUPLICATE_SUBMISSION, told)
         elif staged is None:
             visit.status[one.series] = "filed"
@@ -87,7 +87,7 @@ def _make(context: Context, visit: Visit, role: str, series: Series, staged: Pat
         write_json(folder.sidecar_of(staged / name), image.sidecar | source)
     except ConversionError as error:
         visit.status[series] = "failed"
-        visit.ask(QueryCode.CONVERSION_FAILED, f"{role}, {visit.label(series)}: {error}")
+        visit.ask(QueryCode.CONVERSION_FAILED, f"{role}, {visit.series_name(series)}: {error}")
         return
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -97,7 +97,7 @@ def _make(context: Context, visit: Visit, role: str, series: Series, staged: Pat
     visit.voxels[series] = image.voxels
     if twin := _twin(context, visit, image.voxels):
         visit.status[series] = "held"
-        told = f"{role}, {visit.label(series)} has the voxels of {twin}"
+        told = f"{role}, {visit.series_name(series)} has the voxels of {twin}"
         visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, blocking=True)
         return
     context.seen.setdefault(image.voxels, visit.name)
@@ -200,7 +200,7 @@ def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
         try:
             write_copy(replace(parts[0], files=files), out_dir, visit.deidentifier)
         except InputError as error:
-            context.say(f"{visit.name}, {visit.label(parts[0])}: no DICOM copy: {error}")
+            context.say(f"{visit.name}, {visit.series_name(parts[0])}: no DICOM copy: {error}")
 
 
 def _waiting(context: Context, visit: Visit) -> list[Query]:

@@ -33,7 +33,7 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
             slices = f"{one.series.frames} slice{'' if one.series.frames == 1 else 's'}"
             reason = visit.plain(one.reason)
             status = visit.status.get(one.series, "")
-            yield f"  {status:9}  {role:19}  {visit.label(one.series)}, {slices}: {reason}"
+            yield f"  {status:9}  {role:19}  {visit.series_name(one.series)}, {slices}: {reason}"
         if visit.checked:
             results = Counter(item.result for items in visit.checked.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))

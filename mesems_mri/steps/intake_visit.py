@@ -108,7 +108,7 @@ class Visit:
             submission_id=self.submission_id,
         )
 
-    def label(self, series: Series) -> str:
+    def series_name(self, series: Series) -> str:
         """Name a series as the site knows it, without what could name the participant."""
         name = self.deidentifier.words(series.description)
         part = f", {self.plain(series.part)}" if series.part else ""
@@ -196,17 +196,19 @@ def _ask_about_series(visit: Visit) -> None:
     for one in candidates or [a for a in visit.assigned if a.role == "other" and not a.series.copy_of]:
         role = f"{one.role}, " if one.role in IMAGE_ROLES else ""
         for fault in visit.faults[one.series]:
-            visit.ask(QueryCode(fault.code.value), f"{role}{visit.label(one.series)}: {fault.text}")
+            visit.ask(QueryCode(fault.code.value), f"{role}{visit.series_name(one.series)}: {fault.text}")
         if one.role not in IMAGE_ROLES:
             continue
         extent = describe_geometry(one.series).extent_mm
         if extent is not None and extent < MIN_EXTENT_MM and not visit.faults[one.series]:
             told = f"{extent:.0f} mm are covered, expected at least {MIN_EXTENT_MM:.0f} mm"
-            visit.ask(QueryCode.SHORT_COVERAGE, f"{role}{visit.label(one.series)}: {told}")
+            visit.ask(QueryCode.SHORT_COVERAGE, f"{role}{visit.series_name(one.series)}: {told}")
         if why := burned_in(one.series.header):
-            visit.ask(QueryCode.BURNED_IN_TEXT, f"{role}{visit.label(one.series)}: {why}")
+            visit.ask(QueryCode.BURNED_IN_TEXT, f"{role}{visit.series_name(one.series)}: {why}")
         if one.doubt:
-            visit.ask(QueryCode.NAME_DIFFERS, f"{role}{visit.label(one.series)}: {visit.plain(one.doubt)}")
+            visit.ask(
+                QueryCode.NAME_DIFFERS, f"{role}{visit.series_name(one.series)}: {visit.plain(one.doubt)}"
+            )
 
 
 def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], given: bool | None) -> None:
@@ -217,10 +219,10 @@ def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], g
             unclear.setdefault((one.candidate_of, one.unclear), []).append(one)
     for (role, why), several in unclear.items():
         code = QueryCode.CONTRAST_UNCLEAR if why == "phase" else QueryCode.SEVERAL_CANDIDATES
-        visit.ask(code, f"{role}, " + " and ".join(visit.label(one.series) for one in several))
+        visit.ask(code, f"{role}, " + " and ".join(visit.series_name(one.series) for one in several))
     if not taken and not unclear:
         told = "; ".join(
-            f"{visit.label(one.series)}: {visit.plain(one.reason)}" for one in visit.assigned[:5]
+            f"{visit.series_name(one.series)}: {visit.plain(one.reason)}" for one in visit.assigned[:5]
         )
         visit.ask(QueryCode.NOTHING_USABLE, told)
         return
@@ -236,7 +238,7 @@ def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], g
         derived = [one for one in visit.assigned if one.role == "derived" and one.candidate_of]
         told = ", ".join(missing)
         if derived:
-            told += f" (only derived: {', '.join(visit.label(one.series) for one in derived[:3])})"
+            told += f" (only derived: {', '.join(visit.series_name(one.series) for one in derived[:3])})"
         visit.ask(QueryCode.MISSING_SEQUENCE, told)
 
 

@@ -97,7 +97,7 @@ def _matches_ground_truth(folder: Path, image: Path) -> None:
     assert found.shape == expected.shape
     assert np.allclose(found.affine, expected.affine, atol=0.02)
     values, wanted = found.get_fdata(), expected.get_fdata()
-    # Philips writes two scales; dcm2niix takes the one that is the same from scan to scan, the other the display's
+    # Philips writes two scales: dcm2niix takes the one that does not change from scan to scan
     factor = wanted.sum() / values.sum() if "philips_enhanced" in str(folder) else 1.0
     assert np.allclose(values * factor, wanted, rtol=1e-4, atol=1e-3)
 
