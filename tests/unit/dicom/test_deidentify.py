@@ -148,9 +148,9 @@ def test_no_element_keeps_a_planted_string(
             assume(False)
             raise
         received = read(sent)
-    # one that was planted over by the next is not in the input either
+    # what was planted over by the next is not in the input, nor text where a sequence belongs
     planted = {hit.planted for hit in search_text(sent, [planted for *_, planted in all_planted])}
-    assert planted
+    assume(planted)
     work = deidentifier()
     try:
         passed_on = written(work.dataset(received))
@@ -196,9 +196,16 @@ def test_damaged_elements_go_and_nothing_stops() -> None:
     plant(image, 0x00280030, "DS", "nan\\inf")
     plant(image, 0x00200032, "DS", "1_000\\2\\3")
     plant(image, 0x00181310, "US", "odd")
+    plant(image, 0x00280006, "US", "\0\1\0\1")
     plant(image, 0x00082112, "SQ", "no sequence at all!!")
     left = deidentifier().dataset(image)
-    for keyword in ("SliceThickness", "PixelSpacing", "ImagePositionPatient", "AcquisitionMatrix"):
+    for keyword in (
+        "SliceThickness",
+        "PixelSpacing",
+        "ImagePositionPatient",
+        "AcquisitionMatrix",
+        "PlanarConfiguration",
+    ):
         assert keyword not in left
     assert left.EchoTime == 12.5
 
