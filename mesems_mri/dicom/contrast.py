@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,15 +15,18 @@ _NO_AGENT = re.compile(
     r"no(ne)?|n/?a|nil|not? given|without|unknown|0+|-+|ohne|sans|nativ\w*|", re.IGNORECASE
 )
 _B, _E = r"(?<![a-z])", r"(?![a-z])"
-_AGENT = r"(contrast\w*|kontrast\w*|gd\w*|gado\w*|gad|ce|km|mdc|c)"
+# Words of the languages of the sites, without accents; "before" and "without" count beside an agent only.
+_AGENT = r"(contrast\w*|kontrast\w*|gd\w*|gado\w*|gad|ce|k\.?m\.?|mdc|pdc|kl|c)"
+_BEFORE = r"(before|przed|vor|avant|antes|prima|pred|ennen|foer|for|fore)"
+_WITHOUT = r"(non|no|without|w/?o|ohne|sans|senza|sin|bez|uden|uten|utan|ilman)"
 _SAYS_PRE = re.compile(
-    rf"{_B}pre(\W{{0,3}}{_AGENT})?{_E}|{_B}(nativ\w*|unenhanced|plain){_E}|"
-    rf"{_B}(non|no|without|w/?o|ohne|sans|senza|sin)\W{{0,3}}({_AGENT}|enhanced){_E}|"
+    rf"{_B}pre(\W{{0,3}}{_AGENT})?{_E}|{_B}(nati[vw]\w*|natyw\w*|unenhanced|plain){_E}|"
+    rf"{_B}({_BEFORE}|{_WITHOUT})\W{{0,3}}({_AGENT}|enhanced){_E}|"
     rf"(?<![a-z0-9])-\s?(c|gd|ce|km)(?![a-z0-9])",
     re.IGNORECASE,
 )
 _SAYS_POST = re.compile(
-    rf"{_B}(post\w*|gd\w*|gado\w*|gad|ce|km|kontrast\w*|contrast\w*|enhanced|inj\w*|mdc|c\+){_E}|"
+    rf"{_B}(post\w*|gd\w*|gado\w*|gad|ce|km|kontrast\w*|contrast\w*|enhanced|inj\w*|mdc|pdc|c\+){_E}|"
     rf"\+\s?(c|gd|ce|km|k|contrast)(?![a-z0-9])",
     re.IGNORECASE,
 )
@@ -65,7 +69,9 @@ def by_name(series: Series) -> ContrastPhase:
     ContrastPhase
         Empty when the name says neither, or both.
     """
-    name = series.description
+    name = "".join(
+        c for c in unicodedata.normalize("NFKD", series.description) if not unicodedata.combining(c)
+    )
     pre, post = _SAYS_PRE.search(name), _SAYS_POST.search(_SAYS_PRE.sub(" ", name))
     if pre and not post:
         return ContrastPhase(PRE, f"name says {quoted(pre[0])}")
@@ -78,7 +84,8 @@ def phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastP
     """Tell for each T1-weighted series of a visit whether it was acquired before or after contrast agent.
 
     In this order: bolus tags, name, time. Bolus tags that all series of the visit have alike say nothing of
-    the single one (some scanners fill them in for the whole examination), unless there is only one.
+    the single one (some scanners fill them in for the whole examination), unless there is only one. A name
+    that series with and without bolus tags share says nothing either.
 
     Parameters
     ----------
@@ -94,15 +101,19 @@ def phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastP
     """
     bolus, names = [by_bolus(s) for s in t1w], [by_name(s) for s in t1w]
     tells = len(t1w) == 1 or len({phase.role for phase in bolus}) > 1
+    # a name that a series with bolus tags has too is that of the protocol, not of the phase
+    shared = (
+        {s.description for s, phase in zip(t1w, bolus, strict=True) if phase.role == POST} if tells else set()
+    )
     found = []
-    for tags, name in zip(bolus, names, strict=True):
-        if tags.role and tells:
-            if name.role and name.role != tags.role and tags.role == POST:
-                found.append(ContrastPhase("", f"contradictory: {tags.because}, but {name.because}"))
-            else:
-                found.append(tags)
+    for series, tags, name in zip(t1w, bolus, names, strict=True):
+        if not (tags.role and tells):
+            common = series.description in shared and len(t1w) > 1
+            found.append(ContrastPhase("", "") if common else name)
+        elif name.role == PRE and tags.role == POST:
+            found.append(ContrastPhase("", f"contradictory: {tags.because}, but {name.because}"))
         else:
-            found.append(name)  # with an empty text where it says nothing
+            found.append(tags)
     return _by_time(t1w, found, bolus, contrast_given)
 
 

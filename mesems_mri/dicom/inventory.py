@@ -6,6 +6,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,9 +161,16 @@ def _read_all(candidates: list[Taken], scratch: Path, processes: int | None) -> 
     batches = [(candidates[at : at + _BATCH], scratch) for at in range(0, len(candidates), _BATCH)]
     # a fresh interpreter: a fork of a program with threads can hang
     context = multiprocessing.get_context("spawn")
+    done = 0
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for answers in pool.map(_read_batch, batches):
-            yield from answers
+        try:
+            for answers in pool.map(_read_batch, batches):
+                yield from answers
+                done += 1
+        except BrokenProcessPool:  # a process was killed, or could not start
+            pass
+    for batch in batches[done:]:
+        yield from _read_batch(batch)
 
 
 def _read_batch(batch: tuple[Iterable[Taken], Path]) -> list[Instance | Refused]:

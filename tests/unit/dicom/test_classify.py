@@ -231,6 +231,14 @@ def test_a_scan_that_began_before_the_injection_is_one_before_it() -> None:
         ("T1 ohne KM", "T1w"),
         ("T1 sans gadolinium", "T1w"),
         ("T1 senza mdc", "T1w"),
+        ("T1 MPRAGE sag przed KM", "T1w"),
+        ("T1 MPRAGE sag po KM", POST),
+        ("T1 avant gado", "T1w"),
+        ("T1 vor KM", "T1w"),
+        ("T1 nach KM", POST),
+        ("T1 bez kontrastu", "T1w"),
+        ("T1 f\u00f6re kontrast", "T1w"),
+        ("T1 utan kontrast", "T1w"),
         ("T1 w/o Gd", "T1w"),
     ],
 )
@@ -277,6 +285,16 @@ def test_tags_that_all_series_have_tell_nothing_of_one() -> None:
     tags = {"ContrastBolusAgent": "Gadovist", **T1}
     assert roles(series("T1 pre", at="1000", **tags), series("T1 post", at="1020", **tags)) == ["T1w", POST]
     assert roles(series("T1", at="1000", **tags), series("T1", at="1020", **tags)) == ["T1w", POST]
+
+
+def test_a_name_that_both_share_tells_nothing_of_one() -> None:
+    tagged = series("T1 sag KM", at="1020", ContrastBolusAgent="Gadovist", **T1)
+    assert roles(series("T1 sag KM", at="1000", **T1), tagged) == ["T1w", POST]
+    # without tags two of one name are two scans after contrast agent
+    found = classify(
+        [series("T1 sag KM", at="1000", **T1), series("T1 sag KM", at="1020", **T1)], contrast_given=True
+    )
+    assert [(a.candidate_of, a.unclear) for a in found] == [(POST, "several")] * 2
 
 
 def test_tags_against_the_name_are_unclear() -> None:

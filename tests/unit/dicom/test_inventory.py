@@ -6,6 +6,8 @@ import random
 import resource
 import shutil
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,19 @@ def test_several_processes_find_the_same(tmp_path: Path) -> None:
     sent.mkdir()
     copies(sent, 500, 100)
     assert described(inventory(sent, processes=2)) == described(inventory(sent, processes=1))
+
+
+def test_processes_that_die_are_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    copies(sent, 500, 100)
+    expected = described(inventory(sent, processes=1))
+
+    def die(*_: object, **__: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(ProcessPoolExecutor, "map", die)
+    assert described(inventory(sent, processes=2)) == expected
 
 
 def test_a_hundred_thousand_other_files_are_one_line(tmp_path: Path) -> None:
