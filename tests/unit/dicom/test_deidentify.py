@@ -436,6 +436,14 @@ def test_scrub_removes_every_spelling(planted: Planted) -> None:
             assert "cannot read" in scrubbed
 
 
+@pytest.mark.parametrize("header", ["Müller", "Mueller", "MULLER", "Müller".encode().decode("latin-1")])
+@pytest.mark.parametrize("text", ["Müller", "MÜLLER", "muller"])
+def test_scrub_finds_a_name_with_other_accents(header: str, text: str) -> None:
+    work = deidentifier()
+    work.learn_text(header)
+    assert work.scrub(f"of {text} here") == "of [---] here"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -478,6 +486,8 @@ def test_labels_of_the_trial_are_no_names() -> None:
         ("FLAIR ACX-4829917", "FLAIR"),
         ("3D T1 (post Gd) 256x256", "3D T1 (post Gd) 256x256"),
         ("MüllerT1", ""),
+        ("BrainZwiebelhuber", ""),
+        ("HeadNeck", "HeadNeck"),
         ("0170 555 12", ""),
     ],
 )

@@ -116,6 +116,13 @@ def test_header_of_an_image_keeps_no_text(tmp_path: Path, kind: type, order: str
     assert np.array_equal(np.asanyarray(left.dataobj), values)
     assert np.array_equal(left.affine, image.affine)
     assert left.header.endianness == order
+    assert not left.header.extensions
+    for field in {"descrip", "aux_file", "intent_name", "db_name", "data_type"} & set(left.header):
+        assert left.header[field].item() == b"", field
+    content = gzip.decompress(target.read_bytes()) if packed else target.read_bytes()
+    size = left.header.single_vox_offset - 4
+    assert content[size : size + 4] == bytes(4)
+    assert len(content) == size + 4 + values.size * int(left.header["bitpix"]) // 8
     assert [path.name for path in (tmp_path / "out").iterdir()] == [target.name]
     first = target.read_bytes()
     write_nifti(target, target)
