@@ -2,13 +2,14 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.layout import Layout as Layout
+from mesems_mri.queries import blocking_queries
 from mesems_mri.tables import (
     VisitRow,
     read_scan_day,
@@ -52,6 +53,8 @@ class Session:
         The image of each contrast, relative to the BIDS folder.
     ambiguous : dict of str to tuple of str
         Contrasts with several files of which none is clearly the one to use, and the names of those files.
+    open_queries : tuple of str
+        Number and subject of each query to the site for whose answer the visit waits.
     week : int or None
         From the visit table, never from the label.
     visit_type : str
@@ -64,6 +67,7 @@ class Session:
     session_id: str
     images: dict[str, str] = field(default_factory=dict)
     ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    open_queries: tuple[str, ...] = ()
     week: int | None = None
     visit_type: str = "scheduled"
     acquired: dt.date | None = None
@@ -204,6 +208,10 @@ def index_dataset(
         raise DatasetError(msg)
     refuse_forbidden_columns(bids_dir)
     sites = read_sites(bids_dir)
+    waiting = {
+        visit: tuple(f"{query.query_id}: {query.what}" for query in queries)
+        for visit, queries in blocking_queries(bids_dir).items()
+    }
     folders = sorted((p for p in bids_dir.glob("sub-*") if p.is_dir()), key=lambda p: natural_key(p.name))
     wanted = _wanted(participant_labels, "sub-", {folder.name for folder in folders})
     participants = []
@@ -211,7 +219,7 @@ def index_dataset(
         if wanted is not None and folder.name not in wanted:
             continue
         _check_labels([folder, *(p for p in folder.glob("ses-*") if p.is_dir())])
-        sessions = _sessions(bids_dir, folder, config)
+        sessions = _sessions(bids_dir, folder, config, waiting)
         if sessions:
             participants.append(
                 Participant(
@@ -263,7 +271,9 @@ def _up_to(participants: list[Participant], labels: Iterable[str]) -> list[Parti
     return chosen
 
 
-def _sessions(bids_dir: Path, folder: Path, config: TrialConfig) -> list[Session]:
+def _sessions(
+    bids_dir: Path, folder: Path, config: TrialConfig, waiting: Mapping[tuple[str, str], tuple[str, ...]]
+) -> list[Session]:
     found = {p.name for p in folder.glob("ses-*") if p.is_dir()}
     planned = {f"ses-{visit.session_id.removeprefix('ses-')}": visit for visit in config.visits}
     table = folder / f"{folder.name}_sessions.tsv"
@@ -281,6 +291,7 @@ def _sessions(bids_dir: Path, folder: Path, config: TrialConfig) -> list[Session
                 session_id=name,
                 images=images,
                 ambiguous=ambiguous,
+                open_queries=waiting.get((folder.name, name), ()),
                 week=week,
                 visit_type=row.visit_type or default_type,
                 acquired=row.acquired or read_scan_day(folder / name),

@@ -12,12 +12,16 @@ from typing import Annotated
 import typer
 
 from mesems_mri import __version__
+from mesems_mri.cli_intake import intake
+from mesems_mri.cli_query import query_app
 from mesems_mri.cli_step import step_app
 from mesems_mri.errors import MesemsError
 
 _STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(step_app, name="step")
+app.command()(intake)
+app.add_typer(query_app, name="query")
+app.add_typer(step_app, name="step")  # last: the reference ends before it
 
 
 _LABEL_OPTIONS = ("--participant-label", "--session-label")
@@ -246,11 +250,16 @@ def simulate(
     sites: Annotated[int, typer.Option(min=1)] = 3,
     sessions: Annotated[str, typer.Option(help="Visits, comma-separated.")] = "w00,w04,w12,w24",
     quick: Annotated[bool, typer.Option("--quick", help="Heads of 2 mm and coarse scans.")] = False,
+    dicom: Annotated[Path | None, typer.Option(help="Also write it here as the sites would send it.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Simulate a multi-site trial with its truth in derivatives/truth."""
+    from mesems_mri.simulate.dicom.manifest import manifest_path
+    from mesems_mri.simulate.dicom.trial import check_dicom_dir, write_dicom
     from mesems_mri.simulate.trial import simulate_trial
 
+    if dicom:
+        check_dicom_dir(bids_dir, dicom)
     left_out = simulate_trial(
         bids_dir,
         participants=participants,
@@ -263,6 +272,10 @@ def simulate(
     if left_out:
         names = ", ".join(left_out)
         typer.echo(f"left out, as the trial has too few participants or visits: {names}")
+    if dicom:
+        write_dicom(bids_dir, dicom, seed=seed)
+        typer.echo(f"as DICOM in {dicom}, with the visit table {dicom / 'sheet.tsv'}")
+        typer.echo(f"the names in it, and what every series is: {manifest_path(dicom)}")
 
 
 @app.command()

@@ -52,6 +52,9 @@ def _standardise_visit(
     out_dir: OutDir = Path(),
     image: Annotated[list[str] | None, typer.Option(help="CONTRAST=FILE in the BIDS folder.")] = None,
     ambiguous: Annotated[list[str] | None, typer.Option(help="CONTRAST=NAME of one file of several.")] = None,
+    open_query: Annotated[
+        list[str] | None, typer.Option(help="NUMBER: SUBJECT of a query it waits for.")
+    ] = None,
 ) -> None:
     """Check the images of a visit, find the brain, correct the bias field, measure quality."""
     from mesems_mri.steps.standardise import standardise_visit
@@ -65,7 +68,9 @@ def _standardise_visit(
     run_step(
         "standardise",
         visit,
-        lambda: standardise_visit(visit, images, several, json.loads(settings)["intake"]),
+        lambda: standardise_visit(
+            visit, images, several, json.loads(settings)["intake"], open_queries=open_query or ()
+        ),
     )
 
 

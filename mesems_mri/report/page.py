@@ -11,7 +11,14 @@ from markupsafe import Markup
 from mesems_mri import __version__
 from mesems_mri.report.glyphs import ALL_GLYPHS, glyph_of
 from mesems_mri.report.sections import PageKind, sections_of
-from mesems_mri.report.words import CONTRAST_WORDS, QC_WORDS, REGION_WORDS, flag_text, reason_text
+from mesems_mri.report.words import (
+    CONTRAST_WORDS,
+    QC_WORDS,
+    REGION_WORDS,
+    RESULT_WORDS,
+    flag_text,
+    reason_text,
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,14 @@ def _environment() -> jinja2.Environment:
         "qc_words": QC_WORDS,
         "contrast_words": CONTRAST_WORDS,
         "region_words": REGION_WORDS,
+        "result_words": RESULT_WORDS,
         "version": __version__,
     }
-    environment.filters |= {"volume": format_volume, "number": format_number}
+    environment.filters |= {
+        "volume": format_volume,
+        "number": format_number,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+    }
     return environment
 
 
@@ -75,7 +87,7 @@ def render_page(
     Parameters
     ----------
     page : str
-        ``visit``, ``participant``, ``study`` or ``comparison``.
+        ``visit``, ``participant``, ``study``, ``comparison``, ``receipt`` or ``site``.
     content : object
         What the sections of this page are built from.
     title, subtitle : str

@@ -4,9 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mesems_mri.report import comparison, participant_page, study_page, visit_page
+from mesems_mri.report import (
+    comparison,
+    participant_page,
+    receipt_page,
+    site_page,
+    study_page,
+    visit_page,
+)
 
-PageKind = Literal["visit", "participant", "study", "comparison"]
+PageKind = Literal["visit", "participant", "study", "comparison", "receipt", "site"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,21 @@ SECTIONS: tuple[Section, ...] = (
     Section("comparison", "settings", "What was compared", comparison.settings),
     Section("comparison", "visits", "Visits that differ", comparison.visits),
     Section("comparison", "lesions", "Lesions that only one has", comparison.lesions),
+    Section("receipt", "summary", "What has come of it", receipt_page.summary),
+    Section("receipt", "queries", "What to do", receipt_page.queries),
+    Section("receipt", "identity", "Right participant and visit", receipt_page.identity),
+    Section("receipt", "series", "What arrived", receipt_page.series),
+    Section("receipt", "protocol", "Is it to protocol?", receipt_page.protocol),
+    Section("receipt", "pictures", "The images", receipt_page.pictures),
+    Section("receipt", "notes", "Notes", receipt_page.notes),
+    Section("site", "qualification", "Qualified?", site_page.qualification),
+    Section("site", "queries", "Open questions", site_page.queries),
+    Section("site", "compliance", "To protocol, item by item", site_page.compliance),
+    Section("site", "deviations", "What was not to protocol", site_page.deviations),
+    Section("site", "quality", "Image quality over time", site_page.quality),
+    Section("site", "equipment", "Scanners and software over time", site_page.equipment),
+    Section("site", "turnaround", "Turnaround", site_page.turnaround),
+    Section("site", "submissions", "All submissions", site_page.submissions),
 )
 """Every section of the report, in the order in which it stands on its page."""
 

@@ -77,7 +77,9 @@ REASONS: dict[Reason, ReasonText] = {
         "Compare the sequence with the protocol, and repeat the scan.",
     ),
     Reason.OPEN_QUERY: ReasonText(
-        "open query", "A question to the site is not answered yet.", "Answer the query."
+        "open query",
+        "A question to the site is not answered yet.",
+        "Answer the query, close it, and run again.",
     ),
     Reason.INTAKE_AMBIGUOUS: ReasonText(
         "several files",
@@ -118,6 +120,13 @@ QC_WORDS = {
     "fail": ("✕", "fail", "something is not evaluable"),
 }
 """Sign, word and meaning of the quality status: never told by colour alone."""
+
+RESULT_WORDS = {
+    "PASS": ("✓", "PASS", "pass"),
+    "FAIL": ("✕", "FAIL", "fail"),
+    "UNKNOWN": ("?", "UNKNOWN", "unknown"),
+}
+"""Sign, word and class of what came out for an item of the protocol."""
 
 REGION_WORDS = {
     "periventricular": "periventricular",

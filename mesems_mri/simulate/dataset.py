@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri import __version__
-from mesems_mri.bids import BIDSIGNORE, POSTCONTRAST, Layout, natural_key
+from mesems_mri.bids import BIDSIGNORE, Layout, natural_key
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS, write_dictionary, write_table
 from mesems_mri.provenance import write_json, write_text
 from mesems_mri.simulate.defects import REFUSED_TABLE
 from mesems_mri.simulate.sites import Site
+from mesems_mri.simulate.tissue import Contrast
+
+STANDARD_DOSE_MMOL_KG = 0.1
 
 
-def scan_sidecar(site: Site, contrast: str, slice_thickness_mm: float) -> dict[str, Any]:
-    """Return the JSON sidecar of a scan."""
+def scan_sidecar(
+    site: Site, contrast: str, slice_thickness_mm: float, agent: Contrast | None = None
+) -> dict[str, Any]:
+    """Return the JSON sidecar of a scan, made after the injection of `agent` if one is given."""
     sequence = site.sequence(contrast)
     sidecar: dict[str, Any] = {
         "Manufacturer": site.manufacturer,
@@ -28,8 +33,10 @@ def scan_sidecar(site: Site, contrast: str, slice_thickness_mm: float) -> dict[s
     }
     if sequence.inversion_ms:
         sidecar["InversionTime"] = sequence.inversion_ms / 1000
-    if contrast == POSTCONTRAST:
+    if agent is not None:
         sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
+        sidecar["ContrastDoseMmolPerKg"] = round(STANDARD_DOSE_MMOL_KG * agent.dose, 4)
+        sidecar["ContrastDelayMinutes"] = round(agent.delay_min, 2)
     return sidecar
 
 

@@ -149,9 +149,10 @@ def _write_scans(bids_dir: Path, subject: Subject, plan: Plan, visit: Visit) -> 
             upwards = geometry.world_axes.index(2)
             grid = grid.cropped(upwards, grid.shape[upwards] // 2, grid.shape[upwards])
         path = _scan_path(bids_dir, subject, visit, contrast)
-        array = _scan(subject, plan, visit.week, contrast, grid, geometry.profile, rng)
+        agent = _inject(subject.site, rng) if contrast == POSTCONTRAST else None
+        array = _scan(subject, plan, visit.week, contrast, grid, geometry.profile, agent, rng)
         scanner.write_scan(path, array, grid.affine)
-        sidecar = scan_sidecar(subject.site, contrast, geometry.slice_mm)
+        sidecar = scan_sidecar(subject.site, contrast, geometry.slice_mm, agent)
         write_json(path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
         grids[contrast] = grid
     return grids
@@ -176,6 +177,14 @@ def _write_masks(
         write_json(path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
 
 
+def _inject(site: Site, rng: np.random.Generator) -> Contrast:
+    """Give the contrast agent; dose and delay vary a little between visits."""
+    return Contrast(
+        site.contrast.dose * float(rng.uniform(0.9, 1.1)),
+        site.contrast.delay_min * float(rng.uniform(0.85, 1.3)),
+    )
+
+
 def _scan(
     subject: Subject,
     plan: Plan,
@@ -183,18 +192,12 @@ def _scan(
     contrast: str,
     grid: ScanGrid,
     profile: int,
+    agent: Contrast | None,
     rng: np.random.Generator,
 ) -> NDArray[np.int16]:
     """Scan the head with its lesions of a week."""
     site, head = subject.site, subject.head
     sequence = site.sequence(contrast)
-    agent = None
-    if contrast == POSTCONTRAST:
-        # Dose and delay vary a little between visits.
-        agent = Contrast(
-            site.contrast.dose * float(rng.uniform(0.9, 1.1)),
-            site.contrast.delay_min * float(rng.uniform(0.85, 1.3)),
-        )
     signals = {name: sequence.signal(t, site.field_t, agent) for name, t in TISSUES.items()}
     anatomy = np.zeros(head.ventricles.shape, np.float32)
     for name, share in head.fractions.items():

@@ -28,6 +28,8 @@ def standardise_visit(
     images: Mapping[str, str],
     ambiguous: Mapping[str, Sequence[str]],
     settings: Mapping[str, Any],
+    *,
+    open_queries: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Standardise the images of one visit in their own grids.
 
@@ -42,12 +44,22 @@ def standardise_visit(
         the visit not evaluable: which image was meant is not ours to guess, and the others are read with it.
     settings : mapping
         ``header_repair`` of the ``intake`` rule of the configuration.
+    open_queries : sequence of str
+        Number and subject of each query for whose answer the visit waits. One is enough: no image is read,
+        since it may be of another person.
 
     Returns
     -------
     dict
         The record; bias-corrected images and the brain mask lie in the visit's work folder.
     """
+    if open_queries:
+        message = (
+            f"{visit.name}: waits for the site's answer to {'; '.join(open_queries)}; "
+            "close it with mesems-mri query close, and run again"
+        )
+        log.warning("%s", message)
+        return not_evaluable(Reason.OPEN_QUERY, message, images={})
     entries: dict[str, dict[str, Any]] = {}
     volumes: dict[str, Volume] = {}
     for contrast in CONTRASTS:

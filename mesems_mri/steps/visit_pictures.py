@@ -244,19 +244,20 @@ def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[Row, ...]:
     for contrast, image in record["images"].items():
         if not image["source"]:
             continue
-        panels = _slices_of(visit.bids_dir / image["source"], contrast)
+        panels = slices_of(visit.bids_dir / image["source"], contrast)
         if panels:
             title = CONTRAST_WORDS.get(contrast, contrast)
             rows.append(Row(f"{title}: {Path(image['source']).name}", panels))
     anchor = record["anchor"]
     if rows and anchor and record["visit_metrics"]["t2_reason"] in _COMPARED:
-        panels = _slices_of(visit.bids_dir / anchor["source"], anchor["contrast"])
+        panels = slices_of(visit.bids_dir / anchor["source"], anchor["contrast"])
         title = f"{anchor['session_id']}, for comparison: {Path(anchor['source']).name}"
         rows += [Row(title, panels)] if panels else []
     return tuple(rows)
 
 
-def _slices_of(path: Path, contrast: str) -> tuple[Panel, ...]:
+def slices_of(path: Path, contrast: str) -> tuple[Panel, ...]:
+    """Draw a slice through the middle of an image in each plane; none when it cannot be read."""
     try:
         volume, _ = nifti.read_image(path)
     except (InputError, OSError):

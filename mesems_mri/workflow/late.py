@@ -1,9 +1,10 @@
-"""Visits that arrive between visits that are already done."""
+"""Visits that come, or whose query is opened or closed, before visits that are already done."""
 
 from collections.abc import Collection, Sequence
 
-from mesems_mri.bids import Layout, Participant
-from mesems_mri.errors import UsageError
+from mesems_mri.bids import Layout, Participant, Session
+from mesems_mri.errors import Reason, UsageError
+from mesems_mri.provenance import read_json
 
 
 def refuse_late_visits(
@@ -12,8 +13,26 @@ def refuse_late_visits(
     asked: Collection[tuple[str, str]],
     *,
     allow_insert: bool,
+    computed: Collection[str] | None = None,
 ) -> tuple[str, ...]:
     """Refuse visits that lie before one that is done, since adding them changes what is already read.
+
+    A visit that was not evaluable for an open query, and has none any more, comes late like one whose scans
+    come late; so does one that was evaluated, and now waits for an answer.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    participants : sequence of Participant
+        All visits of the data set in order of time.
+    asked : collection of (participant_id, session_id)
+        Visits asked for.
+    allow_insert : bool
+        They are accepted.
+    computed : collection of str, optional
+        Participants of whom everything that is done is brought up to date, whatever visits are asked for;
+        None: those of `asked`.
 
     Returns
     -------
@@ -26,19 +45,24 @@ def refuse_late_visits(
         If there is one among those asked for and `allow_insert` is not set.
     """
     late, again = [], []
+    computed = {participant_id for participant_id, _ in asked} if computed is None else computed
     for participant in participants:
         done = [layout.metrics(s.participant_id, s.session_id).is_file() for s in participant.sessions]
-        # One whose records were removed to run it again, or which a killed run has begun, is no late visit.
-        begun = [layout.work(s.participant_id, s.session_id).is_dir() for s in participant.sessions]
-        inserted = [
-            i
-            for i, s in enumerate(participant.sessions)
-            if not (done[i] or begun[i]) and any(done[i + 1 :]) and (s.participant_id, s.session_id) in asked
-        ]
-        names = [s.stem.replace("_", "/") for s in participant.sessions]
-        late += [names[i] for i in inserted]
+        inserted = []
+        for i, session in enumerate(participant.sessions):
+            if not any(done[i + 1 :]):
+                break
+            why = ""
+            if done[i] and participant.participant_id in computed:
+                why = _changed_query(layout, session)
+            # One whose records were removed to run it again, or that a killed run has begun, is not late.
+            begun = layout.work(session.participant_id, session.session_id).is_dir()
+            new = not (done[i] or begun) and (session.participant_id, session.session_id) in asked
+            if new or why:
+                inserted.append(i)
+                late.append(f"{_name(session)}{why}")
         if inserted:
-            again += [name for i, name in enumerate(names) if i > inserted[0] and done[i]]
+            again += [_name(s) for i, s in enumerate(participant.sessions) if i > inserted[0] and done[i]]
     if late and not allow_insert:
         msg = (
             f"{', '.join(late)}: lies before visits that are already done and would be computed again; "
@@ -46,3 +70,19 @@ def refuse_late_visits(
         )
         raise UsageError(msg)
     return tuple(again)
+
+
+def _name(session: Session) -> str:
+    return f"{session.participant_id}/{session.session_id}"
+
+
+def _changed_query(layout: Layout, session: Session) -> str:
+    """Say whether a done visit was held up by a query and is not any more, or the other way round."""
+    path = layout.record(session.participant_id, session.session_id, "standardise")
+    try:
+        held = read_json(path).get("reason") == Reason.OPEN_QUERY
+    except (OSError, ValueError):  # its records were removed, so that it is run again
+        return ""
+    if held == bool(session.open_queries):
+        return ""
+    return " (its query is closed)" if held else " (a query about it is open)"

@@ -164,7 +164,10 @@ def _understand(request: RunRequest) -> _Task:
         visits=visits,
     )
     asked = set() if request.reports_only else {(s.participant_id, s.session_id) for s in task.sessions}
-    after = refuse_late_visits(layout, everyone, asked, allow_insert=request.allow_insert)
+    # Snakemake brings up to date whatever is measured, so a query counts at visits that were not asked for.
+    nothing = request.reports_only or request.level == "group"
+    computed = set() if nothing else {p.participant_id for p in participants}
+    after = refuse_late_visits(layout, everyone, asked, allow_insert=request.allow_insert, computed=computed)
     return replace(task, after_inserted=after)
 
 
@@ -190,7 +193,7 @@ def _run_held(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]
     layout, request = task.layout, task.request
     everything = [s for p in task.everyone for s in p.sessions]
     for name in task.after_inserted:
-        say(f"{name}: computed again, since a visit before it has been added")
+        say(f"{name}: computed again, since a visit before it has come or its query has changed")
     _expect(layout, task.everyone)
     again = task.again()
     for session in task.sessions:

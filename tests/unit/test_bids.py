@@ -7,6 +7,7 @@ import pytest
 from mesems_mri.bids import Session, index_dataset, natural_key, preproc_name
 from mesems_mri.config import IntakeRule, TrialConfig, Visit
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, UsageError
+from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
 
 
 def touch(root: Path, *names: str) -> None:
@@ -93,6 +94,32 @@ def test_two_images_of_a_contrast_are_not_picked_silently(tmp_path: Path) -> Non
     (session,) = only(tmp_path, TrialConfig(intake=IntakeRule(select={"FLAIR": "acq-3D"})))
     assert session.images == {"FLAIR": f"{stem}acq-3D_FLAIR.nii.gz"}
     assert session.ambiguous == {}
+
+
+def test_visit_waits_for_its_own_open_blocking_queries_only(tmp_path: Path) -> None:
+    flair(tmp_path, "01", "w00", "w04")
+    flair(tmp_path, "02", "w00")
+    blocking = {"participant_id": "sub-01", "session_id": "ses-w04"}
+    add_queries(
+        tmp_path,
+        [
+            new_query(QueryCode.MISSING_SLICES, detail="9 of 10", **blocking),
+            new_query(QueryCode.OUTSIDE_WINDOW, **blocking),
+            new_query(QueryCode.SEX_DIFFERS, **blocking),
+            new_query(QueryCode.VISIT_UNCLEAR, participant_id="sub-02"),
+        ],
+    )
+    close_query(tmp_path, "Q0003", by="Reader", reason="mistyped")
+    found = {
+        f"{s.participant_id}/{s.session_id}": s.open_queries
+        for p in index_dataset(tmp_path, TrialConfig())
+        for s in p.sessions
+    }
+    assert found == {
+        "sub-01/ses-w00": (),
+        "sub-01/ses-w04": ("Q0001: Slices are missing: 9 of 10",),
+        "sub-02/ses-w00": (),
+    }
 
 
 def test_chosen_visits_bring_the_earlier_ones(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "mesems_mri"
-OPEN = {"errors", "config", "bids", "layout", "tables", "provenance", "metrics"}
+OPEN = {"errors", "config", "bids", "layout", "tables", "provenance", "metrics", "queries"}
 ALLOWED: dict[str, set[str]] = {
     "core": {"core"},
     "images": {"images", "models", "core"} | OPEN,
     "models": {"models", "core"} | OPEN,
     "report": {"report", "core"} | OPEN,
-    "steps": {"steps", "images", "models", "report", "core"} | OPEN,
+    "interfaces": {"interfaces"} | OPEN,
+    "dicom": {"dicom", "interfaces", "core"} | OPEN,
+    "steps": {"steps", "interfaces", "dicom", "images", "models", "report", "core"} | OPEN,
     "simulate": {"simulate", "images", "core"} | OPEN,
     **{name: {"core"} | OPEN for name in OPEN},
 }

@@ -137,6 +137,7 @@ def image_options(wildcards):
             for contrast, names in session.ambiguous.items()
             for name in names
         ]
+        + [f"--open-query={query}" for query in session.open_queries]
     )
 
 

@@ -45,3 +45,16 @@ def test_what_only_has_the_name_of_a_scan(tmp_path: Path, kind: str) -> None:
         "standardise", visit, lambda: standardise_visit(visit, {"FLAIR": "scan.nii.gz"}, {}, SETTINGS)
     )
     assert record["reason"] == ("unreadable_file" if kind == "folder" else "missing_scan")
+
+
+def test_visit_that_waits_for_an_answer_is_not_even_read(tmp_path: Path) -> None:
+    visit = VisitFiles(
+        bids_dir=tmp_path, layout=Layout(tmp_path / "out"), participant_id="sub-1", session_id="ses-1"
+    )
+    images, several = {"T1w": "not there.nii.gz"}, {"FLAIR": ("a_FLAIR.nii.gz", "b_FLAIR.nii.gz")}
+    record = standardise_visit(visit, images, several, SETTINGS, open_queries=["Q0007: why", "Q0008: what"])
+    assert (record["status"], record["reason"], record["images"]) == ("not_evaluable", "open_query", {})
+    assert record["message"].startswith(
+        "sub-1/ses-1: waits for the site's answer to Q0007: why; Q0008: what;"
+    )
+    assert standardise_visit(visit, {}, {}, SETTINGS, open_queries=[])["reason"] == "missing_scan"

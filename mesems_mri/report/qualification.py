@@ -1,0 +1,128 @@
+"""Whether a site has shown that it can scan to protocol, and what is missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mesems_mri.queries import Query, QueryCode
+from mesems_mri.report.receipt_page import CheckedItem, Receipt
+from mesems_mri.report.words import CONTRAST_WORDS
+
+_NOT_OF_THE_SITE = {"scanner", "software"}
+"""Items that compare with a participant's first visit: what a machine can do does not depend on it."""
+_CODES = {"FAIL": QueryCode.PROTOCOL_DEVIATION, "UNKNOWN": QueryCode.PROTOCOL_UNKNOWN}
+
+
+@dataclass(frozen=True)
+class Qualification:
+    """Whether the machine that a site uses now has shown that it can scan to protocol.
+
+    Parameters
+    ----------
+    qualified : bool
+    machine : str
+        Scanner and software of the latest submission.
+    by : Receipt or None
+        The submission that shows it.
+    missing : tuple of str
+        What the latest submission lacks; empty when qualified.
+    settled : tuple of Query
+        Closed queries by which the centre has accepted what that submission lacks.
+    before : str
+        Another machine of the site that was qualified, if this one is not.
+    """
+
+    qualified: bool
+    machine: str = ""
+    by: Receipt | None = None
+    missing: tuple[str, ...] = ()
+    settled: tuple[Query, ...] = ()
+    before: str = ""
+
+
+def machine_of(receipt: Receipt) -> str:
+    """Name scanner and software of a submission; empty when the header names no scanner."""
+    if not receipt.scanner:
+        return ""
+    return f"{receipt.scanner}, software {receipt.software or 'not known'}"
+
+
+def queries_of(receipt: Receipt, queries: Sequence[Query]) -> list[Query]:
+    """List the queries about a submission."""
+    return [query for query in queries if query.submission_id == receipt.submission_id]
+
+
+def qualify(receipts: Sequence[Receipt], queries: Sequence[Query]) -> Qualification:
+    """Judge a site by what it has sent.
+
+    A machine is qualified by one submission that holds all sequences of the protocol, with no item that fails
+    or is not known, and no open query that holds it up. Items that fail or are not known count as settled
+    when the centre has closed the query about them. A new scanner or software has to show it again.
+
+    Parameters
+    ----------
+    receipts : sequence of Receipt
+        In order of arrival.
+    queries : sequence of Query
+        As they stand now.
+
+    Returns
+    -------
+    Qualification
+    """
+    usable = [receipt for receipt in receipts if receipt.used]
+    if not usable:
+        return Qualification(False, missing=("No examination with a usable image has been received.",))
+    latest = usable[-1]
+    machine = machine_of(latest)
+    own = [receipt for receipt in usable if machine and machine_of(receipt) == machine]
+    shown = next((receipt for receipt in own if not gaps_of(receipt, queries)), None)
+    if shown:
+        settled = [query for query in queries_of(shown, queries) if query.closed and _settles(query)]
+        return Qualification(True, machine, shown, settled=tuple(settled))
+    others = [r for r in usable if machine_of(r) not in ("", machine) and not gaps_of(r, queries)]
+    return Qualification(
+        False,
+        machine,
+        missing=tuple(gaps_of(latest, queries)),
+        before=machine_of(others[-1]) if others else "",
+    )
+
+
+def gaps_of(receipt: Receipt, queries: Sequence[Query]) -> list[str]:
+    """List what a submission lacks to qualify its machine, a sentence each."""
+    own = queries_of(receipt, queries)
+    gaps = [] if receipt.scanner else ["The header does not name the scanner."]
+    gaps += [f"{sequence} was not sent." for sequence in receipt.missing]
+    gaps += [f"{query.query_id} is open: {query.what}." for query in own if query.holds_up]
+    if not receipt.items:
+        gaps.append("No item of the protocol could be checked.")
+    for result, code in _CODES.items():
+        if not _is_settled(own, code):
+            items = [i for i in receipt.items if i.result == result and i.name not in _NOT_OF_THE_SITE]
+            gaps += [_gap(item) for item in items]
+    return gaps
+
+
+def about(item: CheckedItem, queries: Sequence[Query]) -> list[Query]:
+    """List the queries of a submission that an item gave rise to."""
+    changed = item.result == "FAIL" and item.name in _NOT_OF_THE_SITE
+    code = QueryCode.SCANNER_CHANGED if changed else _CODES.get(item.result)
+    role = "" if changed else f": {item.role}: "
+    return [query for query in queries if query.code == code and role in query.what]
+
+
+def _gap(item: CheckedItem) -> str:
+    what = f"{CONTRAST_WORDS.get(item.role, item.role)}: {item.words}"
+    if item.result == "FAIL":
+        return f"{what} is {item.value}, expected {item.limit}."
+    return f"{what} is not known ({item.value or 'the header does not say'}), expected {item.limit}."
+
+
+def _settles(query: Query) -> bool:
+    return query.code in _CODES.values()
+
+
+def _is_settled(queries: Sequence[Query], code: QueryCode) -> bool:
+    """Tell whether the centre has asked about it and closed every such query."""
+    asked = [query for query in queries if query.code == code]
+    return bool(asked) and all(query.closed for query in asked)

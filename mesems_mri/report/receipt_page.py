@@ -1,0 +1,247 @@
+"""Sections of the receipt of a submission: what arrived, is it to protocol, what should the site do."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mesems_mri.queries import Query
+from mesems_mri.report.pictures import Row
+from mesems_mri.report.words import CONTRAST_WORDS
+
+RESULTS = ("PASS", "FAIL", "UNKNOWN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedItem:
+    """An item that was checked.
+
+    Parameters
+    ----------
+    role : str
+        Series that it belongs to, e.g. ``FLAIR``; empty for the submission as a whole.
+    name, words : str
+        Key, and what readers call it.
+    result : str
+        ``PASS``, ``FAIL`` or ``UNKNOWN``.
+    value, limit : str
+        What was found, empty for nothing, and what was expected.
+    """
+
+    role: str = ""
+    name: str
+    words: str
+    result: str
+    value: str = ""
+    limit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentSeries:
+    """A series as it arrived.
+
+    Parameters
+    ----------
+    number : str
+        Series number.
+    description : str
+        Name that the site gave it, freed of people's names.
+    role, reason : str
+        What it was taken for, and why.
+    slices : int or None
+    image : str
+        The image that it became; empty when it is not used.
+    faults : tuple of str
+        What is wrong with it.
+    """
+
+    number: str
+    description: str
+    role: str
+    reason: str
+    slices: int | None = None
+    image: str = ""
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What a receipt is made of; no name, no date of a scan.
+
+    Parameters
+    ----------
+    submission_id, site_id : str
+    participant_id, session_id : str
+        With their prefixes; empty when they are not known.
+    visit_type : str
+    week : int or None
+    received : datetime.date
+        Day on which the centre took it in.
+    hours_from_arrival : float or None
+        From its arrival at the centre to the receipt.
+    protocol : str
+        Name of the protocol.
+    scanner, software : str
+        The machine, as far as the headers name it.
+    files : int
+        Files that were sent.
+    series : tuple of SentSeries
+        All of them.
+    identity : tuple of CheckedItem
+        Right participant and visit.
+    items : tuple of CheckedItem
+        Items of the protocol.
+    missing : tuple of str
+        Sequences of the protocol that were not sent.
+    queries : tuple of Query
+        Those about this submission.
+    notes : tuple of str
+        What else there is to say, a sentence each.
+    pictures : tuple of Row
+        The converted images.
+    """
+
+    submission_id: str
+    site_id: str
+    received: dt.date
+    participant_id: str = ""
+    session_id: str = ""
+    visit_type: str = ""
+    week: int | None = None
+    hours_from_arrival: float | None = None
+    protocol: str = ""
+    scanner: str = ""
+    software: str = ""
+    files: int = 0
+    series: tuple[SentSeries, ...] = ()
+    identity: tuple[CheckedItem, ...] = ()
+    items: tuple[CheckedItem, ...] = ()
+    missing: tuple[str, ...] = ()
+    queries: tuple[Query, ...] = ()
+    notes: tuple[str, ...] = ()
+    pictures: tuple[Row, ...] = ()
+
+    @property
+    def visit(self) -> str:
+        """Participant and visit in words."""
+        if not self.participant_id:
+            return "participant not known"
+        return f"{self.participant_id} · {self.session_id or 'visit not known'}"
+
+    @property
+    def used(self) -> int:
+        """Count the series that became an image."""
+        return sum(bool(series.image) for series in self.series)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has come of a submission: a key for colour and sign, a few words, and a sentence."""
+
+    status: str
+    short: str
+    sentence: str
+
+
+def outcome_of(receipt: Receipt, queries: Sequence[Query]) -> Outcome:
+    """Say what has come of a submission.
+
+    Parameters
+    ----------
+    receipt : Receipt
+    queries : sequence of Query
+        Those about it, as they stand now.
+
+    Returns
+    -------
+    Outcome
+    """
+    waiting = [query for query in queries if query.holds_up]
+    open_ones = [query for query in queries if query.status == "open"]
+    if waiting:
+        count = _questions(len(waiting))
+        return Outcome("fail", "on hold", f"The visit waits until {count} answered. See below what to do.")
+    if not receipt.used:
+        return Outcome("fail", "nothing used", "No image of this submission is used.")
+    if open_ones:
+        count = _questions(len(open_ones))
+        return Outcome(
+            "warn", "accepted, with questions", f"The images are accepted; {count} still to be answered."
+        )
+    return Outcome("pass", "accepted", "The images are accepted. There is nothing to do.")
+
+
+def _questions(count: int) -> str:
+    return "one question is" if count == 1 else f"{count} questions are"
+
+
+def count_results(items: Sequence[CheckedItem]) -> dict[str, int]:
+    """Count items by what came out."""
+    return {result: sum(item.result == result for item in items) for result in RESULTS}
+
+
+def summary(receipt: Receipt) -> Mapping[str, Any]:
+    """Say what has come of it, in figures."""
+    return {
+        "outcome": outcome_of(receipt, receipt.queries),
+        "receipt": receipt,
+        "counts": count_results(receipt.items),
+        "identity": count_results(receipt.identity),
+        "open": sum(query.status == "open" for query in receipt.queries),
+    }
+
+
+def queries(receipt: Receipt) -> Mapping[str, Any] | None:
+    """List the questions to the site, those that hold the visit up first."""
+    if not receipt.queries:
+        return None
+    order = sorted(
+        receipt.queries, key=lambda query: (not query.holds_up, bool(query.closed), query.query_id)
+    )
+    return {"queries": order}
+
+
+def identity(receipt: Receipt) -> Mapping[str, Any] | None:
+    """List what was asked about participant and visit."""
+    return {"items": receipt.identity} if receipt.identity else None
+
+
+def series(receipt: Receipt) -> Mapping[str, Any]:
+    """List every series, with its role and why."""
+    return {"series": receipt.series, "files": receipt.files, "missing": receipt.missing}
+
+
+def protocol(receipt: Receipt) -> Mapping[str, Any] | None:
+    """Lay the items of the protocol out: one line an item, one column a sequence."""
+    if not receipt.items:
+        return None
+    found = {(item.role, item.name): item for item in receipt.items}
+    roles = [role for role in CONTRAST_WORDS if any(role == item.role for item in receipt.items)]
+    roles += sorted({item.role for item in receipt.items} - set(roles))
+    words = {item.name: item.words for item in receipt.items}
+    names: list[str] = []
+    for role in roles:  # every sequence has its items in the order of the protocol, though not the same ones
+        at = 0
+        for item in receipt.items:
+            if item.role == role:
+                if item.name not in names:
+                    names.insert(at, item.name)
+                at = names.index(item.name) + 1
+    return {
+        "roles": roles,
+        "lines": [(words[name], [found.get((role, name)) for role in roles]) for name in names],
+        "name": receipt.protocol,
+        "counts": count_results(receipt.items),
+        "scanner": receipt.scanner,
+        "software": receipt.software,
+    }
+
+
+def pictures(receipt: Receipt) -> Mapping[str, Any] | None:
+    """Show the images."""
+    return {"rows": receipt.pictures} if receipt.pictures else None
+
+
+def notes(receipt: Receipt) -> Mapping[str, Any] | None:
+    """List what else there is to say."""
+    return {"notes": receipt.notes} if receipt.notes else None

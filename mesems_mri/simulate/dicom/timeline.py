@@ -1,0 +1,252 @@
+"""An examination in the order of time: what is scanned when, and when the contrast agent is given."""
+
+import datetime as dt
+from dataclasses import dataclass, field, replace
+
+from mesems_mri.bids import POSTCONTRAST
+from mesems_mri.simulate.dicom import geometry
+from mesems_mri.simulate.dicom.geometry import Planes
+from mesems_mri.simulate.dicom.habits import Habit
+
+DUAL_ECHO = ("PDw", "T2w")
+_SECONDS = {"T1w": (225, 312), "T2w": (180, 230), "PDw": (180, 230), "FLAIR": (255, 302)}
+"""How long a 2D and a 3D scan of each contrast takes."""
+_PAUSE = 25
+_MAX_MPR = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """An image of the simulated trial with what its sidecar says."""
+
+    contrast: str
+    image: str
+    planes: Planes
+    repetition_ms: float
+    echo_ms: float
+    inversion_ms: float
+    flip_deg: float
+
+
+@dataclass(frozen=True, eq=False)
+class Bolus:
+    """The contrast agent as given: moment, dose and volume."""
+
+    moment: dt.datetime
+    mmol_kg: float
+    volume_ml: float
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition:
+    """One series.
+
+    Parameters
+    ----------
+    kind : str
+        As in `manifest.SeriesTruth`.
+    scans : tuple of Scan
+        What it shows, one for each echo; several orientations for a localizer.
+    chosen : bool
+        Whether it is the one to take.
+    description : str
+    number : int
+        Of the series.
+    start : datetime
+    seconds : float
+        How long it took.
+    bolus : Bolus or None
+        What had been given before.
+    """
+
+    kind: str
+    scans: tuple[Scan, ...]
+    chosen: bool
+    description: str
+    number: int = 0
+    start: dt.datetime = dt.datetime.min
+    seconds: float = 0.0
+    bolus: Bolus | None = None
+
+    @property
+    def main(self) -> Scan:
+        """The first of its images."""
+        return self.scans[0]
+
+    @property
+    def contrast(self) -> str:
+        """The contrast without the agent."""
+        return self.main.contrast.removeprefix("ce-gadolinium_")
+
+    @property
+    def three_d(self) -> bool:
+        """Tell whether it is a 3D sequence."""
+        return self.kind != "localizer" and self.main.planes.three_d
+
+    @property
+    def derived(self) -> bool:
+        """Tell whether it was computed from another."""
+        return self.kind in ("mpr", "subtraction")
+
+    @property
+    def slices(self) -> int:
+        """Slices of all its images."""
+        return sum(len(scan.planes.pixels) for scan in self.scans)
+
+    @property
+    def announced(self) -> int:
+        """Slices that it should have."""
+        return sum(scan.planes.complete for scan in self.scans)
+
+    def times(self) -> list[dt.datetime]:
+        """Return when each slice of an image was acquired: a 2D sequence takes turns, odd before even."""
+        number = self.main.planes.complete
+        if self.three_d or self.derived:
+            return [self.start] * number
+        order = [*range(0, number, 2), *range(1, number, 2)]
+        step = min(self.seconds, self.main.repetition_ms / 1000) / number
+        return [self.start + dt.timedelta(seconds=step * order.index(k)) for k in range(number)]
+
+
+@dataclass(frozen=True)
+class Events:
+    """What is special about the examination at a visit.
+
+    Parameters
+    ----------
+    aborted, moved : str
+        Contrast of a scan that was broken off, or spoilt by movement, and then repeated; empty for none.
+    derived : str
+        What the console computed and the site sends too: ``mpr`` or ``subtraction``; empty for nothing.
+    """
+
+    aborted: str = ""
+    moved: str = ""
+    derived: str = ""
+
+
+@dataclass(eq=False)
+class Examination:
+    """All series of a visit in the order of time, and the bolus."""
+
+    start: dt.datetime
+    series: list[Acquisition] = field(default_factory=list)
+    bolus: Bolus | None = None
+
+
+def examine(
+    scans: dict[str, Scan],
+    habit: Habit,
+    events: Events,
+    start: dt.datetime,
+    *,
+    injected: tuple[float, float] | None,
+    weight_kg: float,
+) -> Examination:
+    """Put the scans of a visit in order.
+
+    The T2-weighted scans are made while the contrast agent spreads, as far as there is time for them.
+
+    Parameters
+    ----------
+    scans : dict of str to Scan
+        By contrast.
+    habit : Habit
+    events : Events
+    start : datetime
+        When the patient lies down.
+    injected : tuple of float or None
+        Dose in mmol/kg, and minutes from the injection to the scan after it.
+    weight_kg : float
+    """
+    exam = Examination(start)
+    names = habit.descriptions
+    clock = start + dt.timedelta(seconds=70)
+
+    def add(acquisition: Acquisition, at: dt.datetime) -> dt.datetime:
+        number = len(exam.series) + 1
+        number = 100 * number + 1 if habit.manner == "philips" else number
+        exam.series.append(replace(acquisition, number=number, start=at, bolus=exam.bolus))
+        return at + dt.timedelta(seconds=acquisition.seconds + _PAUSE)
+
+    clock = add(_localizer(scans["T1w"], names["localizer"]), clock)
+    waiting = [a for c in ("T2w", "FLAIR") if c in scans for a in _acquisitions(scans, c, names, events)]
+    before = _acquisitions(scans, "T1w", names, events)
+    for acquisition in before:
+        clock = add(acquisition, clock)
+    if injected is None:
+        for acquisition in waiting:
+            clock = add(acquisition, clock)
+        return exam
+    mmol_kg, delay_min = injected
+    room = 60 * delay_min
+    meanwhile: list[Acquisition] = []
+    while waiting and sum(a.seconds + _PAUSE for a in [waiting[-1], *meanwhile]) <= room:
+        meanwhile.insert(0, waiting.pop())
+    for acquisition in waiting:
+        clock = add(acquisition, clock)
+    volume = round(mmol_kg * weight_kg / habit.agent_mmol_ml, 1)
+    exam.bolus = Bolus(clock, mmol_kg, volume)
+    scan_at = clock + dt.timedelta(seconds=round(room))
+    for acquisition in meanwhile:
+        clock = add(acquisition, clock)
+    clock = scan_at
+    for acquisition in _acquisitions(scans, POSTCONTRAST, names, events):
+        clock = add(acquisition, clock)
+    if events.derived:
+        add(_derive(scans, events.derived, names[events.derived]), clock + dt.timedelta(seconds=40))
+    return exam
+
+
+def _acquisitions(
+    scans: dict[str, Scan], contrast: str, names: dict[str, str], events: Events
+) -> list[Acquisition]:
+    """Return the series of a contrast: one, or what went wrong and its repetition."""
+    echoes = [scans[contrast]]
+    name = names[contrast]
+    if contrast == "T2w" and "PDw" in scans:
+        echoes = [scans[c] for c in DUAL_ECHO]
+        name = names["PDw"]
+    key = contrast.removeprefix("ce-gadolinium_")
+    seconds = float(_SECONDS[key][echoes[0].planes.three_d])
+    whole = Acquisition("scan", tuple(echoes), True, name, seconds=seconds)
+    if contrast == events.aborted:
+        share = 0.4
+        parts = tuple(replace(s, planes=s.planes.only(int(s.planes.complete * share))) for s in echoes)
+        return [Acquisition("aborted", parts, False, name, seconds=seconds * share), whole]
+    if contrast == events.moved:
+        bad = tuple(replace(s, planes=geometry.moved(s.planes)) for s in echoes)
+        return [
+            Acquisition("moved", bad, False, name, seconds=seconds),
+            replace(whole, description=f"{name} RPT"),
+        ]
+    return [whole]
+
+
+def _localizer(scan: Scan, name: str) -> Acquisition:
+    planes = geometry.localizers(scan.planes)
+    parts = tuple(
+        replace(
+            scan,
+            contrast="localizer",
+            image="",
+            planes=part,
+            repetition_ms=8.6,
+            echo_ms=4.0,
+            inversion_ms=0.0,
+            flip_deg=20.0,
+        )
+        for part in planes
+    )
+    return Acquisition("localizer", parts, False, name, seconds=18.0)
+
+
+def _derive(scans: dict[str, Scan], kind: str, name: str) -> Acquisition:
+    """Compute what the console computes at the end."""
+    after, before = scans[POSTCONTRAST], scans["T1w"]
+    if kind == "subtraction":
+        planes = geometry.subtract(after.planes, before.planes)
+    else:
+        every = max(1, round(after.planes.pixels.shape[1] / _MAX_MPR))
+        planes = geometry.reformat(after.planes, every)
+    return Acquisition(kind, (replace(after, planes=planes, image=""),), False, name, seconds=20.0)

@@ -1,0 +1,228 @@
+"""Write a simulated trial also as DICOM: a submission for every visit, and the trial's sheet."""
+
+import datetime as dt
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mesems_mri.bids import CONTRASTS, POSTCONTRAST
+from mesems_mri.errors import UsageError
+from mesems_mri.provenance import read_json, write_text
+from mesems_mri.simulate.dicom.common import Study
+from mesems_mri.simulate.dicom.geometry import read_scan
+from mesems_mri.simulate.dicom.habits import habit_of
+from mesems_mri.simulate.dicom.manifest import Book, Manifest, dates, manifest_path
+from mesems_mri.simulate.dicom.people import Staff, make_person, make_staff
+from mesems_mri.simulate.dicom.submission import send
+from mesems_mri.simulate.dicom.timeline import Events, Scan, examine
+from mesems_mri.tables import read_tsv
+
+SHEET_COLUMNS = (
+    "site_id",
+    "participant_id",
+    "dicom_patient_id",
+    "session_id",
+    "week",
+    "planned_date",
+    "window_minus_days",
+    "window_plus_days",
+    "visit_type",
+    "sex",
+    "contrast_dose_mmol_kg",
+    "steroid_within_30d",
+)
+"""Columns of the visit table of a trial, in order."""
+_WINDOW_DAYS = 7
+_UPGRADE_FROM_WEEK = 24
+_UPGRADE = "25\\LX\\MR Software release:HD23.0_V02_1614.b"
+_EVENTS = {
+    (0, 0): Events(aborted="T2w", derived="mpr"),
+    (0, 3): Events(derived="subtraction"),
+    (1, 0): Events(derived="mpr"),
+    (1, 4): Events(moved="FLAIR", derived="mpr"),
+    (2, 0): Events(derived="subtraction"),
+    (2, 2): Events(moved="FLAIR"),
+    (3, 0): Events(derived="mpr"),
+}
+"""Index of the participant and of the visit -> what is special there."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Visit:
+    """A visit as the tables of the simulated trial tell it."""
+
+    index: int
+    session_id: str
+    week: int
+    kind: str
+    day: dt.date
+    folder: Path
+
+
+def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> Manifest:
+    """Write a simulated trial as its sites would send it; the same seed gives the same bytes.
+
+    Below `dicom_dir` there is a folder for each site with a submission for every visit, and ``sheet.tsv``,
+    the visit table of the trial. What identifies the invented patients, and what each series is, is written
+    beside `dicom_dir` (``<name>.planted.json``, `manifest.read_manifest`).
+
+    Parameters
+    ----------
+    bids_dir : Path
+        A trial written by `simulate_trial`.
+    dicom_dir : Path
+        Folder to create; it may exist if it is empty.
+    seed : int
+        Decides who the patients are, and all numbers and times.
+
+    Returns
+    -------
+    Manifest
+        What was planted, and all series.
+
+    Raises
+    ------
+    UsageError
+        If `dicom_dir` is not empty, or lies in `bids_dir`.
+    """
+    check_dicom_dir(bids_dir, dicom_dir)
+    book, series, rows = Book(), [], []
+    staffs: dict[str, Staff] = {}
+    numbers: dict[str, int] = {}
+    for line in read_tsv(bids_dir / "participants.tsv"):
+        participant, site_id = line["participant_id"], line["site_id"]
+        index = int(participant.removeprefix("sub-")) - 1
+        visits = list(_visits(bids_dir, participant))
+        first = read_json(next(iter(sorted(visits[0].folder.glob("*.json")))))
+        habit = habit_of(site_id, first["Manufacturer"])
+        # Counted by country, so that no two of the first patients have the same name.
+        number = numbers[habit.country.phone] = numbers.get(habit.country.phone, -1) + 1
+        if site_id not in staffs:
+            staffs[site_id] = make_staff(habit.country, _generator(seed, site_id))
+            book.know_staff(staffs[site_id])
+        person = make_person(
+            habit.country,
+            _generator(seed, participant),
+            number=number,
+            sex=line["sex"],
+            age=int(line["age"]),
+            day=visits[0].day,
+        )
+        filed = f"SIM-{site_id}-{index + 1:03d}" if habit.manner == "siemens" else person.hospital_id
+        for visit in visits:
+            book.turn_to(site_id, participant, visit.session_id)
+            book.know_person(person)
+            rng = _generator(seed, f"{participant}/{visit.session_id}")
+            start = dt.datetime.combine(visit.day, dt.time(8)) + dt.timedelta(
+                seconds=int(rng.integers(28000))
+            )
+            upgraded = habit.export == "zip" and visit.week >= _UPGRADE_FROM_WEEK
+            study = Study(
+                key=f"{seed}/{participant}/{visit.session_id}",
+                site_id=site_id,
+                participant_id=participant,
+                session_id=visit.session_id,
+                person=person,
+                staff=staffs[site_id],
+                habit=habit,
+                model=first["ManufacturersModelName"],
+                field_t=float(first["MagneticFieldStrength"]),
+                software=_UPGRADE if upgraded else habit.software,
+                patient_id=filed,
+                accession=f"ACC{int(rng.integers(10**8, 10**9))}",
+                exam=str(int(rng.integers(10000, 99999))),
+                start=start,
+                book=book,
+            )
+            book.know("accession", study.accession)
+            book.know("patient_id", filed)
+            book.know("visit_date", *dates(visit.day))
+            scans, injected = _read_scans(bids_dir, visit)
+            events = _events(index, visit, scans)
+            exam = examine(scans, habit, events, start, injected=injected, weight_kg=person.weight_kg)
+            series += send(dicom_dir, study, exam, index=visit.index, week=visit.week)
+            rows.append(_sheet_row(study, visit, visits[0], injected))
+    lines = ["\t".join(SHEET_COLUMNS), *("\t".join(row) for row in rows)]
+    write_text(dicom_dir / "sheet.tsv", "\n".join(lines) + "\n")
+    manifest = Manifest(book.needles(), tuple(sorted(book.places)), tuple(series))
+    manifest.write(manifest_path(dicom_dir))
+    return manifest
+
+
+def check_dicom_dir(bids_dir: Path, dicom_dir: Path) -> None:
+    """Refuse a DICOM folder that holds something or lies in the BIDS folder."""
+    if dicom_dir.exists() and (not dicom_dir.is_dir() or any(dicom_dir.iterdir())):
+        msg = f"{dicom_dir}: exists and is not empty; give a new folder with --dicom"
+        raise UsageError(msg)
+    if dicom_dir.resolve().is_relative_to(bids_dir.resolve()):
+        msg = f"{dicom_dir}: lies in {bids_dir}, where no DICOM belongs; give a folder beside it with --dicom"
+        raise UsageError(msg)
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def _visits(bids_dir: Path, participant: str) -> Iterator[_Visit]:
+    table = read_tsv(bids_dir / participant / f"{participant}_sessions.tsv")
+    for index, row in enumerate(table):
+        day = dt.date.fromisoformat(row["acq_time"][:10])
+        folder = bids_dir / participant / row["session_id"] / "anat"
+        yield _Visit(index, row["session_id"], int(row["week"]), row["visit_type"], day, folder)
+
+
+def _read_scans(bids_dir: Path, visit: _Visit) -> tuple[dict[str, Scan], tuple[float, float] | None]:
+    """Read the scans of a visit; return them with the dose and the delay of the contrast agent."""
+    scans, injected = {}, None
+    for contrast in CONTRASTS:
+        for path in visit.folder.glob(f"sub-*_{visit.session_id}_{contrast}.nii.gz"):
+            sidecar: dict[str, Any] = read_json(path.with_name(path.name.replace(".nii.gz", ".json")))
+            scans[contrast] = Scan(
+                contrast=contrast,
+                image=path.relative_to(bids_dir).as_posix(),
+                planes=read_scan(path),
+                repetition_ms=1000 * sidecar["RepetitionTime"],
+                echo_ms=1000 * sidecar["EchoTime"],
+                inversion_ms=1000 * sidecar.get("InversionTime", 0.0),
+                flip_deg=float(sidecar["FlipAngle"]),
+            )
+            if contrast == POSTCONTRAST:
+                injected = (sidecar["ContrastDoseMmolPerKg"], sidecar["ContrastDelayMinutes"])
+    return scans, injected
+
+
+def _events(index: int, visit: _Visit, scans: dict[str, Scan]) -> Events:
+    """Return what is special about a visit, as far as it has the scans for it."""
+    events = _EVENTS.get((index, visit.index), Events())
+    after = scans.get(POSTCONTRAST)
+    whole = after is not None and len(after.planes.pixels) == after.planes.complete
+    return Events(
+        aborted=events.aborted if events.aborted in scans else "",
+        moved=events.moved if events.moved in scans else "",
+        derived=events.derived if whole else "",
+    )
+
+
+def _sheet_row(study: Study, visit: _Visit, first: _Visit, injected: tuple[float, float] | None) -> list[str]:
+    """Return the row of a visit: planned from the first one, unless it was not planned."""
+    planned = visit.day
+    if visit.kind == "scheduled":
+        planned = first.day + dt.timedelta(weeks=visit.week - first.week)
+    return [
+        study.site_id,
+        study.participant_id,
+        study.patient_id,
+        study.session_id,
+        str(visit.week),
+        planned.isoformat(),
+        str(_WINDOW_DAYS),
+        str(_WINDOW_DAYS),
+        visit.kind,
+        study.person.sex,
+        f"{injected[0]:g}" if injected else "n/a",
+        "no",
+    ]

@@ -1,0 +1,239 @@
+"""Make the images of a visit, and file them beside or instead of what is there."""
+
+import errno
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mesems_mri.dicom.export import write_copy
+from mesems_mri.dicom.series import Series
+from mesems_mri.errors import InputError, UsageError
+from mesems_mri.provenance import write_json
+from mesems_mri.queries import Query, QueryCode, close_query
+from mesems_mri.steps import intake_folder as folder
+from mesems_mri.steps.intake_context import Context
+from mesems_mri.steps.intake_image import ConversionError, make_image
+from mesems_mri.steps.intake_visit import Visit, usable
+
+_ANSWERED_BY_ANY = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
+"""Queries about the visit as a whole: what a new submission leaves open of them is asked anew."""
+
+
+def is_held(context: Context, visit: Visit) -> bool:
+    """Tell whether nothing of a visit may be filed before an answer; a query that was closed is an answer."""
+    ask = visit.asker()
+    questions = [ask(p.code, detail=p.detail, blocking=p.blocking) for p in visit.identity]
+    return visit.row is None or any(q.blocking and not context.answered(q) for q in questions)
+
+
+def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
+    """Give each series its status, and make the images that are to be filed on the stage.
+
+    Parameters
+    ----------
+    context : Context
+    visit : Visit
+        Changed in place.
+    staged : Path or None
+        The stage; None: nothing is made (a dry run).
+    """
+    held = is_held(context, visit)
+    for one in visit.assigned:
+        visit.status[one.series] = "held" if held else "query" if one.unclear else "not_used"
+    if held or not visit.session_id:
+        return
+    filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
+    for role, one in visit.taken().items():
+        burned = [
+            query
+            for query in visit.queries
+            if query.code is QueryCode.BURNED_IN_TEXT and f": {role}, " in query.what
+        ]
+        if not usable(visit, one) or any(not context.answered(query) for query in burned):
+            visit.status[one.series] = "query"
+        elif role in filed and filed[role].content == context.content(one.series):
+            visit.status[one.series] = "unchanged"
+            visit.voxels[one.series] = filed[role].voxels
+            visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
+        elif _sent_before(context, visit, one.series):
+            visit.status[one.series] = "duplicate"
+            told = f"{role}, {visit.series_name(one.series)}, for which another image was taken"
+            visit.ask(QueryCode.DUPLICATE_SUBMISSION, told)
+        elif staged is None:
+            visit.status[one.series] = "filed"
+        else:
+            _make(context, visit, role, one.series, staged)
+
+
+def _sent_before(context: Context, visit: Visit, series: Series) -> bool:
+    """Tell whether a series was sent before and another one took its place; it does not take it back."""
+    content = context.content(series)
+    return any(
+        row["content"] == content
+        and row["status"] in ("replaced", "set_aside")
+        and row["submission_id"] == visit.submission_id
+        for row in context.before
+    )
+
+
+def _make(context: Context, visit: Visit, role: str, series: Series, staged: Path) -> None:
+    name = folder.image_name(visit.participant_id, visit.session_id, role)
+    place = Path(tempfile.mkdtemp(dir=context.scratch))
+    try:
+        image = make_image(series, visit.deidentifier, role, place, staged / name)
+        study = visit.deidentifier.uid(series.study_uid)
+        source = folder.origin(visit.submission_id, study, context.content(series), image.voxels)
+        write_json(folder.sidecar_of(staged / name), image.sidecar | source)
+    except ConversionError as error:
+        visit.status[series] = "failed"
+        visit.ask(QueryCode.CONVERSION_FAILED, f"{role}, {visit.series_name(series)}: {error}")
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            msg = f"{context.bids_dir}: the disk is full; nothing was filed, free some space and run again"
+            raise UsageError(msg) from error
+        raise
+    visit.voxels[series] = image.voxels
+    if twin := _twin(context, visit, image.voxels):
+        visit.status[series] = "held"
+        told = f"{role}, {visit.series_name(series)} has the voxels of {twin}"
+        visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, blocking=True)
+        return
+    context.seen.setdefault(image.voxels, visit.name)
+    visit.status[series] = "filed"
+    visit.images[role] = name
+
+
+def _twin(context: Context, visit: Visit, voxels: str) -> str:
+    """Name another visit, of an earlier or of this intake, whose image has the same voxels."""
+    for row in context.before:
+        other = (row["participant_id"], row["session_id"])
+        mine = other == (visit.participant_id, visit.session_id)
+        if row["voxels"] == voxels and row["status"] in folder.KEPT and not mine:
+            return "/".join(other)
+    seen = context.seen.get(voxels, visit.name)
+    return seen if seen != visit.name else ""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What happens to the images of a visit, by role."""
+
+    same: set[str] = field(default_factory=set)
+    aside: set[str] = field(default_factory=set)
+    filed: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
+
+
+def plan_filing(
+    new: dict[str, str], filed: dict[str, folder.Filed], submission_id: str, study: set[str], waiting: bool
+) -> _Plan:
+    """Decide what to do with new images where others of the visit are filed.
+
+    What is filed stays as long as nobody has asked for something else. Of the same study a role that is not
+    filed is added. Where the visit waits for an answer, the new images are that answer: of the same study
+    they replace role by role, of another study the whole visit.
+
+    Parameters
+    ----------
+    new : dict of str to str
+        Content mark of the new image of each role.
+    filed : dict of str to Filed
+        What is there.
+    submission_id : str
+        The submission at hand: what it has filed itself before, it may replace.
+    study : set of str
+        Studies of the new images.
+    waiting : bool
+        Whether an open blocking query of an earlier submission holds the visit.
+
+    Returns
+    -------
+    _Plan
+    """
+    same = {role for role in new if role in filed and filed[role].content == new[role]}
+    mine = {role for role in new if role in filed and filed[role].submission_id == submission_id}
+    conflicts = (set(new) & set(filed)) - same - mine
+    same_study = not filed or bool(study & {one.study_id for one in filed.values()})
+    added = set(new) - set(filed)
+    if waiting:
+        others = set() if same_study or not conflicts else set(filed)
+        return _Plan(same, set(), set(new) - same, (conflicts | others) - same - mine)
+    aside = conflicts | (set() if same_study else added)
+    return _Plan(same, aside, set(new) - same - aside)
+
+
+def publish(context: Context, visit: Visit, staged: Path) -> None:
+    """Move what was made of a visit into the BIDS folder, and close the queries that it answers."""
+    if not visit.images:
+        return
+    taken = {role: visit.taken()[role].series for role in visit.images}
+    filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
+    waiting = _waiting(context, visit)
+    study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
+    new = {role: context.content(series) for role, series in taken.items()}
+    plan = plan_filing(new, filed, visit.submission_id, study, bool(waiting))
+    retired = {role: filed[role] for role in sorted(plan.retired)}
+    folder.set_aside(context.bids_dir, retired.values())
+    for role in sorted(plan.aside):
+        name = visit.images.pop(role)
+        folder.keep_aside(staged, context.bids_dir, name, visit.submission_id)
+        visit.status[taken[role]] = "set_aside"
+    folder.publish(staged, context.bids_dir, [visit.images[role] for role in sorted(plan.filed)])
+    folder.remove(one for role, one in retired.items() if role not in plan.filed)
+    _mark_replaced(context, retired.values())
+    _settle(context, visit, waiting, plan.filed, set(filed) - set(retired))
+    others = {one.submission_id for one in filed.values()} - {visit.submission_id, ""}
+    if plan.aside:
+        visit.ask(QueryCode.ALREADY_RECEIVED, ", ".join(sorted(plan.aside)))
+    elif plan.same == set(taken) and others:
+        visit.ask(QueryCode.DUPLICATE_SUBMISSION, f"{', '.join(sorted(plan.same))} of {visit.session_id}")
+
+
+def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
+    """Write the series of a visit that are images as DICOM without names; the whole series, all echoes."""
+    used = [s for s in visit.status if visit.status[s] in ("filed", "unchanged", "set_aside")]
+    for uid in sorted({series.series_uid for series in used}):
+        parts = [s for s in visit.examination.series if s.series_uid == uid and not s.copy_of]
+        files = tuple(dict.fromkeys(file for part in parts for file in part.files))
+        try:
+            write_copy(replace(parts[0], files=files), out_dir, visit.deidentifier)
+        except InputError as error:
+            context.say(f"{visit.name}, {visit.series_name(parts[0])}: no DICOM copy: {error}")
+
+
+def _waiting(context: Context, visit: Visit) -> list[Query]:
+    """Return the open blocking queries of the visit that earlier submissions have raised."""
+    mine = (visit.participant_id, visit.session_id)
+    return [
+        query
+        for query in context.asked
+        if query.holds_up
+        and query.submission_id != visit.submission_id
+        and (query.participant_id, query.session_id) == mine
+    ]
+
+
+def _mark_replaced(context: Context, retired: Iterable[folder.Filed]) -> None:
+    contents = {one.content for one in retired} - {""}
+    for row in context.before:
+        if row["content"] in contents and row["status"] == "filed":
+            row["status"] = "replaced"
+            row["image"] = f"{folder.SET_ASIDE}/{row['submission_id']}/{row['image']}"
+    if contents:
+        folder.write_rows(context.bids_dir / folder.SERIES_TABLE, context.before, folder.SERIES_COLUMNS)
+
+
+def _settle(
+    context: Context, visit: Visit, waiting: Iterable[Query], roles: set[str], left: set[str]
+) -> None:
+    """Close the queries of earlier submissions that this one answers; what is still wrong is asked anew."""
+    if not roles:
+        return
+    whole = roles >= left
+    for query in waiting:
+        about = any(f": {role}, " in query.what for role in roles)
+        if whole or about or query.code in _ANSWERED_BY_ANY:
+            reason = f"answered by submission {visit.submission_id}"
+            close_query(context.bids_dir, query.query_id, by="intake", reason=reason, today=context.today)

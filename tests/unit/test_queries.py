@@ -1,0 +1,327 @@
+"""Queries: nothing is lost, nothing stands there twice, and what is closed stays closed."""
+
+import csv
+import datetime as dt
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from mesems_mri import queries as package
+from mesems_mri.cli import app
+from mesems_mri.errors import DatasetError, UsageError
+from mesems_mri.queries import (
+    CODES,
+    COLUMNS,
+    LOCK,
+    TABLE,
+    Query,
+    QueryCode,
+    add_queries,
+    blocking_queries,
+    close_query,
+    new_query,
+    read_queries,
+)
+from mesems_mri.tables import refuse_forbidden_columns
+
+DAY = dt.date(2024, 3, 31)
+TEXTS = st.text(max_size=60)
+
+
+def a_query(**changes: object) -> Query:
+    given: dict[str, object] = {
+        "detail": "FLAIR has 30 of 32",
+        "site_id": "S01",
+        "participant_id": "sub-01",
+        "session_id": "ses-w04",
+        "submission_id": "one",
+    }
+    return new_query(QueryCode.MISSING_SLICES, **(given | changes))  # type: ignore[arg-type]
+
+
+def test_every_code_says_what_is_wrong_and_what_to_do() -> None:
+    assert set(CODES) == set(QueryCode)
+    for text in CODES.values():
+        assert len(text.what) > 10
+        assert len(text.action) > 10
+        assert text.what[0].isupper()
+        assert not text.what.endswith((".", ":"))
+        assert not text.action.endswith(".")
+    assert {text.blocking for text in CODES.values()} == {True, False}
+
+
+def test_columns_begin_as_the_sites_know_them() -> None:
+    assert COLUMNS[:11] == (
+        "query_id", "site_id", "participant_id", "session_id", "code", "what", "action", "blocking", "status",
+        "opened", "closed",
+    )  # fmt: skip
+
+
+def test_query_gets_a_number_and_a_day_and_is_read_back(tmp_path: Path) -> None:
+    (added,) = add_queries(tmp_path, [a_query()], today=DAY)
+    assert (added.query_id, added.status, added.opened, added.closed) == ("Q0001", "open", "2024-03-31", "")
+    assert added.what == "Slices are missing: FLAIR has 30 of 32"
+    assert read_queries(tmp_path) == (added,)
+    assert read_queries(tmp_path / "empty") == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(QueryCode), TEXTS, TEXTS, TEXTS, st.booleans()), min_size=1, max_size=8
+    ),
+    TEXTS.filter(lambda text: any(map(str.isprintable, text)) and text.strip()),
+)
+def test_any_text_survives(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[QueryCode, str, str, str, bool]], name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("q")
+    wanted = [
+        new_query(code, detail=detail, action=action, blocking=blocking, submission_id=submission)
+        for code, detail, action, submission, blocking in made
+    ]
+    added = add_queries(folder, wanted, today=DAY)
+    table = read_queries(folder)
+    assert [q.content for q in added] == [q.content for q in wanted]
+    assert set(added) == set(table)
+    assert len({q.content for q in wanted}) == len(table)
+    assert add_queries(folder, reversed(wanted), today=DAY) == added[::-1]
+    assert read_queries(folder) == table
+    reason = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    if reason:
+        close_query(folder, "Q0001", by=name, reason=name, today=DAY)
+        assert read_queries(folder)[0].closed_by == reason
+    assert len((folder / TABLE).read_text(encoding="utf-8").split("\n")) == len(table) + 2
+
+
+def test_same_content_twice_is_one_row_and_the_file_does_not_change(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query(), a_query()], today=DAY)
+    before = (tmp_path / TABLE).read_bytes()
+    (again,) = add_queries(tmp_path, [a_query()], today=DAY + dt.timedelta(days=3))
+    assert again.query_id == "Q0001"
+    assert (tmp_path / TABLE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"detail": "FLAIR has 31 of 32"},
+        {"session_id": "ses-w12"},
+        {"site_id": "S02"},
+        {"submission_id": "two"},
+    ],
+)
+def test_another_content_is_another_query(tmp_path: Path, change: dict[str, object]) -> None:
+    first, second = add_queries(tmp_path, [a_query(), a_query(**change)])
+    assert (first.query_id, second.query_id) == ("Q0001", "Q0002")
+
+
+def test_closed_query_is_not_opened_again_by_the_same_submission(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query()], today=DAY)
+    closed = close_query(tmp_path, "q0001", by="Reader", reason="sent again", today=DAY)
+    assert (closed.status, closed.closed, closed.closed_by) == ("closed", "2024-03-31", "Reader")
+    assert add_queries(tmp_path, [a_query()], today=DAY) == (closed,)
+    assert [q.query_id for q in add_queries(tmp_path, [a_query(submission_id="two")])] == ["Q0002"]
+    assert read_queries(tmp_path)[0] == closed
+
+
+def test_closing_twice_is_one_closing_but_another_reason_is_refused(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query()], today=DAY)
+    closed = close_query(tmp_path, "Q0001", by="Reader", reason="sent again", today=DAY)
+    assert close_query(tmp_path, "Q0001", by="Reader", reason="sent again") == closed
+    with pytest.raises(UsageError, match=r"closed on 2024-03-31 by Reader \(sent again\)"):
+        close_query(tmp_path, "Q0001", by="Reader", reason="other")
+
+
+@pytest.mark.parametrize(
+    ("query_id", "by", "reason", "words"),
+    [
+        ("Q0002", "A", "b", "Q0001 to Q0001"),
+        ("nonsense", "A", "b", "no query nonsense"),
+        ("Q0001", " \t", "b", "--by is empty"),
+        ("Q0001", "A", "\x00", "--reason is empty"),
+    ],
+)
+def test_wrong_closing_is_refused_and_changes_nothing(
+    tmp_path: Path, query_id: str, by: str, reason: str, words: str
+) -> None:
+    add_queries(tmp_path, [a_query()])
+    before = (tmp_path / TABLE).read_bytes()
+    with pytest.raises(UsageError, match=re.escape(words)):
+        close_query(tmp_path, query_id, by=by, reason=reason)
+    assert (tmp_path / TABLE).read_bytes() == before
+
+
+def test_only_open_blocking_queries_hold_their_own_visit(tmp_path: Path) -> None:
+    add_queries(
+        tmp_path,
+        [
+            a_query(),
+            a_query(session_id="ses-w12", blocking=False),
+            a_query(session_id="ses-w24"),
+            a_query(participant_id="", session_id=""),
+        ],
+    )
+    close_query(tmp_path, "Q0003", by="Reader", reason="sent again")
+    held = blocking_queries(tmp_path)
+    assert {key: [q.query_id for q in found] for key, found in held.items()} == {
+        ("sub-01", "ses-w04"): ["Q0001"],
+        ("", ""): ["Q0004"],
+    }
+
+
+ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01-01\t\t\t\t"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is no table"),
+        ("query_id\tcode\n", "site_id"),
+        ("\t".join(reversed(COLUMNS)), "out of order"),
+        (ROW.replace("missing_slices", "no_such_code"), "line 2 has code 'no_such_code'"),
+        (ROW.replace("true", "yes"), "blocking 'yes'"),
+        (ROW.replace("\topen\t", "\tOpen\t"), "status 'Open'"),
+        (ROW.replace("Q0001", "1"), "query_id '1'"),
+        (ROW.replace("\twhat", ""), "13 fields"),
+        (f"{ROW}\textra", "15 fields"),
+        (f"{ROW}\n{ROW}", "Q0001 stands there 2 times"),
+    ],
+)
+def test_table_that_somebody_damaged_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    table = "\t".join(COLUMNS) + "\n" + text if text.startswith(("Q", "1")) else text
+    (tmp_path / TABLE).write_text(table, encoding="utf-8")
+    with pytest.raises(DatasetError, match=re.escape(words)):
+        read_queries(tmp_path)
+
+
+def test_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / TABLE).write_bytes(
+        b"\xef\xbb\xbf"
+        + ("\t".join(COLUMNS) + "\r\n" + ROW.replace("what", '"a ""b"", c"') + "\r\n").encode()
+    )
+    assert [q.what for q in read_queries(tmp_path)] == ['a "b", c']
+
+
+def test_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / TABLE).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_queries(tmp_path)
+
+
+def test_numbers_go_on_after_the_highest(tmp_path: Path) -> None:
+    (tmp_path / TABLE).write_text("\t".join(COLUMNS) + "\n" + ROW.replace("Q0001", "Q9999") + "\n")
+    assert [q.query_id for q in add_queries(tmp_path, [a_query(), a_query(site_id="T")])] == [
+        "Q10000",
+        "Q10001",
+    ]
+    assert len(read_queries(tmp_path)) == 3
+
+
+def test_table_unblinds_nobody_and_is_csv(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query(detail='"quoted"\tand\nbroken')])
+    refuse_forbidden_columns(tmp_path)
+    with (tmp_path / TABLE).open(encoding="utf-8", newline="") as stream:
+        (row,) = csv.DictReader(stream, delimiter="\t", strict=True)
+    assert row["what"] == 'Slices are missing: "quoted" and broken'
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
+folder, who = Path(sys.argv[1]), sys.argv[2]
+for i in range(25):
+    own = new_query(QueryCode.OUTSIDE_WINDOW, detail=f"{who} {i}")
+    both = new_query(QueryCode.OUTSIDE_WINDOW, detail=f"both {i}")
+    (query, _) = add_queries(folder, [own, both])
+    if i % 5 == 0:
+        close_query(folder, query.query_id, by=who, reason="done")
+"""
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    running = [subprocess.Popen([*command, who]) for who in ("first", "second")]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    table = read_queries(tmp_path)
+    details = {q.what.split(": ")[1] for q in table}
+    assert details == {f"{who} {i}" for who in ("first", "second", "both") for i in range(25)}
+    assert [q.query_id for q in table] == [f"Q{i:04}" for i in range(1, 76)]
+    assert {q.what.split(": ")[1] for q in table if q.status == "closed"} == {
+        f"{who} {i}" for who in ("first", "second") for i in range(0, 25, 5)
+    }
+    assert {p.name for p in tmp_path.iterdir()} == {TABLE, LOCK}
+
+
+def test_threads_at_once_lose_nothing(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: add_queries(tmp_path, [a_query(detail=str(i))]), range(40)))
+    assert [q.query_id for q in read_queries(tmp_path)] == [f"Q{i:04}" for i in range(1, 41)]
+
+
+def test_a_crash_in_the_middle_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_queries(tmp_path, [a_query()])
+    before = (tmp_path / TABLE).read_bytes()
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_space)
+    with pytest.raises(OSError, match="No space"):
+        add_queries(tmp_path, [a_query(site_id="T")])
+    monkeypatch.undo()
+    assert (tmp_path / TABLE).read_bytes() == before
+    assert add_queries(tmp_path, [a_query(site_id="T")])[0].query_id == "Q0002"
+
+
+def test_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        add_queries(tmp_path / "no", [a_query()])
+    assert add_queries(tmp_path / "no", []) == ()
+
+
+def said(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_command_line_lists_and_closes(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query(), a_query(site_id="S02", participant_id="sub-02")], today=DAY)
+    text = said("query", "list", tmp_path)
+    assert "Q0001  missing_slices  site S01, sub-01/ses-w04  (the visit waits, 2024-03-31)" in text
+    assert "Slices are missing: FLAIR has 30 of 32" in text
+    assert "to do: Send the whole series again" in text
+    assert "2 of 2 queries; 2 visits wait for an answer" in text
+    assert "Q0001" not in said("query", "list", tmp_path, "--site", "S02")
+    assert "Q0002" not in said("query", "list", tmp_path, "--participant", "01")
+    closed = said("query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again")
+    assert "Q0001 is closed (missing_slices, by R" in closed
+    assert "sub-01/ses-w04 waits for nothing more" in closed
+    assert "Q0001" not in said("query", "list", tmp_path)
+    assert "by R: sent again" in said("query", "list", tmp_path, "--status", "closed")
+    assert "1 visit waits for" in said("query", "list", tmp_path, "--status", "all")
+
+
+def test_command_line_names_what_a_visit_still_waits_for(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query(), a_query(detail="T1w has 9 of 10")])
+    assert "sub-01/ses-w04 still waits for Q0002" in said(
+        "query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again"
+    )
+
+
+def test_command_line_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["query", "list", str(tmp_path / "no")])
+    assert isinstance(result.exception, DatasetError)
+
+
+def test_everything_public_is_exported() -> None:
+    assert set(package.__all__) <= set(dir(package))
