@@ -171,7 +171,7 @@ def main() -> None:
                 f"{np.count_nonzero(lesions & ~masks[method])}" if method in masks else ""
                 for method in columns
             ]
-            lost_voxels += np.count_nonzero(lesions & ~masks[SHIPPED]) if SHIPPED in masks else 0
+            lost_voxels += int(np.count_nonzero(lesions & ~masks[SHIPPED])) if SHIPPED in masks else 0
             cut_off.append(f"| {name} | {np.count_nonzero(lesions)} | {' | '.join(lost)} |")
 
     print("\n| method | Dice, mean | lowest | images |\n|---|---|---|---|")
