@@ -77,6 +77,9 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
         msg = f"{request.sent}: no such folder or archive; give what the site has sent"
         raise DatasetError(msg)
     _refuse_overlap(request)
+    if request.deface and request.dicom_copy:
+        msg = "--deface and --dicom-copy: a copy as DICOM keeps the face; leave one of the two out"
+        raise UsageError(msg)
     sheet = read_sheet(request.sheet)
     protocol = load_protocol(request.protocol) if request.protocol else None
     with contextlib.ExitStack() as stack:

@@ -13,6 +13,9 @@ from mesems_mri.dicom.tags import text
 from mesems_mri.images.brain import extract_brain
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.registration import compare_heads, register_rigid
+from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.volume import Volume
+from mesems_mri.models.atlas import load_atlas
 from mesems_mri.queries import read_queries
 from mesems_mri.steps.intake_summary import summary
 from tests.identifier_search import Planted, search
@@ -136,6 +139,27 @@ def test_two_positions_of_one_head_register(real_data: Path, tmp_path: Path) -> 
     heads = compare_heads(fixed, moving, found.matrix, *masks, same_contrast=True)
     assert found.ok
     assert heads.same_head
+
+
+def test_the_face_of_a_real_head_goes_and_its_brain_stays(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "dicom" / "siemens_decubitus" / "HFS" / "3_t1_fl2d_sag"
+    _, whole = take_in_case(folder, tmp_path / "whole")
+    _, bids = take_in_case(folder, tmp_path / "defaced", deface=True)
+    before, after = (
+        read_image(next(place.glob("sub-001/ses-w00/anat/*.nii.gz")))[0] for place in (whole, bids)
+    )
+    found = extract_brain(before)
+    changed = before.array != after.array
+    assert not np.any(changed & found.mask)
+    atlas = load_atlas()
+    eyes = resample_image(Volume(atlas.probability["eyes"], atlas.affine), before.grid, found.to_mni) > 0.5
+    assert np.all(after.array[eyes] == 0)
+    assert 0.1 < changed.mean() < 0.5
+    # what a run makes of it stays the same
+    again = extract_brain(after)
+    assert 2 * np.sum(again.mask & found.mask) / (again.mask.sum() + found.mask.sum()) > 0.98
+    (receipt,) = (bids / "receipts").glob("*.html")
+    assert "The face was removed from 1 images" in receipt.read_text()
 
 
 def test_a_delivery_of_everything_drops_no_series(real_data: Path, tmp_path: Path) -> None:

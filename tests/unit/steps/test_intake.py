@@ -399,6 +399,29 @@ def test_a_later_visit_that_is_a_copy_is_held(trial: Trial) -> None:
     assert held["ses-w00"] == "filed"
 
 
+def test_only_the_series_that_is_a_copy_is_held(trial: Trial) -> None:
+    sent = trial.examination(trial.delivery())
+    trial.take_in(sent)
+    later = trial.examination(trial.delivery(), **DAY_W04)
+    for old, new in zip(sorted((sent / "a").iterdir()), sorted((later / "a").iterdir()), strict=True):
+        dataset = pydicom.dcmread(new)
+        dataset.PixelData = pydicom.dcmread(old).PixelData
+        pydicom.dcmwrite(new, dataset)
+    trial.take_in(later)
+    visit = "sub-001/ses-w04"
+    assert [path for path in trial.images() if path.startswith(visit)] == sorted(
+        [name(POST, visit), name("T1w", visit)]
+    )
+    assert sorted(p.suffix for p in (trial.bids / visit / "anat").iterdir()) == [
+        ".gz",
+        ".gz",
+        ".json",
+        ".json",
+    ]
+    (query,) = read_queries(trial.bids)
+    assert (query.code.value, query.blocking) == ("duplicate_submission", True)
+
+
 def repeat(trial: Trial, **tags: Any) -> Path:
     """Write the examination anew, a day later."""
     return trial.examination(
@@ -609,6 +632,15 @@ def test_a_copy_as_dicom_is_written(trial: Trial) -> None:
     assert len(datasets) == 37
     assert {str(dataset.PatientName) for dataset in datasets} == {"sub-001"}
     assert {int(dataset.get("NumberOfFrames", 1)) for dataset in datasets} == {1, 80}
+
+
+def test_without_a_brain_no_face_is_removed_and_nothing_filed(trial: Trial) -> None:
+    trial.take_in(trial.examination(trial.delivery()), deface=True)
+    assert trial.images() == []
+    assert trial.codes(blocking=True) == ["conversion_failed"] * 3
+    assert "the face was not removed" in read_queries(trial.bids)[0].what
+    with pytest.raises(UsageError, match="keeps the face"):
+        trial.take_in(trial.examination(trial.delivery()), deface=True, dicom_copy=trial.folder / "copy")
 
 
 # names
