@@ -211,6 +211,9 @@ def publish(context: Context, visit: Visit, staged: Path) -> None:
     study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
     unchanged = {role for role, series in taken.items() if visit.status[series] == "unchanged"}
     plan = plan_filing(set(taken), unchanged, filed, visit.submission_id, study, bool(waiting))
+    # an image that the site has told to be of another role is no longer of the one it was filed for
+    renamed = {context.content(taken[role]) for role in plan.filed}
+    plan.retired.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
     retired = {role: filed[role] for role in sorted(plan.retired)}
     folder.set_aside(context.bids_dir, retired.values())
     for role in sorted(plan.aside):

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.intake_real import cases, take_in_case
 from mesems_mri.dicom.tags import text
-from mesems_mri.images.brain import extract_brain
+from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.registration import compare_heads, register_rigid
 from mesems_mri.images.resampling import resample_image
@@ -127,28 +127,35 @@ def test_transfer_syntaxes_give_the_same_voxels(real_data: Path, tmp_path: Path)
     assert (len(names), len(voxels)) == (5, 1)
 
 
-def test_two_positions_of_one_head_register(real_data: Path, tmp_path: Path) -> None:
-    volumes = []
+@pytest.fixture(scope="module")
+def positions(
+    real_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Volume, BrainExtraction]]:
+    """One head in two positions, and its brain."""
+    found = []
     for name in ("HFS/3_t1_fl2d_sag", "HFP/2_t1_fl2d_sag"):
-        _, bids = take_in_case(real_data / "dicom" / "siemens_decubitus" / name, tmp_path / name[:3])
+        folder = real_data / "dicom" / "siemens_decubitus" / name
+        _, bids = take_in_case(folder, tmp_path_factory.mktemp("position"))
         volume, _ = read_image(next(bids.glob("sub-001/ses-w00/anat/*.nii.gz")))
-        volumes.append(volume)
-    fixed, moving = volumes
-    masks = [extract_brain(volume).mask for volume in volumes]
-    found = register_rigid(fixed, moving, fixed_mask=masks[0], moving_mask=masks[1])
-    heads = compare_heads(fixed, moving, found.matrix, *masks, same_contrast=True)
+        found.append((volume, extract_brain(volume)))
+    return found
+
+
+def test_two_positions_of_one_head_register(positions: list[tuple[Volume, BrainExtraction]]) -> None:
+    (fixed, one), (moving, other) = positions
+    found = register_rigid(fixed, moving, fixed_mask=one.mask, moving_mask=other.mask)
+    heads = compare_heads(fixed, moving, found.matrix, one.mask, other.mask, same_contrast=True)
     assert found.ok
     assert heads.same_head
 
 
-def test_the_face_of_a_real_head_goes_and_its_brain_stays(real_data: Path, tmp_path: Path) -> None:
+def test_the_face_of_a_real_head_goes_and_its_brain_stays(
+    real_data: Path, tmp_path: Path, positions: list[tuple[Volume, BrainExtraction]]
+) -> None:
+    before, found = positions[0]
     folder = real_data / "dicom" / "siemens_decubitus" / "HFS" / "3_t1_fl2d_sag"
-    _, whole = take_in_case(folder, tmp_path / "whole")
-    _, bids = take_in_case(folder, tmp_path / "defaced", deface=True)
-    before, after = (
-        read_image(next(place.glob("sub-001/ses-w00/anat/*.nii.gz")))[0] for place in (whole, bids)
-    )
-    found = extract_brain(before)
+    _, bids = take_in_case(folder, tmp_path, deface=True)
+    after, _ = read_image(next(bids.glob("sub-001/ses-w00/anat/*.nii.gz")))
     changed = before.array != after.array
     assert not np.any(changed & found.mask)
     atlas = load_atlas()

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -20,14 +21,14 @@ from mesems_mri.bids import index_dataset
 from mesems_mri.config import TrialConfig
 from mesems_mri.dicom.archives import Limits
 from mesems_mri.dicom.keys import default_folder, open_keys
-from mesems_mri.errors import DatasetError, ForbiddenColumnError, UsageError
+from mesems_mri.errors import DatasetError, ForbiddenColumnError, MesemsError, UsageError
 from mesems_mri.queries import close_query, read_queries
 from mesems_mri.steps import intake_filing
 from mesems_mri.steps.intake import Delivery, take_in
 from mesems_mri.steps.intake_context import IntakeRequest
 from mesems_mri.steps.intake_folder import read_rows
 from mesems_mri.steps.intake_summary import summary
-from tests.identifier_search import Planted, search
+from tests.identifier_search import Planted, search, search_text
 from tests.unit.dicom.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
 from tests.unit.dicom.test_sheet import ROW, write
 
@@ -651,6 +652,21 @@ PLANTED = (
     Planted("text", "ACX-4829917"),
     Planted("name", "Obermoser^Valentina"),
 )
+
+
+def test_a_bug_is_told_without_values_of_headers(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = trial.examination(trial.delivery(), PatientName="Zwiebelhuber^Korbinian")
+
+    def fail(series: object, *_: object, **__: object) -> None:
+        raise ValueError(str(series.header.PatientName))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(intake_filing, "make_image", fail)
+    with pytest.raises(MesemsError, match=r"ValueError in steps/intake_filing\.py, line") as caught:
+        trial.take_in(sent)
+    told = "".join(traceback.format_exception(caught.value))
+    assert not search_text(told, PLANTED)
+    assert search_text("Zwiebelhuber", PLANTED)
+    assert trial.images() == []
 
 
 def test_no_name_is_written(trial: Trial) -> None:
