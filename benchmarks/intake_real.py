@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import pydicom
@@ -36,7 +37,7 @@ def cases(real_data: Path) -> list[tuple[str, Path]]:
     return sorted((folder.relative_to(root).as_posix(), folder) for folder in found)
 
 
-def take_in_case(folder: Path, work: Path, protocol: Path | None = None) -> tuple[Delivery, Path]:
+def take_in_case(folder: Path, work: Path, **options: Any) -> tuple[Delivery, Path]:
     """Take in a folder as the only visit of a trial made for it; return what came, and the BIDS folder."""
     scratch = work / "scratch"
     scratch.mkdir(parents=True)
@@ -51,9 +52,7 @@ def take_in_case(folder: Path, work: Path, protocol: Path | None = None) -> tupl
     }
     write_text(work / "sheet.tsv", "\t".join(row) + "\n" + "\t".join(row.values()) + "\n")
     bids = work / "bids"
-    return take_in(
-        IntakeRequest(sent=folder, bids_dir=bids, sheet=work / "sheet.tsv", protocol=protocol)
-    ), bids
+    return take_in(IntakeRequest(sent=folder, bids_dir=bids, sheet=work / "sheet.tsv", **options)), bids
 
 
 def rows(name: str, folder: Path) -> Iterator[list[str]]:

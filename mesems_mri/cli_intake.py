@@ -27,6 +27,7 @@ def intake(
         list[str] | None,
         typer.Option(metavar="ROLE=SERIES_ID", help="The series to use, as the site has answered a query."),
     ] = None,
+    deface: Annotated[bool, typer.Option("--deface", help="Remove the face from all images.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what came and what is wrong.")] = False,
 ) -> None:
     """Check what a site sends, free it of names, and file it as BIDS; what is wrong becomes a query."""
@@ -43,6 +44,7 @@ def intake(
         key_folder=key,
         dicom_copy=dicom_copy,
         use=_roles(use or []),
+        deface=deface,
         dry_run=dry_run,
     )
     delivery = take_in(request, typer.echo)

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import secrets
 import tempfile
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +25,8 @@ from mesems_mri.dicom.visits import (
     mixed_studies,
     person_problems,
 )
-from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.provenance import read_json
+from mesems_mri.errors import DatasetError, MesemsError, UsageError
+from mesems_mri.provenance import PACKAGE_DIR, read_json
 from mesems_mri.queries import Query, QueryCode, add_queries, read_queries
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import BIRTHS, Context, IntakeRequest, read_private
@@ -77,6 +78,9 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
         msg = f"{request.sent}: no such folder or archive; give what the site has sent"
         raise DatasetError(msg)
     _refuse_overlap(request)
+    if request.deface and request.dicom_copy:
+        msg = "--deface and --dicom-copy: a copy as DICOM keeps the face; leave one of the two out"
+        raise UsageError(msg)
     sheet = read_sheet(request.sheet)
     protocol = load_protocol(request.protocol) if request.protocol else None
     with contextlib.ExitStack() as stack:
@@ -94,13 +98,30 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
             births=read_private(keys, BIRTHS),
             say=say,
         )
-        inventory = take_inventory(
-            request.sent,
-            scratch,
-            limits=replace(request.limits),
-            progress=lambda files: say(f"{files} files read"),
-        )
-        return _run(context, inventory)
+        try:
+            inventory = take_inventory(
+                request.sent,
+                scratch,
+                limits=replace(request.limits),
+                progress=lambda files: say(f"{files} files read"),
+            )
+            return _run(context, inventory)
+        except MesemsError:
+            raise
+        except Exception as error:
+            # what went wrong may be worded with values of a header: only where and what kind is told
+            raise MesemsError(_where(error)) from None
+
+
+def _where(error: Exception) -> str:
+    package = str(PACKAGE_DIR)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(package)]
+    place = (
+        f"{Path(frames[-1].filename).relative_to(package)}, line {frames[-1].lineno}"
+        if frames
+        else "a library"
+    )
+    return f"the intake failed ({type(error).__name__} in {place}); this is a bug, please report this line"
 
 
 def _run(context: Context, inventory: Inventory) -> Delivery:

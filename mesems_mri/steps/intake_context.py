@@ -43,6 +43,8 @@ class IntakeRequest:
         Folder for a copy as DICOM without names; None: no copy.
     use : dict of str to str
         The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
+    deface : bool
+        Remove the face from all images.
     dry_run : bool
         Only say what would be done.
     limits : Limits
@@ -59,6 +61,7 @@ class IntakeRequest:
     key_folder: Path | None = None
     dicom_copy: Path | None = None
     use: dict[str, str] = field(default_factory=dict)
+    deface: bool = False
     dry_run: bool = False
     limits: Limits = field(default_factory=Limits)
     today: dt.date | None = None

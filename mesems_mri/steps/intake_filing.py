@@ -9,7 +9,8 @@ from pathlib import Path
 from mesems_mri.dicom.export import write_copy
 from mesems_mri.dicom.series import Series
 from mesems_mri.errors import InputError, UsageError
-from mesems_mri.provenance import write_json
+from mesems_mri.images.deface import deface_files
+from mesems_mri.provenance import read_json, write_json
 from mesems_mri.queries import Query, QueryCode, close_query
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import Context
@@ -52,7 +53,7 @@ def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
         ]
         if not usable(visit, one) or any(not context.answered(query) for query in burned):
             visit.status[one.series] = "query"
-        elif role in filed and filed[role].content == context.content(one.series):
+        elif role in filed and _is_as_filed(context, filed[role], one.series):
             visit.status[one.series] = "unchanged"
             visit.voxels[one.series] = filed[role].voxels
             visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
@@ -64,6 +65,37 @@ def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
             visit.status[one.series] = "filed"
         else:
             _make(context, visit, role, one.series, staged)
+    if staged is not None and context.request.deface:
+        _deface(visit, staged)
+
+
+def _deface(visit: Visit, staged: Path) -> None:
+    """Remove the face from the images that were made; without that none of them is filed."""
+    made = {role: name for role, name in visit.images.items() if (staged / name).is_file()}
+    if not made:
+        return
+    try:
+        face = deface_files([staged / name for name in made.values()])
+    except InputError as error:
+        for role in made:
+            series = visit.taken()[role].series
+            visit.status[series] = "failed"
+            told = f"{role}, {visit.series_name(series)}: the face was not removed, {error}"
+            visit.ask(QueryCode.CONVERSION_FAILED, told)
+            (staged / visit.images.pop(role)).unlink()
+        return
+    for name in made.values():
+        sidecar = folder.sidecar_of(staged / name)
+        write_json(sidecar, read_json(sidecar) | {"Defaced": True})
+    visit.notes.append(
+        f"The face was removed from {len(made)} images, the same part of space from each "
+        f"({face.volume_ml:.0f} ml, never closer than {face.nearest_brain_mm:.0f} mm to the brain)."
+    )
+
+
+def _is_as_filed(context: Context, filed: folder.Filed, series: Series) -> bool:
+    """Tell whether a series is filed already, and without its face if that is wanted now."""
+    return filed.content == context.content(series) and (filed.defaced or not context.request.deface)
 
 
 def _sent_before(context: Context, visit: Visit, series: Series) -> bool:
@@ -127,7 +159,12 @@ class _Plan:
 
 
 def plan_filing(
-    new: dict[str, str], filed: dict[str, folder.Filed], submission_id: str, study: set[str], waiting: bool
+    new: set[str],
+    unchanged: set[str],
+    filed: dict[str, folder.Filed],
+    submission_id: str,
+    study: set[str],
+    waiting: bool,
 ) -> _Plan:
     """Decide what to do with new images where others of the visit are filed.
 
@@ -137,8 +174,8 @@ def plan_filing(
 
     Parameters
     ----------
-    new : dict of str to str
-        Content mark of the new image of each role.
+    new, unchanged : set of str
+        Roles of all images of the submission, and of those that are filed already.
     filed : dict of str to Filed
         What is there.
     submission_id : str
@@ -152,16 +189,16 @@ def plan_filing(
     -------
     _Plan
     """
-    same = {role for role in new if role in filed and filed[role].content == new[role]}
+    same = new & unchanged
     mine = {role for role in new if role in filed and filed[role].submission_id == submission_id}
-    conflicts = (set(new) & set(filed)) - same - mine
+    conflicts = (new & set(filed)) - same - mine
     same_study = not filed or bool(study & {one.study_id for one in filed.values()})
-    added = set(new) - set(filed)
+    added = new - set(filed)
     if waiting:
         others = set() if same_study or not conflicts else set(filed)
-        return _Plan(same, set(), set(new) - same, (conflicts | others) - same - mine)
+        return _Plan(same, set(), new - same, (conflicts | others) - same - mine)
     aside = conflicts | (set() if same_study else added)
-    return _Plan(same, aside, set(new) - same - aside)
+    return _Plan(same, aside, new - same - aside)
 
 
 def publish(context: Context, visit: Visit, staged: Path) -> None:
@@ -172,8 +209,11 @@ def publish(context: Context, visit: Visit, staged: Path) -> None:
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
     waiting = _waiting(context, visit)
     study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
-    new = {role: context.content(series) for role, series in taken.items()}
-    plan = plan_filing(new, filed, visit.submission_id, study, bool(waiting))
+    unchanged = {role for role, series in taken.items() if visit.status[series] == "unchanged"}
+    plan = plan_filing(set(taken), unchanged, filed, visit.submission_id, study, bool(waiting))
+    # an image that the site has told to be of another role is no longer of the one it was filed for
+    renamed = {context.content(taken[role]) for role in plan.filed}
+    plan.retired.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
     retired = {role: filed[role] for role in sorted(plan.retired)}
     folder.set_aside(context.bids_dir, retired.values())
     for role in sorted(plan.aside):

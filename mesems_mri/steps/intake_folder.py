@@ -45,6 +45,7 @@ class Filed:
         The NIfTI file; its sidecar lies beside it.
     submission_id, study_id, content, voxels : str
         As its sidecar says; empty for an image that intake did not make.
+    defaced : bool
     """
 
     image: Path
@@ -52,6 +53,7 @@ class Filed:
     study_id: str = ""
     content: str = ""
     voxels: str = ""
+    defaced: bool = False
 
     @property
     def sidecar(self) -> Path:
@@ -82,11 +84,12 @@ def filed_images(bids_dir: Path, participant_id: str, session_id: str) -> dict[s
         image = bids_dir / image_name(participant_id, session_id, role)
         if image.is_file():
             try:
-                said = read_json(sidecar_of(image)).get(_ORIGIN, {})
+                sidecar = read_json(sidecar_of(image))
             except (OSError, ValueError):
-                said = {}
+                sidecar = {}
+            said = sidecar.get(_ORIGIN, {})
             values = (said.get(key, "") for key in ("Submission", "Study", "Content", "Voxels"))
-            found[role] = Filed(image, *values)
+            found[role] = Filed(image, *values, defaced=bool(sidecar.get("Defaced")))
     return found
 
 
@@ -138,14 +141,17 @@ def publish(staged: Path, bids_dir: Path, names: Sequence[str]) -> None:
         return
     visit = Path(names[0]).parent.parent
     target = bids_dir / visit
+    wanted = [path for name in names for path in (Path(name), sidecar_of(Path(name)))]
+    for path in (staged / visit).rglob("*"):
+        if path.is_file() and path.relative_to(staged) not in wanted:
+            path.unlink()  # made and then held back
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         (staged / visit).rename(target)
         return
-    for name in names:
-        for path in (Path(name), sidecar_of(Path(name))):
-            (bids_dir / path).parent.mkdir(parents=True, exist_ok=True)
-            (staged / path).replace(bids_dir / path)
+    for path in wanted:
+        (bids_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        (staged / path).replace(bids_dir / path)
 
 
 def set_aside(bids_dir: Path, filed: Iterable[Filed]) -> None:

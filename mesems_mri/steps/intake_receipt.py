@@ -142,7 +142,7 @@ def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Se
             role for q in missing for role in q.what.partition(": ")[2].partition(" (")[0].split(", ")
         ),
         queries=tuple(about),
-        notes=_leftovers(inventory),
+        notes=(*_leftovers(inventory), *visit.notes),
         pictures=tuple(_pictures(context, visit)),
     )
 

@@ -34,6 +34,7 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
             reason = visit.plain(one.reason)
             status = visit.status.get(one.series, "")
             yield f"  {status:9}  {role:19}  {visit.series_name(one.series)}, {slices}: {reason}"
+        yield from (f"  {note}" for note in visit.notes)
         if visit.checked:
             results = Counter(item.result for items in visit.checked.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))

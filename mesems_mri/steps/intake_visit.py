@@ -61,6 +61,8 @@ class Visit:
         Hash of the voxels of each image that was made.
     birth_hash : str
         Keyed hash of the birth date in the headers; empty when there is none.
+    notes : list of str
+        What else the receipt says, a sentence each.
     """
 
     examination: Examination
@@ -77,6 +79,7 @@ class Visit:
     images: dict[str, str] = field(default_factory=dict)
     voxels: dict[Series, str] = field(default_factory=dict)
     birth_hash: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def participant_id(self) -> str:

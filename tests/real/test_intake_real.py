@@ -10,9 +10,12 @@ import pytest
 
 from benchmarks.intake_real import cases, take_in_case
 from mesems_mri.dicom.tags import text
-from mesems_mri.images.brain import extract_brain
+from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.registration import compare_heads, register_rigid
+from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.volume import Volume
+from mesems_mri.models.atlas import load_atlas
 from mesems_mri.queries import read_queries
 from mesems_mri.steps.intake_summary import summary
 from tests.identifier_search import Planted, search
@@ -124,18 +127,46 @@ def test_transfer_syntaxes_give_the_same_voxels(real_data: Path, tmp_path: Path)
     assert (len(names), len(voxels)) == (5, 1)
 
 
-def test_two_positions_of_one_head_register(real_data: Path, tmp_path: Path) -> None:
-    volumes = []
+@pytest.fixture(scope="module")
+def positions(
+    real_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Volume, BrainExtraction]]:
+    """One head in two positions, and its brain."""
+    found = []
     for name in ("HFS/3_t1_fl2d_sag", "HFP/2_t1_fl2d_sag"):
-        _, bids = take_in_case(real_data / "dicom" / "siemens_decubitus" / name, tmp_path / name[:3])
+        folder = real_data / "dicom" / "siemens_decubitus" / name
+        _, bids = take_in_case(folder, tmp_path_factory.mktemp("position"))
         volume, _ = read_image(next(bids.glob("sub-001/ses-w00/anat/*.nii.gz")))
-        volumes.append(volume)
-    fixed, moving = volumes
-    masks = [extract_brain(volume).mask for volume in volumes]
-    found = register_rigid(fixed, moving, fixed_mask=masks[0], moving_mask=masks[1])
-    heads = compare_heads(fixed, moving, found.matrix, *masks, same_contrast=True)
+        found.append((volume, extract_brain(volume)))
+    return found
+
+
+def test_two_positions_of_one_head_register(positions: list[tuple[Volume, BrainExtraction]]) -> None:
+    (fixed, one), (moving, other) = positions
+    found = register_rigid(fixed, moving, fixed_mask=one.mask, moving_mask=other.mask)
+    heads = compare_heads(fixed, moving, found.matrix, one.mask, other.mask, same_contrast=True)
     assert found.ok
     assert heads.same_head
+
+
+def test_the_face_of_a_real_head_goes_and_its_brain_stays(
+    real_data: Path, tmp_path: Path, positions: list[tuple[Volume, BrainExtraction]]
+) -> None:
+    before, found = positions[0]
+    folder = real_data / "dicom" / "siemens_decubitus" / "HFS" / "3_t1_fl2d_sag"
+    _, bids = take_in_case(folder, tmp_path, deface=True)
+    after, _ = read_image(next(bids.glob("sub-001/ses-w00/anat/*.nii.gz")))
+    changed = before.array != after.array
+    assert not np.any(changed & found.mask)
+    atlas = load_atlas()
+    eyes = resample_image(Volume(atlas.probability["eyes"], atlas.affine), before.grid, found.to_mni) > 0.5
+    assert np.all(after.array[eyes] == 0)
+    assert 0.1 < changed.mean() < 0.5
+    # what a run makes of it stays the same
+    again = extract_brain(after)
+    assert 2 * np.sum(again.mask & found.mask) / (again.mask.sum() + found.mask.sum()) > 0.98
+    (receipt,) = (bids / "receipts").glob("*.html")
+    assert "The face was removed from 1 images" in receipt.read_text()
 
 
 def test_a_delivery_of_everything_drops_no_series(real_data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -20,14 +21,14 @@ from mesems_mri.bids import index_dataset
 from mesems_mri.config import TrialConfig
 from mesems_mri.dicom.archives import Limits
 from mesems_mri.dicom.keys import default_folder, open_keys
-from mesems_mri.errors import DatasetError, ForbiddenColumnError, UsageError
+from mesems_mri.errors import DatasetError, ForbiddenColumnError, MesemsError, UsageError
 from mesems_mri.queries import close_query, read_queries
 from mesems_mri.steps import intake_filing
 from mesems_mri.steps.intake import Delivery, take_in
 from mesems_mri.steps.intake_context import IntakeRequest
 from mesems_mri.steps.intake_folder import read_rows
 from mesems_mri.steps.intake_summary import summary
-from tests.identifier_search import Planted, search
+from tests.identifier_search import Planted, search, search_text
 from tests.unit.dicom.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
 from tests.unit.dicom.test_sheet import ROW, write
 
@@ -399,6 +400,29 @@ def test_a_later_visit_that_is_a_copy_is_held(trial: Trial) -> None:
     assert held["ses-w00"] == "filed"
 
 
+def test_only_the_series_that_is_a_copy_is_held(trial: Trial) -> None:
+    sent = trial.examination(trial.delivery())
+    trial.take_in(sent)
+    later = trial.examination(trial.delivery(), **DAY_W04)
+    for old, new in zip(sorted((sent / "a").iterdir()), sorted((later / "a").iterdir()), strict=True):
+        dataset = pydicom.dcmread(new)
+        dataset.PixelData = pydicom.dcmread(old).PixelData
+        pydicom.dcmwrite(new, dataset)
+    trial.take_in(later)
+    visit = "sub-001/ses-w04"
+    assert [path for path in trial.images() if path.startswith(visit)] == sorted(
+        [name(POST, visit), name("T1w", visit)]
+    )
+    assert sorted(p.suffix for p in (trial.bids / visit / "anat").iterdir()) == [
+        ".gz",
+        ".gz",
+        ".json",
+        ".json",
+    ]
+    (query,) = read_queries(trial.bids)
+    assert (query.code.value, query.blocking) == ("duplicate_submission", True)
+
+
 def repeat(trial: Trial, **tags: Any) -> Path:
     """Write the examination anew, a day later."""
     return trial.examination(
@@ -611,6 +635,15 @@ def test_a_copy_as_dicom_is_written(trial: Trial) -> None:
     assert {int(dataset.get("NumberOfFrames", 1)) for dataset in datasets} == {1, 80}
 
 
+def test_without_a_brain_no_face_is_removed_and_nothing_filed(trial: Trial) -> None:
+    trial.take_in(trial.examination(trial.delivery()), deface=True)
+    assert trial.images() == []
+    assert trial.codes(blocking=True) == ["conversion_failed"] * 3
+    assert "the face was not removed" in read_queries(trial.bids)[0].what
+    with pytest.raises(UsageError, match="keeps the face"):
+        trial.take_in(trial.examination(trial.delivery()), deface=True, dicom_copy=trial.folder / "copy")
+
+
 # names
 
 PLANTED = (
@@ -619,6 +652,21 @@ PLANTED = (
     Planted("text", "ACX-4829917"),
     Planted("name", "Obermoser^Valentina"),
 )
+
+
+def test_a_bug_is_told_without_values_of_headers(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = trial.examination(trial.delivery(), PatientName="Zwiebelhuber^Korbinian")
+
+    def fail(series: object, *_: object, **__: object) -> None:
+        raise ValueError(str(series.header.PatientName))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(intake_filing, "make_image", fail)
+    with pytest.raises(MesemsError, match=r"ValueError in steps/intake_filing\.py, line") as caught:
+        trial.take_in(sent)
+    told = "".join(traceback.format_exception(caught.value))
+    assert not search_text(told, PLANTED)
+    assert search_text("Zwiebelhuber", PLANTED)
+    assert trial.images() == []
 
 
 def test_no_name_is_written(trial: Trial) -> None:

@@ -1,0 +1,53 @@
+"""The command intake, as somebody types it."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mesems_mri.cli import app
+from mesems_mri.errors import DatasetError, UsageError
+from mesems_mri.steps.intake_folder import read_rows
+from tests.unit.dicom.scans import FLAIR, write_series
+from tests.unit.dicom.test_sheet import ROW, write
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Path:
+    write_series(tmp_path / "sent", "FLAIR", slices=12, spacing=10.0, **FLAIR)
+    return tmp_path / "sent"
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["intake", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_a_delivery_is_told_and_filed(tmp_path: Path, sent: Path) -> None:
+    sheet, bids = write(tmp_path, ROW | {"contrast_dose_mmol_kg": "0"}), tmp_path / "bids"
+    told = run(sent, bids, "--sheet", sheet, "--dry-run")
+    assert "12 files, 1 series, 1 examinations" in told
+    assert not bids.exists()
+    told = run(sent, bids, "--sheet", sheet, "--site", "S01", "--key", tmp_path / "key")
+    assert "filed      FLAIR                series 1 (FLAIR), 12 slices: TR 9000 ms" in told
+    assert "0 queries asked, 0 of them hold a visit up" in told
+    assert (tmp_path / "key" / "secret.hex").is_file()
+    (row,) = read_rows(bids / "series.tsv")
+    told = run(sent, bids, "--sheet", sheet, "--key", tmp_path / "key", "--use", f"T2w={row['series_id']}")
+    assert "used as the site has answered" in told
+    assert [path.name for path in bids.glob("sub-001/ses-w00/anat/*.nii.gz")] == [
+        "sub-001_ses-w00_T2w.nii.gz"
+    ]
+
+
+def test_wrong_use_is_told(tmp_path: Path, sent: Path) -> None:
+    sheet = write(tmp_path, ROW)
+    with pytest.raises(UsageError, match="expected ROLE=SERIES_ID"):
+        run(sent, tmp_path / "bids", "--sheet", sheet, "--use", "FLAIR")
+    with pytest.raises(UsageError, match="expected ROLE=SERIES_ID"):
+        run(sent, tmp_path / "bids", "--sheet", sheet, "--use", "T3w=2.25.1")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        run(sent, tmp_path / "bids", "--sheet", tmp_path / "nowhere.tsv")
+    with pytest.raises(UsageError, match="cannot be read"):
+        run(sent, tmp_path / "bids", "--sheet", sheet, "--protocol", tmp_path / "nowhere.yaml")
