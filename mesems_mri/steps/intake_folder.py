@@ -31,7 +31,7 @@ SET_ASIDE = Path("sourcedata") / "intake"
 """Where images lie that were replaced, or sent when others of the visit stood already."""
 KEPT = ("filed", "set_aside", "replaced")
 """Status of a series whose image is in the folder."""
-IGNORED = (SERIES_TABLE, "queries.tsv", ".queries.lock", "receipts/", "sites/")
+IGNORED = (SERIES_TABLE, "queries.tsv", ".queries.lock", "receipts", "sites")
 _ORIGIN = "IntakeOrigin"
 
 
