@@ -49,6 +49,16 @@ class Examination:
     day: dt.date | None
     series: tuple[Series, ...]
 
+    @property
+    def sexes(self) -> set[str]:
+        """Sexes that the headers name: ``F``, ``M``, ``O``."""
+        return {sex for s in self.series if (sex := text(s.header, "PatientSex").upper()[:1])}
+
+    @property
+    def sex(self) -> str:
+        """The sex that the headers name; empty when they name none or several."""
+        return next(iter(self.sexes)) if len(self.sexes) == 1 and self.sexes <= {"F", "M", "O"} else ""
+
 
 def examinations(series: Iterable[Series]) -> list[Examination]:
     """Sort series by patient ID and day; a series without a date takes the day of its study.
@@ -126,9 +136,8 @@ def person_problems(
     """
     problems = []
     expected = row.sex or known_sex
-    sexes = {sex for s in examination.series if (sex := text(s.header, "PatientSex").upper()[:1])}
-    if expected and sexes - {expected}:
-        told = f"{row.participant_id} is {expected}, the header says {', '.join(sorted(sexes))}"
+    if expected and examination.sexes - {expected}:
+        told = f"{row.participant_id} is {expected}, the header says {', '.join(sorted(examination.sexes))}"
         problems.append(Problem(QueryCode.SEX_DIFFERS, told))
     if birth_hash and known_birth_hash and birth_hash != known_birth_hash:
         problems.append(Problem(QueryCode.BIRTH_DATE_DIFFERS, row.participant_id))

@@ -96,6 +96,7 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
             asked=read_queries(request.bids_dir),
             before=folder.read_rows(request.bids_dir / folder.SERIES_TABLE),
             births=read_private(keys, BIRTHS),
+            sexes=folder.read_sexes(request.bids_dir),
             say=say,
         )
         try:
@@ -196,7 +197,8 @@ def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit
         births = sorted({text(s.header, "PatientBirthDate") for s in examination.series} - {""})
         birth = deidentifier.birth_hash(births[0]) if births else ""
         known = context.births.get(row.participant_id, "")
-        problems += person_problems(examination, row, "", birth, known)
+        sex = context.sexes.get(row.participant_id, "")
+        problems += person_problems(examination, row, sex, birth, known)
     if any(series.study_uid in mixed for series in examination.series):
         problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, "in one study"))
     return Visit(

@@ -88,6 +88,8 @@ class Context:
         Told one line at a time, free of names.
     births : dict of str to str
         Keyed hash of the birth date by participant.
+    sexes : dict of str to str
+        Sex by participant, as earlier visits have it.
     seen : dict of str to str
         Visit by hash of the voxels, of images that this intake has made.
     """
@@ -102,6 +104,7 @@ class Context:
     before: list[dict[str, str]]
     say: Callable[[str], None]
     births: dict[str, str] = field(default_factory=dict)
+    sexes: dict[str, str] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
     _deidentifiers: dict[str, Deidentifier] = field(default_factory=dict)
 

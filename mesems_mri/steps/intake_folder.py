@@ -31,7 +31,7 @@ SET_ASIDE = Path("sourcedata") / "intake"
 """Where images lie that were replaced, or sent when others of the visit stood already."""
 KEPT = ("filed", "set_aside", "replaced")
 """Status of a series whose image is in the folder."""
-IGNORED = (SERIES_TABLE, "queries.tsv", ".queries.lock", "receipts/", "sites/")
+IGNORED = (SERIES_TABLE, "queries.tsv", ".queries.lock", "receipts", "sites")
 _ORIGIN = "IntakeOrigin"
 
 
@@ -217,14 +217,31 @@ def update_series(bids_dir: Path, new: Sequence[Mapping[str, str]]) -> None:
     write_rows(bids_dir / SERIES_TABLE, list(rows.values()), SERIES_COLUMNS)
 
 
-def update_participants(bids_dir: Path, rows: Iterable[SheetRow]) -> None:
-    """Add participants to ``participants.tsv``, and their site and sex; other columns stay."""
+def read_sexes(bids_dir: Path) -> dict[str, str]:
+    """Read the sex of each participant from ``participants.tsv``; without those of whom it is not known."""
+    rows = read_rows(bids_dir / "participants.tsv")
+    return {row["participant_id"]: row["sex"] for row in rows if row.get("sex", "n/a") in ("F", "M", "O")}
+
+
+def update_participants(bids_dir: Path, rows: Iterable[SheetRow], sexes: Mapping[str, str]) -> None:
+    """Add participants to ``participants.tsv``, and their site and sex; other columns stay.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    rows : iterable of SheetRow
+        A row of each participant.
+    sexes : mapping of str to str
+        What the headers say, for those of whom the sheet does not say it.
+    """
     path = bids_dir / "participants.tsv"
     table = {row.get("participant_id", ""): row for row in read_rows(path)}
+    known = read_sexes(bids_dir)
     for row in rows:
-        known = table.setdefault(row.participant_id, {"participant_id": row.participant_id})
-        known["site_id"] = row.site_id
-        known["sex"] = row.sex or known.get("sex", "")
+        name = row.participant_id
+        entry = table.setdefault(name, {"participant_id": name})
+        entry["site_id"] = row.site_id
+        entry["sex"] = row.sex or known.get(name) or sexes.get(name, "")
     ordered = [table[name] for name in sorted(table, key=natural_key)]
     write_rows(path, ordered, ("participant_id", "site_id", "sex"))
 

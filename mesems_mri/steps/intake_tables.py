@@ -124,7 +124,9 @@ def write_tables(context: Context, visits: Sequence[Visit]) -> None:
         if visit.images and (birth := visit.birth_hash):
             births.setdefault(visit.participant_id, birth)
     people = {row.participant_id: row for row in context.sheet}
-    folder.update_participants(context.bids_dir, [people[name] for name in sorted(came, key=natural_key)])
+    rows_of_people = [people[name] for name in sorted(came, key=natural_key)]
+    sexes = {visit.participant_id: sex for visit in visits if visit.images and (sex := visit.examination.sex)}
+    folder.update_participants(context.bids_dir, rows_of_people, sexes)
     for participant_id, days in came.items():
         planned = [row for row in context.sheet if row.participant_id == participant_id]
         folder.update_sessions(context.bids_dir, planned, days)

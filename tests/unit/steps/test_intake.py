@@ -231,6 +231,15 @@ def test_another_birth_date_than_at_the_visit_before_is_told(trial: Trial) -> No
     assert not trial.codes()
 
 
+def test_another_sex_than_at_the_visit_before_is_told(trial: Trial) -> None:
+    trial.sheet = write(trial.folder, ROW | {"sex": ""}, W04 | {"sex": ""})
+    trial.take_in(trial.examination(trial.delivery()))
+    trial.take_in(trial.examination(trial.delivery(), PatientSex="M", **DAY_W04))
+    (query,) = read_queries(trial.bids)
+    assert (query.code.value, query.session_id) == ("sex_differs", "ses-w04")
+    assert query.what.endswith("sub-001 is F, the header says M")
+
+
 def test_a_scan_outside_the_window_is_filed_and_told(trial: Trial) -> None:
     late = {"StudyDate": "20240311", "AcquisitionDate": "20240311"}
     trial.take_in(trial.examination(trial.delivery(), **late))

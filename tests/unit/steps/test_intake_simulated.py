@@ -1,5 +1,8 @@
 """A simulated trial of six kinds of sites as DICOM: every series gets its true role, and nobody is named."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +133,11 @@ def test_sidecars_say_what_a_run_needs(folder: Path, delivery: Delivery) -> None
             sidecar
         )
     assert delivery
+
+
+def test_bids_validator_accepts_the_folder(folder: Path, delivery: Delivery) -> None:
+    assert delivery
+    program = Path(sys.executable).with_name("bids-validator-deno")
+    found = subprocess.run([program, "--json", folder / "bids"], capture_output=True, text=True)
+    issues = json.loads(found.stdout)["issues"]["issues"]
+    assert not [issue for issue in issues if issue["severity"] == "error"]
