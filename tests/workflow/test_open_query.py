@@ -43,22 +43,23 @@ def rows_of(out_dir: Path) -> dict[str, dict[str, str]]:
     return {row["session_id"]: row for row in read_rows(out_dir / "visit_metrics.tsv")}
 
 
+def of_visit(files: dict[str, str], session: str) -> dict[str, str]:
+    return {name: value for name, value in files.items() if f"/{session}/" in name}
+
+
 @pytest.fixture(scope="module")
 def held(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
-    """One participant of the simulated trial with two visits; the first one has a blocking query."""
+    """One participant of the simulated trial; the middle one of three visits has a blocking query."""
     folder = tmp_path_factory.mktemp("query")
     bids_dir, out_dir = folder / "bids", folder / "out"
-    others = shutil.ignore_patterns("derivatives", "sub-02", "sub-03", "ses-w12")
+    others = shutil.ignore_patterns("derivatives", "sub-02", "sub-03")
     shutil.copytree(quick_trial, bids_dir, ignore=others)
-    table = bids_dir / PARTICIPANT / f"{PARTICIPANT}_sessions.tsv"
-    lines = table.read_text(encoding="utf-8").splitlines()
-    table.write_text("".join(f"{line}\n" for line in lines if "ses-w12" not in line), encoding="utf-8")
-    visit = {"participant_id": PARTICIPANT, "session_id": "ses-w00"}
+    visit = {"participant_id": PARTICIPANT, "session_id": "ses-w04"}
     add_queries(
         bids_dir,
         [
             new_query(QueryCode.MISSING_SLICES, detail=ASKED, **visit),
-            new_query(QueryCode.OUTSIDE_WINDOW, **(visit | {"session_id": "ses-w04"})),
+            new_query(QueryCode.OUTSIDE_WINDOW, **(visit | {"session_id": "ses-w12"})),
         ],
     )
     finished = mesems("run", bids_dir, out_dir, "--cores", 2)
@@ -66,51 +67,52 @@ def held(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
 
 
 def test_visit_with_an_open_query_is_not_evaluable_and_says_which(held: Held) -> None:
-    row = held.rows["ses-w00"]
+    row = held.rows["ses-w04"]
     for part in ("gel", "t2", "t2_change", "cua", "black_hole", "brain"):
         assert (row[f"{part}_evaluable"], row[f"{part}_reason"]) == ("false", "open_query")
     assert not [name for name, text in row.items() if text and name.endswith(("_count", "_volume_mm3"))]
-    (line,) = [line for line in held.said.splitlines() if f"not evaluable: {PARTICIPANT}/ses-w00" in line]
+    (line,) = [line for line in held.said.splitlines() if f"not evaluable: {PARTICIPANT}/ses-w04" in line]
     assert f"Q0001: Slices are missing: {ASKED}" in line
     assert "mesems-mri query close" in line
-    folder = held.out_dir / PARTICIPANT / "ses-w00"
+    folder = held.out_dir / PARTICIPANT / "ses-w04"
     assert not list(folder.rglob("*.nii.gz"))
-    page = (folder / f"{PARTICIPANT}_ses-w00.html").read_text(encoding="utf-8")
+    page = (folder / f"{PARTICIPANT}_ses-w04.html").read_text(encoding="utf-8")
     assert "A question to the site is not answered yet." in page
     assert "<image" not in page  # it may be another person's head
 
 
-def test_the_other_visit_goes_on(held: Held) -> None:
-    assert held.rows["ses-w04"]["t2_evaluable"] == "true"
-    assert held.rows["ses-w04"]["t2_change_reason"] == "no_reference_visit"
+def test_all_other_visits_go_on(held: Held) -> None:
+    assert held.rows["ses-w00"]["t2_evaluable"] == "true"
+    assert held.rows["ses-w12"]["t2_reference_session_id"] == "ses-w00"
+    assert held.rows["ses-w12"]["t2_change_evaluable"] == "true"
     status = mesems("status", held.out_dir).stdout.splitlines()
     head, total = (
         next(line for line in status if line.startswith(word)) for word in ("participant", "total")
     )
     assert "in query" in head
-    assert total.split()[1:7] == ["2", "1", "1", "0", "0", "1"]
+    assert total.split()[1:7] == ["3", "2", "1", "0", "0", "1"]
 
 
 def test_closing_it_late_is_refused_and_with_allow_insert_as_if_there_had_been_no_query(
     held: Held, quick_run: QuickRun
 ) -> None:
     mesems("query", "close", held.bids_dir, "Q0001", "--by", "Reader", "--reason", "sent again")
-    for labels in ((), ("--session-label", "w04")):
+    for labels in ((), ("--session-label", "w00")):
         refused = mesems("run", held.bids_dir, held.out_dir, *labels, code=2)
-        assert f"{PARTICIPANT}/ses-w00 (its query is closed)" in refused.stderr
+        assert f"{PARTICIPANT}/ses-w04 (its query is closed)" in refused.stderr
         assert "--allow-insert" in refused.stderr
     assert hash_visits(held.out_dir) == held.files
     finished = mesems("run", held.bids_dir, held.out_dir, "--cores", 2, "--allow-insert")
-    assert f"{PARTICIPANT}/ses-w04: computed again" in finished.stdout
-    assert rows_of(held.out_dir)["ses-w04"]["t2_reference_session_id"] == "ses-w00"
-    visits = {(PARTICIPANT, session) for session in ("ses-w00", "ses-w04")}
-    made, never_asked = (
-        {
-            name: value
-            for name, value in hash_visits(folder).items()
-            if REPRODUCIBLE.search(name) and Path(name).parts[:2] in visits
-        }
-        for folder in (held.out_dir, quick_run.out_dir)
-    )
-    assert len(made) > 40
-    assert made == never_asked
+    assert f"{PARTICIPANT}/ses-w12: computed again" in finished.stdout
+    assert f"{PARTICIPANT}/ses-w00: computed again" not in finished.stdout
+    rows, files = rows_of(held.out_dir), hash_visits(held.out_dir)
+    assert rows["ses-w12"]["t2_reference_session_id"] == "ses-w04"
+    assert rows["ses-w00"] == held.rows["ses-w00"]
+    assert of_visit(files, "ses-w00") == of_visit(held.files, "ses-w00")
+    never_asked = {
+        name: value
+        for name, value in hash_visits(quick_run.out_dir).items()
+        if name.startswith(PARTICIPANT) and REPRODUCIBLE.search(name)
+    }
+    assert len(never_asked) > 60
+    assert {name: value for name, value in files.items() if REPRODUCIBLE.search(name)} == never_asked
