@@ -17,12 +17,12 @@ import nibabel as nib
 import pydicom
 
 from mesems_mri.dicom.inventory import take_inventory
-from mesems_mri.dicom.sheet import COLUMNS
 from mesems_mri.dicom.tags import study_day, text
 from mesems_mri.provenance import write_text
 from mesems_mri.queries import read_queries
 from mesems_mri.steps.intake import Delivery, take_in
 from mesems_mri.steps.intake_context import IntakeRequest
+from mesems_mri.tables import SHEET_COLUMNS
 
 _NO_DICOM = (".gz", ".md", "LICENSE")
 _INSTANCES = 5000
@@ -42,7 +42,7 @@ def take_in_case(folder: Path, work: Path, **options: Any) -> tuple[Delivery, Pa
     scratch = work / "scratch"
     scratch.mkdir(parents=True)
     header = take_inventory(folder, scratch).series[0].header
-    row = dict.fromkeys(COLUMNS, "") | {
+    row = dict.fromkeys(SHEET_COLUMNS, "") | {
         "site_id": "S01",
         "participant_id": "sub-001",
         "dicom_patient_id": text(header, "PatientID"),

@@ -12,6 +12,22 @@ from pathlib import Path
 from mesems_mri.errors import DatasetError
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS, check_forbidden
 
+SHEET_COLUMNS = (
+    "site_id",
+    "participant_id",
+    "dicom_patient_id",
+    "session_id",
+    "week",
+    "planned_date",
+    "window_minus_days",
+    "window_plus_days",
+    "visit_type",
+    "sex",
+    "contrast_dose_mmol_kg",
+    "steroid_within_30d",
+)
+"""Columns of the visit table of a trial, the sheet of the intake; others are not read."""
+
 _NOTHING = {"", "n/a", "na", "none", "unknown"}
 _NOT_INPUT = {"derivatives", "sourcedata", "code"}
 """Folders of a BIDS data set that hold no input of ours."""

@@ -153,7 +153,7 @@ def _unpack(
         OSError,
         struct.error,
         ValueError,
-        NotImplementedError,
+        NotImplementedError,  # raised by zipfile for a compression that it cannot undo
     ) as error:
         _empty_all(taken)
         _empty(place)

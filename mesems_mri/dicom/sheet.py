@@ -9,23 +9,8 @@ from typing import Any
 
 from mesems_mri.errors import DatasetError
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS
-from mesems_mri.tables import read_tsv
+from mesems_mri.tables import SHEET_COLUMNS, read_tsv
 
-COLUMNS = (
-    "site_id",
-    "participant_id",
-    "dicom_patient_id",
-    "session_id",
-    "week",
-    "planned_date",
-    "window_minus_days",
-    "window_plus_days",
-    "visit_type",
-    "sex",
-    "contrast_dose_mmol_kg",
-    "steroid_within_30d",
-)
-"""Columns of the sheet; others are not read."""
 _LABEL = re.compile(r"[a-zA-Z0-9]+")
 _SITE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SAME_FOR_ALL = ("site_id", "sex")
@@ -103,9 +88,9 @@ def read_sheet(path: Path) -> tuple[SheetRow, ...]:
     """
     rows = []
     for number, row in enumerate(read_tsv(path), start=2):
-        if missing := [name for name in COLUMNS if name not in row]:
+        if missing := [name for name in SHEET_COLUMNS if name not in row]:
             msg = (
-                f"{path}: the column {missing[0]} is missing, expected {', '.join(COLUMNS)}; "
+                f"{path}: the column {missing[0]} is missing, expected {', '.join(SHEET_COLUMNS)}; "
                 "see config/sheet.example.tsv"
             )
             raise DatasetError(msg)

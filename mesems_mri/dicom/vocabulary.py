@@ -32,9 +32,10 @@ CODES = word_set("""
 WORDS = word_set("""
     gradient spoiled inversion recovery fluid attenuated combine adaptive squares r rx b d e g i j k m n p s
     t v w x we wf ns fs fl fi se ir gr gre ep fse tse ffe tfe tfl vfl flair mprage mpr mp rage memprage
-    space cube vista view brainview bravo spgr fspgr efgre fgre vibe lava thrive flash truefisp fisp fiesta
+    space spc da cube vista brainview bravo spgr fspgr efgre fgre vibe lava thrive flash truefisp fisp fiesta
     bffe bssfp ciss irprep irspgr stir tirm propeller blade multivane dixon ideal iterative swi swan swip
-    dwi dti adc epi diff diffusion trace tracew perf perfusion dsc dce haste ssfse pcasl asl bold localizer
+    dwi view dti adc epi diff trace tracew perf perfusion dsc dce haste ssfse pcasl asl bold localizer
+    diffusion
     localiser localizador loc scout survey plane planes aahead aascout aaspine head brain cerebro cerebrum
     encephale encefalo cervello hirn kopf schaedel cranio cranium crane skull neck spine cord orbit orbits
     ax axial tra trans transverse transversal trs sag sagittal sagital sagittale cor coronal coronale

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.errors import InputError, UsageError
@@ -134,9 +135,11 @@ def _score_visits(product: Product, visits: list[Path], out_dir: Path) -> Iterat
         truth = next((t for t in (_read_union(truth_anat, names) for names in product.truth) if t), None)
         if truth is None:
             continue
-        truth_mask, affine, where = truth
         output = _read_union(out_dir / participant_id / session_id / "anat", product.output)
         ignore = _read_union(truth_anat, (product.ignore,)) if product.ignore else None
+        if output is not None:
+            truth, ignore = _along(truth, output), ignore and _along(ignore, output)
+        truth_mask, affine, where = truth
         for other in (output, ignore):
             if other is not None:
                 _check_same_grid(truth, other)
@@ -174,6 +177,14 @@ def _read_mask(path: Path) -> Mask:
         msg = f"{path}: {error}"
         raise UsageError(msg) from error
     return labels > 0, affine, path
+
+
+def _along(mask: Mask, like: Mask) -> Mask:
+    """Store a mask along the axes of another one: an image that came as DICOM may have its axes elsewhere."""
+    array, affine, path = mask
+    turn = ornt_transform(io_orientation(affine), io_orientation(like[1]))
+    turned = np.asarray(apply_orientation(array, turn), np.bool_)
+    return turned, affine @ inv_ornt_aff(turn, array.shape), path
 
 
 def _check_same_grid(one: Mask, other: Mask) -> None:

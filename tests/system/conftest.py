@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system import slurm
+from tests.system import chromium, slurm
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,6 +15,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session")
+def installed_chromium() -> None:
+    """A Chromium that can be started."""
+    if chromium.program() is None:
+        pytest.skip("Chromium is not installed; make test-system installs it")
 
 
 @pytest.fixture(scope="session")

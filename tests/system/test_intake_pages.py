@@ -9,7 +9,7 @@ from mesems_mri.queries import QueryCode
 from mesems_mri.report.intake_pages import receipt_html, site_html
 from mesems_mri.report.page import Link
 from mesems_mri.report.site_page import SitePage
-from tests.system.chromium import Chromium, program
+from tests.system.chromium import Chromium
 from tests.unit.report.made import quality_row
 from tests.unit.report.sent import POST, item, query, receipt, series
 
@@ -17,13 +17,11 @@ PHONE_PX = 390
 PAGES = ("receipts/in-0.html", "sites/S01.html")
 LONG = "t2_space_dark-fluid_sag_p2_iso_with_a_name_that_never_ends_and_has_no_blank_in_it"
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("installed_chromium")]
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if program() is None:
-        pytest.skip("Chromium is not installed; make test-system installs it")
     folder = tmp_path_factory.mktemp("BIDS ä 1")
     names = ("field_strength", "slice_thickness", "coil", "contrast_dose", "like_precontrast")
     items = tuple(

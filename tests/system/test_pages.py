@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.provenance import read_json
-from tests.system.chromium import Chromium, program
+from tests.system.chromium import Chromium
 
 PAGES = {
     "study": "index.html",
@@ -16,14 +16,12 @@ PAGES = {
 }
 PHONE_PX = 390
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("installed_chromium")]
 
 
 @pytest.fixture(scope="module")
 def report(local_out_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages alone, moved elsewhere as onto a memory stick."""
-    if program() is None:
-        pytest.skip("Chromium is not installed; make test-system installs it")
     stick = tmp_path_factory.mktemp("stick") / "Bericht ä 1"
     for path in local_out_dir.rglob("*.html"):
         target = stick / path.relative_to(local_out_dir)

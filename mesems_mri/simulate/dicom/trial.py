@@ -19,23 +19,8 @@ from mesems_mri.simulate.dicom.manifest import Book, Manifest, dates, manifest_p
 from mesems_mri.simulate.dicom.people import Staff, make_person, make_staff
 from mesems_mri.simulate.dicom.submission import send
 from mesems_mri.simulate.dicom.timeline import Events, Scan, examine
-from mesems_mri.tables import read_tsv
+from mesems_mri.tables import SHEET_COLUMNS, read_tsv
 
-SHEET_COLUMNS = (
-    "site_id",
-    "participant_id",
-    "dicom_patient_id",
-    "session_id",
-    "week",
-    "planned_date",
-    "window_minus_days",
-    "window_plus_days",
-    "visit_type",
-    "sex",
-    "contrast_dose_mmol_kg",
-    "steroid_within_30d",
-)
-"""Columns of the visit table of a trial, in order."""
 _WINDOW_DAYS = 7
 _UPGRADE_FROM_WEEK = 24
 _UPGRADE = "25\\LX\\MR Software release:HD23.0_V02_1614.b"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.dicom.sheet import COLUMNS, read_sheet
+from mesems_mri.dicom.sheet import read_sheet
 from mesems_mri.errors import DatasetError, ForbiddenColumnError
+from mesems_mri.tables import SHEET_COLUMNS
 
 ROW = {
     "site_id": "S01",
@@ -80,7 +81,7 @@ def test_a_column_that_says_nothing_of_the_treatment_is_not_read(tmp_path: Path)
     assert read_sheet(write(tmp_path, ROW | {"comment": "x"})) == read_sheet(write(tmp_path, ROW))
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", SHEET_COLUMNS)
 def test_a_missing_column_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match=f"the column {name} is missing"):
         read_sheet(write(tmp_path, {key: value for key, value in ROW.items() if key != name}))
@@ -134,7 +135,7 @@ def test_a_second_patient_id_of_a_participant_is_none(tmp_path: Path) -> None:
     assert [row.dicom_patient_id for row in rows] == ["MSC-001", "NEW-1"]
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "\t".join(COLUMNS) + "\n"])
+@pytest.mark.parametrize("content", ["", "\n\n", "\t".join(SHEET_COLUMNS) + "\n"])
 def test_a_sheet_without_visits_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "sheet.tsv").write_text(content)
     with pytest.raises(DatasetError, match="no visit"):

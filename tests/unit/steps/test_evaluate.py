@@ -237,6 +237,17 @@ def test_another_grid_is_refused(out_dir, truth_dir):
         evaluate(out_dir, truth_dir)
 
 
+def test_truth_along_other_axes_is_on_the_same_grid(out_dir, truth_dir):
+    expected = product(evaluate(out_dir, truth_dir), "gel")
+    path = truth_dir / f"sub-01/ses-w12/anat/sub-01_ses-w12_{GEL}.nii.gz"
+    mask = np.asarray(Nifti1Image.from_filename(path).dataobj)
+    turned = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, -1, 0, mask.shape[2] - 1], [0, 0, 0, 1]])
+    write_mask(truth_dir, "sub-01/ses-w12", GEL, mask.transpose(1, 2, 0)[:, ::-1], affine=AFFINE @ turned)
+    assert product(evaluate(out_dir, truth_dir), "gel") == expected
+    write_mask(truth_dir, "sub-01/ses-w12", GEL, mask.transpose(1, 2, 0), affine=AFFINE @ turned)
+    assert product(evaluate(out_dir, truth_dir), "gel") != expected
+
+
 def test_unreadable_mask_names_the_file(out_dir, truth_dir):
     path = out_dir / f"sub-01/ses-w12/anat/sub-01_ses-w12_{GEL}.nii.gz"
     path.write_bytes(b"no image")
