@@ -479,6 +479,7 @@ def test_labels_of_the_trial_are_no_names() -> None:
     ("typed", "kept_words"),
     [
         ("t1_mprage_sag_p2_iso 1.0mm", "t1_mprage_sag_p2_iso 1.0mm"),
+        ("t2_spc_da-fl_sag", "t2_spc_da-fl_sag"),
         ("Zwiebelhuber T2 FLAIR post", "T2 FLAIR post"),
         ("K. Zwiebelhuber", ""),
         ("t2 tse tra 12.04.1961", "t2 tse tra"),
