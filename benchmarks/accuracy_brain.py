@@ -94,8 +94,6 @@ def find_masks(volume: Volume) -> tuple[dict[str, BoolArray], dict[str, str]]:
             masks[method] = find(volume)
         except InputError as error:
             notes[method] = f"refused: {error}"
-        except FileNotFoundError:  # trained by training/anatomy.py; not part of the package yet
-            notes[method] = "no model"
         else:
             notes[method] = f"{cpu_s() - started:.1f}"
     if len(masks) == len(METHODS):

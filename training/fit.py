@@ -38,7 +38,7 @@ class Task(Protocol):
         """Build the network."""
         ...
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | torch.Tensor, ...]:
         """Draw a batch: the inputs of the network, and last the target."""
         ...
 
@@ -60,7 +60,10 @@ class _Draws(Dataset[Tensors]):
 
     def __getitem__(self, index: int) -> Tensors:
         rng = np.random.default_rng([self.seed, self.first + index])
-        return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in self.task.draw(rng))
+        return tuple(
+            part if isinstance(part, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(part))
+            for part in self.task.draw(rng)
+        )
 
 
 def fit(
@@ -72,6 +75,7 @@ def fit(
     seed: int = 0,
     workers: int = 1,
     start: Path | None = None,
+    device: str = "cpu",
 ) -> nn.Module:
     """Train the network of a task with AdamW; the rate decays to 0 along a cosine.
 
@@ -92,49 +96,57 @@ def fit(
         Processes that draw.
     start : Path, optional
         ``weights.pt`` of another fit to start from.
+    device : str
+        Where the network is trained; what is drawn may lie anywhere.
 
     Returns
     -------
     torch.nn.Module
-        The trained network, in evaluation mode.
+        The trained network, in evaluation mode, on the CPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network = task.network()
     if start:
         network.load_state_dict(torch.load(start, weights_only=True))
+    network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     first, checkpoint = 0, folder / "checkpoint.pt"
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         for part, of in ((network, "network"), (optimizer, "optimizer"), (schedule, "schedule")):
             part.load_state_dict(state[of])
         first = int(state["steps"])
-    _write_origin(task, folder, {"steps": steps, "rate": rate, "seed": seed, "start": start and _hash(start)})
+    settings = {"steps": steps, "rate": rate, "seed": seed, "device": device.partition(":")[0]}
+    _write_origin(task, folder, {**settings, "start": start and _hash(start)})
     draws = DataLoader(_Draws(task, seed, first, steps), batch_size=None, num_workers=workers)
     network.train()
-    losses: list[float] = []
+    losses: list[torch.Tensor] = []
     begin = saved = time.monotonic()
     with (folder / "log.tsv").open("a", encoding="utf-8") as log:
         if first == 0:
             log.write("step\tloss\tseconds\n")
         for step, (*inputs, target) in enumerate(draws, start=first + 1):
             optimizer.zero_grad()
-            loss = task.loss(network(*inputs), target)
+            output = network(*(part.to(device, non_blocking=True) for part in inputs))
+            loss = task.loss(output, target.to(device, non_blocking=True))
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            losses.append(float(loss.detach()))
+            losses.append(loss.detach())
             if step % 20 == 0 or step == steps:
-                log.write(f"{step}\t{np.mean(losses):.4f}\t{time.monotonic() - begin:.0f}\n")
+                log.write(
+                    f"{step}\t{float(torch.stack(losses).mean()):.4f}\t{time.monotonic() - begin:.0f}\n"
+                )
                 log.flush()
                 losses.clear()
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 saved = time.monotonic()
                 parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
                 _save({"steps": step, **{of: part.state_dict() for of, part in parts.items()}}, checkpoint)
+    network.cpu()
     _save(network.state_dict(), folder / "weights.pt")
     checkpoint.unlink(missing_ok=True)
     return network.eval()

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +62,7 @@ TRUE_A_SCAN = 1.5
 _LOW, _SPAN = -1.5, 3.0
 
 
-def prepare(patient: str, folder: Path, variants: int, real: Path) -> None:
+def prepare(patient: str, folder: Path, variants: int, real: Path, jobs: int = 1) -> None:
     """Write the patches of a patient: one file a variant, what is there already is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [v for v in range(variants) if not (folder / f"{v:03d}.npz").is_file()]
@@ -70,13 +72,21 @@ def prepare(patient: str, folder: Path, variants: int, real: Path) -> None:
         pair = load_scanned_twice(patient, real / "bids", real / "out")
     else:
         pair = load_pair(patient)
-    odds = gel_lesions.place_odds(pair)
-    for variant in missing:
-        rng = np.random.default_rng([variant, (*PATIENTS, *SCANNED_TWICE).index(patient)])
-        patches, labels, by_hand, plain = draw_variant(pair, odds, rng)
-        beside = folder / f"{variant:03d}.tmp.npz"
-        np.savez(beside, patches=patches, labels=labels, by_hand=by_hand, plain=plain)
-        beside.rename(folder / f"{variant:03d}.npz")
+    write = partial(_write_variant, pair, gel_lesions.place_odds(pair), folder)
+    if jobs == 1:
+        for variant in missing:
+            write(variant)
+    else:
+        with multiprocessing.Pool(jobs) as pool:
+            pool.map(write, missing, chunksize=1)
+
+
+def _write_variant(pair: gel_lesions.Pair, odds: NDArray[np.float32], folder: Path, variant: int) -> None:
+    rng = np.random.default_rng([variant, (*PATIENTS, *SCANNED_TWICE).index(pair.name)])
+    patches, labels, by_hand, plain = draw_variant(pair, odds, rng)
+    beside = folder / f"{variant:03d}.tmp.npz"
+    np.savez(beside, patches=patches, labels=labels, by_hand=by_hand, plain=plain)
+    beside.rename(folder / f"{variant:03d}.npz")
 
 
 def draw_variant(
@@ -288,18 +298,22 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/gel"))
     parser.add_argument("--variants", type=int, default=40, help="drawn and degraded scans of each patient")
     parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that prepare patches or draw them")
     parser.add_argument("--only", help="a patient to prepare, a network to train, or calibrate")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     patches = options.work / "patches"
     for patient in (*PATIENTS, *SCANNED_TWICE):
         if options.only in (None, patient):
             variants = options.variants // 2 if patient in SCANNED_TWICE else options.variants
-            prepare(patient, patches / patient, variants, options.real)
+            prepare(patient, patches / patient, variants, options.real, options.jobs)
     for name, without in networks().items():
         if options.only in (None, name):
             task = Gel(training_patients(without), patches, name)
-            network = fit(task, options.work / name, steps=options.steps, workers=0)
+            network = fit(
+                task, options.work / name, steps=options.steps, workers=options.jobs - 1, device=device
+            )
             folder = MODELS if without is None else FOLD_MODELS
             folder.mkdir(exist_ok=True)
             example = torch.from_numpy(task.draw(np.random.default_rng(0))[0])

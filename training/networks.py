@@ -52,7 +52,7 @@ class UNet(nn.Module):
         if self.training:
             image = image.to(memory_format=torch.channels_last_3d)
         finer: list[torch.Tensor] = []
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             for level, block in enumerate(self.down):
                 if level:
                     image = nn.functional.max_pool3d(image, 2)

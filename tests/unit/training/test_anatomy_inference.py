@@ -22,7 +22,7 @@ def threshold(name: str, image: np.ndarray) -> np.ndarray:
     """Stand for the network: what is bright is white matter."""
     assert name == str(anatomy.MODEL.with_suffix(""))
     assert image.dtype == np.float32
-    assert all(side % 16 == 0 for side in image.shape[2:])
+    assert all(side % 8 == 0 for side in image.shape[2:])
     assert image.min() >= 0.0
     assert image.max() <= 1.0
     logits = np.full((1, len(CLASSES), *image.shape[2:]), -50.0, np.float32)
