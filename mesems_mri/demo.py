@@ -85,7 +85,7 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     say("simulating 3 participants at 3 sites, weeks 0, 4, 12, 24; five visits are bad on purpose")
     simulate_trial(simulated, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
     write_dicom(simulated, sent, seed=seed)
-    say(f"taking in what the sites send: mesems-mri intake {sent} {bids_dir} --sheet {sent / 'sheet.tsv'}")
+    say(f"taking in what the sites send, against {_PROTOCOL}")
     take_in_and_answer(sent, bids_dir, say)
     say("running the analysis")
     code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
