@@ -1,16 +1,24 @@
-"""The demonstration: simulate a small trial, run it, score it."""
+"""The demonstration: simulate a small trial as DICOM, take it in, run it, score it."""
 
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mesems_mri.bids import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
 from mesems_mri.provenance import write_json
+from mesems_mri.queries import QueryCode, close_query
+from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.simulate.trial import simulate_trial
 from mesems_mri.steps.evaluate import evaluate
+from mesems_mri.steps.intake import take_in
+from mesems_mri.steps.intake_context import IntakeRequest
+from mesems_mri.steps.intake_summary import told_count, told_queries
+from mesems_mri.steps.receipts import read_days_from_scan, write_site_pages
 from mesems_mri.workflow import RunRequest, run
+from mesems_mri.workflow.rules import workflow_folder
 from mesems_mri.workflow.summary import EXIT_VISITS_FAILED
 
 _MARK = ".mesems_demo"
@@ -29,10 +37,16 @@ _SHOWN = {
 _PARTS = {"GEL": "gel", "T2 change": "t2_change", "T2": "t2"}
 """What the reasons for gaps are given for."""
 _FIRST_VISIT = "no_reference_visit"
+_PROTOCOL = "protocol-mesems2012.yaml"
+_ANSWER = "the site says that it was not acquired"
+_CODES = (0, EXIT_VISITS_FAILED)
+"""What a run ends with that was not stopped."""
 
 
 def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], full: bool = False) -> int:
-    """Simulate, run and score a trial of 3 participants, 3 sites and 4 visits, five of 13 visits bad.
+    """Simulate, take in, run and score a trial of 3 participants and sites, five of 13 visits bad.
+
+    The site answers one of the two queries that hold a visit up; the other one stays open.
 
     Parameters
     ----------
@@ -64,26 +78,64 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
         shutil.rmtree(out)
     out.mkdir(parents=True)
     (out / _MARK).touch()
-    bids_dir, out_dir = out / "bids", out / "derivatives"
+    simulated, sent, bids_dir, out_dir = (
+        out / name for name in ("simulated", "dicom", "bids", "derivatives")
+    )
+    truth = simulated / "derivatives" / "truth"
     say("simulating 3 participants at 3 sites, weeks 0, 4, 12, 24; five visits are bad on purpose")
-    simulate_trial(bids_dir, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
+    simulate_trial(simulated, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
+    write_dicom(simulated, sent, seed=seed)
+    say(f"taking in what the sites send, against {_PROTOCOL}")
+    take_in_and_answer(sent, bids_dir, say)
     say("running the analysis")
     code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
-    if code not in (0, EXIT_VISITS_FAILED):  # somebody stopped it
+    if code not in _CODES:  # somebody stopped it
         return code
-    evaluation = evaluate(out_dir, bids_dir / "derivatives" / "truth")
+    pages = write_site_pages(
+        bids_dir, days_from_scan=read_days_from_scan(bids_dir), quality=Layout(out_dir).site_quality()
+    )
+    evaluation = evaluate(out_dir, truth)
     write_json(out / "evaluation.json", evaluation.to_json())
     say(evaluation.table())
     say("")
     say(visit_table(out_dir / "visit_metrics.tsv"))
     say("")
     say("-- = not evaluable, for the reason on the right; 0 = evaluable, none found")
-    say(f"truth   {bids_dir / 'derivatives' / 'truth'}  (defects.tsv says what is wrong with which visit)")
-    say(f"table   {out_dir / 'visit_metrics.tsv'}")
-    say(f"ledger  {out_dir}/sub-*/sub-*_lesions.tsv")
-    say(f"scores  {out / 'evaluation.json'}")
-    say(f"report  {out_dir / 'index.html'}  (open it in a browser; it links to every participant and visit)")
+    say(f"sent     {sent}  (DICOM; {sent}.planted.json lists the names in it)")
+    say(f"truth    {truth}  (defects.tsv says what is wrong with which visit)")
+    say(f"series   {bids_dir / 'series.tsv'}  (what was sent, and what it was taken for)")
+    say(f"queries  {bids_dir / 'queries.tsv'}  (mesems-mri query list {bids_dir})")
+    say(f"receipts {bids_dir}/receipts/*.html")
+    say(f"sites    {', '.join(map(str, pages))}")
+    say(f"table    {out_dir / 'visit_metrics.tsv'}")
+    say(f"ledger   {out_dir}/sub-*/sub-*_lesions.tsv")
+    say(f"scores   {out / 'evaluation.json'}")
+    say(f"report   {out_dir / 'index.html'}  (open it in a browser; it links to every participant and visit)")
     return code
+
+
+def take_in_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) -> None:
+    """Take in what the sites send, and close the queries about scans that were never acquired.
+
+    Parameters
+    ----------
+    sent : Path
+        A trial that `write_dicom` has written.
+    bids_dir : Path
+        Folder to create.
+    say : callable
+        Takes one line.
+    """
+    protocol = workflow_folder() / "config" / _PROTOCOL
+    delivery = take_in(
+        IntakeRequest(sent=sent, bids_dir=bids_dir, sheet=sent / "sheet.tsv", protocol=protocol)
+    )
+    for line in (told_count(delivery), *told_queries(delivery)):
+        say(f"  {line}")
+    for query in delivery.queries:
+        if query.code is QueryCode.MISSING_SEQUENCE:
+            close_query(bids_dir, query.query_id, by="demo", reason=_ANSWER)
+            say(f"  {query.query_id} is closed: {_ANSWER}")
 
 
 def visit_table(path: Path) -> str:

@@ -55,7 +55,10 @@ def format_evaluation(document: Mapping[str, Any]) -> str:
         blocks.append(_count_table(document["counts"]))
     missed = _missed_lines(products, document["counts"])
     if missed:
-        blocks.append("Not evaluable in the output although the truth is known\n" + "\n".join(missed))
+        blocks.append("Not evaluable, or not comparable, although the truth is known\n" + "\n".join(missed))
+    if document["other_reference"]:
+        lines = [f"  {visit}" for visit in document["other_reference"]]
+        blocks.append("Change since another visit than in the truth, not compared\n" + "\n".join(lines))
     blocks.append(_yardstick_lines(document["yardsticks"], {product["name"] for product in products}))
     return "\n\n".join(blocks) + "\n"
 

@@ -77,8 +77,6 @@ class Receipt:
     week : int or None
     received : datetime.date
         Day on which the centre took it in.
-    hours_from_arrival : float or None
-        From its arrival at the centre to the receipt.
     protocol : str
         Name of the protocol.
     scanner, software : str
@@ -108,7 +106,6 @@ class Receipt:
     session_id: str = ""
     visit_type: str = ""
     week: int | None = None
-    hours_from_arrival: float | None = None
     protocol: str = ""
     scanner: str = ""
     software: str = ""

@@ -193,20 +193,39 @@ def equipment(page: SitePage) -> Mapping[str, Any] | None:
 
 
 def turnaround(page: SitePage) -> Mapping[str, Any] | None:
-    """Say how long it takes from scan, arrival and question to receipt and answer."""
-    hours = [r.hours_from_arrival for r in page.receipts if r.hours_from_arrival is not None]
+    """Say how long it takes from scan to receipt to a visit that waits for nothing, and to an answer.
+
+    What was sent is received on the day it is taken in, and its queries are raised with the receipt.
+    """
+    visits = _days_to_settle(page)
+    settled = [days for days in visits if days is not None]
     answered = [_days(query.opened, query.closed) for query in page.queries if query.closed]
     answered = [days for days in answered if days is not None]
-    if not (hours or page.days_from_scan or answered):
+    if not (visits or page.days_from_scan or answered):
         return None
     days = page.days_from_scan if len(page.days_from_scan) >= _MIN_TURNAROUND else ()
     return {
-        "hours": (len(hours), median(hours), max(hours)) if hours else None,
+        "settled": (len(settled), median(settled), max(settled)) if settled else None,
+        "waiting": len(visits) - len(settled),
         "days": [(limit, sum(d <= limit for d in days)) for limit in TURNAROUND_DAYS] if days else [],
         "scans": len(page.days_from_scan),
         "min_scans": _MIN_TURNAROUND,
         "answered": (len(answered), median(answered), max(answered)) if answered else None,
     }
+
+
+def _days_to_settle(page: SitePage) -> list[int | None]:
+    """Return the days from the first receipt of each visit until nothing held it; None if something does."""
+    received: dict[tuple[str, str], dt.date] = {}
+    for receipt in page.receipts:
+        if receipt.session_id:
+            received.setdefault((receipt.participant_id, receipt.session_id), receipt.received)
+    found = []
+    for visit, first in received.items():
+        asked = [q for q in page.queries if q.blocking and (q.participant_id, q.session_id) == visit]
+        days = [_days(first.isoformat(), query.closed) for query in asked]
+        found.append(None if None in days else max([0, *(day for day in days if day is not None)]))
+    return found
 
 
 def _days(opened: str, closed: str) -> int | None:

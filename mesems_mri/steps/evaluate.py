@@ -13,7 +13,9 @@ TRUTH_DIR has the names of an output folder (masks on the grid of the image the 
 
 A truth mask that is not there is not known (nothing is scored); one that is empty says that there is no
 lesion. An output mask that is not there is *not evaluable*, never "no lesions": its visit is listed as missed
-and enters only the figures over all visits, with every truth lesion of it missed.
+and enters only the figures over all visits, with every truth lesion of it missed. The same holds for the
+change since another visit than the one the truth is compared with (``t2_reference_session_id`` of both
+tables): what is new since then is another question.
 
 The JSON document is described in :mod:`mesems_mri.steps.evaluation_scores`.
 """
@@ -45,6 +47,11 @@ _CHANGE = "space-orig_label-L_desc-change_mask"
 _IGNORE = "space-orig_label-L_desc-ignore_mask"
 _GEL = "ce-gadolinium_space-orig_label-L_desc-enhancing_mask"
 _GEL_IGNORE = "ce-gadolinium_space-orig_label-L_desc-ignore_mask"
+
+
+Table = dict[tuple[str, str], dict[str, str]]
+Moved = dict[tuple[str, str], str]
+"""Visits whose change is counted since another visit than in the truth, in words."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,9 @@ COUNT_COLUMNS = {
 }
 # Empty at the first evaluable visit, where every enhancing lesion is "baseline".
 _NEEDS_REFERENCE = ("gel_new_count",)
+_REFERENCE = "t2_reference_session_id"
+_COMPARED = {"t2_new_count", "t2_enlarging_count", "cua_count"}
+"""Columns that count what has changed since the visit of `_REFERENCE`."""
 
 
 def evaluate(out_dir: Path, truth_dir: Path) -> Evaluation:
@@ -110,32 +120,35 @@ def evaluate(out_dir: Path, truth_dir: Path) -> Evaluation:
             )
             raise UsageError(msg)
     visits = list(_visits(truth_dir))
+    moved = _other_references(_read_visit_table(truth_dir), _read_visit_table(out_dir))
     products = tuple(
         ProductScore(product.name, product.title, scores)
         for product in PRODUCTS
-        if (scores := tuple(_score_visits(product, visits, out_dir)))
+        if (scores := tuple(_score_visits(product, visits, out_dir, moved)))
     )
-    counts = tuple(_score_counts(out_dir, truth_dir))
+    counts = tuple(_score_counts(out_dir, truth_dir, moved))
     if not products and not counts:
         msg = (
             f"TRUTH_DIR {truth_dir}: no truth found, expected sub-X/ses-Y/anat/*_desc-*_mask.nii.gz "
             "or visit_metrics.tsv; check the folder and the names"
         )
         raise UsageError(msg)
-    return Evaluation(products, counts)
+    return Evaluation(products, counts, tuple(moved.values()))
 
 
 def _visits(truth_dir: Path) -> Iterator[Path]:
     yield from sorted(folder for folder in truth_dir.glob("sub-*/ses-*/anat") if folder.is_dir())
 
 
-def _score_visits(product: Product, visits: list[Path], out_dir: Path) -> Iterator[VisitScore]:
+def _score_visits(product: Product, visits: list[Path], out_dir: Path, moved: Moved) -> Iterator[VisitScore]:
     for truth_anat in visits:
         participant_id, session_id = truth_anat.parts[-3:-1]
         truth = next((t for t in (_read_union(truth_anat, names) for names in product.truth) if t), None)
         if truth is None:
             continue
         output = _read_union(out_dir / participant_id / session_id / "anat", product.output)
+        if product.ignore == _IGNORE and (participant_id, session_id) in moved:
+            output = None
         ignore = _read_union(truth_anat, (product.ignore,)) if product.ignore else None
         if output is not None:
             truth, ignore = _along(truth, output), ignore and _along(ignore, output)
@@ -202,7 +215,8 @@ def _check_same_grid(one: Mask, other: Mask) -> None:
     raise UsageError(msg)
 
 
-def _read_visit_table(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+def _read_visit_table(folder: Path) -> Table:
+    path = folder / "visit_metrics.tsv"
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as stream:
@@ -213,9 +227,18 @@ def _read_visit_table(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     return {(row["participant_id"], row["session_id"]): row for row in rows}
 
 
-def _score_counts(out_dir: Path, truth_dir: Path) -> Iterator[CountScore]:
-    truth_rows = _read_visit_table(truth_dir / "visit_metrics.tsv")
-    output_rows = _read_visit_table(out_dir / "visit_metrics.tsv")
+def _other_references(truth_rows: Table, output_rows: Table) -> Moved:
+    """Find the visits whose change the output counts since another visit than the truth."""
+    moved = {}
+    for visit, row in sorted(truth_rows.items()):
+        expected, found = row.get(_REFERENCE), output_rows.get(visit, {}).get(_REFERENCE)
+        if expected and found and expected != found:
+            moved[visit] = f"{'/'.join(visit)} ({found} instead of {expected})"
+    return moved
+
+
+def _score_counts(out_dir: Path, truth_dir: Path, moved: Moved) -> Iterator[CountScore]:
+    truth_rows, output_rows = _read_visit_table(truth_dir), _read_visit_table(out_dir)
     for column, evaluable_column in COUNT_COLUMNS.items():
         errors: list[int] = []
         missed: list[str] = []
@@ -226,6 +249,8 @@ def _score_counts(out_dir: Path, truth_dir: Path) -> Iterator[CountScore]:
                 continue  # not known in this truth
             truth = _count_in(truth_row, column, evaluable_column, truth_dir)
             output = _count_in(output_rows.get(visit, {}), column, evaluable_column, out_dir)
+            if column in _COMPARED and visit in moved:
+                output = None
             label = "/".join(visit)
             if truth is not None and output is not None:
                 errors.append(output - truth)

@@ -13,6 +13,8 @@ The JSON document (``Evaluation.to_json``)::
                     outcome, volume_mm3, voxel, mm]]
     counts          one object per column of visit_metrics.tsv: column, visits_compared, exact, mean_error,
                     mean_absolute_error, not_evaluable_in_both, missed, unexpected (lists of visits)
+    other_reference visits whose change the output counts since another visit than the truth does (a
+                    line each); for change they are missed visits
     yardsticks      published figures, all from other data
 
 A figure that is not defined is null. ``mm`` is the scanner (RAS) position in the image of the mask.
@@ -106,6 +108,7 @@ class Evaluation:
 
     products: tuple[ProductScore, ...]
     counts: tuple[CountScore, ...]
+    other_reference: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document described at the top of this module."""
@@ -113,6 +116,7 @@ class Evaluation:
             "schema_version": SCHEMA_VERSION,
             "products": [_product_json(score) for score in self.products],
             "counts": [_count_json(score) for score in self.counts],
+            "other_reference": list(self.other_reference),
             "yardsticks": list(YARDSTICKS),
         }
 

@@ -20,6 +20,10 @@ from mesems_mri.steps.intake_visit import Visit, usable
 _ANSWERED_BY_ANY = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
 """Queries about the visit as a whole: what a new submission leaves open of them is asked anew."""
 
+_WITHOUT_FACE = (
+    "Send the series without the face, or agree with the reading centre that it is taken in with it"
+)
+
 
 def is_held(context: Context, visit: Visit) -> bool:
     """Tell whether nothing of a visit may be filed before an answer; a query that was closed is an answer."""
@@ -81,7 +85,7 @@ def _deface(visit: Visit, staged: Path) -> None:
             series = visit.taken()[role].series
             visit.status[series] = "failed"
             told = f"{role}, {visit.series_name(series)}: the face was not removed, {error}"
-            visit.ask(QueryCode.CONVERSION_FAILED, told)
+            visit.ask(QueryCode.CONVERSION_FAILED, told, action=_WITHOUT_FACE)
             (staged / visit.images.pop(role)).unlink()
         return
     for name in made.values():

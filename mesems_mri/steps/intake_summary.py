@@ -21,7 +21,7 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
     str
     """
     inventory = delivery.inventory
-    yield f"{inventory.files} files, {len(inventory.series)} series, {len(delivery.visits)} examinations"
+    yield told_count(delivery)
     counts = inventory.leftovers.counts
     for why in sorted(counts):
         yield f"  {counts[why]} {why.value}"
@@ -39,6 +39,28 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
             results = Counter(item.result for items in visit.checked.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))
             yield f"  protocol   {told}"
+    yield from told_queries(delivery, dry_run=dry_run)
+
+
+def told_count(delivery: Delivery) -> str:
+    """Return the line that tells how much was sent."""
+    inventory = delivery.inventory
+    return f"{inventory.files} files, {len(inventory.series)} series, {len(delivery.visits)} examinations"
+
+
+def told_queries(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
+    """Yield the lines that tell what is asked about a delivery: as many as visits wait, and two.
+
+    Parameters
+    ----------
+    delivery : Delivery
+    dry_run : bool
+        Whether nothing was written.
+
+    Yields
+    ------
+    str
+    """
     waiting = [query for query in delivery.queries if query.holds_up]
     for query in waiting:
         place = "/".join(part for part in (query.participant_id, query.session_id) if part)

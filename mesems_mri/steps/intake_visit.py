@@ -96,9 +96,11 @@ class Visit:
         """Participant and visit as messages name them."""
         return "/".join(part for part in (self.participant_id, self.session_id) if part) or "unknown"
 
-    def ask(self, code: QueryCode, detail: str = "", blocking: bool | None = None) -> None:
+    def ask(
+        self, code: QueryCode, detail: str = "", blocking: bool | None = None, *, action: str = ""
+    ) -> None:
         """Note a query to the site."""
-        self.queries.append(self.asker()(code, detail=detail, blocking=blocking))
+        self.queries.append(self.asker()(code, detail=detail, blocking=blocking, action=action))
 
     def asker(self) -> Callable[..., Query]:
         """Return `new_query` with participant and visit filled in."""

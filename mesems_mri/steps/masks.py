@@ -58,7 +58,7 @@ def write_masks(
         }
         if not part["evaluable"] or contrast is None:
             for file_name in names.values():
-                visit.product(file_name).unlink(missing_ok=True)
+                _remove(visit.product(file_name))
             continue
         image = images[contrast]
         mask = _whole(arrays[name] > 0, box)
@@ -99,7 +99,7 @@ def write_dsegs(
         path = visit.product(image_name(contrast or "FLAIR", f"space-subject_desc-{desc}", "dseg.nii.gz"))
         dseg = dsegs[name]
         if dseg is None or contrast is None:
-            path.unlink(missing_ok=True)
+            _remove(path)
             continue
         nifti.write_labels(path, _whole(dseg, box), SUBJECT_GRID.affine)
         _write_sidecar(
@@ -110,6 +110,12 @@ def write_dsegs(
         )
         written.append(visit.relative(path))
     return written
+
+
+def _remove(image: Path) -> None:
+    """Remove an image that an earlier run has left, and what lies beside it."""
+    for ending in (".nii.gz", ".json", ".tsv"):
+        image.with_name(image.name.removesuffix(".nii.gz") + ending).unlink(missing_ok=True)
 
 
 def grid_of(image: Mapping[str, Any]) -> Grid:

@@ -51,7 +51,7 @@ def write_receipts(bids_dir: Path, receipts: Iterable[Receipt]) -> list[Path]:
         submission_id = made.submission_id
         last = max((place for place, _ in known.values()), default=0)
         place, before = known.get(submission_id, (last + 1, made))
-        kept = replace(made, received=before.received, hours_from_arrival=before.hours_from_arrival)
+        kept = replace(made, received=before.received)
         known[submission_id] = (place, kept)
         content = asdict(replace(kept, pictures=(), queries=()))
         content |= {"received": kept.received.isoformat(), _FIRST: place}

@@ -108,6 +108,22 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool
     write_bytes(path, stream.getbuffer())
 
 
+_PRODUCTS = {
+    "register": ("*_desc-preproc_*", "*_desc-brain_mask.*", "*_xfm.txt"),
+    "lesions": ("*_label-L_desc-*_mask.*",),
+    "measure": ("*_dseg.*",),
+}
+"""What each step leaves among the products of a visit."""
+
+
+def remove_products(visit: VisitFiles, step: str) -> None:
+    """Remove what an earlier run of a step has left: what is not evaluable now has no image and no mask."""
+    folder = visit.product("").parent
+    for pattern in _PRODUCTS.get(step, ()):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
 def fail_instead(message: str) -> None:
     """Let the next step of this process leave a record of failure instead of computing.
 
@@ -153,6 +169,8 @@ def run_step(
     except Exception as error:
         log.error("%s: %s failed\n%s", visit.name, step, traceback.format_exc())  # noqa: TRY400
         record = _failed(visit, step, _explained(error, visit), onward)
+    if not usable(record):
+        remove_products(visit, step)
     # Snakemake takes a small file of equal content for unchanged; the record must tell that a mask changed.
     record = {"step": step, **record, "files_sha256": _hash_files(visit, record)}
     write_json(visit.layout.record(visit.participant_id, visit.session_id, step), record)

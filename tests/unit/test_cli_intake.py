@@ -1,5 +1,7 @@
 """The command intake, as somebody types it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from typer.testing import CliRunner
 from mesems_mri.cli import app
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.steps.intake_folder import read_rows
+from tests.command import mesems
+from tests.identifier_search import Planted, search, search_text
 from tests.unit.dicom.scans import FLAIR, write_series
 from tests.unit.dicom.test_sheet import ROW, write
 
@@ -51,3 +55,41 @@ def test_wrong_use_is_told(tmp_path: Path, sent: Path) -> None:
         run(sent, tmp_path / "bids", "--sheet", tmp_path / "nowhere.tsv")
     with pytest.raises(UsageError, match="cannot be read"):
         run(sent, tmp_path / "bids", "--sheet", sheet, "--protocol", tmp_path / "nowhere.yaml")
+
+
+NAME = b"Zwiebelhuber"
+DAMAGED = {
+    "EchoTime": "1234.6789012",
+    "InversionTime": "1234.6789012",
+    "SliceThickness": "1234.6789012",
+    "FlipAngle": "1234.6789012",
+    "FrameOfReferenceUID": "2.25.1234567",
+    "AcquisitionTime": "123456.12345",
+    "ContrastBolusStartTime": "123456.12345",
+}
+"""Attributes that can hold no name, with a value of its length."""
+
+
+def test_nothing_of_a_damaged_header_is_told_with_debug(tmp_path: Path) -> None:
+    sent, planted = tmp_path / "sent", [Planted("name", NAME.decode())]
+    for number, (keyword, value) in enumerate(DAMAGED.items()):
+        tags = FLAIR | {"spacing": 10.0, "slices": 12, keyword: value}
+        for path in write_series(sent / keyword, "FLAIR", series=number + 1, **tags):
+            content = path.read_bytes()
+            assert value.encode() in content
+            path.write_bytes(content.replace(value.encode(), NAME))
+    assert {hit.where.split("/")[0] for hit in search(sent, planted)} == set(DAMAGED)
+    told = mesems("--debug", "intake", sent, tmp_path / "bids", "--sheet", write(tmp_path, ROW))
+    assert "84 files, 7 series" in told.stdout
+    assert not search_text(told.stdout + told.stderr, planted)
+    assert not search(tmp_path / "bids", planted)
+    # a bug on the way is told with its traceback, and without what the header says
+    patch = "import sys; from mesems_mri import cli\n"
+    patch += "from mesems_mri.steps import intake as s\n"
+    patch += "def fail(visit, *_): raise ValueError(visit.examination.series[0].header.EchoTime)\n"
+    patch += "s.judge = fail; sys.argv = ['mesems-mri', *sys.argv[1:]]; cli.main()"
+    options = ["--debug", "intake", sent, tmp_path / "other", "--sheet", tmp_path / "sheet.tsv"]
+    found = subprocess.run([sys.executable, "-c", patch, *map(str, options)], capture_output=True, text=True)
+    assert "Traceback" in found.stderr
+    assert "this is a bug, please report this line" in found.stderr
+    assert not search_text(found.stdout + found.stderr, planted)

@@ -9,7 +9,6 @@ import pytest
 
 from mesems_mri.queries import QueryCode, add_queries, new_query
 from tests.command import hash_visits, mesems, read_rows
-from tests.workflow.conftest import QuickRun
 
 pytestmark = pytest.mark.xdist_group("open_query")
 
@@ -25,7 +24,10 @@ class Held:
     Parameters
     ----------
     bids_dir, out_dir : Path
-    said : str
+    never_asked : dict of str to str
+        Hash of every product below the visits before there was a query.
+    refused, said : str
+        What was said without ``--allow-insert``, and with it.
     files : dict of str to str
         Hash of every file below the visits.
     rows : dict of str to dict
@@ -34,9 +36,15 @@ class Held:
 
     bids_dir: Path
     out_dir: Path
+    never_asked: dict[str, str]
+    refused: str
     said: str
     files: dict[str, str]
     rows: dict[str, dict[str, str]]
+
+
+def products(out_dir: Path) -> dict[str, str]:
+    return {name: value for name, value in hash_visits(out_dir).items() if REPRODUCIBLE.search(name)}
 
 
 def rows_of(out_dir: Path) -> dict[str, dict[str, str]]:
@@ -49,11 +57,13 @@ def of_visit(files: dict[str, str], session: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def held(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
-    """One participant of the simulated trial; the middle one of three visits has a blocking query."""
+    """Three visits with T2w alone, which is a third of the work; then a query about the middle one."""
     folder = tmp_path_factory.mktemp("query")
     bids_dir, out_dir = folder / "bids", folder / "out"
-    others = shutil.ignore_patterns("derivatives", "sub-02", "sub-03")
-    shutil.copytree(quick_trial, bids_dir, ignore=others)
+    others = ("derivatives", "sourcedata", "sub-02", "sub-03", "*T1w.*", "*FLAIR.*", "*PDw.*")
+    shutil.copytree(quick_trial, bids_dir, ignore=shutil.ignore_patterns(*others))
+    mesems("run", bids_dir, out_dir, "--cores", 2)
+    never_asked = products(out_dir)
     visit = {"participant_id": PARTICIPANT, "session_id": "ses-w04"}
     add_queries(
         bids_dir,
@@ -62,8 +72,15 @@ def held(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
             new_query(QueryCode.OUTSIDE_WINDOW, **(visit | {"session_id": "ses-w12"})),
         ],
     )
-    finished = mesems("run", bids_dir, out_dir, "--cores", 2)
-    return Held(bids_dir, out_dir, finished.stdout, hash_visits(out_dir), rows_of(out_dir))
+    refused = mesems("run", bids_dir, out_dir, code=2).stderr
+    said = mesems("run", bids_dir, out_dir, "--cores", 2, "--allow-insert").stdout
+    return Held(bids_dir, out_dir, never_asked, refused, said, hash_visits(out_dir), rows_of(out_dir))
+
+
+def test_a_query_about_a_visit_before_others_is_asked_for_first(held: Held) -> None:
+    assert f"{PARTICIPANT}/ses-w04 (a query about it is open)" in held.refused
+    assert "--allow-insert" in held.refused
+    assert f"{PARTICIPANT}/ses-w12: computed again" in held.said
 
 
 def test_visit_with_an_open_query_is_not_evaluable_and_says_which(held: Held) -> None:
@@ -85,6 +102,8 @@ def test_all_other_visits_go_on(held: Held) -> None:
     assert held.rows["ses-w00"]["t2_evaluable"] == "true"
     assert held.rows["ses-w12"]["t2_reference_session_id"] == "ses-w00"
     assert held.rows["ses-w12"]["t2_change_evaluable"] == "true"
+    never_asked = of_visit(held.never_asked, "ses-w00")
+    assert {name: held.files[name] for name in never_asked} == never_asked
     status = mesems("status", held.out_dir).stdout.splitlines()
     head, total = (
         next(line for line in status if line.startswith(word)) for word in ("participant", "total")
@@ -93,9 +112,7 @@ def test_all_other_visits_go_on(held: Held) -> None:
     assert total.split()[1:7] == ["3", "2", "1", "0", "0", "1"]
 
 
-def test_closing_it_late_is_refused_and_with_allow_insert_as_if_there_had_been_no_query(
-    held: Held, quick_run: QuickRun
-) -> None:
+def test_closing_it_late_is_refused_and_with_allow_insert_as_if_there_had_been_no_query(held: Held) -> None:
     mesems("query", "close", held.bids_dir, "Q0001", "--by", "Reader", "--reason", "sent again")
     for labels in ((), ("--session-label", "w00")):
         refused = mesems("run", held.bids_dir, held.out_dir, *labels, code=2)
@@ -109,10 +126,5 @@ def test_closing_it_late_is_refused_and_with_allow_insert_as_if_there_had_been_n
     assert rows["ses-w12"]["t2_reference_session_id"] == "ses-w04"
     assert rows["ses-w00"] == held.rows["ses-w00"]
     assert of_visit(files, "ses-w00") == of_visit(held.files, "ses-w00")
-    never_asked = {
-        name: value
-        for name, value in hash_visits(quick_run.out_dir).items()
-        if name.startswith(PARTICIPANT) and REPRODUCIBLE.search(name)
-    }
-    assert len(never_asked) > 60
-    assert {name: value for name, value in files.items() if REPRODUCIBLE.search(name)} == never_asked
+    assert len(held.never_asked) > 30
+    assert products(held.out_dir) == held.never_asked

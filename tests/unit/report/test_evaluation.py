@@ -12,7 +12,9 @@ def test_without_products_only_counts_are_shown():
         "missed": ["sub-01/ses-1"],
         "unexpected": [],
     }
-    text = format_evaluation({"products": [], "counts": [count], "yardsticks": YARDSTICKS})
+    text = format_evaluation(
+        {"products": [], "counts": [count], "other_reference": [], "yardsticks": YARDSTICKS}
+    )
     assert "gel_count: sub-01/ses-1" in text
     assert "0.00" not in text  # an error that is not defined is not zero
     assert "FROM OTHER DATA" not in text

@@ -219,11 +219,17 @@ def test_no_single_scan_can_be_dated_from_the_page() -> None:
     assert not re.search(r"\b17\b", text_of(more))  # neither the days themselves nor their sum or mean
 
 
-def test_turnaround_of_arrival_and_answers() -> None:
-    receipts = [receipt(n, hours_from_arrival=h) for n, h in ((0, 0.5), (4, 30.0), (8, None))]
-    queries = [query(1, QueryCode.SEX_DIFFERS, closed="2024-01-09"), query(2, QueryCode.SEX_DIFFERS)]
+def test_turnaround_of_visits_and_answers() -> None:
+    queries = [
+        query(1, QueryCode.SEX_DIFFERS, closed="2024-01-09"),
+        query(2, QueryCode.OUTSIDE_WINDOW),  # nothing waits for it
+        query(3, QueryCode.MISSING_SLICES, session_id="ses-w08"),
+    ]
+    receipts = [receipt(n, received=dt.date(2024, 1, 2)) for n in (0, 4, 8)]
     text = text_of(a_page(receipts, queries))
-    assert "Arrival at the centre to receipt 2 median 15.2 h, longest 30 h" in text
+    assert (
+        "Receipt to a visit that waits for nothing 2 median 3.5 days, longest 7 days; 1 still waits" in text
+    )
     assert "Question to answer 1 median 6 days, longest 6 days" in text
 
 

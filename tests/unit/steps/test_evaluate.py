@@ -122,6 +122,25 @@ def test_perfect_output(out_dir, truth_dir):
     assert (new["visits_compared"], new["not_evaluable_in_both"], new["missed"]) == (2, 1, [])
 
 
+def test_change_since_another_visit_is_another_question(out_dir, truth_dir):
+    for folder, reference in ((truth_dir, "ses-w04"), (out_dir, "ses-w00")):
+        path = folder / "visit_metrics.tsv"
+        head, first, *others = path.read_text(encoding="utf-8").splitlines()
+        lines = [f"{head}\tt2_reference_session_id", f"{first}\t", *(f"{row}\t{reference}" for row in others)]
+        path.write_text("\n".join(lines[:3]) + f"\n{others[1]}\tses-w00\n", encoding="utf-8")
+    evaluation = evaluate(out_dir, truth_dir)
+    for name in ("t2_change", "t2_new", "t2_enlarging"):
+        assert product(evaluation, name)["missed_visits"] == ["sub-01/ses-w12"]
+        assert product(evaluation, name)["visits_scored"] == 1  # sub-02 has the same reference in both
+    assert column(evaluation, "t2_new_count")["missed"] == ["sub-01/ses-w12"]
+    assert (
+        product(evaluation, "gel")["visits_missed"] == product(evaluation, "t2_lesions")["visits_missed"] == 0
+    )
+    assert column(evaluation, "gel_count")["exact"] == 3
+    assert not evaluation.meets({"t2_new": 0.1})  # nothing is gained by another reference
+    assert "sub-01/ses-w12 (ses-w00 instead of ses-w04)" in evaluation.table()
+
+
 def test_output_that_finds_nothing_fails(out_dir, truth_dir):
     rewrite(out_dir, np.zeros_like)
     evaluation = evaluate(out_dir, truth_dir)

@@ -648,7 +648,9 @@ def test_without_a_brain_no_face_is_removed_and_nothing_filed(trial: Trial) -> N
     trial.take_in(trial.examination(trial.delivery()), deface=True)
     assert trial.images() == []
     assert trial.codes(blocking=True) == ["conversion_failed"] * 3
-    assert "the face was not removed" in read_queries(trial.bids)[0].what
+    first = read_queries(trial.bids)[0]
+    assert "the face was not removed" in first.what
+    assert first.action.startswith("Send the series without the face")
     with pytest.raises(UsageError, match="keeps the face"):
         trial.take_in(trial.examination(trial.delivery()), deface=True, dicom_copy=trial.folder / "copy")
 

@@ -1,6 +1,8 @@
 """From DICOM to the receipt: what came, whose it is, is it to protocol, and no name on it."""
 
+import base64
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,18 @@ def test_no_page_and_no_record_of_a_receipt_holds_a_name_or_a_steroid_flag(accep
         text = path.read_text(encoding="utf-8").casefold()
         for word in ("nobody", "nora", "1980", "19800229", "steroid", "msc-001", "20240304", "2024-03-04"):
             assert word not in text, (path.name, word)
+
+
+def test_pictures_of_a_receipt_hold_nothing_but_the_picture(accepted: Path) -> None:
+    (page,) = (accepted / "bids" / "receipts").glob("*.html")
+    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page.read_text(encoding="utf-8"))
+    assert len(pictures) == 9
+    for picture in pictures:
+        content, at, kinds = base64.b64decode(picture), 8, set()
+        while at < len(content):
+            kinds.add(content[at + 4 : at + 8])
+            at += 12 + int.from_bytes(content[at : at + 4])
+        assert kinds == {b"IHDR", b"IDAT", b"IEND"}  # no text, no profile, no time
 
 
 def test_same_submission_twice_gives_the_same_bytes(accepted: Path) -> None:

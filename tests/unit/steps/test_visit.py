@@ -36,3 +36,31 @@ def test_files_of_other_visits_do_not_count(visit: VisitFiles) -> None:
         write_text(visit.resolve(name), content)
         records.append(run_step("lesions", visit, lambda: {"status": "done", "carried": name}))
     assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("status", ["not_evaluable", "failed"])
+def test_a_visit_that_is_not_evaluable_any_more_keeps_no_image(visit: VisitFiles, status: str) -> None:
+    stem = visit.product("").name
+    left = {
+        "register": (
+            "space-subject_desc-preproc_FLAIR.nii.gz",
+            "space-subject_desc-preproc_FLAIR.json",
+            "space-subject_desc-brain_mask.nii.gz",
+            "from-FLAIR_to-subject_mode-image_xfm.txt",
+        ),
+        "lesions": (
+            "ce-gadolinium_space-orig_label-L_desc-enhancing_mask.nii.gz",
+            "space-subject_label-L_desc-T2_mask.json",
+        ),
+        "measure": ("space-subject_desc-T2_dseg.nii.gz", "space-subject_desc-T2_dseg.tsv"),
+    }
+    folder = visit.product("").parent
+    for names in left.values():
+        for name in names:
+            write_text(folder / f"{stem}{name}", "an earlier run")
+    for step, names in left.items():
+        run_step(step, visit, lambda: {"status": "done"})
+        assert {f"{stem}{name}" for name in names} <= {path.name for path in folder.iterdir()}
+        run_step(step, visit, lambda: {"status": status, "reason": "open_query", "message": "x"})
+        assert not {f"{stem}{name}" for name in names} & {path.name for path in folder.iterdir()}
+    assert list(folder.iterdir()) == []
