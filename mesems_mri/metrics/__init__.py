@@ -13,6 +13,7 @@ from mesems_mri.metrics.counts import participant_endpoints, visit_counts
 from mesems_mri.metrics.tables import (
     FORBIDDEN_COLUMNS,
     check_forbidden,
+    parse_value,
     read_table,
     write_dictionary,
     write_table,
@@ -28,6 +29,7 @@ __all__ = [
     "VISIT_METRICS_COLUMNS",
     "Column",
     "check_forbidden",
+    "parse_value",
     "participant_endpoints",
     "read_table",
     "visit_counts",

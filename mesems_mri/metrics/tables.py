@@ -105,6 +105,21 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> list[dict[str, Any]
         raise DatasetError(msg) from error
 
 
+def parse_value(text: str, column: Column, name: str) -> Any:
+    """Return the value of a field, exactly as `write_table` would have written it; None if it is empty.
+
+    Raises
+    ------
+    ValueError
+        If the column cannot hold it, or it is written in another way (``1`` where there is one decimal).
+    """
+    value = _parse(text, column)
+    if (written := _format(value, column, name)) != text:
+        msg = f"{name} must be written as {written}, got {text!r}"
+        raise ValueError(msg)
+    return value
+
+
 def write_dictionary(path: Path, columns: Mapping[str, Column]) -> None:
     """Write the column dictionary of a table (BIDS sidecar: Description, Units, Levels)."""
     dictionary: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
