@@ -5,7 +5,8 @@
     MesemsError                  1
     ├── UsageError               2   wrong usage or configuration
     ├── DatasetError             3   the data set as a whole cannot be run
-    │   └── ForbiddenColumnError 3   an input table would unblind the analysis
+    │   ├── ForbiddenColumnError 3   an input table would unblind the analysis
+    │   └── BundleError          3   a bundle of the transfer is not what its manifest and signature say
     ├── ExternalProgramError     4   an external program is missing or failed
     └── InputError               -   one image or visit; carries a reason code
 """
@@ -55,6 +56,10 @@ class DatasetError(MesemsError):
 
 class ForbiddenColumnError(DatasetError):
     """An input table holds a column that would unblind the analysis."""
+
+
+class BundleError(DatasetError):
+    """A bundle of the transfer is not what its manifest and signature say, or must not leave the centre."""
 
 
 class ExternalProgramError(MesemsError):
