@@ -76,7 +76,9 @@ def append(
 
 def head(connection: Connection) -> Head:
     """Return the last entry."""
-    row = connection.execute(select(audit.c.number, audit.c.hash).order_by(desc(audit.c.number)).limit(1)).first()
+    row = connection.execute(
+        select(audit.c.number, audit.c.hash).order_by(desc(audit.c.number)).limit(1)
+    ).first()
     return Head(*row) if row else Head(0, BEGIN)
 
 
@@ -101,12 +103,14 @@ def verify(connection: Connection, known: Head | None = None) -> list[str]:
             wrong.append(f"audit trail: entry {number} follows entry {last.number}; entries are missing")
         elif row["previous_hash"] != last.hash:
             wrong.append(f"audit trail: entry {number} was not written after the entry that stands before it")
-        if row["hash"] != _seal(row):
+        if row["hash"] != _seal({**row}):
             wrong.append(f"audit trail: entry {number} was changed after it was written")
         last = Head(number, row["hash"])
         found = found or last == known
     if not found and known:
-        wrong.append(f"audit trail: entry {known.number} with the hash {known.hash} is gone; it was noted earlier")
+        wrong.append(
+            f"audit trail: entry {known.number} with the hash {known.hash} is gone; it was noted earlier"
+        )
     return wrong
 
 

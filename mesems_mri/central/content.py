@@ -1,4 +1,4 @@
-"""What the tables of a bundle say: every value allowed, every count that of the ledger, every row of the site."""
+"""The tables of a bundle: every value allowed, every count that of the ledger, every row of the site."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.central.rejection import Rejected, Why
+from mesems_mri.central.rejection import RejectedError, Why
 from mesems_mri.metrics import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
@@ -110,7 +110,7 @@ def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
 
     Raises
     ------
-    Rejected
+    RejectedError
         With what is wrong, the first of it.
     """
     problems: list[str] = []
@@ -121,12 +121,12 @@ def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
             odd = sorted(set(entry.columns) ^ set(columns)) or ["their order"]
             msg = (
                 f"{entry.name}: other columns than those of schema {SCHEMA_VERSION} ({', '.join(odd[:5])}), "
-                f"the manifest says schema {manifest.tables_schema_version}; use the same version on both sides"
+                f"the manifest says {manifest.tables_schema_version}; use the same version on both sides"
             )
-            raise Rejected(Why.SCHEMA, msg, where=entry.name)
+            raise RejectedError(Why.SCHEMA, msg, where=entry.name)
         if entry.rows > MAX_ROWS:
             msg = f"{entry.name}: has {entry.rows} rows, at most {MAX_ROWS} are allowed; ask the data centre"
-            raise Rejected(Why.TOO_LARGE, msg, where=entry.name)
+            raise RejectedError(Why.TOO_LARGE, msg, where=entry.name)
         rows = tables[kind] = {}
         for place, row in _rows(folder / entry.name, kind, columns, problems):
             if row.key in rows:
@@ -145,8 +145,10 @@ def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        shown = [f"{problem}; correct it at the reading centre and build again" for problem in problems[:_SHOWN]]
-        raise Rejected(Why.CONTENT, *shown, where=problems[0].split(":")[0])
+        shown = [
+            f"{problem}; correct it at the reading centre and build again" for problem in problems[:_SHOWN]
+        ]
+        raise RejectedError(Why.CONTENT, *shown, where=problems[0].split(":")[0])
 
 
 def _rows(
@@ -204,21 +206,22 @@ def _foreign(place: str, row: Row, manifest: Manifest) -> Iterator[str]:
 
 
 def _contradictions(row: Row) -> Iterator[str]:
-    """Say where a visit is evaluable without a value, or has a value, or no reason, without being evaluable."""
+    """Say where a visit is evaluable without a value, or not evaluable with one or without a reason."""
     values, place = row.values, f"visit_metrics.csv {row.key}"
     for name in ("visit_type", "read_status", "qc_status", "software_version", "config_sha256"):
         if values[name] is None:
             yield f"{place}: {name} is empty"
     for part, columns in _EVALUABLE.items():
         evaluable, reason = values[f"{part}_evaluable"], values[f"{part}_reason"]
+        said = f"{part}_evaluable is {str(evaluable).lower()}"
         if evaluable is None:
             yield f"{place}: {part}_evaluable is empty, expected true or false"
         elif evaluable == bool(reason):
-            yield f"{place}: {part}_evaluable is {str(evaluable).lower()} and {part}_reason is {reason!r}"
+            yield f"{place}: {said} and {part}_reason is {reason!r}"
         for column in columns:
             # not evaluable is never zero, and what is evaluable has a number
             if evaluable is not None and evaluable == (values[column] is None):
-                yield f"{place}: {column} is {values[column]}, but {part}_evaluable is {str(evaluable).lower()}"
+                yield f"{place}: {column} is {values[column]}, but {said}"
 
 
 def _ledger_differs(tables: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:

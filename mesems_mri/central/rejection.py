@@ -32,7 +32,7 @@ class Why(StrEnum):
         return 409 if self in (Why.GAP, Why.REPLAY, Why.FORK) else 422
 
 
-class Rejected(MesemsError):
+class RejectedError(MesemsError):
     """Nothing of a transfer is stored.
 
     Parameters
@@ -53,7 +53,7 @@ class Rejected(MesemsError):
         self.where = where
 
 
-class Unavailable(MesemsError):
+class UnavailableError(MesemsError):
     """The transfer can be decided later only; it is to be sent again."""
 
     exit_code = 4

@@ -5,8 +5,9 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -76,7 +77,7 @@ def read_schedule(path: Path) -> tuple[ExpectedVisit, ...]:
     Parameters
     ----------
     path : Path
-        Tab-separated, with the columns of ``config/sheet.example.tsv``; those not in `COLUMNS` may be left out.
+        Tab-separated, with the columns of ``config/sheet.example.tsv``; `COLUMNS` are enough.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def read_schedule(path: Path) -> tuple[ExpectedVisit, ...]:
         if date and visit.visit_type == "scheduled":
             first[visit.participant_id] = min(date, first.get(visit.participant_id, date))
     return tuple(
-        ExpectedVisit(**asdict(visit) | {"day": (date - start).days if date and start else None})
+        replace(visit, day=(date - start).days if date and start else None)
         for visit, date in dated
         for start in (first.get(visit.participant_id),)
     )
@@ -159,24 +160,23 @@ def current_schedule(connection: Connection) -> dict[tuple[str, str], ExpectedVi
 
 
 def _visit(path: Path, number: int, row: dict[str, str]) -> ExpectedVisit:
-    def refuse(name: str, expected: str) -> DatasetError:
-        return DatasetError(
-            f"{path}: row {number} has the {name} {row[name]!r}, expected {expected}; correct the table"
-        )
+    def refuse(name: str, expected: str) -> NoReturn:
+        msg = f"{path}: row {number} has the {name} {row[name]!r}, expected {expected}; correct the table"
+        raise DatasetError(msg)
 
     labels = {}
     for name, prefix in (("participant_id", "sub-"), ("session_id", "ses-")):
         label = row[name].removeprefix(prefix)
         if not _LABEL.fullmatch(label):
-            raise refuse(name, "letters and digits only")
+            refuse(name, "letters and digits only")
         labels[name] = prefix + label
     if not row["site_id"]:
-        raise refuse("site_id", "a site")
+        refuse("site_id", "a site")
     if row["visit_type"] not in VISIT_METRICS_COLUMNS["visit_type"].levels:
-        raise refuse("visit_type", ", ".join(VISIT_METRICS_COLUMNS["visit_type"].levels))
+        refuse("visit_type", ", ".join(VISIT_METRICS_COLUMNS["visit_type"].levels))
     for name in ("week", "window_minus_days", "window_plus_days"):
         if not re.fullmatch(r"[0-9]{1,4}" if name != "week" else r"-?[0-9]{0,4}", row[name]):
-            raise refuse(name, "a whole number")
+            refuse(name, "a whole number")
     return ExpectedVisit(
         site_id=row["site_id"],
         visit_type=row["visit_type"],
@@ -192,7 +192,9 @@ def _date(path: Path, number: int, text: str) -> dt.date | None:
     try:
         return dt.date.fromisoformat(text) if text else None
     except ValueError as error:
-        msg = f"{path}: row {number} has the planned_date {text!r}, expected one like 2024-03-31; correct the table"
+        msg = (
+            f"{path}: row {number} has the planned_date {text!r}, expected e.g. 2024-03-31; correct it"
+        )
         raise DatasetError(msg) from error
 
 
@@ -205,5 +207,7 @@ def _refuse_contradictions(path: Path, visits: list[ExpectedVisit]) -> None:
     for visit in visits:
         if sites.setdefault(visit.participant_id, visit.site_id) != visit.site_id:
             both = f"{sites[visit.participant_id]} and {visit.site_id}"
-            msg = f"{path}: {visit.participant_id} belongs to the sites {both}, expected one; correct the table"
+            msg = (
+                f"{path}: {visit.participant_id} belongs to the sites {both}, expected one; correct the table"
+            )
             raise DatasetError(msg)

@@ -106,6 +106,16 @@ transfer = Table(
     UniqueConstraint("site_id", "sequence"),  # one history per site, whatever happens at the same time
 )
 
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("manifest_sha256", String(64), primary_key=True),
+    Column("site_id", String(64), nullable=False),
+    _time("received_at"),
+    Column("receipt", Text, nullable=False),
+)
+"""Signed bundles that were refused: the sender was told that they never will be accepted."""
+
 stored_file = Table(
     "stored_file",
     metadata,
@@ -147,12 +157,12 @@ audit = Table(
     Column("actor", String(200), nullable=False),
     Column("action", String(40), nullable=False),
     Column("subject", String(200), nullable=False),
-    Column("details", Text, nullable=False),  # JSON: names, numbers and hashes, never a value of a participant
+    Column("details", Text, nullable=False),  # JSON: names, numbers, hashes; no value of a participant
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
 
-APPEND_ONLY = (schedule, expected_visit, transfer, stored_file, transfer_file, record, audit)
+APPEND_ONLY = (schedule, expected_visit, transfer, rejection, stored_file, transfer_file, record, audit)
 
 Index("record_visit", record.c.participant_id, record.c.session_id)
 

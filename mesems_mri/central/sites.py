@@ -7,16 +7,17 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from sqlalchemy import Connection, insert, select, update
 
 from mesems_mri.central import audit
 from mesems_mri.central.schema import public_key, site, token
 from mesems_mri.central.store import now
 from mesems_mri.errors import UsageError
+from mesems_mri.transfer.keys import fingerprint as fingerprint_of
+from mesems_mri.transfer.keys import parse_public_key, public_pem
 
-_SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # as in the sheet of the intake
+SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""Label of a site, as in the sheet of the intake."""
 _PREFIX = "mesems_"
 
 
@@ -53,8 +54,8 @@ def add_site(connection: Connection, site_id: str, by: str) -> None:
     UsageError
         If the label is none, or the site is there already.
     """
-    if not _SITE.fullmatch(site_id):
-        msg = f"site {site_id!r}: is no label, expected letters, digits, '.', '_' or '-'; use that of the sheet"
+    if not SITE.fullmatch(site_id):
+        msg = f"site {site_id!r}: is no label (letters, digits, '.', '_', '-'); use that of the sheet"
         raise UsageError(msg)
     if _is_known(connection, site_id):
         msg = f"site {site_id}: is registered already; add a key with mesems-mri central site key"
@@ -69,7 +70,7 @@ def add_key(connection: Connection, site_id: str, pem: bytes, by: str) -> str:
     Returns
     -------
     str
-        Its fingerprint: the SHA-256 of the 32 bytes of the key.
+        Its fingerprint, as `mesems_mri.transfer.keys.fingerprint` makes it.
 
     Raises
     ------
@@ -77,22 +78,16 @@ def add_key(connection: Connection, site_id: str, pem: bytes, by: str) -> str:
         If the site is not known, the text is no Ed25519 public key, or the key is registered already.
     """
     _require(connection, site_id)
-    try:
-        key = load_pem_public_key(pem)
-    except ValueError as error:
-        msg = f"site {site_id}: the public key cannot be read ({error}); give what transfer keygen wrote"
-        raise UsageError(msg) from error
-    if not isinstance(key, Ed25519PublicKey):
-        msg = f"site {site_id}: the key is a {type(key).__name__}, expected Ed25519; use mesems-mri transfer keygen"
-        raise UsageError(msg)
-    fingerprint = hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
+    key = parse_public_key(pem, f"key of site {site_id}")
+    fingerprint = fingerprint_of(key)
     owner = connection.scalar(select(public_key.c.site_id).where(public_key.c.fingerprint == fingerprint))
     if owner is not None:
-        msg = f"site {site_id}: the key {fingerprint[:16]} is registered for {owner} already; make another one"
+        msg = f"site {site_id}: the key {fingerprint[:16]} is registered for {owner}; make another one"
         raise UsageError(msg)
-    text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     connection.execute(
-        insert(public_key).values(fingerprint=fingerprint, site_id=site_id, pem=text, added_at=now())
+        insert(public_key).values(
+            fingerprint=fingerprint, site_id=site_id, pem=public_pem(key).decode(), added_at=now()
+        )
     )
     audit.append(connection, now(), by, "key.added", site_id, {"fingerprint": fingerprint})
     return fingerprint
@@ -155,7 +150,9 @@ def add_token(
         )
     )
     details = {"token_id": token_id, "role": role.value, "expires_at": expires}
-    audit.append(connection, now(), by, "token.added", holder, details | ({"site_id": site_id} if site_id else {}))
+    audit.append(
+        connection, now(), by, "token.added", holder, details | ({"site_id": site_id} if site_id else {})
+    )
     return value
 
 
@@ -177,12 +174,15 @@ def revoke(connection: Connection, identifier: str, by: str) -> str:
     ).scalars()
     keys = connection.execute(
         select(public_key.c.fingerprint).where(
-            public_key.c.fingerprint.startswith(identifier, autoescape=True), public_key.c.revoked_at.is_(None)
+            public_key.c.fingerprint.startswith(identifier, autoescape=True),
+            public_key.c.revoked_at.is_(None),
         )
     ).scalars()
     found = [("token", name) for name in tokens] + [("key", name) for name in keys]
     if len(found) != 1 or len(identifier) < 8:
-        msg = f"{identifier}: {len(found)} tokens or keys that hold begin so, expected one; see central site list"
+        msg = (
+            f"{identifier}: {len(found)} tokens and keys begin so, expected 1; see central site list"
+        )
         raise UsageError(msg)
     ((kind, name),) = found
     table, column = (token, token.c.token_id) if kind == "token" else (public_key, public_key.c.fingerprint)

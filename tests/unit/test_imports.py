@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "steps": {"steps", "interfaces", "dicom", "images", "models", "report", "core"} | OPEN,
     "simulate": {"simulate", "images", "core"} | OPEN,
     "transfer": {"transfer"} | OPEN,
+    "central": {"central", "transfer"} | OPEN,
     **{name: {"core"} | OPEN for name in OPEN},
 }
 """For each part of the package the parts it may import; a part that is not a key is the command line."""
