@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mesems_mri import __version__
+from mesems_mri.cli_central import central_app
 from mesems_mri.cli_intake import intake
 from mesems_mri.cli_query import query_app
 from mesems_mri.cli_step import step_app
@@ -21,6 +22,7 @@ _STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(intake)
 app.add_typer(query_app, name="query")
+app.add_typer(central_app, name="central")
 app.add_typer(step_app, name="step")  # last: the reference ends before it
 
 

@@ -5,7 +5,7 @@ Entries hold names, numbers and hashes, never a value of a participant: nothing 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,12 @@ def head(connection: Connection) -> Head:
         select(audit.c.number, audit.c.hash).order_by(desc(audit.c.number)).limit(1)
     ).first()
     return Head(*row) if row else Head(0, BEGIN)
+
+
+def listing(connection: Connection) -> Iterator[str]:
+    """Yield the entries, one line each."""
+    for row in connection.execute(select(audit).order_by(audit.c.number)):
+        yield f"{row.number}  {row.at}  {row.actor}  {row.action}  {row.subject}  {row.details}"
 
 
 def verify(connection: Connection, known: Head | None = None) -> list[str]:

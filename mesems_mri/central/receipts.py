@@ -69,9 +69,7 @@ def read_claim(archive: Path) -> Claim:
         except (tarfile.TarError, UnicodeDecodeError, ValueError):
             member = None
         if member is None or member.name != MANIFEST or not 0 < member.size <= MAX_BYTES[MANIFEST]:
-            msg = (
-                f"the transfer: does not begin with {MANIFEST}; send what transfer build made"
-            )
+            msg = f"the transfer: does not begin with {MANIFEST}; send what transfer build made"
             raise RejectedError(Why.NO_BUNDLE, msg)
         content = stream.read(member.size)
     try:

@@ -94,9 +94,7 @@ def refuse(store: Store, claim: Claim, error: RejectedError, source: Source) -> 
 
 def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Source) -> Decision:
     if source.site_id and source.site_id != claim.site_id:
-        msg = (
-            f"{MANIFEST}: is of site {claim.site_id}, the token of {source.site_id}; use its own token"
-        )
+        msg = f"{MANIFEST}: is of site {claim.site_id}, the token of {source.site_id}; use its own token"
         raise RejectedError(Why.OTHER_SITE, msg)
     with store.reading() as connection:
         # First of all: a sender that missed the answer must get it, even if its key was revoked since.

@@ -192,9 +192,7 @@ def _date(path: Path, number: int, text: str) -> dt.date | None:
     try:
         return dt.date.fromisoformat(text) if text else None
     except ValueError as error:
-        msg = (
-            f"{path}: row {number} has the planned_date {text!r}, expected e.g. 2024-03-31; correct it"
-        )
+        msg = f"{path}: row {number} has the planned_date {text!r}, expected e.g. 2024-03-31; correct it"
         raise DatasetError(msg) from error
 
 

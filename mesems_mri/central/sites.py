@@ -180,9 +180,7 @@ def revoke(connection: Connection, identifier: str, by: str) -> str:
     ).scalars()
     found = [("token", name) for name in tokens] + [("key", name) for name in keys]
     if len(found) != 1 or len(identifier) < 8:
-        msg = (
-            f"{identifier}: {len(found)} tokens and keys begin so, expected 1; see central site list"
-        )
+        msg = f"{identifier}: {len(found)} tokens and keys begin so, expected 1; see central site list"
         raise UsageError(msg)
     ((kind, name),) = found
     table, column = (token, token.c.token_id) if kind == "token" else (public_key, public_key.c.fingerprint)
