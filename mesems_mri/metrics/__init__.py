@@ -14,6 +14,7 @@ from mesems_mri.metrics.tables import (
     FORBIDDEN_COLUMNS,
     check_forbidden,
     read_table,
+    table_cells,
     write_dictionary,
     write_table,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "check_forbidden",
     "participant_endpoints",
     "read_table",
+    "table_cells",
     "visit_counts",
     "write_dictionary",
     "write_table",
