@@ -15,6 +15,7 @@ from mesems_mri.metrics.tables import (
     check_forbidden,
     parse_value,
     read_table,
+    table_cells,
     write_dictionary,
     write_table,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "parse_value",
     "participant_endpoints",
     "read_table",
+    "table_cells",
     "visit_counts",
     "write_dictionary",
     "write_table",

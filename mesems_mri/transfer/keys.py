@@ -27,14 +27,15 @@ def make_keys(path: Path) -> Ed25519PublicKey:
     )
     public = public_pem(private.public_key())
     try:
+        if path.exists():
+            raise _exists(path)
         # the public one first: a crash between the two must not leave a private key that nobody can check
         for place, content, mode in ((public_path(path), public, 0o644), (path, secret, 0o600)):
             descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(content)
     except FileExistsError as error:
-        msg = f"{path}: there is a key of this name already, and keys are never replaced; choose another name"
-        raise UsageError(msg) from error
+        raise _exists(path) from error
     except OSError as error:
         msg = f"{path}: the key cannot be written ({error.strerror}); choose a folder that you may write to"
         raise UsageError(msg) from error
@@ -117,6 +118,11 @@ def is_signed(content: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _exists(path: Path) -> UsageError:
+    msg = f"{path}: there is a key of this name already, and keys are never replaced; choose another name"
+    return UsageError(msg)
 
 
 def _read(path: Path, *, private: bool = False) -> bytes:

@@ -28,8 +28,8 @@ def verify_bundle(bundle: Path, public_key: Ed25519PublicKey | Iterable[Ed25519P
     Checked in this order: the folder holds exactly the plain files of a bundle, none too large; the detached
     Ed25519 signature (RFC 8032) over the bytes of ``manifest.json``; the manifest itself; of each file size,
     SHA-256 (FIPS 180-4), rows and columns (RFC 4180), and that no column would unblind the analysis. What the
-    rows say, and whether this bundle is the next one of its site, is for the receiving side. The rows of an XPT
-    file are not counted: they are those of the CSV beside it, and its SHA-256 is signed.
+    rows say, and whether this bundle is the next one of its site, is for the receiving side. The rows of an
+    XPT file are not counted: they are those of the CSV beside it, and its SHA-256 is signed.
 
     Parameters
     ----------
@@ -141,7 +141,8 @@ def _check_table(path: Path, entry: FileEntry) -> None:
             rows = 0
             for number, row in enumerate(lines, start=1):
                 if len(row) != len(columns):
-                    msg = f"{entry.name}: row {number} has {len(row)} fields, not {len(columns)}; build it again"
+                    fields = f"{len(row)} fields, expected {len(columns)}"
+                    msg = f"{entry.name}: row {number} has {fields}; build it again"
                     raise BundleError(msg)
                 rows = number
     except (csv.Error, UnicodeDecodeError) as error:
