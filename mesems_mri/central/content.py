@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from mesems_mri.metrics import (
 )
 from mesems_mri.queries import COLUMNS as QUERY_NAMES
 from mesems_mri.queries import QueryCode
-from mesems_mri.transfer.manifest import Manifest
+from mesems_mri.transfer.manifest import DOMAINS, Manifest
 
 VISITS, LESIONS, QUERIES, ENDPOINTS = "visit_metrics", "lesions", "queries", "participant_endpoints"
 _QUERY_KINDS = {
@@ -139,6 +139,8 @@ def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
     for row in tables[VISITS].values():
         problems += _contradictions(row)
     problems += _ledger_differs(tables)
+    for name in DOMAINS:
+        problems += _domain_strays(folder / f"{name}.csv", manifest, tables[VISITS].values())
     _refuse(problems)
     return tables
 
@@ -203,6 +205,19 @@ def _foreign(place: str, row: Row, manifest: Manifest) -> Iterator[str]:
     for name, expected in (("study_id", manifest.study_id), ("site_id", manifest.site_id)):
         if name in row.values and row.values[name] != expected:
             yield f"{place}: {name} is {row.values[name]!r}, expected {expected!r}, that of the manifest"
+
+
+def _domain_strays(path: Path, manifest: Manifest, visits: Iterable[Row]) -> Iterator[str]:
+    """Say where an SDTM domain is about somebody else, or has a result of what was not done."""
+    prefix = f"{manifest.study_id}-{manifest.site_id}-"
+    subjects = {prefix + row.visit[0].removeprefix("sub-") for row in visits}
+    with path.open(encoding="utf-8", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream, strict=True), start=2):
+            subject = row.get("USUBJID")
+            if subject is not None and subject not in subjects:
+                yield f"{path.name} row {number}: USUBJID is {subject!r}, of no visit in this bundle"
+            if row.get("NVSTAT") == "NOT DONE" and (row.get("NVORRES") or row.get("NVSTRESC")):
+                yield f"{path.name} row {number}: has a result although NVSTAT is NOT DONE"
 
 
 def _contradictions(row: Row) -> Iterator[str]:

@@ -182,7 +182,7 @@ def _text(value: Any, name: str) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) or name.endswith("_mm3"):
+    if not isinstance(value, str) and (isinstance(value, float) or name.endswith("_mm3")):
         return f"{value:.3f}" if name == "score" else f"{value:.1f}"
     return str(value)
 
