@@ -141,9 +141,8 @@ async def _read_body(request: Request, file: Any, limits: Limits) -> bool:
     try:
         async with asyncio.timeout(limits.body_seconds):
             async for part in request.stream():
+                file.write(part[: max(limits.body_bytes - size, 0)])
                 size += len(part)
-                if size <= limits.body_bytes:
-                    file.write(part)
     except TimeoutError as error:
         detail = f"the body did not come within {limits.body_seconds:g} s; send it again"
         raise HTTPException(408, detail, {"Connection": "close"}) from error

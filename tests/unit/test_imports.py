@@ -128,5 +128,8 @@ def test_command_line_starts_without_heavy_imports() -> None:
         "snakemake",
         "matplotlib",
         "SimpleITK",
+        "sqlalchemy",
+        "fastapi",
+        "cryptography",
     ]
     assert loaded_by("mesems_mri.cli", heavy) == []
