@@ -1,5 +1,6 @@
 """The output of a run as the transfer sees it, written in no time: records, ledgers, tables; no image."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,17 @@ def small_study(
                 f"sub-{number:03}", f"ses-w{week:02}", site=f"S{(number - 1) % sites + 1:02}", week=week
             )
     study.finish()
+    return study
+
+
+def copy_of(original: SmallStudy, folder: Path) -> SmallStudy:
+    """Return the study with a copy of its output folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    study = SmallStudy.__new__(SmallStudy)
+    study.__dict__.update(original.__dict__)
+    study.out_dir = folder / "out"
+    shutil.copytree(original.out_dir, study.out_dir)
+    study.layout = type(original.layout)(study.out_dir)
     return study
 
 
