@@ -69,6 +69,11 @@ class Layout:
         return self.out_dir / ".transfer"
 
     @property
+    def transfer_outcome(self) -> Path:
+        """What came of sending at the end of the last run that was asked to."""
+        return self.out_dir / ".mesems" / "transfer.json"
+
+    @property
     def expected(self) -> Path:
         """Which visits the raw data set had at the last run."""
         return self.out_dir / ".mesems" / "visits.json"

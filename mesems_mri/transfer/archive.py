@@ -1,6 +1,5 @@
 """How a bundle travels: one uncompressed tar of plain files, the same bytes for the same bundle."""
 
-import io
 import tarfile
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,7 @@ MAX_BYTES = {MANIFEST: 2**20, SIGNATURE: 64}
 MEMBERS = (MANIFEST, SIGNATURE, *FILES)
 """Members of the archive in order: who receives it can check the signature first."""
 _CHUNK = 2**20
+_END_BYTES = 2 * tarfile.BLOCKSIZE
 
 
 def write_archive(bundle: Path, stream: BinaryIO) -> None:
@@ -59,9 +59,13 @@ def extract_archive(archive: Path, folder: Path) -> None:
     with archive.open("rb") as stream:
         for expected in MEMBERS:
             _extract(archive, stream, expected, folder)
+        size = 0
         while rest := stream.read(_CHUNK):
+            size += len(rest)
             if rest.strip(b"\0"):
                 raise _error(archive, "holds more than the files of a bundle")
+        if size < _END_BYTES:
+            raise _error(archive, "has no end; it did not arrive whole")
 
 
 def _extract(archive: Path, stream: BinaryIO, expected: str, folder: Path) -> None:
@@ -85,7 +89,9 @@ def _extract(archive: Path, stream: BinaryIO, expected: str, folder: Path) -> No
                 raise _error(archive, f"ends within {expected}")
             target.write(part)
             left -= len(part)
-    stream.seek(-member.size % tarfile.BLOCKSIZE, io.SEEK_CUR)
+    padding = -member.size % tarfile.BLOCKSIZE
+    if stream.read(padding) != b"\0" * padding:
+        raise _error(archive, f"is damaged behind {expected}")
 
 
 def _error(archive: Path, what: str) -> BundleError:

@@ -122,9 +122,8 @@ def _build_site(
     outbox = Outbox(layout, study.site_id)
     tip = outbox.tip()
     if tip and tip.manifest.files == entries:
-        say(
-            f"{study.site_id}: nothing new since {tip.manifest.folder_name} of {tip.manifest.created:%Y-%m-%d}"
-        )
+        when = f"{tip.manifest.folder_name} of {tip.manifest.created:%Y-%m-%d}"
+        say(f"{study.site_id}: nothing new since {when}; nothing was built")
         return None
     manifest = _manifest(study, entries, tip)
     folder = outbox.folder / State.PENDING / manifest.folder_name

@@ -120,19 +120,34 @@ def is_signed(content: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
     return True
 
 
+def read_secret(path: Path, what: str) -> str:
+    """Read a secret that is one line of text, e.g. a token.
+
+    Raises
+    ------
+    UsageError
+        If it is missing, open to others, or empty.
+    """
+    text = _read(path, private=True, what=what).decode("ascii", "replace").strip()
+    if not text or not text.isprintable() or " " in text:
+        msg = f"{path}: holds no {what}, expected one line without spaces; write the {what} into it"
+        raise UsageError(msg)
+    return text
+
+
 def _exists(path: Path) -> UsageError:
     msg = f"{path}: there is a key of this name already, and keys are never replaced; choose another name"
     return UsageError(msg)
 
 
-def _read(path: Path, *, private: bool = False) -> bytes:
+def _read(path: Path, *, private: bool = False, what: str = "key") -> bytes:
     try:
         with path.open("rb") as stream:
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
             if private and mode & _OTHERS:
-                msg = f"{path}: others can open the key (mode {mode:04o}, expected 0600); chmod 600 it"
+                msg = f"{path}: others can open the {what} (mode {mode:04o}, expected 0600); chmod 600 it"
                 raise UsageError(msg)
             return stream.read(10_000)
     except OSError as error:
-        msg = f"{path}: the key cannot be read ({error.strerror}); give the file of the key"
+        msg = f"{path}: the {what} cannot be read ({error.strerror}); give the file of the {what}"
         raise UsageError(msg) from error

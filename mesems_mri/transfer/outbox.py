@@ -1,7 +1,7 @@
 """The bundles of a site on disk: what waits, what was sent, what was accepted, what was rejected.
 
-A bundle is a folder, and the folder it lies in is its state. It comes into being, and goes from state to state,
-by one rename, so that a process killed at any moment leaves it in one state, whole.
+A bundle is a folder, and the folder it lies in is its state. It comes into being, and goes from state to
+state, by one rename, so that a process killed at any moment leaves it in one state, whole.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class Outbox:
         return sorted(found, key=lambda bundle: (bundle.manifest.sequence, bundle.state != State.REJECTED))
 
     def tip(self) -> Bundle | None:
-        """Return the bundle on which the next one is to be built; what was rejected is no part of the chain."""
+        """Return the bundle on which the next one is built; what was rejected is no part of the chain."""
         tip: Bundle | None = None
         for bundle in self.bundles(State.ACCEPTED):
             tip = bundle

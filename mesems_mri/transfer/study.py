@@ -162,6 +162,26 @@ def refuse_hidden_zeros(metrics: Sequence[Row]) -> None:
                 raise BundleError(msg)
 
 
+def visit_status(layout: Layout) -> dict[Visit, str]:
+    """Return what has become of every visit: ``done``, ``not_evaluable``, ``failed`` or ``waiting``.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+
+    Returns
+    -------
+    dict of (participant_id, session_id) to str
+        Of the visits that the raw data had at the last run, and of those that earlier runs have left.
+    """
+    expected = read_json(layout.expected)["visits"] if layout.expected.is_file() else {}
+    status = {(participant, s): "waiting" for participant, sessions in expected.items() for s in sessions}
+    for path in sorted(layout.out_dir.glob("sub-*/ses-*/*_metrics.json")):
+        status[path.parent.parent.name, path.parent.name] = read_json(path)["status"]
+    return status
+
+
 def _bids_dir(layout: Layout) -> Path:
     try:
         return Path(read_json(layout.provenance)["runs"][-1]["bids_dir"])
@@ -199,17 +219,13 @@ def _read_scanners(layout: Layout, sites: Mapping[str, SiteStudy], home: Mapping
 
 
 def _read_records(layout: Layout, sites: Mapping[str, SiteStudy], home: Mapping[str, str]) -> None:
-    there = set()
     for site in sites.values():
         for row in site.metrics:
             visit = (row["participant_id"], row["session_id"])
-            record = read_json(layout.metrics(*visit))
-            site.visits[record["status"]] += 1
-            images = record.get("images", {})
+            images = read_json(layout.metrics(*visit)).get("images", {})
             site.contrasts[visit] = [name for name, image in images.items() if image.get("source")]
-            there.add(visit)
-    expected = read_json(layout.expected)["visits"] if layout.expected.is_file() else {}
-    for participant, sessions in expected.items():
-        if participant in home:
-            waiting = sum((participant, session) not in there for session in sessions)
-            sites[home[participant]].visits["waiting"] += waiting
+    planned = read_json(layout.expected).get("sites", {}) if layout.expected.is_file() else {}
+    for (participant, _), status in visit_status(layout).items():
+        name = home.get(participant) or planned.get(participant, "")
+        if name in sites:
+            sites[name].visits[status] += 1

@@ -315,10 +315,8 @@ def test_damaged_bundles_at_the_service(sqlite_service: Service) -> None:
 
 def test_tls_with_a_certificate_of_our_own(tmp_path: Path) -> None:
     certificate, key = tmp_path / "tls.pem", tmp_path / "tls.key"
-    words = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 "
-        "-addext subjectAltName=IP:127.0.0.1"
-    ).split()
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    words += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*words, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     options = ("--tls-certificate", str(certificate), "--tls-key", str(key))
     service = Service(str(tmp_path / "central.db"), tmp_path / "service", HOMES, *options)

@@ -1,0 +1,177 @@
+"""Killed at any point, or several at once: every bundle arrives once and whole, the outbox ends empty."""
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from mesems_mri.config import TransferRule
+from mesems_mri.transfer.automatic import send_when_complete
+from mesems_mri.transfer.destination import Access
+from mesems_mri.transfer.outbox import Outbox, State
+from mesems_mri.transfer.send import send
+from mesems_mri.transfer.verify import verify_bundle
+from tests.receiver import Service, Store
+from tests.small_study import SmallStudy, copy_of, small_study
+
+KILLS = 20
+BUNDLES = 3
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def states(study: SmallStudy) -> dict[State, int]:
+    return dict(Counter(bundle.state for bundle in Outbox(study.layout, "S01").bundles()))
+
+
+# ---- killed, and two at once
+
+
+def in_child(work: Callable[[], object], kill_at: int = -1) -> tuple[int, int]:
+    """Do some work in a child that kills itself at its nth event; return the signal and how many there were.
+
+    Events are what Python audits: every file opened, renamed, removed, every folder made, every connection.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def hook(event: str, _: object) -> None:
+            nonlocal count
+            if event.partition(".")[0] in ("open", "os", "socket", "shutil", "fcntl", "glob", "tempfile"):
+                count += 1
+                if count == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        code = 0
+        try:
+            work()
+        except BaseException:
+            code = 1
+        os.write(writer, count.to_bytes(4))
+        os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        counted = int.from_bytes(stream.read())
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), counted
+
+
+def random_points(work: Callable[[], object]) -> list[int]:
+    ended, events = in_child(work)
+    assert ended == 0
+    assert events > KILLS
+    return sorted(random.Random(20).sample(range(1, events + 1), KILLS))
+
+
+def test_sender_to_a_folder_killed_at_20_points(
+    three_bundles: SmallStudy, inbox: Path, tmp_path: Path
+) -> None:
+    access = Access(destination=str(inbox))
+    first = copy_of(three_bundles, tmp_path / "first")
+    for point in random_points(lambda: send(first.out_dir, access, quiet)):
+        shutil.rmtree(inbox)
+        inbox.mkdir()
+        study = copy_of(three_bundles, tmp_path / "copy")
+        store = Store(study.public_key)
+        assert in_child(lambda s=study: send(s.out_dir, access, quiet), point)[0] == signal.SIGKILL
+        store.empty_inbox(inbox)  # what is visible is whole, or this raises
+        send(study.out_dir, access, quiet)
+        store.empty_inbox(inbox)
+        send(study.out_dir, access, quiet)
+        assert sorted(store.bundles.values()) == [1, 2, 3]
+        assert states(study) == {State.ACCEPTED: 3}
+        assert [p.name for p in inbox.iterdir()] == ["receipts"]
+
+
+def test_sender_over_https_killed_at_20_points(
+    three_bundles: SmallStudy, access: Access, service: Service, tmp_path: Path
+) -> None:
+    first = copy_of(three_bundles, tmp_path / "first")
+    for point in random_points(lambda: send(first.out_dir, access, quiet)):
+        study = copy_of(three_bundles, tmp_path / "copy")
+        service.store = Store(study.public_key)
+        assert in_child(lambda s=study: send(s.out_dir, access, quiet), point)[0] == signal.SIGKILL
+        send(study.out_dir, access, quiet)
+        assert sorted(service.store.bundles.values()) == [1, 2, 3]
+        assert states(study) == {State.ACCEPTED: 3}
+
+
+def test_builder_killed_at_20_points(tmp_path: Path) -> None:
+    original = small_study(tmp_path / "study")
+    study = copy_of(original, tmp_path / "copy")
+    for point in random_points(study.build):
+        study = copy_of(original, tmp_path / "copy")
+        assert in_child(study.build, point)[0] == signal.SIGKILL
+        there = Outbox(study.layout, "S01").bundles()
+        for bundle in there:
+            verify_bundle(bundle.folder, study.public_key)
+        assert len(study.build()) == 1 - len(there)
+        assert [b.manifest.sequence for b in Outbox(study.layout, "S01").bundles()] == [1]
+
+
+def test_two_senders_at_once(study: SmallStudy, access: Access, service: Service) -> None:
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            try:
+                send(study.out_dir, access, quiet)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    # one at a time, so that nothing is even sent twice
+    assert sorted(service.store.bundles.values()) == [1, 2, 3]
+    assert len(service.requests) == BUNDLES
+    assert states(study) == {State.ACCEPTED: 3}
+
+
+def test_waiting_sender_says_so(study: SmallStudy, inbox: Path) -> None:
+    path = study.layout.transfer / ".lock"
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        stream = path.open("a")
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        os.write(writer, b"x")
+        time.sleep(0.5)
+        os._exit(0)
+    os.read(reader, 1)
+    said: list[str] = []
+    send(study.out_dir, Access(destination=str(inbox)), said.append)
+    os.waitpid(child, 0)
+    assert "another transfer of this output folder is on" in said[0]
+
+
+# ---- by itself, at the end of a run
+
+
+def test_sent_by_itself_when_all_visits_are_complete(tmp_path: Path, inbox: Path) -> None:
+    study = small_study(tmp_path / "study")
+    rule = TransferRule(destination=str(inbox), key_file=str(study.key))
+    waiting = {"sites": study.sites, "visits": {"sub-001": ["ses-w00", "ses-w04", "ses-w12"]}}
+    study.layout.expected.write_text(json.dumps(waiting))
+    send_when_complete(study.layout, study.bids_dir, rule, quiet)
+    outcome = json.loads(study.layout.transfer_outcome.read_text())["outcome"]
+    assert outcome == "nothing was sent, as visits are not complete (1 waiting)"
+    assert list(inbox.iterdir()) == []
+    study.finish()
+    send_when_complete(study.layout, study.bids_dir, rule, quiet)
+    assert len(list(inbox.glob("*.tar"))) == 1
+    send_when_complete(study.layout, study.bids_dir, rule, quiet)
+    outcome = json.loads(study.layout.transfer_outcome.read_text())["outcome"]
+    assert outcome == "nothing new to send"
