@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium postgresql
+SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium openssh-server postgresql
 
 .PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
 
@@ -51,7 +51,7 @@ test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
 test-real: $(STAMP)  ## the tests on real scans alone
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/real
 
-test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium)
+test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium, OpenSSH)
 	@[ "$$(id -u)" = 0 ] || { echo "make test-system installs Debian packages: run it as root" >&2; exit 2; }
 	dpkg -s $(SYSTEM_PACKAGES) >/dev/null 2>&1 || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }

@@ -1,8 +1,8 @@
 """Load on the receiving side: 50 senders at once, and one inbox with 1,000 visits.
 
 ``python -m benchmarks.central_load`` starts the service on databases of its own, SQLite and, where it is
-installed (as root: it starts one), PostgreSQL; lets every sender send its chain of cumulative bundles over HTTP;
-and prints two tables.
+installed (as root: it starts one), PostgreSQL; lets every sender send its chain of cumulative bundles over
+HTTP; and prints two tables.
 """
 
 import argparse

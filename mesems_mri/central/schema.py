@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -47,8 +48,8 @@ site = Table(
 public_key = Table(
     "public_key",
     metadata,
+    Column("site_id", ForeignKey("site.site_id"), primary_key=True),
     Column("fingerprint", String(64), primary_key=True),
-    Column("site_id", ForeignKey("site.site_id"), nullable=False, index=True),
     Column("pem", Text, nullable=False),
     _time("added_at"),
     _time("revoked_at", nullable=True),
@@ -97,12 +98,13 @@ transfer = Table(
     metadata,
     Column("transfer_id", Integer, primary_key=True, autoincrement=False),
     Column("manifest_sha256", String(64), nullable=False, unique=True),
-    Column("site_id", ForeignKey("site.site_id"), nullable=False),
+    Column("site_id", String(64), nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("fingerprint", ForeignKey("public_key.fingerprint"), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
     _time("received_at"),
     Column("received_from", String(200), nullable=False),
     Column("receipt", Text, nullable=False),
+    ForeignKeyConstraint(["site_id", "fingerprint"], ["public_key.site_id", "public_key.fingerprint"]),
     UniqueConstraint("site_id", "sequence"),  # one history per site, whatever happens at the same time
 )
 

@@ -65,7 +65,7 @@ def add_site(connection: Connection, site_id: str, by: str) -> None:
 
 
 def add_key(connection: Connection, site_id: str, pem: bytes, by: str) -> str:
-    """Register a public key of a site, beside those it has.
+    """Register a public key of a site, beside those it has; one key may sign for several sites.
 
     Returns
     -------
@@ -80,9 +80,11 @@ def add_key(connection: Connection, site_id: str, pem: bytes, by: str) -> str:
     _require(connection, site_id)
     key = parse_public_key(pem, f"key of site {site_id}")
     fingerprint = fingerprint_of(key)
-    owner = connection.scalar(select(public_key.c.site_id).where(public_key.c.fingerprint == fingerprint))
-    if owner is not None:
-        msg = f"site {site_id}: the key {fingerprint[:16]} is registered for {owner}; make another one"
+    same = select(public_key.c.fingerprint).where(
+        public_key.c.site_id == site_id, public_key.c.fingerprint == fingerprint
+    )
+    if connection.scalar(same) is not None:
+        msg = f"site {site_id}: the key {fingerprint[:16]} is or was registered; make another one"
         raise UsageError(msg)
     connection.execute(
         insert(public_key).values(
@@ -157,7 +159,7 @@ def add_token(
 
 
 def revoke(connection: Connection, identifier: str, by: str) -> str:
-    """End a token (by its token_id) or a public key (by the begin of its fingerprint).
+    """End a token (by its token_id) or a public key (by the begin of its fingerprint), for every site.
 
     Returns
     -------
@@ -173,7 +175,7 @@ def revoke(connection: Connection, identifier: str, by: str) -> str:
         select(token.c.token_id).where(token.c.token_id == identifier, token.c.revoked_at.is_(None))
     ).scalars()
     keys = connection.execute(
-        select(public_key.c.fingerprint).where(
+        select(public_key.c.fingerprint.distinct()).where(
             public_key.c.fingerprint.startswith(identifier, autoescape=True),
             public_key.c.revoked_at.is_(None),
         )
@@ -184,7 +186,8 @@ def revoke(connection: Connection, identifier: str, by: str) -> str:
         raise UsageError(msg)
     ((kind, name),) = found
     table, column = (token, token.c.token_id) if kind == "token" else (public_key, public_key.c.fingerprint)
-    connection.execute(update(table).where(column == name).values(revoked_at=now()))
+    holds = (column == name, table.c.revoked_at.is_(None))
+    connection.execute(update(table).where(*holds).values(revoked_at=now()))
     audit.append(connection, now(), by, f"{kind}.revoked", name, {})
     return f"{kind} {name}"
 

@@ -9,7 +9,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select
 
 from mesems_mri.central import schema
-from mesems_mri.central.sites import Holder, Role, add_key, add_site, add_token, holder_of, listing, revoke
+from mesems_mri.central.sites import (
+    Holder,
+    Role,
+    add_key,
+    add_site,
+    add_token,
+    holder_of,
+    keys_of,
+    listing,
+    revoke,
+)
 from mesems_mri.central.store import Store
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.transfer.keys import fingerprint, public_pem
@@ -40,7 +50,7 @@ def test_key_must_be_new_and_ed25519(trial: Trial) -> None:
     other = generate_private_key(SECP256R1()).public_key()
     other_pem = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for site_id, pem, words in (
-        ("S02", public_pem(public), "is registered for S01"),
+        ("S01", public_pem(public), "is or was registered"),
         ("S01", other_pem, "expected Ed25519"),
         ("S01", b"ssh-ed25519 AAAA", "is no public key in PEM form"),
         ("S09", public_pem(public), "site S09: is not registered"),
@@ -48,6 +58,18 @@ def test_key_must_be_new_and_ed25519(trial: Trial) -> None:
         with pytest.raises(UsageError, match=words), trial.store.writing() as connection:
             add_key(connection, site_id, pem, "admin")
     assert any(fingerprint(public) in line for line in _listed(trial))
+
+
+def test_key_of_a_reading_centre_serves_several_sites_and_is_revoked_for_all(trial: Trial) -> None:
+    key = Ed25519PrivateKey.generate().public_key()
+    with trial.store.writing() as connection:
+        for site_id in ("S01", "S02"):
+            add_key(connection, site_id, public_pem(key), "admin")
+            assert fingerprint(key) in keys_of(connection, site_id)
+        revoke(connection, fingerprint(key), "admin")
+        assert all(fingerprint(key) not in keys_of(connection, site_id) for site_id in ("S01", "S02"))
+        with pytest.raises(UsageError, match="is or was registered"):
+            add_key(connection, "S01", public_pem(key), "admin")
 
 
 def test_site_is_added_once_under_a_label(trial: Trial) -> None:

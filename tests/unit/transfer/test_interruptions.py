@@ -3,13 +3,10 @@
 import fcntl
 import json
 import os
-import random
 import shutil
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from mesems_mri.config import TransferRule
@@ -18,10 +15,10 @@ from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.send import send
 from mesems_mri.transfer.verify import verify_bundle
+from tests.killing import in_child, random_points
 from tests.receiver import Service, Store
 from tests.small_study import SmallStudy, copy_of, small_study
 
-KILLS = 20
 BUNDLES = 3
 
 
@@ -34,46 +31,6 @@ def states(study: SmallStudy) -> dict[State, int]:
 
 
 # ---- killed, and two at once
-
-
-def in_child(work: Callable[[], object], kill_at: int = -1) -> tuple[int, int]:
-    """Do some work in a child that kills itself at its nth event; return the signal and how many there were.
-
-    Events are what Python audits: every file opened, renamed, removed, every folder made, every connection.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def hook(event: str, _: object) -> None:
-            nonlocal count
-            if event.partition(".")[0] in ("open", "os", "socket", "shutil", "fcntl", "glob", "tempfile"):
-                count += 1
-                if count == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        code = 0
-        try:
-            work()
-        except BaseException:
-            code = 1
-        os.write(writer, count.to_bytes(4))
-        os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        counted = int.from_bytes(stream.read())
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), counted
-
-
-def random_points(work: Callable[[], object]) -> list[int]:
-    ended, events = in_child(work)
-    assert ended == 0
-    assert events > KILLS
-    return sorted(random.Random(20).sample(range(1, events + 1), KILLS))
 
 
 def test_sender_to_a_folder_killed_at_20_points(
