@@ -51,7 +51,7 @@ test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
 test-real: $(STAMP)  ## the tests on real scans alone
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/real
 
-test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium, OpenSSH)
+test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium, OpenSSH, PostgreSQL)
 	@[ "$$(id -u)" = 0 ] || { echo "make test-system installs Debian packages: run it as root" >&2; exit 2; }
 	dpkg -s $(SYSTEM_PACKAGES) >/dev/null 2>&1 || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }

@@ -95,6 +95,8 @@ def test_rejected_bundle_makes_place_for_the_next(study: SmallStudy, store: Stor
     table = write_schedule(tmp_path / "visits.tsv", {f"sub-{n}": "S01" for n in ("001", "002", "101")})
     with store.writing() as connection:
         replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="late")
+    study.add("sub-001", "ses-w12")  # otherwise built within one second, it would be the same bundle
+    study.finish()
     assert travel(study, store, tmp_path / "inbox") == ["accepted"]
     store.close()
 
