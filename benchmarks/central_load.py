@@ -28,9 +28,7 @@ from tests.unit.central.conftest import write_schedule
 
 LESIONS = [lesion(number, "t2") for number in range(1, 20)] + [lesion(20)]
 """20 rows of the ledger a visit, as in the trial the package is made for."""
-HEAD = (
-    "| database | senders | transfers | visits | refused | transfers/s | p50 s | p95 s | max s | MiB |"
-)
+HEAD = "| database | senders | transfers | visits | refused | transfers/s | p50 s | p95 s | max s | MiB |"
 
 
 def quantile(values: list[float], part: float) -> float:

@@ -1,6 +1,7 @@
 """The service: transfers in, receipts, the reconciliation list and the audit trail out."""
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from mesems_mri.central import audit
 from mesems_mri.central.receipts import Decision, read_claim
@@ -20,9 +22,11 @@ from mesems_mri.central.rejection import RejectedError, UnavailableError, Why
 from mesems_mri.central.schema import transfer
 from mesems_mri.central.sites import Holder, Role, holder_of
 from mesems_mri.central.store import Store
+from mesems_mri.errors import MesemsError, UsageError
 from mesems_mri.transfer.archive import MAX_ARCHIVE_BYTES
 
 _RETRY_SECONDS = "10"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,15 @@ def create_app(store: Store, limits: Limits | None = None) -> FastAPI:
     turn = asyncio.Semaphore(limits.at_once)
 
     @app.exception_handler(UnavailableError)
-    async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
+    @app.exception_handler(UsageError)  # the database is away
+    async def unavailable(_: Request, error: MesemsError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": _RETRY_SECONDS})
+
+    @app.exception_handler(DBAPIError)
+    async def no_database(_: Request, error: DBAPIError) -> JSONResponse:
+        _log.error("%s: %s", store.shown, error.orig)
+        detail = "the database does not answer; send it again"
+        return JSONResponse({"detail": detail}, 503, headers={"Retry-After": _RETRY_SECONDS})
 
     @app.get("/api/v1/health")
     async def health() -> dict[str, str]:

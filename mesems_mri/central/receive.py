@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from mesems_mri.central.content import read_tables
 from mesems_mri.central.receipts import Claim, Decision, read_claim, rejection_receipt
 from mesems_mri.central.rejection import RejectedError, UnavailableError, Why
-from mesems_mri.central.schema import site
+from mesems_mri.central.schema import site, trial
 from mesems_mri.central.sites import keys_of
 from mesems_mri.central.store import Store
 from mesems_mri.central.storing import Verified, answered, audit_refusal, store_bundle, store_rejection
@@ -23,7 +23,7 @@ from mesems_mri.transfer.keys import is_signed, parse_public_key
 from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, Manifest
 from mesems_mri.transfer.verify import verify_bundle
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 """So long a database that restarts is waited for; afterwards the sender tries again."""
 _log = logging.getLogger(__name__)
 
@@ -100,13 +100,14 @@ def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Sou
         # First of all: a sender that missed the answer must get it, even if its key was revoked since.
         if known := answered(connection, claim):
             return known
+        study_id = connection.execute(select(trial.c.study_id)).scalar_one()
         keys = keys_of(connection, claim.site_id)
         if connection.scalar(select(site.c.site_id).where(site.c.site_id == claim.site_id)) is None:
             msg = f"{MANIFEST}: site {claim.site_id} is not registered here; ask the data centre"
             raise RejectedError(Why.UNKNOWN_SITE, msg)
     fingerprint, manifest = _verify(archive, bundle, keys)
     try:
-        _check_study(manifest, store.study())
+        _check_study(manifest, study_id)
         tables = read_tables(bundle, manifest)
         return store_bundle(store, Verified(claim, manifest, fingerprint, bundle, tables), source.by)
     except RejectedError as error:

@@ -5,8 +5,6 @@ import json
 import os
 import random
 import shutil
-import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -21,15 +19,19 @@ import pytest
 from sqlalchemy import exc, select, text
 
 from mesems_mri.central import audit, schema
+from mesems_mri.central.sites import add_key
 from mesems_mri.central.versions import current
-from mesems_mri.transfer.verify import manifest_sha256
+from mesems_mri.transfer.destination import Access
+from mesems_mri.transfer.keys import public_pem
+from mesems_mri.transfer.outbox import Outbox, State
+from mesems_mri.transfer.send import send
+from tests.small_study import SmallStudy
 from tests.system.postgres import Postgres
 from tests.system.service import Service
-from tests.unit.central import damage
-from tests.unit.central.bundles import WEEKS, Bundle, lesion, pack, visit
+from tests.unit.central.bundles import WEEKS, Bundle, lesion, visit
 from tests.unit.central.conftest import HOMES, Trial, set_up, write_schedule
 
-KILLS = 20
+KILLS = 10  # for each database
 PEOPLE = {f"sub-{number:04}": "S01" for number in range(1, 251)}
 
 
@@ -83,11 +85,11 @@ def test_killed_service_stores_all_or_nothing(service: Service) -> None:
     for number, (archive, digest, _) in enumerate(bundles):
         answer: list[httpx.Response] = []
 
-        def send(archive: Path = archive, digest: str = digest, answer: list = answer) -> None:
+        def post(archive: Path = archive, digest: str = digest, answer: list = answer) -> None:
             with contextlib.suppress(httpx.HTTPError):  # killed before it could answer
                 answer.append(service.post(archive, digest))
 
-        sender = threading.Thread(target=send)
+        sender = threading.Thread(target=post)
         sender.start()
         time.sleep(random_.uniform(0, longest))
         service.kill()
@@ -218,13 +220,16 @@ def test_postgres_restarts_in_the_middle_of_an_ingest(postgres: Postgres, tmp_pa
     process, restarts, random_ = ingest(database, inbox), 0, random.Random(15)
     while process.poll() is None and not (inbox / "receipts").exists():
         time.sleep(0.01)
-    while process.poll() is None and restarts < 8:
+    while process.poll() is None and restarts < 6:
         time.sleep(random_.uniform(0, 0.6))
         postgres.stop(mode)
         time.sleep(0.2)
         postgres.start()
         restarts += 1
     told, _ = process.communicate(timeout=300)
+    if process.returncode == 4:  # it waits for a while only; the next one goes on
+        process = ingest(database, inbox)
+        told += process.communicate(timeout=300)[0]
     assert process.returncode == 0, told
     assert restarts >= 3
     assert check_whole(trial, bundles) == 20
@@ -235,100 +240,36 @@ def test_postgres_restarts_in_the_middle_of_an_ingest(postgres: Postgres, tmp_pa
     store.close()
 
 
-@pytest.fixture
-def sqlite_service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(str(tmp_path / "central.db"), tmp_path / "service", HOMES)
-    yield service.start()
-    service.close()
-
-
-def test_body_of_two_gigabytes_is_refused_in_bounded_memory(sqlite_service: Service) -> None:
-    service = sqlite_service
-    archive, digest = service.trial.archive(Bundle([visit("sub-001", 0)]))
-    assert service.post(archive, digest).status_code == 201
-    second = Bundle([visit("sub-001", 0), visit("sub-001", 4)], sequence=2, previous=digest)
-    archive, digest = service.trial.archive(second)
-    before, stored = service.peak_mib(), service.trial.counts()
-
-    def body() -> Iterator[bytes]:
-        yield archive.read_bytes()
-        part = bytes(2**20)
-        for _ in range(2048):
-            yield part
-
-    headers = {"Authorization": f"Bearer {service.tokens['S01']}", "Idempotency-Key": digest}
-    answer = httpx.post(f"{service.url}/api/v1/transfers", content=body(), headers=headers, timeout=300)
-    assert (answer.status_code, answer.json()["status"]) == (413, "rejected")
-    assert "larger than this data centre accepts" in answer.json()["reasons"][0]
-    assert service.peak_mib() - before < 64
-    assert service.trial.counts() == stored
-    assert service.post(archive, digest).status_code == 201
-
-
-def test_slow_heads_are_cut_off_and_others_served(sqlite_service: Service) -> None:
-    service = sqlite_service
-    slow = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(100)]
-    began = time.monotonic()
-    for connection in slow:
-        connection.sendall(b"POST /api/v1/transfers HTTP/1.1\r\nHost: x\r\n")
-    assert service.send(Bundle([visit("sub-001", 0)])).status_code == 201
-    closed: set[int] = set()
-    while len(closed) < len(slow) and time.monotonic() - began < 30:
-        for number, connection in enumerate(slow):
-            if number not in closed:
-                try:
-                    connection.sendall(b"X-Slow: 1\r\n")
-                except OSError:
-                    closed.add(number)
-        time.sleep(1)
-    for connection in slow:
-        connection.close()
-    assert len(closed) == len(slow)
-    assert 9 < time.monotonic() - began < 20
-
-
-def test_damaged_bundles_by_the_thousand(tmp_path: Path) -> None:
-    trial = Service(str(tmp_path / "central.db"), tmp_path / "service", HOMES).trial
-    folder = tmp_path / "bundle"
-    damage.GOOD.write(folder, trial.keys["S01"])
-    began = time.monotonic()
-    damage.check_refused(folder, trial.keys["S01"], 10_000)
-    print(f"10,000 damaged bundles in {time.monotonic() - began:.0f} s")
-    trial.store.close()
-
-
-def test_damaged_bundles_at_the_service(sqlite_service: Service) -> None:
-    service, folder = sqlite_service, sqlite_service.folder / "bundle"
-    digest = damage.GOOD.write(folder, service.trial.keys["S01"])
-    codes, before = Counter[int](), service.peak_mib()
-    for _ in damage.damaged(folder, service.trial.keys["S01"], 400):
-        archive = pack(folder, service.folder / "damaged.tar")
-        answer = service.post(archive, manifest_sha256(folder))
-        codes[answer.status_code] += 1
-        assert answer.json()["reasons"]
-    assert codes == {422: 400}
-    assert service.peak_mib() - before < 64
-    assert sum(service.trial.counts().values()) == 0
-    damage.GOOD.write(folder, service.trial.keys["S01"])
-    assert service.post(pack(folder, service.folder / "right.tar"), digest).status_code == 201
-
-
-def test_tls_with_a_certificate_of_our_own(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "tls.pem", tmp_path / "tls.key"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    words += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*words, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    options = ("--tls-certificate", str(certificate), "--tls-key", str(key))
-    service = Service(str(tmp_path / "central.db"), tmp_path / "service", HOMES, *options)
-    service.url = service.url.replace("http:", "https:")
-    trusted = ssl.create_default_context(cafile=str(certificate))
-    service.start(trusted)
-    archive, digest = service.trial.archive(Bundle([visit("sub-001", 0)]))
-    headers = {"Authorization": f"Bearer {service.tokens['S01']}", "Idempotency-Key": digest}
-    request = {"content": archive.read_bytes(), "headers": headers}
-    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.post(f"{service.url}/api/v1/transfers", **request)
-    with pytest.raises(httpx.HTTPError):
-        httpx.post(f"{service.url.replace('https:', 'http:')}/api/v1/transfers", **request)
-    assert httpx.post(f"{service.url}/api/v1/transfers", verify=trusted, **request).status_code == 201
+def test_real_sender_reaches_a_service_that_is_killed(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path / "study")
+    for number in range(1, 9):
+        for session in ("ses-w00", "ses-w04"):
+            study.add(f"sub-{number:04}", session)
+        study.finish()
+        study.build()
+    service = Service(str(tmp_path / "central.db"), tmp_path / "service", HOMES | PEOPLE)
+    with service.trial.store.writing() as connection:
+        add_key(connection, "S01", public_pem(study.public_key), "admin")
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(service.tokens["S01"])
+    access = Access(destination=service.url, token_file=str(token))
+    sender = threading.Thread(target=send, args=(study.out_dir, access, lambda _: None))
+    random_ = random.Random(8)
+    sender.start()
+    kills = 0
+    while sender.is_alive() and kills < 4:
+        service.start()
+        time.sleep(random_.uniform(0, 0.3))
+        service.kill()
+        kills += 1
+    service.start()
+    sender.join(120)
+    bundles = Outbox(study.layout, "S01").bundles()
+    assert [bundle.state for bundle in bundles] == [State.ACCEPTED] * 8
+    rows = service.trial.rows(select(schema.record).where(schema.record.c.kind == "visit_metrics"))
+    assert sorted(row["record_key"] for row in rows) == sorted(
+        f"sub-{number:04}/{session}" for number in range(1, 9) for session in ("ses-w00", "ses-w04")
+    )
+    print(f"{kills} kills; 8 bundles, 16 visits, each once")
     service.close()

@@ -187,6 +187,24 @@ def test_trial_without_a_visit_table_asks_the_sender_to_wait(tmp_path: Path) -> 
     complete.close()
 
 
+def test_database_that_is_away_is_no_verdict(
+    trial: Trial, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesems_mri.central.receive.PATIENCE_SECONDS", 0)
+    archive, digest = trial.archive(FIRST)
+    headers = token(trial)
+    trial.store.close()
+    database, away = trial.folder / "central.db", trial.folder / "away"
+    database.rename(away)
+    database.mkdir()
+    for answer in (send(client, archive, digest, headers), client.get("/api/v1/health")):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert "does not answer" in answer.json()["detail"]
+    database.rmdir()
+    away.rename(database)
+    assert send(client, archive, digest, headers).status_code == 201
+
+
 def test_health_names_the_study_and_pages_load_nothing_from_elsewhere(client: Client) -> None:
     assert client.get("/api/v1/health").json() == {"status": "ok", "study_id": STUDY}
     assert client.get("/docs").status_code == 404
