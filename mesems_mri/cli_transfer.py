@@ -56,9 +56,15 @@ def _build(
     config: Config = None,
 ) -> None:
     """Build and sign a bundle for every site of which something is new."""
+    from mesems_mri.bids import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.transfer.build import BuildRequest, build
+    from mesems_mri.workflow.lock import read_holder
 
+    holder = read_holder(Layout(out_dir.resolve()).run_lock)
+    if holder and not holder.here_and_gone():
+        msg = f"{out_dir}: a run is on, by {holder}; build when it has ended"
+        raise UsageError(msg)
     rule = _rule(config)
     key, default_sheet = key_file or rule.key_file, Path(rule.sheet) if rule.sheet else None
     if not key:

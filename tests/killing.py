@@ -44,9 +44,10 @@ def in_child(work: Callable[[], object], kill_at: int = -1) -> tuple[int, int]:
     return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), counted
 
 
-def random_points(work: Callable[[], object]) -> list[int]:
-    """Return the numbers of events at which to kill, after a run that is not killed."""
-    ended, events = in_child(work)
+def random_points(prepare: Callable[[], Callable[[], object]]) -> list[int]:
+    """Return the numbers of events at which to kill; `prepare` returns work to be done from the start."""
+    prepare()()  # here, so that no child has to load what is loaded at the first time only
+    ended, events = in_child(prepare())
     assert ended == 0
     assert events > KILLS
     return sorted(random.Random(20).sample(range(1, events + 1), KILLS))

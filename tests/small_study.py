@@ -28,10 +28,13 @@ class SmallStudy:
     folder : Path
         Holds ``bids``, ``out`` and the key ``key``.
     study_id : str
+    t2_lesions : int
+        T2 lesions of every visit; it also has one GEL.
     """
 
     folder: Path
     study_id: str = "MESEMS"
+    t2_lesions: int = 1
 
     def __post_init__(self) -> None:
         self.bids_dir, self.out_dir, self.key = (self.folder / name for name in ("bids", "out", "key"))
@@ -49,7 +52,8 @@ class SmallStudy:
         """Add a visit with one GEL and one T2 lesion; `changes` of its row of visit_metrics."""
         known = self.records.setdefault(participant, [])
         row = visit_row(self.study_id, site, participant, session, first=not known) | changes
-        lesions = [lesion(row, 1, "t2"), lesion(row, 2, "gel")] if row["gel_evaluable"] else []
+        found = [lesion(row, number, "t2") for number in range(1, self.t2_lesions + 1)]
+        lesions = [*found, lesion(row, self.t2_lesions + 1, "gel")] if row["gel_evaluable"] else []
         missing = row.get("gel_reason") == "missing_scan"
         sources = [] if missing else ["FLAIR", "ce-gadolinium_T1w"]
         record = {
@@ -111,11 +115,16 @@ def small_study(
 def copy_of(original: SmallStudy, folder: Path) -> SmallStudy:
     """Return the study with a copy of its output folder."""
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(original.out_dir, folder / "out")
+    return there(original, folder)
+
+
+def there(original: SmallStudy, folder: Path) -> SmallStudy:
+    """Return the study with the output folder that `copy_of` has made."""
     study = SmallStudy.__new__(SmallStudy)
     study.__dict__.update(original.__dict__)
     study.out_dir = folder / "out"
-    shutil.copytree(original.out_dir, study.out_dir)
-    study.layout = type(original.layout)(study.out_dir)
+    study.layout = Layout(study.out_dir)
     return study
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mesems_mri import __version__
 from mesems_mri.bids import Layout
-from mesems_mri.errors import BundleError, UsageError
+from mesems_mri.errors import BundleError, DatasetError, UsageError
 from mesems_mri.metrics import SCHEMA_VERSION as TABLES_SCHEMA_VERSION
 from mesems_mri.metrics import check_forbidden
 from mesems_mri.provenance import PACKAGE_DIR
@@ -59,6 +59,9 @@ class BuildRequest:
 def build(request: BuildRequest, say: Callable[[str], None]) -> list[Path]:
     """Build a bundle for every site of which something is new.
 
+    A site whose bundle is refused stops no other one; what was wrong with the first such site is raised
+    at the end.
+
     Parameters
     ----------
     request : BuildRequest
@@ -84,14 +87,21 @@ def build(request: BuildRequest, say: Callable[[str], None]) -> list[Path]:
         msg = f"--site {unknown[0]}: no such site in {request.out_dir}; known are {known}"
         raise UsageError(msg)
     patients = patient_ids(request.sheet) if request.sheet else set()
-    built = []
+    built, refused = [], []
     with locked(layout, say):
         for study in studies:
             if request.sites and study.site_id not in request.sites:
                 continue
             key = read_private_key(key_path(request.key_file, study.site_id, layout))
-            folder = _build_site(layout, study, key, patients, say)
+            try:
+                folder = _build_site(layout, study, key, patients, say)
+            except DatasetError as error:  # one site must not hold up the others
+                say(f"{study.site_id}: no bundle was built")
+                refused.append(error)
+                continue
             built += [folder] if folder else []
+    if refused:
+        raise refused[0]
     return built
 
 

@@ -1,7 +1,7 @@
 """Refuse what names a person: patient IDs of the scans, names, dates of the scans, addresses."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mesems_mri.errors import BundleError
@@ -21,8 +21,10 @@ _DATE = re.compile(
 )
 _FREE_TEXT = {"what", "action", "reason"}
 """Columns that somebody may have written, where a true date would give away by how much dates are shifted."""
-_MIN_ID = 4
-"""Shorter patient IDs stand in numbers by chance."""
+_HASHES = {"config_sha256", "SPDEVID", "submission_id"}
+"""Columns in which any digits stand, by chance."""
+_MIN_ID, _MIN_NUMBER = 4, 5
+"""Shorter patient IDs, and shorter ones of digits alone, stand in labels and dates by chance."""
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -40,7 +42,7 @@ def patient_ids(sheet: Path) -> set[str]:
         ids.add(_plain(row.get("dicom_patient_id", "")))
         labels |= {_plain(row.get("participant_id", "").removeprefix(p)) for p in ("", "sub-")}
         labels |= {f"sub{label}" for label in labels}
-    return {one for one in ids - labels if len(one) >= _MIN_ID}
+    return {one for one in ids - labels if len(one) >= (_MIN_NUMBER if one.isdigit() else _MIN_ID)}
 
 
 def refuse_identifiers(tables: Mapping[str, Table], patients: Iterable[str] = ()) -> None:
@@ -58,20 +60,41 @@ def refuse_identifiers(tables: Mapping[str, Table], patients: Iterable[str] = ()
     BundleError
         Naming file, row, column and what was found.
     """
-    known = sorted(set(patients))
-    any_patient = re.compile("|".join(map(re.escape, known))) if known else None
+    find = _patient_finder(patients)
+    seen = set()
     for name, (columns, rows) in tables.items():
         for number, row in enumerate(rows, start=1):
-            for column, text in zip(columns, row, strict=True):
-                found = _found(column, text, any_patient)
-                if found:
+            for cell in zip(columns, row, strict=True):
+                if not cell[1] or cell in seen:
+                    continue
+                seen.add(cell)
+                column, text = cell
+                if found := _found(column, text, find):
                     msg = f"{name}: row {number} holds {found} in {column}, which must not leave the centre"
                     source = "queries.tsv" if name == "queries.csv" else "the table it comes from"
                     msg += f"; correct it in {source}"
                     raise BundleError(msg)
 
 
-def _found(column: str, text: str, any_patient: re.Pattern[str] | None) -> str | None:
+def _patient_finder(patients: Iterable[str]) -> Callable[[str], bool]:
+    """Return what tells whether a text holds one of the patient IDs.
+
+    One with a letter is found however it is written. One of digits alone must be a whole number of the text:
+    inside of others, as volumes are, any digits stand.
+    """
+    known = sorted(set(patients))
+    words = "|".join(re.escape(one) for one in known if not one.isdigit())
+    numbers = "|".join(one for one in known if one.isdigit())
+    word = re.compile(words) if words else None
+    number = re.compile(rf"(?<![\d.])(?:{numbers})(?![\d.])") if numbers else None
+
+    def find(text: str) -> bool:
+        return bool((word and word.search(_plain(text))) or (number and number.search(text)))
+
+    return find
+
+
+def _found(column: str, text: str, find_patient: Callable[[str], bool]) -> str | None:
     if column in _LABELS and not _LABELS[column].fullmatch(text):
         return "something that is no label"
     for what, pattern in _PATTERNS.items():
@@ -79,7 +102,7 @@ def _found(column: str, text: str, any_patient: re.Pattern[str] | None) -> str |
             return what
     if column in _FREE_TEXT and _DATE.search(text):
         return "a date"
-    if any_patient and any_patient.search(_plain(text)):
+    if column not in _HASHES and find_patient(text):
         return "a patient ID of the sheet"
     return None
 

@@ -17,7 +17,7 @@ from mesems_mri.bids import Layout
 from mesems_mri.errors import BundleError, UsageError
 from mesems_mri.provenance import read_json, write_json, write_text
 from mesems_mri.transfer.manifest import MANIFEST, Manifest, Receipt
-from mesems_mri.transfer.verify import read_manifest
+from mesems_mri.transfer.verify import parse_manifest
 
 _ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, not the threads of one
 
@@ -68,21 +68,27 @@ class Outbox:
 
     def bundles(self, *states: State) -> list[Bundle]:
         """List the bundles in these states, or in all of them, in the order of their numbers."""
-        found = []
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # another process has just moved one on
+                return self._list(states)
+
+    def _list(self, states: tuple[State, ...]) -> list[Bundle]:
+        found: dict[str, Bundle] = {}
         for state in states or tuple(State):
             for folder in sorted((self.folder / state).glob("[!.]*/")):
                 content = (folder / MANIFEST).read_bytes()
                 path = _receipt_path(folder)
-                found.append(
-                    Bundle(
-                        folder=folder,
-                        state=state,
-                        manifest=read_manifest(folder),
-                        sha256=hashlib.sha256(content).hexdigest(),
-                        receipt=_kept(path),
-                    )
+                sha256 = hashlib.sha256(content).hexdigest()
+                found[sha256] = Bundle(
+                    folder=folder,
+                    state=state,
+                    manifest=parse_manifest(content),
+                    sha256=sha256,
+                    receipt=_kept(path),
                 )
-        return sorted(found, key=lambda bundle: (bundle.manifest.sequence, bundle.state != State.REJECTED))
+        return sorted(
+            found.values(), key=lambda bundle: (bundle.manifest.sequence, bundle.state != State.REJECTED)
+        )
 
     def tip(self) -> Bundle | None:
         """Return the bundle on which the next one is built; what was rejected is no part of the chain."""

@@ -63,7 +63,7 @@ def domains(site: SiteStudy) -> dict[str, list[dict[str, Any]]]:
         for result in _results(row, baselines.get(visit[0], {})):
             common = _common(site, "NV", when) | {"NVSEQ": number("NV", when.subject), "NVLNKID": when.link}
             rows["nv"].append(common | result | {"NVDTC": when.date, "NVDY": when.day})
-        rows["pr"].append(_scan(site, visit, when) | {"PRSEQ": number("PR", when.subject)})
+        rows["pr"].append(_scan(site, row, when) | {"PRSEQ": number("PR", when.subject)})
         agent = _agent(site, row, when) | {"AGSEQ": number("AG", when.subject)}
         rows["ag"].append(agent)
         rows["suppag"] += _steroids(site, visit, agent)
@@ -161,14 +161,15 @@ def _results(row: Row, baselines: Mapping[str, str]) -> Iterator[dict[str, Any]]
         }
 
 
-def _scan(site: SiteStudy, visit: Visit, when: _When) -> dict[str, Any]:
+def _scan(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
+    visit = (row["participant_id"], row["session_id"])
     scanner = site.scanners.get(visit)
     done = bool(site.contrasts.get(visit))
     return _common(site, "PR", when) | {
         "SPDEVID": device_id(scanner) if scanner else None,
         "PRLNKID": when.link,
         "PRTRT": "MRI",
-        "PRPRESP": "Y",
+        "PRPRESP": "Y" if row["visit_type"] == "scheduled" else None,
         "PROCCUR": "Y" if done else "N",
         "PRREASND": None if done else str(Reason.MISSING_SCAN),
         "PRLOC": "BRAIN",
@@ -186,7 +187,7 @@ def _agent(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
         "AGLNKID": when.link,
         "AGTRT": "GADOLINIUM-BASED CONTRAST AGENT",
         "AGCAT": "CONTRAST AGENT",
-        "AGPRESP": "Y",
+        "AGPRESP": "Y" if row["visit_type"] == "scheduled" else None,
     }
     if given is None:  # neither an image after contrast nor a word about it
         return agent | {"AGSTAT": NOT_DONE, "AGREASND": str(row["gel_reason"] or Reason.NO_POSTCONTRAST)}

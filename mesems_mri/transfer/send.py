@@ -1,6 +1,7 @@
 """Send the bundles that wait, collect receipts, and say what has become of all of them."""
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import tenacity
 
 from mesems_mri.bids import Layout
-from mesems_mri.errors import BundleError, DeliveryError, UsageError
+from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageError
 from mesems_mri.transfer.destination import Access, Destination, opened
 from mesems_mri.transfer.manifest import Receipt
 from mesems_mri.transfer.outbox import Bundle, Outbox, State, delivery, locked, outboxes
@@ -48,6 +49,9 @@ def send(
 ) -> Sent:
     """Send every bundle that waits, in order, and collect the receipts for those that were sent.
 
+    A site that cannot be sent stops no other one; what was wrong with the first such site is raised at the
+    end.
+
     It may be stopped, killed and started again at any moment, and by several people at once: a bundle is sent
     under its manifest's hash, under which the receiving side stores it once.
 
@@ -62,7 +66,7 @@ def send(
     sites : iterable of str
         Only these; empty for all.
     give_up_after_s : float
-        Seconds for which a site is tried again, with waits that grow; 0: once.
+        Seconds for which it is tried again, with waits that grow; 0: once.
     again : bool
         Send those again that were sent and have no receipt.
 
@@ -80,13 +84,22 @@ def send(
         If a receipt is for another bundle, or none.
     """
     layout = Layout(out_dir.resolve())
-    sent = Sent()
+    sent, failed = Sent(), []
+    deadline = time.monotonic() + give_up_after_s
     with locked(layout, say):
         for outbox in _chosen(layout, sites):
             for bundle in outbox.bundles(State.SENT) if again else ():
                 outbox.put_back(bundle)
-            if outbox.bundles(State.PENDING, State.SENT):
-                _with_patience(lambda o=outbox: _send_site(o, access, say, sent), give_up_after_s, say)
+            if not outbox.bundles(State.PENDING, State.SENT):
+                continue
+            try:
+                left_s = max(0.0, deadline - time.monotonic())
+                _with_patience(lambda o=outbox: _send_site(o, access, say, sent), left_s, say)
+            except MesemsError as error:  # one site must not hold up the others
+                say(f"{outbox.site_id}: {error}")
+                failed.append(error)
+    if failed:
+        raise failed[0]
     return sent
 
 

@@ -75,7 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
     BundleError
         If there is none, or it is none.
     """
-    return _parse(_read(folder, MANIFEST))
+    return parse_manifest(_read(folder, MANIFEST))
 
 
 def _verify_folder(folder: Path, public_key: Ed25519PublicKey | Iterable[Ed25519PublicKey]) -> Manifest:
@@ -85,7 +85,7 @@ def _verify_folder(folder: Path, public_key: Ed25519PublicKey | Iterable[Ed25519
     if not any(is_signed(content, signature, key) for key in keys):
         msg = f"{SIGNATURE}: is no signature of this manifest by the key given; ask the sender for its key"
         raise BundleError(msg)
-    manifest = _parse(content)
+    manifest = parse_manifest(content)
     for entry in manifest.files:
         _check_file(folder / entry.name, entry)
     for entry in manifest.files:
@@ -179,7 +179,14 @@ def _read(folder: Path, name: str) -> bytes:
     return content
 
 
-def _parse(content: bytes) -> Manifest:
+def parse_manifest(content: bytes) -> Manifest:
+    """Read a manifest from its bytes.
+
+    Raises
+    ------
+    BundleError
+        If it is none.
+    """
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:

@@ -238,6 +238,15 @@ def test_dictionary_explains_every_column_of_every_file(tmp_path: Path) -> None:
     assert set(TABLE_COLUMNS) < {entry.name for entry in manifest.files}
 
 
+def test_site_that_is_refused_stops_no_other(tmp_path: Path) -> None:
+    study = small_study(tmp_path, participants=4, sites=2)
+    detail = "sent as MUELLER^HANS"
+    add_queries(study.bids_dir, [new_query(QueryCode.NAME_DIFFERS, detail=detail, participant_id="sub-001")])
+    with pytest.raises(BundleError, match="a person's name as DICOM writes it"):
+        study.build()
+    assert [len(Outbox(study.layout, site).bundles()) for site in ("S01", "S02")] == [0, 1]
+
+
 # ---- again and again
 
 

@@ -76,6 +76,25 @@ def test_patient_id_that_is_the_label_or_a_short_number_names_nobody(tmp_path: P
     assert patient_ids(sheet) == set()
 
 
+@pytest.mark.parametrize(
+    ("column", "text", "found"),
+    [
+        ("DIVAL", "scanned as 353312", True),
+        ("DIVAL", "353312", True),
+        ("NVORRES", "1353312.0", False),
+        ("NVORRES", "353312.0", False),
+        ("config_sha256", "ab353312cd", False),
+        ("SPDEVID", "MRI-353312", False),
+    ],
+)
+def test_patient_id_of_digits_alone_is_found_as_a_whole_number(column: str, text: str, found: bool) -> None:
+    if not found:
+        check(text, column=column, patients=("353312",))
+        return
+    with pytest.raises(BundleError, match="a patient ID of the sheet"):
+        check(text, column=column, patients=("353312",))
+
+
 def test_build_refuses_and_says_where(tmp_path: Path) -> None:
     study = small_study(tmp_path)
     sheet = write_sheet(tmp_path / "sheet.tsv", ("sub-001", "MSC-0017"))

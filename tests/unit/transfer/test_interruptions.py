@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from mesems_mri.config import TransferRule
@@ -17,7 +18,7 @@ from mesems_mri.transfer.send import send
 from mesems_mri.transfer.verify import verify_bundle
 from tests.killing import in_child, random_points
 from tests.receiver import Service, Store
-from tests.small_study import SmallStudy, copy_of, small_study
+from tests.small_study import SmallStudy, copy_of, small_study, there
 
 BUNDLES = 3
 
@@ -37,13 +38,17 @@ def test_sender_to_a_folder_killed_at_20_points(
     three_bundles: SmallStudy, inbox: Path, tmp_path: Path
 ) -> None:
     access = Access(destination=str(inbox))
-    first = copy_of(three_bundles, tmp_path / "first")
-    for point in random_points(lambda: send(first.out_dir, access, quiet)):
+
+    def prepare() -> Callable[[], object]:
         shutil.rmtree(inbox)
         inbox.mkdir()
         study = copy_of(three_bundles, tmp_path / "copy")
+        return lambda: send(study.out_dir, access, quiet)
+
+    for point in random_points(prepare):
+        assert in_child(prepare(), point)[0] == signal.SIGKILL
+        study = there(three_bundles, tmp_path / "copy")
         store = Store(study.public_key)
-        assert in_child(lambda s=study: send(s.out_dir, access, quiet), point)[0] == signal.SIGKILL
         store.empty_inbox(inbox)  # what is visible is whole, or this raises
         send(study.out_dir, access, quiet)
         store.empty_inbox(inbox)
@@ -56,11 +61,14 @@ def test_sender_to_a_folder_killed_at_20_points(
 def test_sender_over_https_killed_at_20_points(
     three_bundles: SmallStudy, access: Access, service: Service, tmp_path: Path
 ) -> None:
-    first = copy_of(three_bundles, tmp_path / "first")
-    for point in random_points(lambda: send(first.out_dir, access, quiet)):
+    def prepare() -> Callable[[], object]:
         study = copy_of(three_bundles, tmp_path / "copy")
         service.store = Store(study.public_key)
-        assert in_child(lambda s=study: send(s.out_dir, access, quiet), point)[0] == signal.SIGKILL
+        return lambda: send(study.out_dir, access, quiet)
+
+    for point in random_points(prepare):
+        assert in_child(prepare(), point)[0] == signal.SIGKILL
+        study = there(three_bundles, tmp_path / "copy")
         send(study.out_dir, access, quiet)
         assert sorted(service.store.bundles.values()) == [1, 2, 3]
         assert states(study) == {State.ACCEPTED: 3}
@@ -68,14 +76,17 @@ def test_sender_over_https_killed_at_20_points(
 
 def test_builder_killed_at_20_points(tmp_path: Path) -> None:
     original = small_study(tmp_path / "study")
-    study = copy_of(original, tmp_path / "copy")
-    for point in random_points(study.build):
-        study = copy_of(original, tmp_path / "copy")
-        assert in_child(study.build, point)[0] == signal.SIGKILL
-        there = Outbox(study.layout, "S01").bundles()
-        for bundle in there:
+
+    def prepare() -> Callable[[], object]:
+        return copy_of(original, tmp_path / "copy").build
+
+    for point in random_points(prepare):
+        assert in_child(prepare(), point)[0] == signal.SIGKILL
+        study = there(original, tmp_path / "copy")
+        left = Outbox(study.layout, "S01").bundles()
+        for bundle in left:
             verify_bundle(bundle.folder, study.public_key)
-        assert len(study.build()) == 1 - len(there)
+        assert len(study.build()) == 1 - len(left)
         assert [b.manifest.sequence for b in Outbox(study.layout, "S01").bundles()] == [1]
 
 

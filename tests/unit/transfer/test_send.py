@@ -130,6 +130,20 @@ def test_every_site_has_its_own_chain_and_place(tmp_path: Path) -> None:
     assert len(sent_visits(study.layout)) == 8
 
 
+def test_site_that_cannot_be_sent_stops_no_other(tmp_path: Path, service: Service) -> None:
+    study = small_study(tmp_path / "study", participants=4, sites=2)
+    service.store.public_key = study.public_key
+    study.build()
+    token = tmp_path / "S02.token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    access = Access(destination=service.url, token_file=str(tmp_path / "{site_id}.token"))
+    with pytest.raises(UsageError, match=r"S01\.token: the token cannot be read"):
+        send(study.out_dir, access, quiet)
+    found = {site: [b.state for b in Outbox(study.layout, site).bundles()] for site in ("S01", "S02")}
+    assert found == {"S01": [State.PENDING], "S02": [State.ACCEPTED]}
+
+
 # ---- HTTPS
 
 
