@@ -24,7 +24,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium
+SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium openssh-server postgresql
 
 .PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
 
@@ -51,7 +51,7 @@ test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
 test-real: $(STAMP)  ## the tests on real scans alone
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/real
 
-test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium)
+test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium, OpenSSH, PostgreSQL)
 	@[ "$$(id -u)" = 0 ] || { echo "make test-system installs Debian packages: run it as root" >&2; exit 2; }
 	dpkg -s $(SYSTEM_PACKAGES) >/dev/null 2>&1 || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }
@@ -106,10 +106,12 @@ docs: reference-check  ## build the documentation into build/docs and check its 
 
 # One resolve for everything; the container's list is the same one without the tools for development.
 lock: | $(filter .venv-uv/bin/uv,$(UV))  ## resolve the dependencies anew
-	$(UV) pip compile pyproject.toml --extra slurm --group dev --universal --python-version 3.11 --upgrade --quiet \
+	$(UV) pip compile pyproject.toml --extra slurm --extra central --group dev --universal --python-version 3.11 --upgrade --quiet \
 	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file requirements.lock
-	$(UV) pip compile pyproject.toml --extra slurm --universal --python-version 3.11 --constraint requirements.lock --quiet \
+	$(UV) pip compile pyproject.toml --extra slurm --extra central --universal --python-version 3.11 --constraint requirements.lock --quiet \
 	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file containers/requirements.lock
+	$(UV) pip compile --group central --universal --python-version 3.11 --constraint requirements.lock --quiet \
+	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file containers/central.lock
 
 # torch alone takes most of the 7 GB; the package itself never needs it.
 training-env: | $(filter .venv-uv/bin/uv,$(UV))  ## make .venv-training, in which models are trained

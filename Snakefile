@@ -19,6 +19,7 @@ include: "workflow/rules/register.smk"
 include: "workflow/rules/lesions.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/transfer.smk"
 
 
 localrules:
@@ -30,6 +31,7 @@ localrules:
     describe_dataset,
     report_participant,
     report_study,
+    send_transfer,
 
 
 rule group:

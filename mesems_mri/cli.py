@@ -12,15 +12,19 @@ from typing import Annotated
 import typer
 
 from mesems_mri import __version__
+from mesems_mri.cli_central import central_app
 from mesems_mri.cli_intake import intake
 from mesems_mri.cli_query import query_app
 from mesems_mri.cli_step import step_app
+from mesems_mri.cli_transfer import transfer_app
 from mesems_mri.errors import MesemsError
 
 _STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(intake)
 app.add_typer(query_app, name="query")
+app.add_typer(transfer_app, name="transfer")
+app.add_typer(central_app, name="central")
 app.add_typer(step_app, name="step")  # last: the reference ends before it
 
 
@@ -40,7 +44,7 @@ def main() -> None:
     if debug:
         sys.argv.remove("--debug")
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, format="%(levelname)s %(message)s")
-    for noisy in ("matplotlib", "nibabel", "nipype"):
+    for noisy in ("httpx", "matplotlib", "nibabel", "nipype", "paramiko"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments, options = sys.argv[1:], []
     if "--" in arguments:  # before typer takes the first option of Snakemake for an argument of its own
@@ -165,6 +169,9 @@ def run(
     lesion_masks: Annotated[
         Path | None, typer.Option(help="Folder with lesion masks of your own, to count instead of detecting.")
     ] = None,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="When all visits are complete, send them as `transfer` says.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
 ) -> None:
     """Run the analysis. Options of Snakemake may follow after --."""
@@ -186,6 +193,7 @@ def run(
         reports_only=reports_only,
         allow_insert=allow_insert,
         lesion_masks=lesion_masks,
+        transfer=transfer,
         dry_run=dry_run,
         snakemake_options=tuple(context.obj or ()),
     )

@@ -239,6 +239,17 @@ def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
     compile_metrics(Layout(out_dir.resolve()), json.loads(settings)["periods"])
 
 
+@step_app.command("send_transfer")
+def _send_transfer(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path()) -> None:
+    """Build the bundles of all sites and send them, if every visit of the study is complete."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.config import TransferRule
+    from mesems_mri.transfer.automatic import send_when_complete
+
+    rule = TransferRule.model_validate(json.loads(settings)["transfer"])
+    send_when_complete(Layout(out_dir.resolve()), bids_dir.resolve(), rule, typer.echo)
+
+
 @step_app.command("describe_dataset")
 def _describe_dataset(out_dir: OutDir = Path()) -> None:
     """Say what the output folder is, in the words of BIDS."""

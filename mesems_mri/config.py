@@ -104,6 +104,26 @@ class IntakeRule(_Frozen):
     )
 
 
+class TransferRule(_Frozen):
+    """Where the bundles for central analysis go; ``{site_id}`` in a value is the site of the bundle."""
+
+    destination: str = Field(
+        default="", description="A folder, sftp://user@host/folder or https://host; empty: nowhere"
+    )
+    key_file: str = Field(
+        default="", description="Private key that signs, of mesems-mri transfer keygen, outside of OUT_DIR"
+    )
+    sheet: str = Field(
+        default="", description="Sheet of the trial; a bundle that holds a patient ID of it is refused"
+    )
+    token_file: str = Field(default="", description="HTTPS: file with the bearer token")
+    ca_file: str = Field(
+        default="", description="HTTPS: certificate of the authority, where the system does not know it"
+    )
+    ssh_key_file: str = Field(default="", description="SFTP: private key; empty: those of the user")
+    known_hosts_file: str = Field(default="", description="SFTP: host keys; empty: ~/.ssh/known_hosts")
+
+
 class TrialConfig(_Frozen):
     """Everything a trial decides; defaults are those of the MESEMS protocol."""
 
@@ -123,6 +143,7 @@ class TrialConfig(_Frozen):
     enhancement: EnhancementRule = EnhancementRule()
     quality: QualityRule = QualityRule()
     intake: IntakeRule = IntakeRule()
+    transfer: TransferRule = TransferRule()
 
     def part(self, *keys: str) -> dict[str, Any]:
         """Return the part of the configuration that a step is given, and nothing else.
@@ -155,9 +176,9 @@ class TrialConfig(_Frozen):
         """Return the hash of all that shapes the numbers of a visit, independent of layout and key order.
 
         Visit table, periods and file selection are left out: what they decide stands in the tables itself,
-        and a visit added to the plan must not change a byte of an earlier one.
+        and a visit added to the plan must not change a byte of an earlier one. The transfer shapes no number.
         """
-        aside = {"study_id": True, "visits": True, "periods": True, "intake": {"select"}}
+        aside = {"study_id": True, "visits": True, "periods": True, "intake": {"select"}, "transfer": True}
         text = json.dumps(self.model_dump(mode="json", exclude=aside), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -5,8 +5,10 @@
     MesemsError                  1
     ├── UsageError               2   wrong usage or configuration
     ├── DatasetError             3   the data set as a whole cannot be run
-    │   └── ForbiddenColumnError 3   an input table would unblind the analysis
+    │   ├── ForbiddenColumnError 3   an input table would unblind the analysis
+    │   └── BundleError          3   a bundle of the transfer is not what its manifest and signature say
     ├── ExternalProgramError     4   an external program is missing or failed
+    │   └── DeliveryError        4   the receiving side of a transfer cannot be reached or does not answer
     └── InputError               -   one image or visit; carries a reason code
 """
 
@@ -57,10 +59,30 @@ class ForbiddenColumnError(DatasetError):
     """An input table holds a column that would unblind the analysis."""
 
 
+class BundleError(DatasetError):
+    """A bundle of the transfer is not what its manifest and signature say, or must not leave the centre."""
+
+
 class ExternalProgramError(MesemsError):
     """An external program is missing or failed."""
 
     exit_code = 4
+
+
+class DeliveryError(ExternalProgramError):
+    """The receiving side of a transfer cannot be reached or does not answer; the bundle waits in the outbox.
+
+    Parameters
+    ----------
+    message : str
+        One sentence.
+    retry_after : float
+        Seconds for which the receiving side asks to be left alone.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class InputError(MesemsError):

@@ -61,6 +61,19 @@ class Layout:
         return self.out_dir / ".mesems" / "cleaned.json"
 
     @property
+    def transfer(self) -> Path:
+        """Bundles for central analysis and the receipts for them; hidden, so that BIDS tools pass it by.
+
+        It is apart from the intermediate files, since what was sent cannot be computed again.
+        """
+        return self.out_dir / ".transfer"
+
+    @property
+    def transfer_outcome(self) -> Path:
+        """What came of sending at the end of the last run that was asked to."""
+        return self.out_dir / ".mesems" / "transfer.json"
+
+    @property
     def expected(self) -> Path:
         """Which visits the raw data set had at the last run."""
         return self.out_dir / ".mesems" / "visits.json"

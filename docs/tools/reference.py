@@ -207,7 +207,9 @@ def _other(key: str, value: Any) -> Any:
         return not value
     if isinstance(value, float):
         return value / 2
-    others = {"study_id": "other", "visits": [{"session_id": "other"}], "periods": {}}
+    if isinstance(value, str):
+        return "other"
+    others = {"visits": [{"session_id": "other"}], "periods": {}}
     return others.get(key, {"FLAIR": "other"})
 
 

@@ -13,7 +13,9 @@ from mesems_mri.metrics.counts import participant_endpoints, visit_counts
 from mesems_mri.metrics.tables import (
     FORBIDDEN_COLUMNS,
     check_forbidden,
+    parse_value,
     read_table,
+    table_cells,
     write_dictionary,
     write_table,
 )
@@ -28,8 +30,10 @@ __all__ = [
     "VISIT_METRICS_COLUMNS",
     "Column",
     "check_forbidden",
+    "parse_value",
     "participant_endpoints",
     "read_table",
+    "table_cells",
     "visit_counts",
     "write_dictionary",
     "write_table",

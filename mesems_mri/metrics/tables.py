@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,24 @@ def write_table(path: Path, columns: Mapping[str, Column], rows: Iterable[Row]) 
     ValueError
         If a row has an unknown column or a value that its column cannot hold.
     """
-    lines = ["\t".join(columns)]
-    for row in rows:
-        unknown = [name for name in row if name not in columns]
-        if unknown:
-            msg = f"{path.name}: unknown column(s) {', '.join(unknown)}"
-            raise ValueError(msg)
-        lines.append("\t".join(_format(row.get(name), column, name) for name, column in columns.items()))
+    lines = ["\t".join(columns), *("\t".join(cells) for cells in table_cells(path.name, columns, rows))]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def table_cells(name: str, columns: Mapping[str, Column], rows: Iterable[Row]) -> Iterator[list[str]]:
+    """Yield the texts of each row, in the order of the columns; `name` is for the error text.
+
+    Raises
+    ------
+    ValueError
+        If a row has an unknown column or a value that its column cannot hold.
+    """
+    for row in rows:
+        unknown = [column for column in row if column not in columns]
+        if unknown:
+            msg = f"{name}: unknown column(s) {', '.join(unknown)}"
+            raise ValueError(msg)
+        yield [_format(row.get(name), column, name) for name, column in columns.items()]
 
 
 def read_table(path: Path, columns: Mapping[str, Column]) -> list[dict[str, Any]]:
@@ -103,6 +113,21 @@ def read_table(path: Path, columns: Mapping[str, Column]) -> list[dict[str, Any]
     except ValueError as error:
         msg = f"{path}: line {reader.line_num}: {error}; run again"
         raise DatasetError(msg) from error
+
+
+def parse_value(text: str, column: Column, name: str) -> Any:
+    """Return the value of a field, exactly as `write_table` would have written it; None if it is empty.
+
+    Raises
+    ------
+    ValueError
+        If the column cannot hold it, or it is written in another way (``1`` where there is one decimal).
+    """
+    value = _parse(text, column)
+    if (written := _format(value, column, name)) != text:
+        msg = f"{name} must be written as {written}, got {text!r}"
+        raise ValueError(msg)
+    return value
 
 
 def write_dictionary(path: Path, columns: Mapping[str, Column]) -> None:

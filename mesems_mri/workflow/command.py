@@ -116,6 +116,8 @@ def _values(request: RunRequest, out_dir: Path, visits: Collection[tuple[str, st
         values["participant_labels"] = list(request.participant_labels)
     if request.reports_only:
         values["reports_only"] = True
+    if request.transfer:
+        values["transfer"] = True
     if record := _until_record(request):
         values["until"] = record
     if request.level == "group" and not request.reports_only:

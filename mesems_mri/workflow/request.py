@@ -32,6 +32,8 @@ class RunRequest:
         Accept a visit that lies before one that is already done, and compute the later ones again.
     lesion_masks : Path or None
         Folder with lesion masks to count instead of detecting lesions.
+    transfer : bool
+        Build and send the bundles for central analysis when all visits of the study are complete.
     dry_run : bool
         Only say what would be run.
     snakemake_options : tuple of str
@@ -52,5 +54,6 @@ class RunRequest:
     reports_only: bool = False
     allow_insert: bool = False
     lesion_masks: Path | None = None
+    transfer: bool = False
     dry_run: bool = False
     snakemake_options: tuple[str, ...] = field(default=())

@@ -27,6 +27,7 @@ from mesems_mri.workflow.rules import Scope, check_step, known_steps
 from mesems_mri.workflow.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
 from mesems_mri.workflow.state import Outcome, visit_state
 from mesems_mri.workflow.summary import Result, summarise
+from mesems_mri.workflow.transfer import check_transfer, forget_transfer, say_transfer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,7 @@ def _understand(request: RunRequest) -> _Task:
     check_step("--until", request.until)
     check_step("--force", request.force)
     config = load_config(request.config_file)
+    check_transfer(request, config)
     layout = Layout(request.out_dir.resolve())
     everyone = index_dataset(request.bids_dir, config)
     participants = index_dataset(
@@ -203,12 +205,15 @@ def _run_held(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]
         if (session.participant_id, session.session_id) in again:
             forget(layout, session)
     _bring_back(task)
+    forget_transfer(layout)
     history = History(layout)
     history.begin(request.bids_dir, task.config, everything)
     result, jobs = _run_until_through(task, lock, stop, say)
     if not jobs:
         say("nothing to do: everything asked for is there and up to date")
     code = summarise(layout, task.sessions, result, say)
+    if request.transfer:
+        say_transfer(layout, say)
     try:
         history.end(code, everything)
     except OSError as error:

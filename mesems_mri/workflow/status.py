@@ -9,6 +9,7 @@ from rich.table import Table
 from mesems_mri.bids import Layout, natural_key
 from mesems_mri.errors import Reason
 from mesems_mri.provenance import read_json
+from mesems_mri.transfer.outbox import sent_visits
 from mesems_mri.workflow.lock import Holder, read_holder
 from mesems_mri.workflow.state import Outcome, VisitState, no_run, visit_state
 
@@ -127,10 +128,13 @@ def read_status(layout: Layout) -> Status:
     if not expected:
         raise no_run(layout)
     status = Status()
+    sent = sent_visits(layout)
     for participant, sessions in expected.items():
         states = [visit_state(layout, participant, session) for session in sessions]
         status.visits += states
-        status.participants[participant] = _count(layout, states)
+        counts = _count(layout, states)
+        counts["sent"] = sum((participant, session) in sent for session in sessions)
+        status.participants[participant] = counts
     status.holder = read_holder(layout.run_lock)
     status.holder_is_gone = bool(status.holder and status.holder.here_and_gone())
     return status
@@ -162,4 +166,4 @@ def _count(layout: Layout, states: Sequence[VisitState]) -> dict[str, int]:
         counts["in_query"] += str(Reason.OPEN_QUERY) in reasons
         counts["read"] += row["read_status"] in _READ
         counts["locked"] += row["read_status"] == "locked"
-    return counts  # nothing is sent before there is a transfer
+    return counts

@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.system import chromium, slurm
+from tests.system.postgres import Postgres, installed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +32,16 @@ def running_slurm() -> None:
     if shutil.which("slurmctld") is None:
         pytest.skip("Slurm is not installed; make test-system installs it")
     slurm.start()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL without a database in it."""
+    if not installed():
+        pytest.skip("PostgreSQL is not installed; make test-system installs it")
+    server = Postgres()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "dicom": {"dicom", "interfaces", "core"} | OPEN,
     "steps": {"steps", "interfaces", "dicom", "images", "models", "report", "core"} | OPEN,
     "simulate": {"simulate", "images", "core"} | OPEN,
+    "transfer": {"transfer"} | OPEN,
+    "central": {"central", "transfer"} | OPEN,
     **{name: {"core"} | OPEN for name in OPEN},
 }
 """For each part of the package the parts it may import; a part that is not a key is the command line."""
@@ -102,6 +104,19 @@ def test_foci_are_labelled_in_one_module() -> None:
     assert not bad, "use core/components.py instead"
 
 
+def loaded_by(module: str, heavy: list[str]) -> list[str]:
+    """List which packages are loaded when a module is."""
+    program = f"import sys, {module}; print(*(set({heavy}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return loaded.stdout.split()
+
+
+def test_bundles_are_verified_without_the_pipeline() -> None:
+    # the receiving side has none of these in its environment
+    heavy = ["ants", "nibabel", "nipype", "snakemake", "numpy", "pandas", "pyreadstat", "pydicom", "paramiko"]
+    assert loaded_by("mesems_mri.transfer.verify", heavy) == []
+
+
 def test_command_line_starts_without_heavy_imports() -> None:
     heavy = [
         "ants",
@@ -113,7 +128,8 @@ def test_command_line_starts_without_heavy_imports() -> None:
         "snakemake",
         "matplotlib",
         "SimpleITK",
+        "sqlalchemy",
+        "fastapi",
+        "cryptography",
     ]
-    program = f"import sys, mesems_mri.cli; print(*(set({heavy}) & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert loaded.stdout.split() == []
+    assert loaded_by("mesems_mri.cli", heavy) == []

@@ -234,6 +234,12 @@ def group_products():
     """List what is made of the study."""
     if UNTIL:
         return participant_products()
+    send = config.get("transfer") and not REPORTS_ONLY
+    return study_products() + ([str(LAYOUT.transfer_outcome)] if send else [])
+
+
+def study_products():
+    """List all that is made before anything can be sent."""
     return participant_products() + [
         "visit_metrics.tsv",
         "participant_endpoints.tsv",

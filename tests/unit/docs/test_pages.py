@@ -78,7 +78,7 @@ def wrong_usage(words: list[str]) -> str | None:
     if words[0].startswith("--"):
         return None
     known = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    if words[0] in known and len(words) > 1 and hasattr(known[words[0]], "commands"):
+    while words[0] in known and len(words) > 1 and hasattr(known[words[0]], "commands"):
         known, words = known[words[0]].commands, words[1:]
     if words[0] not in known:
         return f"no command {words[0]}"
@@ -135,6 +135,7 @@ def test_commands_shown_exist(page: Path) -> None:
 
 def test_wrong_command_is_found() -> None:
     calls = ["run A B --no-such 1 -- --jobs 3", "walk", "run A B --cores 2 -- --jobs 3"]
+    calls += ["central site add S01 --key K", "central site add S01 --kee K"]
     calls += ["query close A Q0001 --because x", "query ask A", "query close A Q0001 --by B --reason 'c d'"]
     text = "```\n" + "".join(f"mesems-mri {call}\n" for call in calls) + "```\n"
     found = [wrong_usage(words) for words in commands(text)]
@@ -142,6 +143,8 @@ def test_wrong_command_is_found() -> None:
         "run has no --no-such",
         "no command walk",
         None,
+        None,
+        "add has no --kee",
         "close has no --because",
         "no command ask",
         None,

@@ -1,0 +1,75 @@
+"""Whether a bundle is the next one of its site, and its visits are those of the trial."""
+
+from collections.abc import Iterator, Mapping
+
+from sqlalchemy import Connection, select
+
+from mesems_mri.central.content import Row
+from mesems_mri.central.rejection import RejectedError, UnavailableError, Why
+from mesems_mri.central.schedule import ExpectedVisit
+from mesems_mri.central.schema import transfer
+from mesems_mri.transfer.manifest import MANIFEST, Manifest
+
+
+def check_chain(connection: Connection, manifest: Manifest) -> None:
+    """Refuse a bundle that is not the next one of its site."""
+    last = connection.execute(
+        select(transfer.c.sequence, transfer.c.manifest_sha256)
+        .where(transfer.c.site_id == manifest.site_id)
+        .order_by(transfer.c.sequence.desc())
+        .limit(1)
+    ).first()
+    number, digest = last or (0, None)
+    what = f"{MANIFEST}: sequence {manifest.sequence} of site {manifest.site_id}"
+    if manifest.sequence > number + 1:
+        msg = f"{what} leaves a gap, expected {number + 1}; send what is before it, then build again"
+        raise RejectedError(Why.GAP, msg, where=f"sequence {manifest.sequence}")
+    if manifest.sequence <= number:
+        msg = f"{what} was received with another content, expected {number + 1}; build a bundle anew"
+        raise RejectedError(Why.REPLAY, msg, where=f"sequence {manifest.sequence}")
+    if manifest.previous_sha256 != digest:
+        msg = f"{what} follows {manifest.previous_sha256}, expected {digest}; build it again"
+        raise RejectedError(Why.FORK, msg, where=f"sequence {manifest.sequence}")
+
+
+def check_visits(
+    expected: Mapping[tuple[str, str], ExpectedVisit], manifest: Manifest, rows: Mapping[str, Row]
+) -> list[str]:
+    """Refuse visits that contradict the schedule; return what else is odd about them."""
+    if not expected:
+        msg = "the visit table of the trial is not loaded yet; load it with mesems-mri central schedule"
+        raise UnavailableError(msg)
+    homes = {visit.participant_id: visit.site_id for visit in expected.values()}
+    wrong = list(_strangers(homes, manifest, rows))
+    if wrong:
+        raise RejectedError(Why.PARTICIPANT, *wrong, where="visit_metrics.csv")
+    warnings = []
+    for key, row in rows.items():
+        visit = expected.get(row.visit)
+        if visit is None:
+            warnings.append(f"visit_metrics.csv {key}: the visit is not in the visit table")
+            continue
+        for name in ("week", "visit_type"):
+            if row.values[name] != getattr(visit, name):
+                wrong.append(
+                    f"visit_metrics.csv {key}: {name} is {row.values[name]}, expected "
+                    f"{getattr(visit, name)} as in the visit table; correct the one that is wrong"
+                )
+        if days := visit.days_outside(row.values["day_from_baseline"]):
+            warnings.append(
+                f"visit_metrics.csv {key}: {abs(days)} days {'after' if days > 0 else 'before'} its window"
+            )
+    if wrong:
+        raise RejectedError(Why.VISIT, *wrong, where=wrong[0].split(":")[0])
+    return warnings
+
+
+def _strangers(homes: Mapping[str, str], manifest: Manifest, rows: Mapping[str, Row]) -> Iterator[str]:
+    for participant in sorted({row.visit[0] for row in rows.values()}):
+        home = homes.get(participant)
+        if home != manifest.site_id:
+            is_of = f"belongs to site {home}" if home else "is not in the visit table"
+            yield (
+                f"visit_metrics.csv {participant}: {is_of}, expected one of site {manifest.site_id}; "
+                "check whose visits they are"
+            )

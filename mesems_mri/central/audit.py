@@ -1,0 +1,128 @@
+"""The audit trail: who did what and when, each entry sealed with the one before it.
+
+Entries hold names, numbers and hashes, never a value of a participant: nothing in them can tell an arm.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, desc, insert, select
+
+from mesems_mri.central.schema import audit
+from mesems_mri.metrics import check_forbidden
+
+BEGIN = "0" * 64
+"""What the first entry follows."""
+_SEALED = ("number", "at", "actor", "action", "subject", "details", "previous_hash")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last entry of the trail; whoever keeps it can tell later whether entries were taken away.
+
+    Parameters
+    ----------
+    number : int
+        0 for an empty trail.
+    hash : str
+    """
+
+    number: int
+    hash: str
+
+
+def append(
+    connection: Connection, at: str, actor: str, action: str, subject: str, details: Mapping[str, Any]
+) -> Head:
+    """Add an entry; the caller holds the only writing transaction.
+
+    Parameters
+    ----------
+    connection : Connection
+    at : str
+        Time in UTC.
+    actor : str
+        Who: an account of the machine, or the holder of a token.
+    action : str
+        E.g. ``transfer.accepted``.
+    subject : str
+        What was acted on.
+    details : mapping
+        Names, numbers and hashes; no value of a participant.
+
+    Returns
+    -------
+    Head
+        The entry.
+    """
+    check_forbidden(details, "audit trail")
+    last = head(connection)
+    entry: dict[str, Any] = {
+        "number": last.number + 1,
+        "at": at,
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "details": _canonical(details),
+        "previous_hash": last.hash,
+    }
+    entry["hash"] = _seal(entry)
+    connection.execute(insert(audit).values(entry))
+    return Head(entry["number"], entry["hash"])
+
+
+def head(connection: Connection) -> Head:
+    """Return the last entry."""
+    row = connection.execute(
+        select(audit.c.number, audit.c.hash).order_by(desc(audit.c.number)).limit(1)
+    ).first()
+    return Head(*row) if row else Head(0, BEGIN)
+
+
+def listing(connection: Connection) -> Iterator[str]:
+    """Yield the entries, one line each."""
+    for row in connection.execute(select(audit).order_by(audit.c.number)):
+        yield f"{row.number}  {row.at}  {row.actor}  {row.action}  {row.subject}  {row.details}"
+
+
+def verify(connection: Connection, known: Head | None = None) -> list[str]:
+    """Check every entry against its seal and the entry before it.
+
+    Parameters
+    ----------
+    connection : Connection
+    known : Head, optional
+        An entry that was noted earlier; the trail must still hold it.
+
+    Returns
+    -------
+    list of str
+        What is wrong, one sentence each; empty when the trail is whole.
+    """
+    wrong, last, found = [], Head(0, BEGIN), known is None or known == Head(0, BEGIN)
+    for row in connection.execute(select(audit).order_by(audit.c.number)).mappings():
+        number = row["number"]
+        if number != last.number + 1:
+            wrong.append(f"audit trail: entry {number} follows entry {last.number}; entries are missing")
+        elif row["previous_hash"] != last.hash:
+            wrong.append(f"audit trail: entry {number} was not written after the entry that stands before it")
+        if row["hash"] != _seal({**row}):
+            wrong.append(f"audit trail: entry {number} was changed after it was written")
+        last = Head(number, row["hash"])
+        found = found or last == known
+    if not found and known:
+        wrong.append(
+            f"audit trail: entry {known.number} with the hash {known.hash} is gone; it was noted earlier"
+        )
+    return wrong
+
+
+def _seal(entry: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical({name: entry[name] for name in _SEALED}).encode()).hexdigest()
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

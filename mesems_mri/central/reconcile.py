@@ -1,0 +1,184 @@
+"""Expected against received visits: what is there, what is missing, what waits and why."""
+
+import csv
+import io
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from mesems_mri.central.content import QUERIES, VISITS
+from mesems_mri.central.schedule import ExpectedVisit, current_schedule
+from mesems_mri.central.schema import transfer
+from mesems_mri.central.versions import current
+
+_PARTS = ("gel", "t2_change", "t2")
+
+
+class State(StrEnum):
+    """What is known of a visit."""
+
+    RECEIVED = "received"
+    NOT_EVALUABLE = "not_evaluable"
+    IN_QUERY = "in_query"
+    MISSING = "missing"
+    AWAITED = "awaited"
+    UNEXPECTED = "unexpected"
+
+
+MEANING = {
+    State.RECEIVED: "received and evaluable",
+    State.NOT_EVALUABLE: "received; something of it is not evaluable, see the reason",
+    State.IN_QUERY: "waits for the answer of the site to a query",
+    State.MISSING: "not received, although a later visit of the participant was",
+    State.AWAITED: "not received yet",
+    State.UNEXPECTED: "received, but not in the visit table",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A visit of the list; its parts are the columns.
+
+    Parameters
+    ----------
+    site_id, participant_id, session_id : str
+    week : int or None
+    state : State
+    reason : str
+        What is not evaluable and why, or the open queries.
+    days_outside_window : int or None
+        Negative before it; None when the day is not known.
+    read_status : str
+    version : int or None
+        1: never corrected.
+    received_at : str
+        When this version came.
+    """
+
+    site_id: str
+    participant_id: str
+    session_id: str
+    week: int | None
+    state: State
+    reason: str
+    days_outside_window: int | None
+    read_status: str
+    version: int | None
+    received_at: str
+
+
+def reconcile(connection: Connection, site_id: str | None = None) -> list[Line]:
+    """Compare the visit table with what was received.
+
+    Parameters
+    ----------
+    connection : Connection
+        Of a transaction that sees the database at one moment.
+    site_id : str, optional
+        Only this site.
+
+    Returns
+    -------
+    list of Line
+        By site, participant and week; those without a week last.
+    """
+    expected = {
+        key: visit for key, visit in current_schedule(connection).items() if site_id in (None, visit.site_id)
+    }
+    last = current(site_id, VISITS).subquery()
+    joined = select(last, transfer.c.received_at).join(transfer, transfer.c.transfer_id == last.c.transfer_id)
+    received = {
+        (row["participant_id"], row["session_id"]): dict(row) for row in connection.execute(joined).mappings()
+    }
+    queries = _open_queries(connection, site_id)
+    latest: dict[str, int] = {}
+    for key in received.keys() & expected.keys():
+        week = expected[key].week
+        if week is not None:
+            latest[key[0]] = max(week, latest.get(key[0], week))
+    lines = [
+        _line(key, expected.get(key), received.get(key), queries.get(key, []), latest.get(key[0]))
+        for key in expected.keys() | received.keys()
+    ]
+    return sorted(lines, key=_order)
+
+
+def as_table(lines: Iterable[Line]) -> str:
+    """Return the list as tab-separated text."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+    writer.writerow(field.name for field in fields(Line))
+    for line in lines:
+        writer.writerow("" if value is None else value for value in asdict(line).values())
+    return stream.getvalue()
+
+
+def summary(lines: Iterable[Line]) -> list[str]:
+    """Count the visits of each site by state, one line a site, and one for all."""
+    by_site: dict[str, Counter[State]] = defaultdict(Counter)
+    for line in lines:
+        by_site[line.site_id][line.state] += 1
+        by_site["all sites"][line.state] += 1
+    return [
+        f"{site}: " + ", ".join(f"{by_site[site][state]} {state.replace('_', ' ')}" for state in State)
+        for site in sorted(by_site, key=lambda name: (name == "all sites", name))
+    ]
+
+
+def _open_queries(connection: Connection, site_id: str | None) -> dict[tuple[str, str], list[str]]:
+    """Return the open blocking queries of each visit."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in connection.execute(current(site_id, QUERIES)):
+        values = json.loads(row.content)
+        if values["status"] == "open" and values["blocking"]:
+            found[row.participant_id, row.session_id].append(f"{row.record_key} {values['code']}")
+    return found
+
+
+def _line(
+    key: tuple[str, str],
+    expected: ExpectedVisit | None,
+    received: Mapping[str, Any] | None,
+    queries: list[str],
+    latest: int | None,
+) -> Line:
+    values = json.loads(received["content"]) if received else {}
+    reasons = [
+        f"{part}: {values[f'{part}_reason']}"
+        for part in _PARTS
+        # a first visit has nothing to be compared with: that is no fault of it
+        if values and not values[f"{part}_evaluable"] and values[f"{part}_reason"] != "no_reference_visit"
+    ]
+    week = expected.week if expected else values.get("week")
+    if expected is None:
+        state = State.UNEXPECTED
+    elif queries:
+        state = State.IN_QUERY
+    elif received:
+        state = State.NOT_EVALUABLE if reasons else State.RECEIVED
+    else:
+        overtaken = week is not None and latest is not None and week < latest
+        state = State.MISSING if overtaken else State.AWAITED
+    day = values.get("day_from_baseline")
+    return Line(
+        site_id=expected.site_id if expected else values["site_id"],
+        participant_id=key[0],
+        session_id=key[1],
+        week=week,
+        state=state,
+        reason="; ".join([*sorted(queries), *reasons]),
+        days_outside_window=expected.days_outside(day) if expected and day is not None else None,
+        read_status=values.get("read_status") or "",
+        version=received["version"] if received else None,
+        received_at=received["received_at"] if received else "",
+    )
+
+
+def _order(line: Line) -> tuple[Any, ...]:
+    week = line.week if line.week is not None else float("inf")
+    return line.site_id, line.participant_id, week, line.session_id

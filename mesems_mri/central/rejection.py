@@ -1,0 +1,59 @@
+"""Why a transfer is not accepted."""
+
+from enum import StrEnum
+
+from mesems_mri.errors import MesemsError
+
+
+class Why(StrEnum):
+    """Closed list, for the audit trail; the sentences are for the sender."""
+
+    NO_BUNDLE = "no_bundle"
+    TOO_LARGE = "too_large"
+    UNKNOWN_SITE = "unknown_site"
+    OTHER_SITE = "other_site"
+    OTHER_STUDY = "other_study"
+    NOT_VERIFIED = "not_verified"
+    FORBIDDEN_COLUMN = "forbidden_column"
+    SCHEMA = "schema"
+    CONTENT = "content"
+    PARTICIPANT = "participant"
+    VISIT = "visit"
+    WITHDRAWN_ROW = "withdrawn_row"
+    GAP = "gap"
+    REPLAY = "replay"
+    FORK = "fork"
+
+    @property
+    def status(self) -> int:
+        """Status code of the HTTP answer."""
+        if self is Why.TOO_LARGE:
+            return 413
+        return 409 if self in (Why.GAP, Why.REPLAY, Why.FORK) else 422
+
+
+class RejectedError(MesemsError):
+    """Nothing of a transfer is stored.
+
+    Parameters
+    ----------
+    why : Why
+    *reasons : str
+        Sentences for the sender; they may repeat a value of the bundle, so they are not in the audit trail.
+    where : str
+        File and row, for the audit trail.
+    """
+
+    exit_code = 5
+
+    def __init__(self, why: Why, *reasons: str, where: str = "") -> None:
+        super().__init__(reasons[0])
+        self.why = why
+        self.reasons = reasons
+        self.where = where
+
+
+class UnavailableError(MesemsError):
+    """The transfer can be decided later only; it is to be sent again."""
+
+    exit_code = 4

@@ -1,0 +1,170 @@
+"""Command line of the transfer to central analysis."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mesems_mri.config import TransferRule
+    from mesems_mri.transfer.destination import Access
+
+transfer_app = typer.Typer(
+    no_args_is_help=True, help="Bundles for central analysis: build, sign, send and verify them."
+)
+
+OutDir = Annotated[Path, typer.Argument(help="Output folder of a run.")]
+Config = Annotated[
+    Path | None, typer.Option(help="Trial configuration (YAML), whose block transfer is the default.")
+]
+Sites = Annotated[list[str] | None, typer.Option("--site", help="Only this site (repeat for several).")]
+To = Annotated[
+    str,
+    typer.Option("--to", help="A folder, sftp://user@host/folder or https://host; {site_id} is the site."),
+]
+TokenFile = Annotated[str, typer.Option(help="HTTPS: file with the bearer token.")]
+CaFile = Annotated[str, typer.Option(help="HTTPS: certificate of the authority, if the system lacks it.")]
+SshKey = Annotated[str, typer.Option(help="SFTP: private key; default: those of the user.")]
+KnownHosts = Annotated[str, typer.Option(help="SFTP: host keys; default: ~/.ssh/known_hosts.")]
+
+
+@transfer_app.command("keygen")
+def _keygen(
+    key_file: Annotated[Path, typer.Argument(help="File to write; the public key goes to KEY_FILE.pub.")],
+) -> None:
+    """Make the key with which a centre signs its bundles (Ed25519)."""
+    from mesems_mri.transfer.keys import fingerprint, make_keys, public_path
+
+    public = make_keys(key_file)
+    typer.echo(f"private key  {key_file}  (keep it outside of the output folder, and give it to nobody)")
+    typer.echo(f"public key   {public_path(key_file)}  (for the receiving side)")
+    typer.echo(f"fingerprint  {fingerprint(public)}  (compare it by telephone)")
+
+
+@transfer_app.command("build")
+def _build(
+    out_dir: OutDir,
+    key_file: Annotated[
+        str, typer.Option("--key", help="Private key that signs; {site_id} in it is the site.")
+    ] = "",
+    bids_dir: Annotated[Path | None, typer.Option(help="Raw BIDS folder; default: that of the run.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Sheet of the trial, whose patient IDs must not travel.")
+    ] = None,
+    site: Sites = None,
+    config: Config = None,
+) -> None:
+    """Build and sign a bundle for every site of which something is new."""
+    from mesems_mri.bids import Layout
+    from mesems_mri.errors import UsageError
+    from mesems_mri.transfer.build import BuildRequest, build
+    from mesems_mri.workflow.lock import read_holder
+
+    holder = read_holder(Layout(out_dir.resolve()).run_lock)
+    if holder and not holder.here_and_gone():
+        msg = f"{out_dir}: a run is on, by {holder}; build when it has ended"
+        raise UsageError(msg)
+    rule = _rule(config)
+    key, default_sheet = key_file or rule.key_file, Path(rule.sheet) if rule.sheet else None
+    if not key:
+        msg = "transfer build: needs the key that signs; make one with mesems-mri transfer keygen, give --key"
+        raise UsageError(msg)
+    request = BuildRequest(
+        out_dir=out_dir,
+        key_file=key,
+        bids_dir=bids_dir,
+        sheet=sheet or default_sheet,
+        sites=tuple(site or ()),
+    )
+    build(request, typer.echo)
+
+
+@transfer_app.command("send")
+def _send(
+    out_dir: OutDir,
+    to: To = "",
+    token_file: TokenFile = "",
+    ca_file: CaFile = "",
+    ssh_key: SshKey = "",
+    known_hosts: KnownHosts = "",
+    site: Sites = None,
+    give_up_after: Annotated[
+        float, typer.Option(min=0, help="Seconds for which an unreachable destination is tried again.")
+    ] = 600,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send those again that were sent and have no receipt.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Send the bundles that wait, and pick up receipts; may be stopped and started again at any moment."""
+    from mesems_mri.errors import UsageError
+    from mesems_mri.transfer.send import refuse_rejected, send
+
+    access = _access(config, to, token_file, ca_file, ssh_key, known_hosts)
+    if not access.destination:
+        msg = "transfer send: needs a destination; give --to, or transfer.destination in the configuration"
+        raise UsageError(msg)
+    sent = send(out_dir, access, typer.echo, sites=site or (), give_up_after_s=give_up_after, again=again)
+    if not (sent.accepted or sent.delivered or sent.rejected):
+        typer.echo("nothing to send: no bundle waits")
+    refuse_rejected(sent)
+
+
+@transfer_app.command("status")
+def _status(
+    out_dir: OutDir,
+    to: To = "",
+    token_file: TokenFile = "",
+    ca_file: CaFile = "",
+    ssh_key: SshKey = "",
+    known_hosts: KnownHosts = "",
+    config: Config = None,
+) -> None:
+    """Say of every bundle whether it waits, was sent, accepted or rejected; with --to look for receipts."""
+    from mesems_mri.transfer.send import collect_receipts, describe
+
+    access = _access(config, to, token_file, ca_file, ssh_key, known_hosts)
+    if access.destination:
+        collect_receipts(out_dir, access, lambda _: None)
+    for line in describe(out_dir):
+        typer.echo(line)
+
+
+@transfer_app.command("verify")
+def _verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder or archive of a bundle.")],
+    public_key: Annotated[Path, typer.Option(help="Public key of who signed it.")],
+) -> None:
+    """Verify a bundle with nothing but the public key: signature, files, hashes, rows and columns."""
+    from mesems_mri.transfer.keys import fingerprint, read_public_key
+    from mesems_mri.transfer.verify import verify_bundle
+
+    key = read_public_key(public_key)
+    manifest = verify_bundle(bundle, key)
+    typer.echo(f"study {manifest.study_id}, site {manifest.site_id}, number {manifest.sequence}: valid")
+    typer.echo(f"built {manifest.created:%Y-%m-%d %H:%M} UTC by mesems-mri {manifest.software_version}")
+    typer.echo(f"signed with {fingerprint(key)}")
+    for entry in manifest.files:
+        typer.echo(f"{entry.sha256}  {entry.name}  ({entry.rows} rows, {len(entry.columns)} columns)")
+
+
+def _rule(config: Path | None) -> "TransferRule":
+    from mesems_mri.config import load_config
+
+    return load_config(config).transfer
+
+
+def _access(
+    config: Path | None, to: str, token_file: str, ca_file: str, ssh_key: str, known_hosts: str
+) -> "Access":
+    from mesems_mri.transfer.destination import access_of
+
+    given = {
+        "destination": to,
+        "token_file": token_file,
+        "ca_file": ca_file,
+        "ssh_key_file": ssh_key,
+        "known_hosts_file": known_hosts,
+    }
+    return replace(access_of(_rule(config)), **{name: text for name, text in given.items() if text})

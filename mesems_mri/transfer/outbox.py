@@ -1,0 +1,214 @@
+"""The bundles of a site on disk: what waits, what was sent, what was accepted, what was rejected.
+
+A bundle is a folder, and the folder it lies in is its state. It comes into being, and goes from state to
+state, by one rename, so that a process killed at any moment leaves it in one state, whole.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from mesems_mri.bids import Layout
+from mesems_mri.errors import BundleError, UsageError
+from mesems_mri.provenance import read_json, write_json, write_text
+from mesems_mri.transfer.manifest import MANIFEST, Manifest, Receipt
+from mesems_mri.transfer.verify import parse_manifest
+
+_ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, not the threads of one
+
+
+class State(StrEnum):
+    """What has become of a bundle; the name is that of its folder."""
+
+    PENDING = "outbox"
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A bundle on disk.
+
+    Parameters
+    ----------
+    folder : Path
+    state : State
+    manifest : Manifest
+    sha256 : str
+        Of the manifest.
+    receipt : Receipt or None
+    """
+
+    folder: Path
+    state: State
+    manifest: Manifest
+    sha256: str
+    receipt: Receipt | None = None
+
+
+class Outbox:
+    """The bundles of a site.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names in the output folder.
+    site_id : str
+    """
+
+    def __init__(self, layout: Layout, site_id: str) -> None:
+        self.site_id = site_id
+        self.folder = layout.transfer / site_id
+
+    def bundles(self, *states: State) -> list[Bundle]:
+        """List the bundles in these states, or in all of them, in the order of their numbers."""
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # another process has just moved one on
+                return self._list(states)
+
+    def _list(self, states: tuple[State, ...]) -> list[Bundle]:
+        found: dict[str, Bundle] = {}
+        for state in states or tuple(State):
+            for folder in sorted((self.folder / state).glob("[!.]*/")):
+                content = (folder / MANIFEST).read_bytes()
+                path = _receipt_path(folder)
+                sha256 = hashlib.sha256(content).hexdigest()
+                found[sha256] = Bundle(
+                    folder=folder,
+                    state=state,
+                    manifest=parse_manifest(content),
+                    sha256=sha256,
+                    receipt=_kept(path),
+                )
+        return sorted(
+            found.values(), key=lambda bundle: (bundle.manifest.sequence, bundle.state != State.REJECTED)
+        )
+
+    def tip(self) -> Bundle | None:
+        """Return the bundle on which the next one is built; what was rejected is no part of the chain."""
+        tip: Bundle | None = None
+        for bundle in self.bundles(State.ACCEPTED):
+            tip = bundle
+        waiting = self.bundles(State.SENT, State.PENDING)
+        while True:
+            wanted = tip.sha256 if tip else None
+            following = next((b for b in waiting if b.manifest.previous_sha256 == wanted), None)
+            if following is None:
+                return tip
+            tip = following
+
+    def settle(self, bundle: Bundle, receipt: Receipt) -> None:
+        """Keep the receipt for a bundle and put it where it belongs."""
+        state = State.REJECTED if receipt.status == "rejected" else State.ACCEPTED
+        # the number of a rejected bundle is given again, so its folder is named by its manifest too
+        name = f"{bundle.folder.name}_{bundle.sha256[:12]}" if state is State.REJECTED else bundle.folder.name
+        target = self.folder / state / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # first the receipt: a bundle is never settled without one
+        write_text(_receipt_path(target), receipt.model_dump_json(indent=1) + "\n")
+        bundle.folder.rename(target)
+
+    def mark_sent(self, bundle: Bundle, destination: str, when: str) -> None:
+        """Note that a bundle has arrived, and that its receipt is still to come."""
+        target = self.folder / State.SENT / bundle.folder.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_json(target.with_name(f"{target.name}.delivery.json"), {"to": destination, "delivered": when})
+        bundle.folder.rename(target)
+
+    def put_back(self, bundle: Bundle) -> None:
+        """Let a bundle that was sent wait again."""
+        bundle.folder.rename(self.folder / State.PENDING / bundle.folder.name)
+
+
+def outboxes(layout: Layout) -> list[Outbox]:
+    """List the outboxes of all sites of which there ever was a bundle."""
+    return [Outbox(layout, folder.name) for folder in sorted(layout.transfer.glob("[!.]*/"))]
+
+
+def sent_visits(layout: Layout) -> set[tuple[str, str]]:
+    """Return the visits that stand in the newest bundle that was sent or accepted, over all sites."""
+    from mesems_mri.transfer.tables import read_visits
+
+    visits: set[tuple[str, str]] = set()
+    for outbox in outboxes(layout):
+        for bundle in outbox.bundles(State.SENT, State.ACCEPTED)[-1:]:
+            visits |= read_visits(bundle.folder)
+    return visits
+
+
+def parse_receipt(content: bytes, name: str) -> Receipt:
+    """Read a receipt; `name` is for the error text.
+
+    Raises
+    ------
+    BundleError
+        If it is none.
+    """
+    try:
+        return Receipt.model_validate_json(content)
+    except ValueError as error:
+        msg = f"{name}: is no receipt of a transfer ({type(error).__name__}); ask the receiving side"
+        raise BundleError(msg) from error
+
+
+def check_receipt(receipt: Receipt, bundle: Bundle) -> Receipt:
+    """Refuse a receipt that is for another bundle.
+
+    Raises
+    ------
+    BundleError
+    """
+    if (receipt.manifest_sha256, receipt.sequence) != (bundle.sha256, bundle.manifest.sequence):
+        msg = (
+            f"{bundle.folder.name}: got the receipt for number {receipt.sequence} "
+            f"({receipt.manifest_sha256[:12]}), expected number {bundle.manifest.sequence} "
+            f"({bundle.sha256[:12]}); ask the receiving side"
+        )
+        raise BundleError(msg)
+    return receipt
+
+
+@contextlib.contextmanager
+def locked(layout: Layout, say: Callable[[str], None]) -> Generator[None]:
+    """Let one process at a time build and send; the system frees the lock of one that dies.
+
+    Raises
+    ------
+    UsageError
+        If the output folder cannot be written.
+    """
+    path = layout.transfer / ".lock"
+    with _ONE_THREAD:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("a", encoding="utf-8")
+        except OSError as error:
+            msg = f"{path}: cannot be written ({error.strerror}); give an output folder that you may write to"
+            raise UsageError(msg) from error
+        with stream:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                say("another transfer of this output folder is on; waiting until it has ended")
+                fcntl.lockf(stream, fcntl.LOCK_EX)
+            yield
+
+
+def delivery(bundle: Bundle) -> dict[str, str]:
+    """Return where to and when a bundle was delivered; empty when nothing is known of it."""
+    path = bundle.folder.with_name(f"{bundle.folder.name}.delivery.json")
+    return read_json(path) if path.is_file() else {}
+
+
+def _kept(path: Path) -> Receipt | None:
+    return parse_receipt(path.read_bytes(), str(path)) if path.is_file() else None
+
+
+def _receipt_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.receipt.json")

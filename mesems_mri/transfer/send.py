@@ -1,0 +1,218 @@
+"""Send the bundles that wait, collect receipts, and say what has become of all of them."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tenacity
+
+from mesems_mri.bids import Layout
+from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageError
+from mesems_mri.transfer.destination import Access, Destination, opened
+from mesems_mri.transfer.manifest import Receipt
+from mesems_mri.transfer.outbox import Bundle, Outbox, State, delivery, locked, outboxes
+
+_LONGEST_WAIT_S = 60
+_WORDS = {
+    State.PENDING: "pending",
+    State.SENT: "sent, no receipt yet",
+    State.ACCEPTED: "accepted",
+    State.REJECTED: "rejected",
+}
+
+
+@dataclass(kw_only=True)
+class Sent:
+    """What came of sending.
+
+    Parameters
+    ----------
+    accepted, delivered, rejected : list of str
+        Names of bundles; delivered ones have no receipt yet.
+    """
+
+    accepted: list[str] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+
+
+def send(
+    out_dir: Path,
+    access: Access,
+    say: Callable[[str], None],
+    *,
+    sites: Iterable[str] = (),
+    give_up_after_s: float = 600,
+    again: bool = False,
+) -> Sent:
+    """Send every bundle that waits, in order, and collect the receipts for those that were sent.
+
+    A site that cannot be sent stops no other one; what was wrong with the first such site is raised at the
+    end.
+
+    It may be stopped, killed and started again at any moment, and by several people at once: a bundle is sent
+    under its manifest's hash, under which the receiving side stores it once.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Output folder of a run.
+    access : Access
+        Where to, and how to get there.
+    say : callable
+        Takes one line.
+    sites : iterable of str
+        Only these; empty for all.
+    give_up_after_s : float
+        Seconds for which it is tried again, with waits that grow; 0: once.
+    again : bool
+        Send those again that were sent and have no receipt.
+
+    Returns
+    -------
+    Sent
+
+    Raises
+    ------
+    UsageError
+        If nothing was ever built, or the destination cannot be used as it is given.
+    DeliveryError
+        If it cannot be reached in time; all that did not get through waits in the outbox.
+    BundleError
+        If a receipt is for another bundle, or none.
+    """
+    layout = Layout(out_dir.resolve())
+    sent, failed = Sent(), []
+    deadline = time.monotonic() + give_up_after_s
+    with locked(layout, say):
+        for outbox in _chosen(layout, sites):
+            for bundle in outbox.bundles(State.SENT) if again else ():
+                outbox.put_back(bundle)
+            if not outbox.bundles(State.PENDING, State.SENT):
+                continue
+            try:
+                left_s = max(0.0, deadline - time.monotonic())
+                _with_patience(lambda o=outbox: _send_site(o, access, say, sent), left_s, say)
+            except MesemsError as error:  # one site must not hold up the others
+                say(f"{outbox.site_id}: {error}")
+                failed.append(error)
+    if failed:
+        raise failed[0]
+    return sent
+
+
+def collect_receipts(out_dir: Path, access: Access, say: Callable[[str], None]) -> None:
+    """Pick up the receipts for bundles that were sent, and send nothing.
+
+    Raises
+    ------
+    UsageError, DeliveryError, BundleError
+        As `send`.
+    """
+    layout = Layout(out_dir.resolve())
+    with locked(layout, say):
+        for outbox in _chosen(layout, ()):
+            if outbox.bundles(State.SENT):
+                with opened(access.of_site(outbox.site_id)) as destination:
+                    _collect(outbox, destination, say, Sent())
+
+
+def describe(out_dir: Path) -> list[str]:
+    """Say of every bundle what has become of it, one line each, and then how many there are of each."""
+    lines: list[str] = []
+    for outbox in _chosen(Layout(out_dir.resolve()), ()):
+        bundles = outbox.bundles()
+        for bundle in bundles:
+            lines.append(_line(bundle))
+            reasons = bundle.receipt.reasons if bundle.receipt else ()
+            lines += [f"    {reason}" for reason in reasons]
+        counts = [(sum(b.state is state for b in bundles), word) for state, word in _WORDS.items()]
+        lines.append(f"{outbox.site_id}: " + "; ".join(f"{n} {word}" for n, word in counts if n))
+    return lines
+
+
+def _chosen(layout: Layout, sites: Iterable[str]) -> list[Outbox]:
+    found = outboxes(layout)
+    wanted = set(sites)
+    if not found or wanted - {outbox.site_id for outbox in found}:
+        what = f"of site {', '.join(sorted(wanted))}" if wanted else "yet"
+        msg = f"{layout.out_dir}: holds no bundle {what}; build one with mesems-mri transfer build"
+        raise UsageError(msg)
+    return [outbox for outbox in found if not wanted or outbox.site_id in wanted]
+
+
+def _with_patience(work: Callable[[], None], give_up_after_s: float, say: Callable[[str], None]) -> None:
+    """Do the work again after a delivery error, after waits that grow (exponential backoff with jitter)."""
+    backoff = tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_WAIT_S)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, DeliveryError) else 0.0
+        return max(backoff(state), asked)
+
+    def note(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        say(f"{error} (in {state.upcoming_sleep:.0f} s)")
+
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(DeliveryError),
+        stop=tenacity.stop_before_delay(give_up_after_s),
+        wait=wait,
+        before_sleep=note,
+        reraise=True,
+    ):
+        with attempt:
+            work()
+
+
+def _send_site(outbox: Outbox, access: Access, say: Callable[[str], None], sent: Sent) -> None:
+    with opened(access.of_site(outbox.site_id)) as destination:
+        _collect(outbox, destination, say, sent)
+        for bundle in outbox.bundles(State.PENDING):
+            receipt = destination.deliver(bundle)
+            if receipt is None:
+                now = dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
+                outbox.mark_sent(bundle, access.of_site(outbox.site_id).destination, now)
+                sent.delivered.append(bundle.folder.name)
+                say(f"{bundle.folder.name}: delivered; its receipt is still to come")
+            else:
+                _settle(outbox, bundle, receipt, say, sent)
+
+
+def _collect(outbox: Outbox, destination: Destination, say: Callable[[str], None], sent: Sent) -> None:
+    for bundle in outbox.bundles(State.SENT):
+        if receipt := destination.receipt(bundle):
+            _settle(outbox, bundle, receipt, say, sent)
+
+
+def _settle(outbox: Outbox, bundle: Bundle, receipt: Receipt, say: Callable[[str], None], sent: Sent) -> None:
+    outbox.settle(bundle, receipt)
+    say(f"{bundle.folder.name}: {'; '.join((receipt.status, *receipt.reasons))}")
+    (sent.rejected if receipt.status == "rejected" else sent.accepted).append(bundle.folder.name)
+
+
+def _line(bundle: Bundle) -> str:
+    when = f"built {bundle.manifest.created:%Y-%m-%d %H:%M}"
+    if bundle.receipt:
+        when += f", received {bundle.receipt.received_at:%Y-%m-%d %H:%M}"
+    elif found := delivery(bundle):
+        when += f", delivered {found['delivered'][:16].replace('T', ' ')}"
+    name = bundle.manifest.folder_name
+    return f"{name}  {bundle.sha256[:12]}  {_WORDS[bundle.state]}  ({when})"
+
+
+def refuse_rejected(sent: Sent) -> None:
+    """Raise if a bundle was rejected.
+
+    Raises
+    ------
+    BundleError
+    """
+    if sent.rejected:
+        msg = (
+            f"{', '.join(sent.rejected)}: rejected by the receiving side; see why with mesems-mri transfer "
+            "status, correct it, build and send again"
+        )
+        raise BundleError(msg)

@@ -1,0 +1,131 @@
+"""The files of a bundle: one converter to CSV for all tables, and the dictionary of their columns."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mesems_mri.metrics import (
+    LEDGER_COLUMNS,
+    PARTICIPANT_ENDPOINTS_COLUMNS,
+    VISIT_METRICS_COLUMNS,
+    Column,
+    table_cells,
+)
+from mesems_mri.queries import COLUMNS as QUERY_NAMES
+from mesems_mri.queries import QueryCode
+from mesems_mri.transfer.sdtm import domains
+from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS
+from mesems_mri.transfer.study import SiteStudy
+from mesems_mri.transfer.xpt import xpt_bytes
+
+QUERY_COLUMNS: dict[str, Column] = {
+    "query_id": Column("Number of the query, never used again"),
+    "site_id": VISIT_METRICS_COLUMNS["site_id"],
+    "participant_id": Column(
+        "Participant label with the prefix sub-; empty when it is not known whose scan it is"
+    ),
+    "session_id": Column("Session (visit) label with the prefix ses-; empty when it is not known"),
+    "code": Column("What it is about", levels={str(code): str(code).replace("_", " ") for code in QueryCode}),
+    "what": Column("What is wrong, in words"),
+    "action": Column("What the site should do"),
+    "blocking": Column("The visit is not evaluated before the query is closed", "boolean"),
+    "status": Column("Whether it has been answered", levels={"open": "Not answered", "closed": "Answered"}),
+    "opened": Column("Day on which it was opened, ISO 8601"),
+    "closed": Column("Day on which it was closed, ISO 8601"),
+    "closed_by": Column("Who closed it at the reading centre"),
+    "reason": Column("Why it was closed"),
+    "submission_id": Column("Submission that it is about"),
+}
+"""Columns of ``queries.csv``, those of ``queries.tsv``."""
+TABLE_COLUMNS: dict[str, dict[str, Column]] = {
+    "visit_metrics.csv": VISIT_METRICS_COLUMNS,
+    "lesions.csv": LEDGER_COLUMNS,
+    "queries.csv": QUERY_COLUMNS,
+    "participant_endpoints.csv": PARTICIPANT_ENDPOINTS_COLUMNS,
+}
+DICTIONARY = ("file", "column", "description", "type", "units", "decimals", "values")
+
+Cells = list[list[str]]
+
+
+def bundle_tables(site: SiteStudy) -> tuple[dict[str, tuple[Sequence[str], Cells]], dict[str, bytes]]:
+    """Make the files of a bundle.
+
+    Returns
+    -------
+    tables : dict of str to (columns, cells)
+        Of every CSV file, as text.
+    contents : dict of str to bytes
+        Of every file but manifest and signature.
+
+    Raises
+    ------
+    BundleError
+        If a text is too long for SAS transport.
+    ValueError
+        If a value breaks the schema of its table.
+    """
+    queries = [{name: getattr(query, name) for name in QUERY_NAMES} for query in site.queries]
+    rows = {
+        "visit_metrics.csv": site.metrics,
+        "lesions.csv": site.lesions,
+        "queries.csv": queries,
+        "participant_endpoints.csv": site.endpoints,
+    }
+    tables: dict[str, tuple[Sequence[str], Cells]] = {
+        name: (list(columns), list(table_cells(name, columns, rows[name])))
+        for name, columns in TABLE_COLUMNS.items()
+    }
+    contents = {}
+    for name, domain in domains(site).items():
+        variables = list(DOMAIN_VARIABLES[name])
+        tables[f"{name}.csv"] = (variables, [[_text(row.get(v)) for v in variables] for row in domain])
+        contents[f"{name}.xpt"] = xpt_bytes(name, domain)
+    tables["dictionary.csv"] = (DICTIONARY, dictionary())
+    contents |= {name: csv_bytes(columns, cells) for name, (columns, cells) in tables.items()}
+    return tables, contents
+
+
+def csv_bytes(columns: Sequence[str], cells: Iterable[Sequence[str]]) -> bytes:
+    """Return a table as CSV (RFC 4180, but a line feed alone ends a line), UTF-8."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(cells)
+    return stream.getvalue().encode()
+
+
+def dictionary() -> Cells:
+    """Explain every column of every file of a bundle, in the order of `DICTIONARY`."""
+    lines: Cells = []
+    for name, columns in TABLE_COLUMNS.items():
+        for column, c in columns.items():
+            decimals = str(c.decimals) if c.kind == "number" else ""
+            levels: Mapping[str, str] = {"true": "Yes", "false": "No"} if c.kind == "boolean" else c.levels
+            values = "; ".join(f"{value} = {meaning}" for value, meaning in levels.items())
+            lines.append([name, column, c.description, c.kind, c.units, decimals, values])
+    for domain, variables in DOMAIN_VARIABLES.items():
+        for variable, v in variables.items():
+            values = ""
+            if variable == "NVTESTCD":
+                values = "; ".join(f"{r.code} = {r.column} of visit_metrics.csv" for r in NV_RESULTS)
+            elif variable in ("NVREASND", "PRREASND", "AGREASND"):
+                values = "reason codes, as gel_reason of visit_metrics.csv"
+            for kind in ("csv", "xpt"):
+                lines.append([f"{domain}.{kind}", variable, v.label, v.kind, "", "", values])
+    return lines
+
+
+def _text(value: Any) -> str:
+    """Return the text of a value of a domain."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return "" if value is None else str(value)
+
+
+def read_visits(bundle: Path) -> set[tuple[str, str]]:
+    """Return participant and session of every visit in a bundle."""
+    with (bundle / "visit_metrics.csv").open(encoding="utf-8", newline="") as stream:
+        return {(row["participant_id"], row["session_id"]) for row in csv.DictReader(stream)}
