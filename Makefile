@@ -57,7 +57,7 @@ test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slu
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }
 	$(BIN)/python -m pytest tests/system
 
-demo: $(STAMP)  ## simulate a small trial as DICOM, take it in, run it, score it (writes demo/); FULL=1: scans of 1 mm
+demo: $(STAMP)  ## simulate a small trial as DICOM, take it in, run, score and send it (writes demo/); FULL=1: scans of 1 mm
 	$(BIN)/mesems-mri demo --out $(DEMO) --cores $(CORES) $(if $(FULL),--full)
 
 lint: lint-python lint-workflow  ## ruff, snakefmt, snakemake --lint

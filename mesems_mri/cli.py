@@ -326,7 +326,7 @@ def demo(
         bool, typer.Option("--full", help="Heads of 1 mm and scans as a clinic makes them.")
     ] = False,
 ) -> None:
-    """Simulate a small trial as DICOM, take it in, run it, score it, and say where the pages are."""
+    """Simulate a small trial as DICOM, take it in, run, score and send it, and say where the pages are."""
     from mesems_mri.demo import run_demo
 
     raise typer.Exit(run_demo(out, cores=cores, seed=seed, say=typer.echo, full=full))

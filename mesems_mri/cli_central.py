@@ -211,18 +211,13 @@ def reconcile(
     database: Database = _DEFAULT,
 ) -> None:
     """Compare the visits that are due with those received."""
-    from mesems_mri.central.reconcile import State, as_table, summary
+    from mesems_mri.central.reconcile import as_table, told
     from mesems_mri.central.reconcile import reconcile as reconcile_visits
     from mesems_mri.provenance import write_text
 
     with _opened(database) as store, store.reading() as connection:
         lines = reconcile_visits(connection, site)
-    for line in lines:
-        late = f", {line.days_outside_window:+} days outside its window" if line.days_outside_window else ""
-        if all_visits or late or line.state not in (State.RECEIVED, State.AWAITED):
-            visit = f"{line.site_id}  {line.participant_id}/{line.session_id}"
-            typer.echo(f"{visit}  {line.state}{late}{f'  ({line.reason})' if line.reason else ''}")
-    typer.echo("\n".join(summary(lines)) or "no visit is expected, none was received")
+    typer.echo("\n".join(told(lines, all_visits=all_visits)) or "no visit is expected, none was received")
     if tsv:
         write_text(tsv, as_table(lines))
         typer.echo(f"the whole list: {tsv}")

@@ -1,7 +1,8 @@
-"""The demonstration: simulate a small trial as DICOM, take it in, run it, score it."""
+"""The demonstration: simulate a small trial as DICOM, take it in, run it, score it, send it."""
 
 import shutil
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ _CODES = (0, EXIT_VISITS_FAILED)
 
 
 def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], full: bool = False) -> int:
-    """Simulate, take in, run and score a trial of 3 participants and sites, five of 13 visits bad.
+    """Simulate, take in, run, score and send a trial of 3 participants and sites, five of 13 visits bad.
 
     The site answers one of the two queries that hold a visit up; the other one stays open.
 
@@ -101,12 +102,23 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     say(visit_table(out_dir / "visit_metrics.tsv"))
     say("")
     say("-- = not evaluable, for the reason on the right; 0 = evaluable, none found")
+    say("")
+    if find_spec("sqlalchemy"):
+        from mesems_mri.demo_central import send_to_central
+
+        say("sending the results of each site to a data centre")
+        send_to_central(sent / "sheet.tsv", out_dir, out / "central", say)
+    else:
+        say("nothing is sent: the data centre needs pip install 'mesems-mri[central]'")
+    say("")
     say(f"sent     {sent}  (DICOM; {sent}.planted.json lists the names in it)")
     say(f"truth    {truth}  (defects.tsv says what is wrong with which visit)")
     say(f"series   {bids_dir / 'series.tsv'}  (what was sent, and what it was taken for)")
     say(f"queries  {bids_dir / 'queries.tsv'}  (mesems-mri query list {bids_dir})")
     say(f"receipts {bids_dir}/receipts/*.html")
     say(f"sites    {', '.join(map(str, pages))}")
+    say(f"bundles  {Layout(out_dir).transfer}  (mesems-mri transfer status {out_dir})")
+    say(f"central  {out / 'central' / 'central.db'}  (mesems-mri central reconcile --database FILE)")
     say(f"table    {out_dir / 'visit_metrics.tsv'}")
     say(f"ledger   {out_dir}/sub-*/sub-*_lesions.tsv")
     say(f"scores   {out / 'evaluation.json'}")

@@ -118,6 +118,26 @@ def as_table(lines: Iterable[Line]) -> str:
     return stream.getvalue()
 
 
+def told(lines: Iterable[Line], *, all_visits: bool = False) -> list[str]:
+    """Say in one line each which visits are not in order (or all of them), then `summary`.
+
+    Parameters
+    ----------
+    lines : iterable of Line
+        The list.
+    all_visits : bool
+        Whether visits that are in order, or not due, have a line too.
+    """
+    lines = list(lines)
+    texts = []
+    for line in lines:
+        late = f", {line.days_outside_window:+} days outside its window" if line.days_outside_window else ""
+        if all_visits or late or line.state not in (State.RECEIVED, State.AWAITED):
+            visit = f"{line.site_id}  {line.participant_id}/{line.session_id}"
+            texts.append(f"{visit}  {line.state}{late}{f'  ({line.reason})' if line.reason else ''}")
+    return texts + summary(lines)
+
+
 def summary(lines: Iterable[Line]) -> list[str]:
     """Count the visits of each site by state, one line a site, and one for all."""
     by_site: dict[str, Counter[State]] = defaultdict(Counter)

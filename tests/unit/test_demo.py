@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.demo import run_demo, take_in_and_answer
+from mesems_mri.demo_central import send_to_central
 from mesems_mri.errors import UsageError
 from mesems_mri.queries import blocking_queries, read_queries
 from mesems_mri.simulate.dicom.trial import write_dicom
+from tests.small_study import SmallStudy, missing_visit
+from tests.unit.central.conftest import write_schedule
 from tests.unit.simulate.tiny_trial import make_tiny_trial
 
 CUT, NOT_ACQUIRED = ("sub-02", "ses-w08"), ("sub-05", "ses-w08")
@@ -46,3 +49,24 @@ def test_a_folder_that_is_no_demonstration_is_left_alone(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="holds something that is no demonstration"):
         run_demo(tmp_path, cores=1, seed=0, say=print)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_every_visit_is_received_and_reconciled(tmp_path: Path) -> None:
+    study, said = SmallStudy(tmp_path / "study"), []
+    study.add("sub-001", "ses-w00")
+    study.add("sub-001", "ses-w04", **missing_visit())
+    study.add("sub-101", "ses-w00", site="S02")
+    study.finish()
+    sheet = write_schedule(tmp_path / "visits.tsv", {"sub-001": "S01", "sub-101": "S02"})
+    send_to_central(sheet, study.out_dir, tmp_path / "central", said.append)
+    assert sum(line.endswith(".tar: accepted") for line in said) == 2
+    at = {
+        line.split()[1]: line.split(maxsplit=2)[2]
+        for line in said
+        if line.startswith("  S0") and "/ses" in line
+    }
+    assert len(at) == 8
+    assert (at["sub-001/ses-w00"], at["sub-101/ses-w00"]) == ("received", "received")
+    assert at["sub-001/ses-w04"].startswith("not_evaluable")
+    assert at["sub-101/ses-w24"] == "awaited"
+    assert said[-1].startswith("  all sites: 2 received, 1 not evaluable")
