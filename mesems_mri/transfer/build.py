@@ -22,7 +22,7 @@ from mesems_mri.provenance import PACKAGE_DIR
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
 from mesems_mri.transfer.keys import read_private_key
 from mesems_mri.transfer.manifest import FILES, MANIFEST, SCHEMA_VERSION, SIGNATURE, FileEntry, Manifest
-from mesems_mri.transfer.outbox import Bundle, Outbox, State, locked
+from mesems_mri.transfer.outbox import Bundle, Outbox, locked
 from mesems_mri.transfer.study import SiteStudy, read_study
 from mesems_mri.transfer.tables import bundle_tables
 from mesems_mri.transfer.verify import verify_bundle
@@ -136,8 +136,9 @@ def _build_site(
         say(f"{study.site_id}: nothing new since {when}; nothing was built")
         return None
     manifest = _manifest(study, entries, tip)
-    folder = outbox.folder / State.PENDING / manifest.folder_name
-    _write(outbox.folder / f".building-{manifest.folder_name}", folder, manifest, contents, key)
+    text = (json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
+    folder = outbox.place(manifest, hashlib.sha256(text).hexdigest())
+    _write(outbox.folder / ".building", folder, text, contents, key)
     visits = len(study.metrics)
     say(f"{study.site_id}: built {folder} ({visits} visits, {sum(map(len, contents.values())) / 1e6:.1f} MB)")
     return folder
@@ -186,16 +187,15 @@ def model_versions() -> dict[str, str]:
 
 
 def _write(
-    temporary: Path, folder: Path, manifest: Manifest, contents: Mapping[str, bytes], key: Ed25519PrivateKey
+    temporary: Path, folder: Path, manifest: bytes, contents: Mapping[str, bytes], key: Ed25519PrivateKey
 ) -> None:
     """Write a bundle under a temporary name, verify it as a receiver would, and rename it."""
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     temporary.mkdir(parents=True)
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     for name, content in contents.items():
         write_durably(temporary / name, content)
-    write_durably(temporary / MANIFEST, text.encode())
-    write_durably(temporary / SIGNATURE, key.sign(text.encode()))
+    write_durably(temporary / MANIFEST, manifest)
+    write_durably(temporary / SIGNATURE, key.sign(manifest))
     verify_bundle(temporary, key.public_key())
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary.rename(folder)

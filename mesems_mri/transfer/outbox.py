@@ -19,6 +19,7 @@ from mesems_mri.provenance import read_json, write_json, write_text
 from mesems_mri.transfer.manifest import MANIFEST, Manifest, Receipt
 from mesems_mri.transfer.verify import parse_manifest
 
+_TRIES = 20
 _ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, not the threads of one
 
 
@@ -51,6 +52,11 @@ class Bundle:
     sha256: str
     receipt: Receipt | None = None
 
+    @property
+    def name(self) -> str:
+        """What it is called: site and number."""
+        return self.manifest.folder_name
+
 
 class Outbox:
     """The bundles of a site.
@@ -66,11 +72,17 @@ class Outbox:
         self.site_id = site_id
         self.folder = layout.transfer / site_id
 
+    def place(self, manifest: Manifest, sha256: str) -> Path:
+        """Name the folder of a new bundle, by its hash too: the number of a rejected one is given again."""
+        return self.folder / State.PENDING / f"{manifest.folder_name}_{sha256[:12]}"
+
     def bundles(self, *states: State) -> list[Bundle]:
         """List the bundles in these states, or in all of them, in the order of their numbers."""
-        while True:
+        for _ in range(_TRIES):
             with contextlib.suppress(FileNotFoundError):  # another process has just moved one on
                 return self._list(states)
+        msg = f"{self.folder}: a bundle has no {MANIFEST}; restore it, or take its folder away"
+        raise BundleError(msg)
 
     def _list(self, states: tuple[State, ...]) -> list[Bundle]:
         found: dict[str, Bundle] = {}
@@ -106,9 +118,7 @@ class Outbox:
     def settle(self, bundle: Bundle, receipt: Receipt) -> None:
         """Keep the receipt for a bundle and put it where it belongs."""
         state = State.REJECTED if receipt.status == "rejected" else State.ACCEPTED
-        # the number of a rejected bundle is given again, so its folder is named by its manifest too
-        name = f"{bundle.folder.name}_{bundle.sha256[:12]}" if state is State.REJECTED else bundle.folder.name
-        target = self.folder / state / name
+        target = self.folder / state / bundle.folder.name
         target.parent.mkdir(parents=True, exist_ok=True)
         # first the receipt: a bundle is never settled without one
         write_text(_receipt_path(target), receipt.model_dump_json(indent=1) + "\n")
@@ -166,7 +176,7 @@ def check_receipt(receipt: Receipt, bundle: Bundle) -> Receipt:
     """
     if (receipt.manifest_sha256, receipt.sequence) != (bundle.sha256, bundle.manifest.sequence):
         msg = (
-            f"{bundle.folder.name}: got the receipt for number {receipt.sequence} "
+            f"{bundle.name}: got the receipt for number {receipt.sequence} "
             f"({receipt.manifest_sha256[:12]}), expected number {bundle.manifest.sequence} "
             f"({bundle.sha256[:12]}); ask the receiving side"
         )

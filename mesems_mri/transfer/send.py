@@ -175,8 +175,8 @@ def _send_site(outbox: Outbox, access: Access, say: Callable[[str], None], sent:
             if receipt is None:
                 now = dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
                 outbox.mark_sent(bundle, access.of_site(outbox.site_id).destination, now)
-                sent.delivered.append(bundle.folder.name)
-                say(f"{bundle.folder.name}: delivered; its receipt is still to come")
+                sent.delivered.append(bundle.name)
+                say(f"{bundle.name}: delivered; its receipt is still to come")
             else:
                 _settle(outbox, bundle, receipt, say, sent)
 
@@ -189,8 +189,8 @@ def _collect(outbox: Outbox, destination: Destination, say: Callable[[str], None
 
 def _settle(outbox: Outbox, bundle: Bundle, receipt: Receipt, say: Callable[[str], None], sent: Sent) -> None:
     outbox.settle(bundle, receipt)
-    say(f"{bundle.folder.name}: {'; '.join((receipt.status, *receipt.reasons))}")
-    (sent.rejected if receipt.status == "rejected" else sent.accepted).append(bundle.folder.name)
+    say(f"{bundle.name}: {'; '.join((receipt.status, *receipt.reasons))}")
+    (sent.rejected if receipt.status == "rejected" else sent.accepted).append(bundle.name)
 
 
 def _line(bundle: Bundle) -> str:
@@ -199,8 +199,7 @@ def _line(bundle: Bundle) -> str:
         when += f", received {bundle.receipt.received_at:%Y-%m-%d %H:%M}"
     elif found := delivery(bundle):
         when += f", delivered {found['delivered'][:16].replace('T', ' ')}"
-    name = bundle.manifest.folder_name
-    return f"{name}  {bundle.sha256[:12]}  {_WORDS[bundle.state]}  ({when})"
+    return f"{bundle.name}  {bundle.sha256[:12]}  {_WORDS[bundle.state]}  ({when})"
 
 
 def refuse_rejected(sent: Sent) -> None:

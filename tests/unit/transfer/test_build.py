@@ -30,9 +30,11 @@ def rows_of(bundle: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def reject(study: SmallStudy) -> None:
+def reject(study: SmallStudy, sequence: int | None = None) -> None:
     outbox = Outbox(study.layout, "S01")
-    for bundle in outbox.bundles(State.PENDING):
+    for bundle in outbox.bundles(State.PENDING, State.SENT):
+        if sequence not in (None, bundle.manifest.sequence):
+            continue
         receipt = {
             "manifest_sha256": bundle.sha256,
             "status": "rejected",
@@ -297,11 +299,32 @@ def test_bundle_on_a_rejected_one_is_no_part_of_the_chain(tmp_path: Path) -> Non
     study.add("sub-001", "ses-w12")
     study.finish()
     (second,) = study.build()
-    kept = second.rename(tmp_path / "kept")
-    reject(study)
-    kept.rename(second)
+    outbox = Outbox(study.layout, "S01")
+    for bundle in outbox.bundles():
+        outbox.mark_sent(bundle, "inbox", "2026-03-31T12:00:00+00:00")
+    reject(study, sequence=1)
     (third,) = study.build()
     assert (read_manifest(third).sequence, read_manifest(third).previous_sha256) == (1, None)
+    study.add("sub-001", "ses-w24")
+    study.finish()
+    (fourth,) = study.build()
+    assert (read_manifest(fourth).sequence, read_manifest(fourth).previous_sha256) == (
+        2,
+        manifest_sha256(third),
+    )
+    # a second bundle of the same number, while the receipt for the other one is still to come
+    for bundle in outbox.bundles(State.PENDING):
+        outbox.mark_sent(bundle, "inbox", "2026-03-31T12:00:00+00:00")
+    assert [b.manifest.sequence for b in outbox.bundles(State.SENT)] == [1, 2, 2]
+    assert second.name in [b.folder.name for b in outbox.bundles(State.SENT)]
+
+
+def test_damaged_outbox_is_told(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    (bundle,) = study.build()
+    (bundle / MANIFEST).unlink()
+    with pytest.raises(BundleError, match=r"a bundle has no manifest\.json"):
+        study.build()
 
 
 # ---- what must not travel

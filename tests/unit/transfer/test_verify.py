@@ -141,7 +141,7 @@ def test_damaged_archives_are_refused_and_write_nothing_outside(study: SmallStud
         sound.write_bytes(damaged)
         with pytest.raises(BundleError):
             verify_bundle(sound, study.public_key)
-    assert sorted(path.name for path in sound.parent.iterdir()) == ["S01_000001", "bundle.tar"]
+    assert sorted(path.name for path in sound.parent.iterdir()) == [bundle.name, "bundle.tar"]
 
 
 # ---- the set of files
