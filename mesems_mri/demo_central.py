@@ -1,5 +1,6 @@
 """The end of the demonstration: bundles of its trial, received by a data centre of its own."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def send_to_central(sheet: Path, out_dir: Path, central: Path, say: Callable[[st
     say : callable
         Takes one line.
     """
+    logging.getLogger("mesems_mri.central").setLevel(logging.WARNING)  # what it logs is said here
     inbox, key, by = central / "inbox", central / "transfer.key", "demo"
     inbox.mkdir(parents=True)
     public = public_pem(make_keys(key))
