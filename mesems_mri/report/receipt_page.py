@@ -82,7 +82,7 @@ class Receipt:
     scanner, software : str
         The machine, as far as the headers name it.
     files : int
-        Files that were sent.
+        Files of this examination; of the whole delivery where it holds none.
     series : tuple of SentSeries
         All of them.
     identity : tuple of CheckedItem

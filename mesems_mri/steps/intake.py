@@ -129,6 +129,7 @@ def _run(context: Context, inventory: Inventory) -> Delivery:
     found = examinations(inventory.series)
     mixed = mixed_studies(found)
     visits = sorted((_visit(context, one, mixed) for one in found), key=_in_time)
+    _compare_persons(context, visits)
     _ask_for_one_day(visits)
     for visit in visits:
         filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
@@ -196,9 +197,6 @@ def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit
     if row is not None:
         births = sorted({text(s.header, "PatientBirthDate") for s in examination.series} - {""})
         birth = deidentifier.birth_hash(births[0]) if births else ""
-        known = context.births.get(row.participant_id, "")
-        sex = context.sexes.get(row.participant_id, "")
-        problems += person_problems(examination, row, sex, birth, known)
     if any(series.study_uid in mixed for series in examination.series):
         problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, "in one study"))
     return Visit(
@@ -210,6 +208,26 @@ def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit
         identity=problems,
         birth_hash=birth,
     )
+
+
+def _compare_persons(context: Context, visits: Sequence[Visit]) -> None:
+    """Compare the person of each visit with the earlier ones, those of the same delivery among them."""
+    births, sexes = dict(context.births), dict(context.sexes)
+    for visit in visits:
+        if visit.row is None:
+            continue
+        name, examination = visit.participant_id, visit.examination
+        found = person_problems(
+            examination, visit.row, sexes.get(name, ""), visit.birth_hash, births.get(name, "")
+        )
+        visit.birth_compared = name in births and name not in context.births
+        visit.identity += found
+        if found:  # nobody knows yet which of them is the participant
+            continue
+        if visit.birth_hash:
+            births.setdefault(name, visit.birth_hash)
+        if examination.sex:
+            sexes.setdefault(name, examination.sex)
 
 
 def _ask_for_one_day(visits: Sequence[Visit]) -> None:

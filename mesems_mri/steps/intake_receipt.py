@@ -123,7 +123,7 @@ def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Se
         protocol=context.protocol.name if context.protocol else "",
         scanner=" ".join(part for part in parts if part),
         software=clean.device(scanner.software),
-        files=inventory.files,
+        files=len({path for series in visit.examination.series for path in series.files}),
         series=tuple(_series(visit)),
         identity=tuple(_identity(context, visit, about)),
         items=tuple(
@@ -190,7 +190,7 @@ def _not_told(context: Context, visit: Visit, asked: _Asked) -> str:
         return "the header does not say"
     if asked.name == "birth_date" and not visit.birth_hash:
         return "the header does not say"
-    if asked.name == "birth_date" and not _came_before(context, visit):
+    if asked.name == "birth_date" and not (visit.birth_compared or _came_before(context, visit)):
         return "nothing to compare with yet"
     if asked.name == "window" and visit.examination.day is None:
         return "the header does not say"

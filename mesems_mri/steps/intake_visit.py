@@ -61,6 +61,8 @@ class Visit:
         Hash of the voxels of each image that was made.
     birth_hash : str
         Keyed hash of the birth date in the headers; empty when there is none.
+    birth_compared : bool
+        Whether an earlier visit of the same delivery has a birth date to compare it with.
     notes : list of str
         What else the receipt says, a sentence each.
     """
@@ -79,6 +81,7 @@ class Visit:
     images: dict[str, str] = field(default_factory=dict)
     voxels: dict[Series, str] = field(default_factory=dict)
     birth_hash: str = ""
+    birth_compared: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -28,6 +28,7 @@ from mesems_mri.steps.intake import Delivery, take_in
 from mesems_mri.steps.intake_context import IntakeRequest
 from mesems_mri.steps.intake_folder import read_rows
 from mesems_mri.steps.intake_summary import summary
+from mesems_mri.steps.receipts import read_receipts
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dicom.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
 from tests.unit.dicom.test_sheet import ROW, write
@@ -238,6 +239,33 @@ def test_another_sex_than_at_the_visit_before_is_told(trial: Trial) -> None:
     (query,) = read_queries(trial.bids)
     assert (query.code.value, query.session_id) == ("sex_differs", "ses-w04")
     assert query.what.endswith("sub-001 is F, the header says M")
+
+
+def test_two_visits_of_one_delivery_are_compared_with_each_other(trial: Trial) -> None:
+    sent = trial.delivery()
+    trial.sheet = write(trial.folder, ROW | {"sex": ""}, W04 | {"sex": ""})
+    trial.examination(sent / "now", PatientBirthDate="19810101", PatientSex="M", **DAY_W04)
+    trial.examination(sent / "then")
+    trial.take_in(sent)
+    assert trial.images() == sorted(ALL_THREE)
+    assert sorted((q.code.value, q.session_id) for q in read_queries(trial.bids)) == [
+        ("birth_date_differs", "ses-w04"),
+        ("sex_differs", "ses-w04"),
+    ]
+
+
+def test_a_receipt_tells_the_files_of_its_visit_and_that_the_birth_date_is_the_same(trial: Trial) -> None:
+    sent = trial.delivery()
+    trial.examination(sent / "now", **DAY_W04)
+    trial.examination(sent / "then")
+    trial.take_in(sent)
+    receipts = {receipt.session_id: receipt for receipt in read_receipts(trial.bids)}
+    assert {session: receipt.files for session, receipt in receipts.items()} == {"ses-w00": 36, "ses-w04": 36}
+    asked = {
+        session: next(item.result for item in receipt.identity if item.name == "birth_date")
+        for session, receipt in receipts.items()
+    }
+    assert asked == {"ses-w00": "UNKNOWN", "ses-w04": "PASS"}
 
 
 def test_a_scan_outside_the_window_is_filed_and_told(trial: Trial) -> None:
