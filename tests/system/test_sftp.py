@@ -10,16 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from mesems_mri.central.inbox import ingest
+from mesems_mri.central.reconcile import State as Visit
+from mesems_mri.central.reconcile import reconcile
+from mesems_mri.central.schedule import read_schedule, replace_schedule
+from mesems_mri.central.sites import add_key, add_site
+from mesems_mri.central.store import Store as CentralStore
 from mesems_mri.errors import DeliveryError, UsageError
 from mesems_mri.transfer.destination import Access
+from mesems_mri.transfer.keys import public_pem
 from mesems_mri.transfer.outbox import Outbox, State
-from mesems_mri.transfer.send import send
+from mesems_mri.transfer.send import collect_receipts, send
 from mesems_mri.transfer.verify import verify_bundle
 from tests.command import mesems
 from tests.killing import KILLS, kill_after
 from tests.receiver import Store
 from tests.small_study import SmallStudy, copy_of
 from tests.system import sshd
+from tests.unit.central.conftest import write_schedule
 
 BUNDLES = 3
 
@@ -73,6 +81,27 @@ def test_command_line_sends_and_picks_up_receipts(study: SmallStudy, server: ssh
     said = mesems("transfer", "status", study.out_dir, *options).stdout
     assert "S01: 3 accepted" in said
     assert states(study) == {State.ACCEPTED: 3}
+
+
+def test_data_centre_receives_what_comes_over_sftp(
+    study: SmallStudy, server: sshd.Server, access: Access, tmp_path: Path
+) -> None:
+    table = write_schedule(tmp_path / "visits.tsv", dict.fromkeys(study.records, "S01"))
+    central = CentralStore(str(tmp_path / "central.db"))
+    central.create(study.study_id, "admin")
+    with central.writing() as connection:
+        add_site(connection, "S01", "admin")
+        add_key(connection, "S01", public_pem(study.public_key), "admin")
+        replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="begin")
+    send(study.out_dir, access, quiet)
+    decided = [taken.decision for taken in ingest(central, server.inbox, by="tester")]
+    assert [decision.receipt["status"] for decision in decided if decision] == ["accepted"] * BUNDLES
+    collect_receipts(study.out_dir, access, quiet)
+    assert states(study) == {State.ACCEPTED: BUNDLES}
+    with central.reading() as connection:
+        found = Counter(line.state for line in reconcile(connection))
+    assert found == {Visit.RECEIVED: 3 * 40, Visit.AWAITED: 40}
+    central.close()
 
 
 @pytest.mark.parametrize(
