@@ -121,7 +121,12 @@ def remove_products(visit: VisitFiles, step: str) -> None:
     folder = visit.product("").parent
     for pattern in _PRODUCTS.get(step, ()):
         for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            if path.is_dir():  # nothing that a step has made
+                continue
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # the record must be written all the same
+                log.warning("%s: %s cannot be removed (%s)", visit.name, path.name, error.strerror)
 
 
 def fail_instead(message: str) -> None:

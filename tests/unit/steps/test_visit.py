@@ -64,3 +64,24 @@ def test_a_visit_that_is_not_evaluable_any_more_keeps_no_image(visit: VisitFiles
         run_step(step, visit, lambda: {"status": status, "reason": "open_query", "message": "x"})
         assert not {f"{stem}{name}" for name in names} & {path.name for path in folder.iterdir()}
     assert list(folder.iterdir()) == []
+
+
+def test_a_product_that_cannot_be_removed_stops_no_record(
+    visit: VisitFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stem, folder = visit.product("").name, visit.product("").parent
+    stuck, other = (folder / f"{stem}space-subject_label-L_desc-{name}_mask.nii.gz" for name in ("new", "T2"))
+    (folder / f"{stem}space-orig_label-L_desc-T2_mask.nii.gz").mkdir(parents=True)
+    write_text(stuck, "an earlier run")
+    write_text(other, "an earlier run")
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    run_step("lesions", visit, lambda: {"status": "failed", "reason": "step_failed", "message": "x"})
+    assert visit.read_record("lesions")["status"] == "failed"
+    assert (stuck.exists(), other.exists()) == (True, False)
