@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -19,18 +20,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
 
 
+def missing(program: str) -> NoReturn:
+    """Fail: these tests are there to meet the real program, and what they need is installed with them."""
+    pytest.fail(f"{program} is not installed; make test-system installs it")
+
+
 @pytest.fixture(scope="session")
 def installed_chromium() -> None:
     """A Chromium that can be started."""
     if chromium.program() is None:
-        pytest.skip("Chromium is not installed; make test-system installs it")
+        missing("Chromium")
 
 
 @pytest.fixture(scope="session")
 def running_slurm() -> None:
     """A single-node Slurm that accepts jobs; it is left running."""
     if shutil.which("slurmctld") is None:
-        pytest.skip("Slurm is not installed; make test-system installs it")
+        missing("Slurm")
     slurm.start()
 
 
@@ -38,7 +44,7 @@ def running_slurm() -> None:
 def postgres() -> Iterator[Postgres]:
     """A running PostgreSQL without a database in it."""
     if not installed():
-        pytest.skip("PostgreSQL is not installed; make test-system installs it")
+        missing("PostgreSQL")
     server = Postgres()
     yield server
     server.remove()

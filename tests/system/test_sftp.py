@@ -27,6 +27,7 @@ from tests.killing import KILLS, kill_after
 from tests.receiver import Store
 from tests.small_study import SmallStudy, copy_of
 from tests.system import sshd
+from tests.system.conftest import missing
 from tests.unit.central.conftest import write_schedule
 
 BUNDLES = 3
@@ -56,7 +57,7 @@ def study(built: SmallStudy, tmp_path: Path) -> SmallStudy:
 @pytest.fixture
 def server() -> Iterator[sshd.Server]:
     if sshd.program() is None:
-        pytest.skip("OpenSSH is not installed; make test-system installs it")
+        missing("OpenSSH")
     with sshd.Server() as running:
         yield running
 
