@@ -11,30 +11,18 @@ from typing import Any
 
 from mesems_mri.central.rejection import RejectedError, Why
 from mesems_mri.metrics import (
-    LEDGER_COLUMNS,
-    PARTICIPANT_ENDPOINTS_COLUMNS,
+    EVALUATED,
+    NEEDS_EARLIER_GEL,
     SCHEMA_VERSION,
-    VISIT_METRICS_COLUMNS,
     Column,
     parse_value,
     visit_counts,
 )
-from mesems_mri.queries import COLUMNS as QUERY_NAMES
-from mesems_mri.queries import QueryCode
+from mesems_mri.transfer.columns import TABLE_COLUMNS
 from mesems_mri.transfer.manifest import DOMAINS, Manifest
 
 VISITS, LESIONS, QUERIES, ENDPOINTS = "visit_metrics", "lesions", "queries", "participant_endpoints"
-_QUERY_KINDS = {
-    "code": Column("", levels={code.value: code.value for code in QueryCode}),
-    "status": Column("", levels={"open": "open", "closed": "closed"}),
-    "blocking": Column("", "boolean"),
-}
-TABLES: dict[str, Mapping[str, Column]] = {
-    VISITS: VISIT_METRICS_COLUMNS,
-    LESIONS: LEDGER_COLUMNS,
-    QUERIES: {name: _QUERY_KINDS.get(name, Column("")) for name in QUERY_NAMES},
-    ENDPOINTS: PARTICIPANT_ENDPOINTS_COLUMNS,
-}
+TABLES = {name.removesuffix(".csv"): columns for name, columns in TABLE_COLUMNS.items()}
 KEYS = {
     VISITS: ("participant_id", "session_id"),
     LESIONS: ("participant_id", "session_id", "lesion_id"),
@@ -54,14 +42,6 @@ _PATTERNS = {
     "period": re.compile(r"[A-Za-z0-9_.-]{1,64}"),
 }
 _NAMELESS_QUERY = {"participant_id", "session_id"}  # a query may be about a scan that nobody knows
-_EVALUABLE = {
-    "gel": ("gel_count", "gel_volume_mm3"),
-    "t2_change": ("t2_new_count", "t2_enlarging_count", "t2_new_volume_mm3", "t2_enlarging_volume_mm3"),
-    "cua": ("cua_count",),
-    "t2": ("t2_lesion_count", "t2_lesion_volume_mm3"),
-    "black_hole": ("black_hole_volume_mm3",),
-    "brain": ("brain_volume_mm3",),
-}
 
 
 @dataclass(frozen=True)
@@ -226,7 +206,7 @@ def _contradictions(row: Row) -> Iterator[str]:
     for name in ("visit_type", "read_status", "qc_status", "software_version", "config_sha256"):
         if values[name] is None:
             yield f"{place}: {name} is empty"
-    for part, columns in _EVALUABLE.items():
+    for part, columns in EVALUATED.items():
         evaluable, reason = values[f"{part}_evaluable"], values[f"{part}_reason"]
         said = f"{part}_evaluable is {str(evaluable).lower()}"
         if evaluable is None:
@@ -235,7 +215,8 @@ def _contradictions(row: Row) -> Iterator[str]:
             yield f"{place}: {said} and {part}_reason is {reason!r}"
         for column in columns:
             # not evaluable is never zero, and what is evaluable has a number
-            if evaluable is not None and evaluable == (values[column] is None):
+            may_lack = evaluable and column in NEEDS_EARLIER_GEL
+            if evaluable is not None and not may_lack and evaluable == (values[column] is None):
                 yield f"{place}: {column} is {values[column]}, but {said}"
 
 

@@ -1,7 +1,9 @@
 """Tables of the trial: their columns, how they are written, and the counts derived from the ledger."""
 
 from mesems_mri.metrics.columns import (
+    EVALUATED,
     LEDGER_COLUMNS,
+    NEEDS_EARLIER_GEL,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     QC_FLAGS,
     SCHEMA_VERSION,
@@ -21,8 +23,10 @@ from mesems_mri.metrics.tables import (
 )
 
 __all__ = [
+    "EVALUATED",
     "FORBIDDEN_COLUMNS",
     "LEDGER_COLUMNS",
+    "NEEDS_EARLIER_GEL",
     "PARTICIPANT_ENDPOINTS_COLUMNS",
     "QC_FLAGS",
     "SCHEMA_VERSION",

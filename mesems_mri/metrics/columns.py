@@ -255,3 +255,15 @@ PARTICIPANT_ENDPOINTS_COLUMNS: dict[str, Column] = {
     "read_status": Column("Least advanced reading of the visits used", levels=READ_STATUS),
 }
 """Columns of ``participant_endpoints.tsv`` in order."""
+
+EVALUATED = {
+    "gel": ("gel_count", "gel_new_count", "gel_persistent_count", "gel_re_enhancing_count", "gel_volume_mm3"),
+    "t2_change": ("t2_new_count", "t2_enlarging_count", "t2_new_volume_mm3", "t2_enlarging_volume_mm3"),
+    "cua": ("cua_count",),
+    "t2": ("t2_lesion_count", "t2_lesion_volume_mm3"),
+    "black_hole": ("black_hole_volume_mm3",),
+    "brain": ("brain_volume_mm3",),
+}
+"""Results of a visit by what decides whether they are evaluable (``*_evaluable``, ``*_reason``)."""
+NEEDS_EARLIER_GEL = frozenset(EVALUATED["gel"][1:4])
+"""Those that an evaluable visit lacks when no earlier one was evaluable for GEL."""

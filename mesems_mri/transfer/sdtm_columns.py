@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mesems_mri.metrics import EVALUATED
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -142,8 +144,6 @@ class Result:
         NVCAT.
     column : str
         Of ``visit_metrics.csv``.
-    part : str
-        What decides whether it is evaluable.
     units : str
         ``mm3``; empty for a count.
     """
@@ -152,8 +152,12 @@ class Result:
     name: str
     category: str
     column: str
-    part: str
     units: str = ""
+
+    @property
+    def part(self) -> str:
+        """What decides whether it is evaluable."""
+        return next(part for part, columns in EVALUATED.items() if self.column in columns)
 
 
 _GEL, _T2, _CUA, _VOLUME = (
@@ -163,19 +167,19 @@ _GEL, _T2, _CUA, _VOLUME = (
     "VOLUMES",
 )
 NV_RESULTS = (
-    Result("GELCNT", "Gd-Enhancing Lesions", _GEL, "gel_count", "gel"),
-    Result("GELNEW", "New Gd-Enhancing Lesions", _GEL, "gel_new_count", "gel"),
-    Result("GELPERS", "Persistent Gd-Enhancing Lesions", _GEL, "gel_persistent_count", "gel"),
-    Result("GELREENH", "Re-Enhancing Lesions", _GEL, "gel_re_enhancing_count", "gel"),
-    Result("GELVOL", "Volume of Gd-Enhancing Lesions", _GEL, "gel_volume_mm3", "gel", "mm3"),
-    Result("T2NEW", "New T2 Lesions", _T2, "t2_new_count", "t2_change"),
-    Result("T2ENL", "Enlarging T2 Lesions", _T2, "t2_enlarging_count", "t2_change"),
-    Result("T2NEWVOL", "Volume of New T2 Lesions", _T2, "t2_new_volume_mm3", "t2_change", "mm3"),
-    Result("T2ENLVOL", "Volume of Growth of T2 Lesions", _T2, "t2_enlarging_volume_mm3", "t2_change", "mm3"),
-    Result("CUACNT", "Combined Unique Active Lesions", _CUA, "cua_count", "cua"),
-    Result("T2CNT", "T2 Lesions", _VOLUME, "t2_lesion_count", "t2"),
-    Result("T2VOL", "Volume of T2 Lesions", _VOLUME, "t2_lesion_volume_mm3", "t2", "mm3"),
-    Result("BHVOL", "Volume of T1 Black Holes", _VOLUME, "black_hole_volume_mm3", "black_hole", "mm3"),
-    Result("BRAINVOL", "Volume of the Brain", _VOLUME, "brain_volume_mm3", "brain", "mm3"),
+    Result("GELCNT", "Gd-Enhancing Lesions", _GEL, "gel_count"),
+    Result("GELNEW", "New Gd-Enhancing Lesions", _GEL, "gel_new_count"),
+    Result("GELPERS", "Persistent Gd-Enhancing Lesions", _GEL, "gel_persistent_count"),
+    Result("GELREENH", "Re-Enhancing Lesions", _GEL, "gel_re_enhancing_count"),
+    Result("GELVOL", "Volume of Gd-Enhancing Lesions", _GEL, "gel_volume_mm3", "mm3"),
+    Result("T2NEW", "New T2 Lesions", _T2, "t2_new_count"),
+    Result("T2ENL", "Enlarging T2 Lesions", _T2, "t2_enlarging_count"),
+    Result("T2NEWVOL", "Volume of New T2 Lesions", _T2, "t2_new_volume_mm3", "mm3"),
+    Result("T2ENLVOL", "Volume of Growth of T2 Lesions", _T2, "t2_enlarging_volume_mm3", "mm3"),
+    Result("CUACNT", "Combined Unique Active Lesions", _CUA, "cua_count"),
+    Result("T2CNT", "T2 Lesions", _VOLUME, "t2_lesion_count"),
+    Result("T2VOL", "Volume of T2 Lesions", _VOLUME, "t2_lesion_volume_mm3", "mm3"),
+    Result("BHVOL", "Volume of T1 Black Holes", _VOLUME, "black_hole_volume_mm3", "mm3"),
+    Result("BRAINVOL", "Volume of the Brain", _VOLUME, "brain_volume_mm3", "mm3"),
 )
 """Results of a visit in NV, in order."""

@@ -9,6 +9,7 @@ from typing import Any
 from mesems_mri.bids import Layout
 from mesems_mri.errors import BundleError, UsageError
 from mesems_mri.metrics import (
+    EVALUATED,
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SITE_QUALITY_COLUMNS,
@@ -23,16 +24,6 @@ from mesems_mri.tables import read_tsv, refuse_forbidden_columns
 
 Row = Mapping[str, Any]
 Visit = tuple[str, str]
-
-EVALUATED = {
-    "gel": ("gel_count", "gel_new_count", "gel_persistent_count", "gel_re_enhancing_count", "gel_volume_mm3"),
-    "t2_change": ("t2_new_count", "t2_enlarging_count", "t2_new_volume_mm3", "t2_enlarging_volume_mm3"),
-    "cua": ("cua_count",),
-    "t2": ("t2_lesion_count", "t2_lesion_volume_mm3"),
-    "black_hole": ("black_hole_volume_mm3",),
-    "brain": ("brain_volume_mm3",),
-}
-"""Results of a visit by what decides whether they are evaluable (``*_evaluable``, ``*_reason``)."""
 
 
 @dataclass(kw_only=True)

@@ -123,6 +123,9 @@ def with_visit(**values: Any) -> Callable[[], Bundle]:
     return lambda: Bundle([visit("sub-001", 0, [lesion(1)], **values), *GOOD.visits[1:]], GOOD.queries)
 
 
+NO_GEL = {"gel_evaluable": False, "gel_reason": "artefact", "gel_count": None, "gel_volume_mm3": None}
+
+
 def with_lesion(**values: Any) -> Callable[[], Bundle]:
     row, rows = visit("sub-001", 0, [lesion(1)])
     return lambda: Bundle([(row, [rows[0] | values]), *GOOD.visits[1:]], GOOD.queries)
@@ -135,6 +138,7 @@ def with_lesion(**values: Any) -> Callable[[], Bundle]:
         (with_visit(gel_count=None), "gel_count is None, but gel_evaluable is true"),
         (with_visit(gel_evaluable=False), "gel_evaluable is false and gel_reason is None"),
         (with_visit(gel_evaluable=False, gel_reason="artefact"), "is 1, but gel_evaluable is false"),
+        (with_visit(**NO_GEL, gel_new_count=0), "gel_new_count is 0, but gel_evaluable is false"),
         (with_visit(gel_reason="because"), "gel_reason must be one of"),
         (with_visit(gel_reason="artefact;missing_scan"), "gel_reason holds several values"),
         (with_visit(gel_volume_mm3="-1.0"), "gel_volume_mm3 is -1.0, expected 0 or more"),

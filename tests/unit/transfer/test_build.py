@@ -14,11 +14,11 @@ from mesems_mri.errors import BundleError, DatasetError, ForbiddenColumnError, U
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS
 from mesems_mri.queries import COLUMNS as QUERY_NAMES
 from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
+from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
 from mesems_mri.transfer.manifest import DOMAINS, FILES, MANIFEST, Receipt
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS
 from mesems_mri.transfer.study import EVALUATED
-from mesems_mri.transfer.tables import QUERY_COLUMNS, TABLE_COLUMNS
 from mesems_mri.transfer.verify import manifest_sha256, read_manifest, verify_bundle
 from tests.small_study import SmallStudy, missing_visit, small_study
 
