@@ -1,6 +1,5 @@
 """The end of the demonstration: bundles of its trial, received by a data centre of its own."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +29,6 @@ def send_to_central(sheet: Path, out_dir: Path, central: Path, say: Callable[[st
     say : callable
         Takes one line.
     """
-    logging.getLogger("mesems_mri.central").setLevel(logging.WARNING)  # what it logs is said here
     inbox, key, by = central / "inbox", central / "transfer.key", "demo"
     inbox.mkdir(parents=True)
     public = public_pem(make_keys(key))
@@ -45,10 +43,7 @@ def send_to_central(sheet: Path, out_dir: Path, central: Path, say: Callable[[st
     access = Access(destination=str(inbox))
     build(BuildRequest(out_dir=out_dir, key_file=str(key), sheet=sheet), _indented(say))
     send(out_dir, access, _indented(say))
-    for taken in ingest(store, inbox, by=by):
-        if taken.decision:
-            receipt = taken.decision.receipt
-            _indented(say)(f"{taken.name}: {'; '.join([receipt['status'], *receipt['reasons']])}")
+    list(ingest(store, inbox, by=by))  # what became of each is in its receipt
     collect_receipts(out_dir, access, _indented(say))
     say("expected against received:")
     with store.reading() as connection:

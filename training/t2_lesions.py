@@ -68,19 +68,6 @@ _DEEP_GREY = CLASSES.index("deep_grey") - 1
 
 
 @dataclass(frozen=True, eq=False)
-class LesionMask:
-    """T2 lesions of a patient in MNI space.
-
-    Attributes
-    ----------
-    lesions : Tensor of float32, shape (1, x, y, z)
-        1 in a lesion.
-    """
-
-    lesions: torch.Tensor
-
-
-@dataclass(frozen=True, eq=False)
 class RealScan:
     """Scan of a patient with the consensus of the raters.
 
@@ -116,7 +103,7 @@ class T2Lesions:
         Of the network.
     heads : list of Head
         1 mm.
-    masks : dict of Path to LesionMask
+    masks : sequence of Tensor of float32, shape (1, x, y, z)
         Lesions to draw with, all in one MNI grid.
     brain : tuple of ndarray
         `extent` of the brain in that grid.
@@ -124,22 +111,19 @@ class T2Lesions:
         Real scans to train on as well.
     files : list of Path
         All that is trained on.
-    batch : int
-        Brains a step.
     """
 
     def __init__(
         self,
         name: str,
         heads: list[Head],
-        masks: Sequence[LesionMask],
+        masks: Sequence[torch.Tensor],
         brain: tuple[NDArray, NDArray],
         scans: Sequence[RealScan] = (),
         files: Sequence[Path] = (),
-        batch: int = 1,
     ) -> None:
         self.name, self.heads, self.masks, self.brain = name, heads, masks, brain
-        self.scans, self._files, self.batch = scans, files, batch
+        self.scans, self._files = scans, files
         self._to_mni = [self._align(head) for head in heads]
 
     def _align(self, head: Head) -> tuple[NDArray, NDArray]:
@@ -157,19 +141,15 @@ class T2Lesions:
         return self._files
 
     def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw brains (batch, channel, x, y, z) and where their lesions are (batch, 1, x, y, z)."""
-        drawn = []
-        for _ in range(self.batch):
-            if self.scans and rng.random() < REAL_SHARE:
-                images, lesions = vary_scan(rng, self.scans[int(rng.integers(len(self.scans)))])
-            else:
-                images, lesions = self.draw_synthetic(rng)
-            for channel in range(1, len(CHANNELS)):  # FLAIR is always there
-                if rng.random() < 0.25:
-                    images[channel] = 0.0
-            drawn.append((images.clamp(0.0, 3.0), lesions[None]))
-        images, lesions = zip(*drawn, strict=True)
-        return torch.stack(images), torch.stack(lesions)
+        """Draw a brain (1, channel, x, y, z) and where its lesions are (1, 1, x, y, z)."""
+        if self.scans and rng.random() < REAL_SHARE:
+            images, lesions = vary_scan(rng, self.scans[int(rng.integers(len(self.scans)))])
+        else:
+            images, lesions = self.draw_synthetic(rng)
+        for channel in range(1, len(CHANNELS)):  # FLAIR is always there
+            if rng.random() < 0.25:
+                images[channel] = 0.0
+        return images.clamp(0.0, 3.0)[None], lesions[None, None]
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return soft Dice of the batch plus cross-entropy."""
@@ -249,7 +229,7 @@ class T2Lesions:
         scale, centre = self._to_mni[index]
         lesions = torch.zeros(places.shape[1:], device=device)
         for _ in range(int(rng.choice([0, 1, 2], p=[0.15, 0.6, 0.25]))):
-            mask = self.masks[int(rng.integers(len(self.masks)))].lesions
+            mask = self.masks[int(rng.integers(len(self.masks)))]
             own = scale * rng.uniform(0.85, 1.15)
             shift = self.brain[0] - own * centre + rng.normal(0.0, 5.0, 3)
             to_mask = places * torch.tensor(own, device=device, dtype=torch.float32)[:, None, None, None]
@@ -295,12 +275,9 @@ def vary_scan(rng: np.random.Generator, scan: RealScan) -> tuple[torch.Tensor, t
     return images, lesions
 
 
-def read_masks(paths: Iterable[Path], device: str) -> list[LesionMask]:
-    """Read lesion masks in MNI space."""
-    return [
-        LesionMask(torch.from_numpy((_canonical(path) > 0).astype(np.float32))[None].to(device))
-        for path in paths
-    ]
+def read_masks(paths: Iterable[Path], device: str) -> list[torch.Tensor]:
+    """Read lesion masks in MNI space: float32, shape (1, x, y, z), 1 in a lesion."""
+    return [torch.from_numpy((_canonical(path) > 0).astype(np.float32))[None].to(device) for path in paths]
 
 
 def _canonical(path: Path) -> NDArray[np.float32]:

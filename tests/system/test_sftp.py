@@ -13,12 +13,9 @@ import pytest
 from mesems_mri.central.inbox import ingest
 from mesems_mri.central.reconcile import State as Visit
 from mesems_mri.central.reconcile import reconcile
-from mesems_mri.central.schedule import read_schedule, replace_schedule
-from mesems_mri.central.sites import add_key, add_site
 from mesems_mri.central.store import Store as CentralStore
 from mesems_mri.errors import DeliveryError, UsageError
 from mesems_mri.transfer.destination import Access
-from mesems_mri.transfer.keys import public_pem
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.send import collect_receipts, send
 from mesems_mri.transfer.verify import verify_bundle
@@ -28,7 +25,7 @@ from tests.receiver import Store
 from tests.small_study import SmallStudy, copy_of
 from tests.system import sshd
 from tests.system.conftest import missing
-from tests.unit.central.conftest import write_schedule
+from tests.unit.central.conftest import register, write_schedule
 
 BUNDLES = 3
 
@@ -89,11 +86,7 @@ def test_data_centre_receives_what_comes_over_sftp(
 ) -> None:
     table = write_schedule(tmp_path / "visits.tsv", dict.fromkeys(study.records, "S01"))
     central = CentralStore(str(tmp_path / "central.db"))
-    central.create(study.study_id, "admin")
-    with central.writing() as connection:
-        add_site(connection, "S01", "admin")
-        add_key(connection, "S01", public_pem(study.public_key), "admin")
-        replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="begin")
+    register(central, table, {"S01": study.public_key}, study.study_id)
     send(study.out_dir, access, quiet)
     decided = [taken.decision for taken in ingest(central, server.inbox, by="tester")]
     assert [decision.receipt["status"] for decision in decided if decision] == ["accepted"] * BUNDLES

@@ -59,7 +59,10 @@ def test_every_visit_is_received_and_reconciled(tmp_path: Path) -> None:
     study.finish()
     sheet = write_schedule(tmp_path / "visits.tsv", {"sub-001": "S01", "sub-101": "S02"})
     send_to_central(sheet, study.out_dir, tmp_path / "central", said.append)
-    assert sum(line.endswith(".tar: accepted") for line in said) == 2
+    assert [line for line in said if line.endswith(": accepted")] == [
+        "  S01_000001: accepted",
+        "  S02_000001: accepted",
+    ]
     at = {
         line.split()[1]: line.split(maxsplit=2)[2]
         for line in said

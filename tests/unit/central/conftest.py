@@ -1,11 +1,11 @@
 """A receiving side with two sites and the visits that are due."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import func, select
 
 from mesems_mri.central import schema
@@ -34,16 +34,20 @@ def write_schedule(path: Path, homes: dict[str, str] = HOMES) -> Path:
     return path
 
 
+def register(store: Store, table: Path, keys: Mapping[str, Ed25519PublicKey], study_id: str = STUDY) -> None:
+    """Make a trial in an empty database: its sites, their keys, its visit table."""
+    store.create(study_id, "admin")
+    with store.writing() as connection:
+        for site_id, key in keys.items():
+            add_site(connection, site_id, "admin")
+            add_key(connection, site_id, public_pem(key), "admin")
+        replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="begin")
+
+
 def set_up(store: Store, table: Path) -> dict[str, Ed25519PrivateKey]:
     """Make the trial in an empty database; return the keys of its sites."""
-    store.create(STUDY, "admin")
-    keys = {}
-    with store.writing() as connection:
-        for site_id in ("S01", "S02"):
-            keys[site_id] = Ed25519PrivateKey.generate()
-            add_site(connection, site_id, "admin")
-            add_key(connection, site_id, public_pem(keys[site_id].public_key()), "admin")
-        replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="begin")
+    keys = {site_id: Ed25519PrivateKey.generate() for site_id in ("S01", "S02")}
+    register(store, table, {site_id: key.public_key() for site_id, key in keys.items()})
     return keys
 
 

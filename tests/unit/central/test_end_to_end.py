@@ -9,18 +9,16 @@ from mesems_mri.central.content import TABLES
 from mesems_mri.central.inbox import ingest
 from mesems_mri.central.reconcile import State, reconcile
 from mesems_mri.central.schedule import read_schedule, replace_schedule
-from mesems_mri.central.sites import add_key, add_site
 from mesems_mri.central.store import Store
 from mesems_mri.central.versions import current, history
 from mesems_mri.transfer import manifest
 from mesems_mri.transfer.columns import TABLE_COLUMNS
 from mesems_mri.transfer.destination import Access
-from mesems_mri.transfer.keys import public_pem
 from mesems_mri.transfer.outbox import Outbox
 from mesems_mri.transfer.outbox import State as Sent
 from mesems_mri.transfer.send import collect_receipts, send
 from tests.small_study import SmallStudy, missing_visit
-from tests.unit.central.conftest import write_schedule
+from tests.unit.central.conftest import register, write_schedule
 
 
 def quiet(_: str) -> None:
@@ -40,12 +38,8 @@ def study(tmp_path: Path) -> SmallStudy:
 @pytest.fixture
 def store(tmp_path: Path, study: SmallStudy) -> Store:
     store = Store(str(tmp_path / "central.db"))
-    store.create("MESEMS", "admin")
     table = write_schedule(tmp_path / "visits.tsv", {"sub-001": "S01", "sub-002": "S01"})
-    with store.writing() as connection:
-        add_site(connection, "S01", "admin")
-        add_key(connection, "S01", public_pem(study.public_key), "admin")
-        replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="begin")
+    register(store, table, {"S01": study.public_key}, study.study_id)
     return store
 
 
