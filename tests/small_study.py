@@ -54,7 +54,7 @@ class SmallStudy:
         row = visit_row(self.study_id, site, participant, session, first=not known) | changes
         found = [lesion(row, number, "t2") for number in range(1, self.t2_lesions + 1)]
         lesions = [*found, lesion(row, self.t2_lesions + 1, "gel")] if row["gel_evaluable"] else []
-        missing = row.get("gel_reason") == "missing_scan"
+        missing = row.get("gel_reason") in {"missing_scan", "open_query"}
         sources = [] if missing else ["FLAIR", "ce-gadolinium_T1w"]
         record = {
             "status": "not_evaluable" if missing else "done",
@@ -173,8 +173,8 @@ def visit_row(study: str, site: str, participant: str, session: str, *, first: b
     }
 
 
-def missing_visit() -> dict[str, Any]:
-    """Return the changes of a row that make it that of a visit without a scan."""
+def missing_visit(reason: str = "missing_scan") -> dict[str, Any]:
+    """Return the changes of a row that make it that of a visit without a scan, or of one that waits."""
     parts = ("gel", "t2_change", "cua", "t2", "black_hole", "brain")
     empty = dict.fromkeys(
         name
@@ -182,7 +182,7 @@ def missing_visit() -> dict[str, Any]:
         if name.endswith(("_count", "_mm3", "prior_evaluable", "t2_contrast"))
     )
     evaluable = {f"{part}_evaluable": False for part in parts}
-    return empty | evaluable | {f"{part}_reason": "missing_scan" for part in parts} | {"qc_status": "fail"}
+    return empty | evaluable | {f"{part}_reason": reason for part in parts} | {"qc_status": "fail"}
 
 
 def lesion(row: Mapping[str, Any], number: int, focus: str) -> dict[str, Any]:

@@ -164,7 +164,8 @@ def _results(row: Row, baselines: Mapping[str, str]) -> Iterator[dict[str, Any]]
 def _scan(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
     visit = (row["participant_id"], row["session_id"])
     scanner = site.scanners.get(visit)
-    done = bool(site.contrasts.get(visit))
+    # a scan that waits for an answer, or that nothing can be read from, was made all the same
+    done = bool(site.contrasts.get(visit)) or row["brain_reason"] != Reason.MISSING_SCAN
     return _common(site, "PR", when) | {
         "SPDEVID": device_id(scanner) if scanner else None,
         "PRLNKID": when.link,

@@ -133,6 +133,18 @@ def test_what_is_not_evaluable_is_not_done_with_its_reason_and_never_zero(tmp_pa
     assert [r["AGSTAT"] for r in rows_of(bundle, "ag.csv")] == ["", "NOT DONE", ""]
 
 
+def test_a_scan_that_waits_for_an_answer_was_made(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path)
+    study.add("sub-001", "ses-w00", **missing_visit("open_query"))
+    study.add("sub-001", "ses-w04", **missing_visit())
+    study.finish()
+    (bundle,) = study.build()
+    scans = rows_of(bundle, "pr.csv")
+    assert [(r["PROCCUR"], r["PRREASND"]) for r in scans] == [("Y", ""), ("N", "missing_scan")]
+    gaps = {r["NVREASND"] for r in rows_of(bundle, "nv.csv") if r["NVLNKID"] == "ses-w00"}
+    assert gaps == {"open_query"}
+
+
 def test_every_result_of_a_visit_is_in_nv_once(tmp_path: Path) -> None:
     columns = [result.column for result in NV_RESULTS]
     assert sorted(columns) == sorted(name for names in EVALUATED.values() for name in names)
