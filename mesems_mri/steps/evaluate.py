@@ -56,22 +56,31 @@ Moved = dict[tuple[str, str], str]
 
 @dataclass(frozen=True)
 class Product:
-    """What is compared: ``output`` masks united, with the first complete alternative of ``truth``."""
+    """What is compared: ``output`` masks united, with the first complete alternative of ``truth``.
+
+    What is ``since_reference`` has no meaning but for one reference visit.
+    """
 
     name: str
     title: str
     truth: tuple[tuple[str, ...], ...]
     output: tuple[str, ...]
     ignore: str | None = None
+    since_reference: bool = False
 
 
 PRODUCTS = (
     Product("t2_lesions", "T2 lesions", ((_T2,),), (_T2,)),
     Product(
-        "t2_change", "new or enlarging T2", ((_CHANGE,), (_NEW, _ENLARGING)), (_NEW, _ENLARGING), _IGNORE
+        "t2_change",
+        "new or enlarging T2",
+        ((_CHANGE,), (_NEW, _ENLARGING)),
+        (_NEW, _ENLARGING),
+        _IGNORE,
+        since_reference=True,
     ),
-    Product("t2_new", "new T2", ((_NEW,),), (_NEW,), _IGNORE),
-    Product("t2_enlarging", "enlarging T2", ((_ENLARGING,),), (_ENLARGING,), _IGNORE),
+    Product("t2_new", "new T2", ((_NEW,),), (_NEW,), _IGNORE, since_reference=True),
+    Product("t2_enlarging", "enlarging T2", ((_ENLARGING,),), (_ENLARGING,), _IGNORE, since_reference=True),
     Product("gel", "enhancing (GEL)", ((_GEL,),), (_GEL,), _GEL_IGNORE),
 )
 
@@ -147,7 +156,7 @@ def _score_visits(product: Product, visits: list[Path], out_dir: Path, moved: Mo
         if truth is None:
             continue
         output = _read_union(out_dir / participant_id / session_id / "anat", product.output)
-        if product.ignore == _IGNORE and (participant_id, session_id) in moved:
+        if product.since_reference and (participant_id, session_id) in moved:
             output = None
         ignore = _read_union(truth_anat, (product.ignore,)) if product.ignore else None
         if output is not None:
