@@ -31,11 +31,13 @@ from typing import Any
 from benchmarks.stable_pairs import stable_pairs
 from mesems_mri.core.intervals import wilson_interval
 from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
-from tests.real.arrange import arrange_fake_pair
+from tests.real.arrange import arrange_fake_pair, arrange_open_ms
 
 PARTS = ("real", "stable", "external", "gel", "fake", "change", "brain")
 _FROM_27 = ("27-70", "70-500", ">=500")
 _FROM_70 = ("70-500", ">=500")
+RISES = (2.0, 3.0, 3.5)
+"""In MAD of white matter: what brightened by less is ignored, for another look at the clearer changes."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool
         call("tests.real.arrange", real_data, real)
     if part == "real":
         run_and_score(real / "bids", real / "out", real / "truth")
+        for rise in RISES:
+            clear = work / f"real_above_{rise:g}"
+            arrange_open_ms(real_data / "open_ms", clear / "bids", clear / "truth", min_dz=rise)
+            call("mesems_mri", "evaluate", real / "out", clear / "truth", "--json", clear / "scores.json")
+        call("benchmarks.t2_curve", real / "out", real / "truth", "--json", work / "t2_curve.json")
     elif part == "external":
         at = real / "mslesseg"
         run_and_score(at / "bids", at / "out", at / "truth")
@@ -106,7 +113,8 @@ def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool
     elif part == "change":
         call("benchmarks.accuracy_change", real / "out", real / "truth", stable / "bids", stable / "out")
         truth = stable / "bids" / "derivatives" / "truth"
-        call("benchmarks.change_curve", real / "out", real / "truth", stable / "out", truth)
+        curves = ("--json", work / "change_curve.json")
+        call("benchmarks.change_curve", real / "out", real / "truth", stable / "out", truth, *curves)
     elif part == "fake":
         if not (work / "fake" / "bids").is_dir():
             arrange_fake_pair(real_data / "dicom" / "siemens_decubitus", work / "fake" / "bids")
@@ -126,6 +134,11 @@ def summary(work: Path) -> Iterator[Row]:
     """
     if (work / "real.json").is_file():
         yield from _real(_products(work / "real.json"))
+    for rise in RISES:
+        if (scores := work / f"real_above_{rise:g}" / "scores.json").is_file():
+            change = _products(scores)["t2_change"]
+            name = f"of these, those that brightened by more than {rise:g} MAD of white matter: sensitivity"
+            yield _share(name, change["found"], change["truth"])
     if (work / "external.json").is_file():
         yield from _t2(_products(work / "external.json")["t2_lesions"], "external (P18, P39)", targets=False)
     if (work / "stable.json").is_file():

@@ -46,7 +46,8 @@ SCENARIOS = ("as acquired", "3 mm slices", *NOISE, "misregistered")
 METHODS = ("hand weights", "network", "both")
 SHIPPED = "both"
 FOLD_MODELS = Path(__file__).parent / "models"
-VOLUME_CLASSES = {"< 14 mm3": (0, 14), "14-70 mm3": (14, 70), ">= 70 mm3": (70, np.inf)}
+LARGE = ">= 70 mm3"
+VOLUME_CLASSES = {"< 14 mm3": (0, 14), "14-70 mm3": (14, 70), LARGE: (70, np.inf)}
 FALSE_A_SCAN = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -468,7 +469,14 @@ def main() -> None:
     if arguments.json:
         best = tallies[SHIPPED]
         found = {name: [sum(hits), len(hits)] for name, hits in best.volumes.items()}
-        figures = {"implants": found, "false": best.false_foci, "scans": scans}
+        curves = {
+            f"enhancing, >= 70 mm3, {method}": [
+                (tally.false_plain[least] / scans, float(np.mean(tally.found_at[least][LARGE])))
+                for least in operating_points()
+            ]
+            for method, tally in tallies.items()
+        }
+        figures = {"implants": found, "false": best.false_foci, "scans": scans, "curves": curves}
         arguments.json.write_text(json.dumps(figures), encoding="utf-8")
 
 

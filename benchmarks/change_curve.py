@@ -1,18 +1,18 @@
 """Sensitivity to new and enlarging T2 lesions against false ones (FROC), and the calibration of their score.
 
     python -m benchmarks.change_curve REAL/out REAL/truth STABLE/out STABLE/bids/derivatives/truth
+        [--json FILE]
 
 Reads every candidate that the runs considered, those that were turned down included. *real*: patients 01 and
 12; *stable*: the same head scanned again, at which every candidate is false; *implants*: the same with new
 lesions. A candidate is true when at least 30 % of it lies in the truth (MSSEG-2), and left out when most of
-it is ignored. The second table sets the score beside the share of true candidates; the last line is the
-logistic calibration (Platt 1999) of the log odds of the score.
+it is ignored. The tables after the curve tell how far the score can be trusted.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,18 +21,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from sklearn.linear_model import LogisticRegression
 
 from benchmarks.accuracy_change import Pair, read_pairs, real_truth, score_real
+from benchmarks.calibration import LIMITS, MIN_INSIDE, Judged, print_calibration
 from mesems_mri.bids import Layout
 from mesems_mri.core.components import label_components
-from mesems_mri.core.intervals import wilson_interval
 from mesems_mri.core.tally import Tally
 from mesems_mri.steps.visit import VisitFiles
 
-LIMITS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-BINS = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
-MIN_INSIDE = 0.3
 KINDS = ("real", "stable", "implants")
 
 
@@ -85,19 +81,21 @@ def main() -> None:
     )
     for name in ("real_out", "real_truth", "stable_out", "stable_truth"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--json", type=Path, help="write the curves here as well, for benchmarks.froc")
     given = parser.parse_args()
     tallies: dict[float, dict[str, Tally]] = {least: defaultdict(Tally) for least in LIMITS}
     false: dict[float, int] = dict.fromkeys(LIMITS, 0)
     pairs = 0
-    scores: list[float] = []
-    is_true: list[bool] = []
+    judged: dict[str, list[Judged]] = defaultdict(list)
     for out_dir, truth_dir in (
         (given.real_out, given.real_truth),
         (given.stable_out, given.stable_truth),
     ):
         for kind, candidates in read_candidates(out_dir, truth_dir):
-            scores += candidates.scores[candidates.known].tolist()
-            is_true += candidates.is_true[candidates.known].tolist()
+            known = candidates.known
+            # sub-01v2d0 is another scan of patient 01
+            patient = candidates.pair.participant[: len("sub-01")]
+            judged[patient].append((candidates.scores[known], candidates.is_true[known]))
             pairs += kind == "stable"
             for least in LIMITS:
                 mask = candidates.above(least)
@@ -106,7 +104,13 @@ def main() -> None:
                 else:
                     tallies[least][kind] += score_real(candidates.pair, mask, truth_dir)
     print_curve(tallies, false, pairs)
-    print_calibration(np.array(scores), np.array(is_true))
+    pooled = {}
+    for patient, parts in judged.items():
+        scores, is_true = (np.concatenate(part) for part in zip(*parts, strict=True))
+        pooled[patient] = (scores, is_true)
+    print_calibration(pooled)
+    if given.json:
+        given.json.write_text(json.dumps(curves(tallies, false, pairs)), encoding="utf-8")
 
 
 def print_curve(tallies: dict[float, dict[str, Tally]], false: dict[float, int], pairs: int) -> None:
@@ -122,20 +126,22 @@ def print_curve(tallies: dict[float, dict[str, Tally]], false: dict[float, int],
         )
 
 
-def print_calibration(scores: NDArray[np.float64], is_true: NDArray[np.bool_]) -> None:
-    """Print the share of true candidates by score, and the calibration of the log odds."""
-    print("\n| score | candidates | true | share (95 %) |\n|---|---|---|---|")
-    for low, high in itertools.pairwise(BINS):
-        inside = (scores >= low) & ((scores < high) | (high == 1.0))
-        number, hits = int(inside.sum()), int(is_true[inside].sum())
-        interval = wilson_interval(hits, number)
-        share = "-" if interval is None else f"{hits / number:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"
-        print(f"| {low:g}-{high:g} | {number} | {hits} | {share} |")
-    inside = np.clip(scores, 1e-4, 1 - 1e-4)
-    log_odds = np.log(inside / (1 - inside))
-    fitted = LogisticRegression(C=1e3).fit(log_odds[:, None], is_true)
-    slope, offset = fitted.coef_[0, 0], fitted.intercept_[0]
-    print(f"\nlog odds of a true candidate: {slope:.3f} x log odds of the score {offset:+.3f}")
+def curves(
+    tallies: dict[float, dict[str, Tally]], false: dict[float, int], pairs: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Return false lesions a visit and sensitivity at every score: of the real pairs, and of the implants."""
+    real = [of_kind["real"] for of_kind in tallies.values()]
+    implants = [of_kind["implants"] for of_kind in tallies.values()]
+    real_visits = 2
+    return {
+        "new or enlarging, 01 and 12": [
+            ((t.detections - t.true_detections) / real_visits, t.found / max(t.truth, 1)) for t in real
+        ],
+        "implants; false ones of stable pairs": [
+            (n / max(pairs, 1), t.found / max(t.truth, 1))
+            for n, t in zip(false.values(), implants, strict=True)
+        ],
+    }
 
 
 if __name__ == "__main__":

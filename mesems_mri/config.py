@@ -50,6 +50,12 @@ class FocusRule(_Frozen):
     )
 
 
+class T2Rule(_Frozen):
+    """What is bright enough to be a T2 lesion."""
+
+    min_score: Fraction = Field(default=0.5, description="A T2 lesion of a lower score is not counted")
+
+
 class ChangeRule(_Frozen):
     """When growth of a T2 lesion counts as enlarging."""
 
@@ -139,6 +145,7 @@ class TrialConfig(_Frozen):
         description="Periods of participant_endpoints.tsv by name",
     )
     focus: FocusRule = FocusRule()
+    t2: T2Rule = T2Rule()
     change: ChangeRule = ChangeRule()
     enhancement: EnhancementRule = EnhancementRule()
     quality: QualityRule = QualityRule()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Spacing = tuple[float, float, float]
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
+_STEEPNESS = 2.0
+"""Log odds by evidence; fitted to another patient it is no better (`benchmarks/t2_curve.py`)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class LesionThresholds:
     surround_weight
         What a surrounding wholly of white matter counts, in units of ``z``.
     accept
-        Smallest mean ``z`` plus weighted surrounding of a focus that is kept.
+        Mean ``z`` plus weighted surrounding of a focus, at which its score is one half.
+    min_score
+        Smallest score of a focus that is kept.
     min_volume_mm3, min_diameter_mm
         Smallest focus.
     """
@@ -76,6 +80,7 @@ class LesionThresholds:
     max_ventricle: float = 0.45
     surround_weight: float = 3.0
     accept: float = 5.0
+    min_score: float = 0.5
     min_volume_mm3: float = 14.0
     min_diameter_mm: float = 3.0
 
@@ -98,7 +103,7 @@ class T2Segmentation:
     mask
         Voxels of all foci, bool.
     score
-        0 outside; inside, how sure the focus is, 0 to 1, the same for all its voxels. Not a probability.
+        0 outside; inside, how sure the focus is, 0 to 1, the same for all its voxels.
     """
 
     mask: BoolArray
@@ -174,11 +179,11 @@ def segment_t2_lesions(
         foci, tissue, spacing_mm
     )
     ventricle = np.asarray(priors["lateral_ventricles"][tissue.box], np.float32)
-    keep = (evidence >= limits.accept) & (mean_by_label(ventricle, foci) <= limits.max_ventricle)
+    certainty = (1.0 / (1.0 + np.exp(-_STEEPNESS * (evidence - limits.accept)))).astype(np.float32)
+    keep = (certainty >= limits.min_score) & (mean_by_label(ventricle, foci) <= limits.max_ventricle)
     keep[0] = False
     inside = keep[foci]
     mask[tissue.box] = inside
-    certainty = (1.0 / (1.0 + np.exp(-2.0 * (evidence - limits.accept)))).astype(np.float32)
     score[tissue.box] = np.where(inside, certainty[foci], 0.0)
     return T2Segmentation(mask, score)
 

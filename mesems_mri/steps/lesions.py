@@ -47,8 +47,8 @@ def detect_lesions(
     visit_type : str
         ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled visits become references.
     settings : mapping
-        The rules ``focus`` and ``change``, ``enhancement.correlate_mm``, ``ring_gap_mm``, ``min_score``, and
-        ``quality.min_covered_fraction`` of the configuration.
+        The rules ``focus``, ``t2`` and ``change``, ``enhancement.correlate_mm``, ``ring_gap_mm``,
+        ``min_score``, and ``quality.min_covered_fraction`` of the configuration.
     masks_dir : Path, optional
         Folder with masks of one's own, which are taken instead; what has no mask is not evaluable.
 
@@ -150,7 +150,7 @@ def _t2_and_change(
         priors=scene.priors,
         t1w=scene.images.get("T1w"),
         nawm=scene.nawm(contrast),
-        thresholds=replace(thresholds_for(contrast), **settings["focus"]),  # pyright: ignore[reportArgumentType]
+        thresholds=replace(thresholds_for(contrast), **settings["t2"], **settings["focus"]),  # pyright: ignore[reportArgumentType]
         **scene.geometry(contrast),
     )
     arrays["t2"] = segmentation.mask

@@ -16,6 +16,7 @@ FIRST_STEP = {
     "intake: {header_repair: true}": "standardise_visit",
     "quality: {min_covered_fraction: 0.5}": "register_visit",
     "focus: {min_diameter_mm: 2}": "detect_lesions",
+    "t2: {min_score: 0.7}": "detect_lesions",
     "change: {min_growth_mm3: 30}": "detect_lesions",
     "enhancement: {ring_gap_mm: 2}": "detect_lesions",
     "enhancement: {min_score: 0.9}": "detect_lesions",

@@ -20,6 +20,7 @@ rule detect_lesions:
         visit_type=lambda wildcards: session_of(wildcards).visit_type,
         settings=settings(
             "focus",
+            "t2",
             "change",
             "enhancement.correlate_mm",
             "enhancement.ring_gap_mm",

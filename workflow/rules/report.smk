@@ -42,7 +42,7 @@ rule report_visit:
         visit=visit_options,
         visit_log=visit_log,
         earlier=earlier_options,
-        settings=settings("focus", "change", "enhancement", "quality"),
+        settings=settings("focus", "t2", "change", "enhancement", "quality"),
         code=code_version("steps/report.py", "steps/visit_pictures.py", "report"),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} report_visit {params.visit} {params.earlier} --settings {params.settings}"

@@ -1,12 +1,14 @@
 """T2 lesions and black holes on a small synthetic head: what must and what must not be a lesion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
-from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions
+from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions, thresholds_for
 from mesems_mri.core.tissue import NEEDED_PRIORS, local_white_level
 
 SPACING = (1.0, 1.0, 1.0)
@@ -86,6 +88,17 @@ def test_finds_the_lesion_and_nothing_else(contrast):
     assert not found.score[~found.mask].any()
 
 
+def test_lesion_counts_from_the_score_asked_for():
+    head = Head()
+    lesion = head.add((42, 32, 24), 2.0, 0.14)
+    found = head.segment()
+    score = float(found.score[lesion].max())
+    assert 0.5 < score < 1
+    limits = thresholds_for("FLAIR")
+    assert (head.segment(thresholds=replace(limits, min_score=score)).mask == found.mask).all()
+    assert not head.segment(thresholds=replace(limits, min_score=score + 1e-4)).mask.any()
+
+
 def test_healthy_head_has_no_lesion():
     assert not Head().segment().mask.any()
 
@@ -94,6 +107,8 @@ def test_bright_cortex_is_no_lesion():
     head = Head()
     head.image[(radius_map((52, 32, 24)) < 3) & (head.priors["cortex"] > 0.5)] += 0.1
     assert not head.segment().mask.any()
+    every = head.segment(thresholds=replace(thresholds_for("FLAIR"), min_score=0.0))
+    assert 0 < every.score[every.mask].max() < 0.5
 
 
 def test_thin_lining_of_the_ventricle_is_no_lesion_but_a_cap_is():

@@ -26,6 +26,7 @@ from tests.unit.report.made import NOT_EVALUABLE_FIRST, metrics_row, quality_row
 
 SETTINGS = {
     "focus": {"min_volume_mm3": 14.0, "min_diameter_mm": 3.0},
+    "t2": {"min_score": 0.5},
     "change": {"min_growth_mm3": 20.0, "min_growth_fraction": 0.5, "min_nodule_mm": 3.0, "min_score": 0.5},
     "enhancement": {"correlate_mm": 2.0, "ring_gap_mm": 3.0, "min_score": 0.35},
     "quality": {"min_covered_fraction": 0.9},
@@ -213,7 +214,8 @@ def test_status_is_told_by_word_too() -> None:
 
 def test_methods_state_the_operating_points() -> None:
     text = " ".join(Page(render("visit", a_visit())).text.split())
-    assert "counted from a score of 0.5 on, an enhancing one from 0.35;" in text
+    assert "a T2 lesion is counted from a score of 0.5 on, a new or enlarging one from 0.5 on" in text
+    assert "an enhancing one from 0.35;" in text
 
 
 def test_candidates_turned_down_and_given_masks_are_named() -> None:
