@@ -107,8 +107,6 @@ def test_bright_cortex_is_no_lesion():
     head = Head()
     head.image[(radius_map((52, 32, 24)) < 3) & (head.priors["cortex"] > 0.5)] += 0.1
     assert not head.segment().mask.any()
-    every = head.segment(thresholds=replace(thresholds_for("FLAIR"), min_score=0.0))
-    assert 0 < every.score[every.mask].max() < 0.5
 
 
 def test_thin_lining_of_the_ventricle_is_no_lesion_but_a_cap_is():
