@@ -27,6 +27,26 @@ def _inside_field_of_view(matrix: FloatArray, grid: Grid, shape: tuple[int, ...]
     return inside
 
 
+def field_of_view(volume: Volume, grid: Grid, xfm: FloatArray) -> NDArray[np.bool_]:
+    """Tell where an image has voxels.
+
+    Parameters
+    ----------
+    volume : Volume
+        Image.
+    grid : Grid
+        Output grid.
+    xfm : ndarray (4, 4)
+        RAS mm of the output grid -> RAS mm of the volume.
+
+    Returns
+    -------
+    ndarray of bool
+        Shape of the grid; outer voxels reach to their outer faces.
+    """
+    return _inside_field_of_view(_voxel_to_voxel(volume.affine, grid, xfm), grid, volume.shape)
+
+
 def resample_image(
     volume: Volume, grid: Grid, xfm: FloatArray, *, order: Literal[1, 3] = 1
 ) -> NDArray[np.float32]:

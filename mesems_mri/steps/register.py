@@ -11,7 +11,7 @@ from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.brain import rigid_part
 from mesems_mri.images.registration import register_rigid
-from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.resampling import field_of_view, resample_image
 from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
 from mesems_mri.models.atlas import load_atlas
@@ -261,7 +261,7 @@ def _write_preproc(
     """Resample, scale to NAWM and write one image with its transform; say how much of the brain it shows."""
     volume, _ = nifti.read_image(visit.resolve(entry["file"]))
     image = resample_image(volume, SUBJECT_GRID, subject_to_image)
-    seen = _field_of_view(volume, subject_to_image)
+    seen = field_of_view(volume, SUBJECT_GRID, subject_to_image)
     covered = covered_fraction(seen[box], priors["brain"])
     suffix = contrast.removeprefix("ce-gadolinium_")
     nawm = find_nawm(
@@ -314,11 +314,6 @@ def covered_fraction(seen: np.ndarray, brain: np.ndarray) -> float:
     """
     expected = brain > 0.5
     return float(np.count_nonzero(seen & expected) / max(np.count_nonzero(expected), 1))
-
-
-def _field_of_view(volume: Volume, subject_to_image: np.ndarray) -> np.ndarray:
-    everywhere = Volume(np.ones(volume.shape, np.float32), volume.affine)
-    return resample_image(everywhere, SUBJECT_GRID, subject_to_image, order=1) > 0.5
 
 
 def _normal_in_subject(volume: Volume, subject_to_image: np.ndarray) -> list[float]:
