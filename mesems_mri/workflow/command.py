@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -81,6 +82,26 @@ def snakemake_command(
     if dry_run:
         command.append("--dry-run")
     return command + list(request.snakemake_options)
+
+
+def snakemake_environment(request: RunRequest) -> dict[str, str]:
+    """Return the environment that Snakemake is started in.
+
+    Parameters
+    ----------
+    request : RunRequest
+        What to do.
+
+    Returns
+    -------
+    dict
+        That of this process. Where no job goes to a cluster, Slurm is hidden: its plugin asks the controller
+        while it is loaded, and waits nine seconds for one that does not answer.
+    """
+    names_executor = any(o.startswith(("--exec", "-e", "--slurm")) for o in request.snakemake_options)
+    if names_executor or _is_cluster(_profile(request.profile)):
+        return dict(os.environ)
+    return os.environ | {"SLURM_CONF": os.devnull}
 
 
 def _profile(name: str) -> Path:

@@ -14,7 +14,7 @@ from mesems_mri.errors import UsageError
 from mesems_mri.provenance import write_json
 from mesems_mri.steps.visit import FULL_DISK, REPORT, RULES
 from mesems_mri.workflow.clean import without_intermediates
-from mesems_mri.workflow.command import snakemake_command
+from mesems_mri.workflow.command import snakemake_command, snakemake_environment
 from mesems_mri.workflow.events import Events
 from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep
 from mesems_mri.workflow.history import History
@@ -226,7 +226,7 @@ def _bring_back(task: _Task) -> None:
     removed = without_intermediates(task.layout)
     if not removed:
         return
-    planned, _ = plan(task.command(dry_run=True))
+    planned, _ = plan(task.command(dry_run=True), snakemake_environment(task.request))
     for job in planned.started.values():
         visit = (job.participant_id, job.session_id)
         if job.rule == RULES["register"] and visit in removed:
@@ -247,7 +247,12 @@ def _run_until_through(
 
         while True:
             ended = follow_snakemake(
-                task.command(), task.layout.workflow_log, run_id=lock.holder.run_id, stop=stop, watch=watch
+                task.command(),
+                task.layout.workflow_log,
+                run_id=lock.holder.run_id,
+                stop=stop,
+                watch=watch,
+                environment=snakemake_environment(task.request),
             )
             jobs += len(ended.events.started)
             result.code, result.lost = ended.code, ended.events.lost
@@ -287,7 +292,8 @@ def _say_plan(task: _Task, say: Callable[[str], None]) -> int:
     # Snakemake keeps its books in the output folder; one that it has not seen is not to be created.
     with tempfile.TemporaryDirectory(prefix="mesems-mri-plan-") as nowhere:
         used = task.layout.expected.is_file() or (task.layout.out_dir / ".snakemake").is_dir()
-        events, text = plan(task.command(out_dir=None if used else Path(nowhere), dry_run=True))
+        command = task.command(out_dir=None if used else Path(nowhere), dry_run=True)
+        events, text = plan(command, snakemake_environment(task.request))
     if task.request.snakemake_options:
         say(text)
         return 0

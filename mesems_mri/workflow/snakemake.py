@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +87,13 @@ def stoppable() -> Generator[Stop]:
 
 
 def follow_snakemake(
-    command: Sequence[str], log: Path, *, run_id: str, stop: Stop, watch: Callable[[Events], None]
+    command: Sequence[str],
+    log: Path,
+    *,
+    run_id: str,
+    stop: Stop,
+    watch: Callable[[Events], None],
+    environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run Snakemake to its end.
 
@@ -103,6 +109,8 @@ def follow_snakemake(
         Whether somebody has asked to stop.
     watch : callable
         Takes what is known so far, after every line.
+    environment : mapping of str to str, optional
+        As `snakemake_environment` makes it; that of this process if None.
 
     Returns
     -------
@@ -122,7 +130,7 @@ def follow_snakemake(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", RUN_VARIABLE: run_id},
+        env={**(environment or os.environ), "PYTHONUNBUFFERED": "1", RUN_VARIABLE: run_id},
         start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the others in order
         preexec_fn=lambda: die_with_parent(parent, signal.SIGINT),
     )
@@ -165,8 +173,15 @@ def _lines(child: subprocess.Popen[bytes], stop: Stop) -> Generator[str]:
             return
 
 
-def plan(command: Sequence[str]) -> tuple[Events, str]:
+def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[Events, str]:
     """Ask Snakemake what it would do.
+
+    Parameters
+    ----------
+    command : sequence of str
+        As `snakemake_command` builds it.
+    environment : mapping of str to str, optional
+        As `snakemake_environment` makes it; that of this process if None.
 
     Returns
     -------
@@ -180,7 +195,9 @@ def plan(command: Sequence[str]) -> tuple[Events, str]:
     ExternalProgramError
         If it could not say.
     """
-    finished = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    finished = subprocess.run(
+        command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment
+    )
     text = finished.stdout + finished.stderr
     if finished.returncode != 0:
         msg = f"Snakemake could not make a plan ({_telling(text.splitlines())})"

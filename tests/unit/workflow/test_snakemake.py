@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.errors import ExternalProgramError
+from mesems_mri.workflow.command import snakemake_environment
 from mesems_mri.workflow.events import Events
 from mesems_mri.workflow.processes import of_run
+from mesems_mri.workflow.request import RunRequest
 from mesems_mri.workflow.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
 
 
@@ -39,6 +41,26 @@ def test_one_that_cannot_start_a_job_is_an_error_with_its_first_telling_line(tmp
     with pytest.raises(ExternalProgramError, match="WorkflowError: nothing fits") as caught:
         follow_snakemake(command, tmp_path / "log", run_id="t2", stop=Stop(), watch=ignore)
     assert str(tmp_path / "log") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("profile", "options", "hidden"),
+    [("default", (), True), ("slurm", (), False), ("default", ("--executor", "slurm"), False)],
+)
+def test_slurm_is_hidden_where_no_job_goes_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, options: tuple[str, ...], hidden: bool
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm/slurm.conf")
+    request = RunRequest(
+        bids_dir=tmp_path, out_dir=tmp_path / "out", profile=profile, snakemake_options=options
+    )
+    environment = snakemake_environment(request)
+    say = program("import os; print(os.environ['SLURM_CONF'])")
+    expected = os.devnull if hidden else "/etc/slurm/slurm.conf"
+    assert plan(say, environment)[1].strip() == expected
+    log = tmp_path / "log"
+    follow_snakemake(say, log, run_id="t5", stop=Stop(), watch=ignore, environment=environment)
+    assert log.read_text(encoding="utf-8").strip() == expected
 
 
 def test_failed_job_is_no_error_of_snakemake(tmp_path: Path) -> None:
