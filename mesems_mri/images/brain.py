@@ -37,6 +37,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 # Share of voxels that equal the background exactly, above which the skull may have been removed.
 _MIN_CONSTANT_SHARE = 0.3
+# A brain with all its fluid has at most 2 litres, a head without its face at least 2.6.
+_MAX_STRIPPED_ML = 2400.0
 # Overlap of what is not background with the atlas brain, above which it is a brain. A head has at least
 # 1.7 times the volume of its brain, so its overlap stays below 0.75.
 _MIN_STRIPPED_DICE = 0.8
@@ -221,7 +223,7 @@ def _describe(
 
 
 def _region_beside_constant_background(volume: Volume) -> BoolArray | None:
-    """Return the filled region that is not background, when the background is one exact value."""
+    """Return the filled region beside a background of one exact value, when a brain may be as large."""
     array = volume.array
     faces = np.concatenate([np.take(array, [0, -1], axis=axis).ravel() for axis in range(3)])
     values, counts = np.unique(faces, return_counts=True)
@@ -234,6 +236,8 @@ def _region_beside_constant_background(volume: Volume) -> BoolArray | None:
         if volume.slice_axis == axis:
             slices = np.moveaxis(region, axis, 0)
             region = np.moveaxis(np.stack([ndimage.binary_fill_holes(plane) for plane in slices]), 0, axis)
+    if float(region.sum()) * float(np.prod(volume.spacing_mm)) / 1000 > _MAX_STRIPPED_ML:
+        return None
     return np.asarray(region, dtype=np.bool_)
 
 
