@@ -137,7 +137,7 @@ def summary(work: Path) -> Iterator[Row]:
     for rise in RISES:
         if (scores := work / f"real_above_{rise:g}" / "scores.json").is_file():
             change = _products(scores)["t2_change"]
-            name = f"of these, those that brightened by more than {rise:g} MAD of white matter: sensitivity"
+            name = f"new + enlarging T2 that brightened by > {rise:g} MAD of white matter: sensitivity"
             yield _share(name, change["found"], change["truth"])
     if (work / "external.json").is_file():
         yield from _t2(_products(work / "external.json")["t2_lesions"], "external (P18, P39)", targets=False)

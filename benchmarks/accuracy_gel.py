@@ -470,7 +470,7 @@ def main() -> None:
         best = tallies[SHIPPED]
         found = {name: [sum(hits), len(hits)] for name, hits in best.volumes.items()}
         curves = {
-            f"enhancing, >= 70 mm3, {method}": [
+            f"enhancing, {LARGE}, {method}": [
                 (tally.false_plain[least] / scans, float(np.mean(tally.found_at[least][LARGE])))
                 for least in operating_points()
             ]

@@ -54,8 +54,8 @@ def print_calibration(patients: Mapping[str, Judged]) -> None:
 
 def _refit(patients: Mapping[str, Judged], left_out: str) -> NDArray[np.float64]:
     others = [judged for patient, judged in patients.items() if patient != left_out]
-    log_odds, is_true = (np.concatenate(part) for part in zip(*others, strict=True))
-    fitted = LogisticRegression(C=1e3).fit(_log_odds(log_odds)[:, None], is_true)
+    scores, is_true = (np.concatenate(part) for part in zip(*others, strict=True))
+    fitted = LogisticRegression(C=1e3).fit(_log_odds(scores)[:, None], is_true)
     return fitted.predict_proba(_log_odds(patients[left_out][0])[:, None])[:, 1]
 
 

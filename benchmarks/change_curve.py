@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ def main() -> None:
     given = parser.parse_args()
     tallies: dict[float, dict[str, Tally]] = {least: defaultdict(Tally) for least in LIMITS}
     false: dict[float, int] = dict.fromkeys(LIMITS, 0)
-    pairs = 0
+    pairs: Counter[str] = Counter()
     judged: dict[str, list[Judged]] = defaultdict(list)
     for out_dir, truth_dir in (
         (given.real_out, given.real_truth),
@@ -96,14 +96,14 @@ def main() -> None:
             # sub-01v2d0 is another scan of patient 01
             patient = candidates.pair.participant[: len("sub-01")]
             judged[patient].append((candidates.scores[known], candidates.is_true[known]))
-            pairs += kind == "stable"
+            pairs[kind] += 1
             for least in LIMITS:
                 mask = candidates.above(least)
                 if kind == "stable":
                     false[least] += label_components(mask)[1]
                 else:
                     tallies[least][kind] += score_real(candidates.pair, mask, truth_dir)
-    print_curve(tallies, false, pairs)
+    print_curve(tallies, false, pairs["stable"])
     pooled = {}
     for patient, parts in judged.items():
         scores, is_true = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -127,18 +127,18 @@ def print_curve(tallies: dict[float, dict[str, Tally]], false: dict[float, int],
 
 
 def curves(
-    tallies: dict[float, dict[str, Tally]], false: dict[float, int], pairs: int
+    tallies: dict[float, dict[str, Tally]], false: dict[float, int], pairs: Counter[str]
 ) -> dict[str, list[tuple[float, float]]]:
     """Return false lesions a visit and sensitivity at every score: of the real pairs, and of the implants."""
     real = [of_kind["real"] for of_kind in tallies.values()]
     implants = [of_kind["implants"] for of_kind in tallies.values()]
-    real_visits = 2
     return {
         "new or enlarging, 01 and 12": [
-            ((t.detections - t.true_detections) / real_visits, t.found / max(t.truth, 1)) for t in real
+            ((t.detections - t.true_detections) / max(pairs["real"], 1), t.found / max(t.truth, 1))
+            for t in real
         ],
         "implants; false ones of stable pairs": [
-            (n / max(pairs, 1), t.found / max(t.truth, 1))
+            (n / max(pairs["stable"], 1), t.found / max(t.truth, 1))
             for n, t in zip(false.values(), implants, strict=True)
         ],
     }

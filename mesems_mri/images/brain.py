@@ -37,8 +37,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 # Share of voxels that equal the background exactly, above which the skull may have been removed.
 _MIN_CONSTANT_SHARE = 0.3
-# A brain with all its fluid has at most 2 litres, a head without its face at least 2.6.
-_MAX_STRIPPED_ML = 2400.0
+# A brain with all its fluid has 2 litres, hardly ever more; heads without their faces have 2.65 and more.
+_MAX_STRIPPED_ML = 2600.0
 # Overlap of what is not background with the atlas brain, above which it is a brain. A head has at least
 # 1.7 times the volume of its brain, so its overlap stays below 0.75.
 _MIN_STRIPPED_DICE = 0.8

@@ -13,6 +13,7 @@ from scipy import ndimage
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.nifti import Grid, Volume
+from mesems_mri.images.resampling import field_of_view
 
 HeaderEdit = Callable[[nib.Nifti1Image], None]
 
@@ -348,6 +349,15 @@ def test_xfm_maps_output_to_volume() -> None:
     shift[:3, 3] = (2, 0, -3)
     resampled = nifti.resample_image(Volume(voxels, np.eye(4)), Grid((32, 32, 32), np.eye(4)), shift)
     assert np.argwhere(resampled > 0.9).tolist() == [[8, 12, 17]]
+
+
+def test_field_of_view_is_where_an_image_without_zeros_is_not_zero() -> None:
+    volume = Volume(np.ones((60, 64, 20), dtype=np.float32), OBLIQUE)
+    shift = np.eye(4)
+    shift[:3, 3] = (7.3, -4.1, 11.6)
+    seen = field_of_view(volume, volume.grid, shift)
+    assert 0.1 < seen.mean() < 0.9
+    np.testing.assert_array_equal(seen, nifti.resample_image(volume, volume.grid, shift) > 0.5)
 
 
 def test_spline_does_not_ring_outside_the_head() -> None:
