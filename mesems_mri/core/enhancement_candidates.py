@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import close_fragments, label_components
+from mesems_mri.core.distance import distance_from, distance_inside
 from mesems_mri.core.enhancement_maps import (
     contrast_increase,
     correlate_z,
@@ -157,9 +158,8 @@ def gather_maps(images: Images, limits: Thresholds, *, faint: bool) -> Maps:
         both = np.where(level > 0.5, (level + np.minimum(support, 2 * level)) / np.sqrt(2.0), level)
         near = images.brain_mask & (np.maximum(level, both) > limits.faint_correlate_sigma) & ~csf
         near = _drop_specks(near, least_voxels)
-    depth_mm = ndimage.distance_transform_edt(np.pad(images.brain_mask, 1), sampling=images.spacing_mm)
-    depth_mm = np.asarray(depth_mm, np.float32)[1:-1, 1:-1, 1:-1]
-    reach = np.asarray(ndimage.distance_transform_edt(~near, sampling=images.spacing_mm))
+    depth_mm = distance_inside(np.pad(images.brain_mask, 1), images.spacing_mm)[1:-1, 1:-1, 1:-1]
+    reach = distance_from(near, images.spacing_mm)
     places = {
         "brain_edge": depth_mm <= limits.edge_margin_mm,
         "choroid_plexus": find_choroid(csf, images.priors, images.spacing_mm),
@@ -258,7 +258,7 @@ def describe(candidate: Candidate, maps: Maps) -> dict[str, float]:
     extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * maps.spacing_mm).T) + np.eye(3) / 12))
     surface = ndimage.binary_dilation(inside, CUBE) & ~inside
     shell = ndimage.binary_dilation(inside, CROSS, iterations=2) & ~inside
-    depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=maps.spacing_mm)
+    depth = distance_inside(np.pad(inside, 1), maps.spacing_mm)
     return {
         "radius_mm": float(np.max(depth)),
         "volume_mm3": float(inside.sum() * np.prod(maps.spacing_mm)),

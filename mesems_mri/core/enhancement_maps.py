@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mesems_mri.core.distance import close_mask
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity
 
@@ -132,15 +133,7 @@ def find_choroid(csf: BoolArray, priors: Priors, spacing_mm: Spacing) -> BoolArr
     shape = csf.shape
     plexus = prior(priors, "choroid_plexus", shape) > 0.25
     ventricle = csf & (ndimage.maximum_filter(prior(priors, "lateral_ventricles", shape), 5) > 0.3)
-    if not ventricle.any():
-        return plexus
-    reach = 3.0
-    margins = [int(2 * reach / step) + 2 for step in spacing_mm]
-    (box,) = ndimage.find_objects(ventricle.astype(np.int8))
-    around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margins, strict=True))
-    to_ventricle = np.asarray(ndimage.distance_transform_edt(~ventricle[around], sampling=spacing_mm))
-    filled = np.asarray(ndimage.distance_transform_edt(to_ventricle <= reach, sampling=spacing_mm)) > reach
-    plexus[around] |= filled & ~csf[around]
+    plexus |= close_mask(ventricle, 6.0, spacing_mm) & ~csf
     return plexus
 
 

@@ -76,7 +76,7 @@ def find_ventricles(fluid: BoolArray, priors: Mapping[str, FloatArray], spacing_
         Lateral ventricles.
     """
     expected = priors["lateral_ventricles"]
-    near = distance_from(expected > 0.3, spacing_mm) <= 4.0
+    near = distance_from(expected > 0.3, spacing_mm, reach_mm=4.0) <= 4.0
     candidates, n = label_components(fluid & near)
     hit = np.zeros(n + 1, bool)
     hit[np.unique(candidates[expected > 0.5])] = True

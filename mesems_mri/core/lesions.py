@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components, label_foci
+from mesems_mri.core.distance import distance_from
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.tissue import (
     T2Contrast,
@@ -279,8 +280,7 @@ def _grow_foci(
     above_half = tissue.excess > limits.half_contrast * brightest
     grown = tissue.allowed & (tissue.z > limits.grow_z) & above_half
     core = (grown & ~in_lining) | (seeds & above_half)
-    distance_mm = np.asarray(ndimage.distance_transform_edt(np.logical_not(core), sampling=spacing_mm))
-    grown = core | (grown & (distance_mm <= limits.reach_mm))
+    grown = core | (grown & (distance_from(core, spacing_mm, limits.reach_mm) <= limits.reach_mm))
     components, n = label_components(grown)
     keep = np.zeros(n + 1, bool)
     keep[np.unique(components[seeds])] = True

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import ndimage
 
 from mesems_mri.core.components import label_coordinates
+from mesems_mri.core.distance import distance_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +67,8 @@ def lesion_regions(
     infratentorial = priors["cerebellum"] + priors["brainstem"]
     in_ventricle = priors["lateral_ventricles"] > 0.5 if ventricles is None else ventricles
     in_cortex = (priors["cortex"] > 0.5) & (priors["cortex"] > priors["white_matter"])
-    near_ventricle = _within(in_ventricle, touch_mm, spacing_mm)
-    near_cortex = _within(in_cortex, touch_mm, spacing_mm)
+    near_ventricle = distance_from(in_ventricle, spacing_mm, touch_mm) <= touch_mm
+    near_cortex = distance_from(in_cortex, spacing_mm, touch_mm) <= touch_mm
     regions: dict[int, Region] = {}
     for label, coordinates in label_coordinates(dseg).items():
         at = tuple(coordinates.T)
@@ -112,11 +112,3 @@ def centres(dseg: NDArray[np.integer], affine: NDArray[np.floating]) -> dict[int
         x, y, z = (matrix[:3, :3] @ coordinates.mean(axis=0) + matrix[:3, 3]).tolist()
         placed[label] = (x, y, z)
     return placed
-
-
-def _within(
-    mask: NDArray[np.bool_], distance_mm: float, spacing_mm: tuple[float, float, float]
-) -> NDArray[np.bool_]:
-    if not mask.any():
-        return np.zeros(mask.shape, bool)
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= distance_mm)

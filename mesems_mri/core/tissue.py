@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.distance import bounding_box, close_mask, distance_from
+from mesems_mri.core.distance import bounding_box, close_mask, distance_from, distance_inside
 from mesems_mri.core.fluid import T2Contrast, find_fluid, find_ventricles
 from mesems_mri.core.intensity import robust_noise
 
@@ -44,6 +44,8 @@ CHOROID_PRIOR = 0.3
 """Above this probability of choroid plexus no lesion is looked for."""
 TISSUE_REACH_MM = 4.0
 """No lesion further than this from where the priors expect tissue of the brain, e.g. beside the cord."""
+VENTRICLE_REACH_MM = 10.0
+"""How far from the lateral ventricles the distance to them is measured; their lining is thinner by far."""
 MIN_TISSUE_VOXELS = 100
 
 # Where fluid is expected but not seen, the tissue beside it has moved in.
@@ -75,7 +77,7 @@ class Tissue:
     judged
         What counts as surrounding of a lesion: everything in the brain but the ventricles.
     from_ventricle_mm
-        Distance to the lateral ventricles.
+        Distance to the lateral ventricles; may be infinite beyond `VENTRICLE_REACH_MM`.
     """
 
     box: tuple[slice, ...]
@@ -133,7 +135,7 @@ def describe_tissue(
     else:
         white &= prior["white_matter"] + prior["brainstem"] + prior["deep_grey"] > 0.3
     inside = (brain & ~fluid) | ventricles | (fluid & (prior["lateral_ventricles"] > 0.3))
-    edge_mm = np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing_mm))
+    edge_mm = distance_inside(inside, spacing_mm)
     closed = close_mask(ventricles, 6.0, spacing_mm)
     allowed = brain & ~fluid & ~closed & (edge_mm > 1.0) & (prior["choroid_plexus"] < CHOROID_PRIOR)
     # The mask holds everything inside the dura, and below the medulla that is vessels and nerve roots.
@@ -149,7 +151,7 @@ def describe_tissue(
         allowed=allowed,
         white=white,
         judged=brain & ~ventricles,
-        from_ventricle_mm=distance_from(ventricles, spacing_mm),
+        from_ventricle_mm=distance_from(ventricles, spacing_mm, reach_mm=VENTRICLE_REACH_MM),
     )
 
 
@@ -176,7 +178,7 @@ def white_surround(foci: NDArray[np.int32], tissue: Tissue, spacing_mm: Spacing)
         if box is None:
             continue
         around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
-        distance_mm = np.asarray(ndimage.distance_transform_edt(foci[around] != label, sampling=spacing_mm))
+        distance_mm = distance_from(foci[around] == label, spacing_mm)
         # The first layer outside a focus is partial volume and tells nothing.
         shell = (distance_mm > 1.5) & (distance_mm <= 3.5) & tissue.judged[around]
         share[label] = float(tissue.white[around][shell].mean()) if shell.any() else 0.0

@@ -19,6 +19,7 @@ from mesems_mri.core.components import (
     label_coordinates,
     renumber_by_first_voxel,
 )
+from mesems_mri.core.distance import distance_from
 from mesems_mri.core.identity import Identity, assign_ids, divide_t2, find_overlaps
 from mesems_mri.core.tracks import (
     ACTIVE_GEL,
@@ -366,7 +367,7 @@ def _join(
         around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
         focus = gel[around] == row["lesion_id"]
         nearby = t2[around]
-        distance_mm = np.asarray(ndimage.distance_transform_edt(~focus, sampling=spacing_mm))
+        distance_mm = distance_from(focus, spacing_mm)
         ranked = []
         for i in np.unique(nearby[nearby > 0]).tolist():
             overlap = int((focus & (nearby == i)).sum())

@@ -1,7 +1,7 @@
 """What the detectors look at: the images of a visit in space-subject, cropped to the brain."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,16 +36,18 @@ class Scene:
     brain_mask: np.ndarray
     priors: dict[str, np.ndarray]
     box: tuple[slice, ...]
+    _nawm: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def nawm(self, contrast: str) -> np.ndarray:
-        """Find the normal-appearing white matter on an image."""
-        suffix = contrast.removeprefix("ce-gadolinium_")
-        return find_nawm(
-            self.images[contrast],
-            brain_mask=self.brain_mask,
-            white_matter=self.priors["white_matter"],
-            contrast=suffix,  # pyright: ignore[reportArgumentType]
-        )
+        """Find the normal-appearing white matter on an image, once."""
+        if contrast not in self._nawm:
+            self._nawm[contrast] = find_nawm(
+                self.images[contrast],
+                brain_mask=self.brain_mask,
+                white_matter=self.priors["white_matter"],
+                contrast=contrast.removeprefix("ce-gadolinium_"),  # pyright: ignore[reportArgumentType]
+            )
+        return self._nawm[contrast]
 
     def geometry(self, contrast: str) -> dict[str, Any]:
         """Return voxel size, slice normal and slice thickness of an image, as the detectors take them."""
