@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 from mesems_mri.images import registration
+from mesems_mri.images.greedy import Scan
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 
@@ -111,6 +112,20 @@ def test_a_turned_head_is_found() -> None:
     found = registration.register_rigid(fixed, moving, fixed_mask=brain, moving_mask=moving_mask)
     assert "turned_head" in found.flags
     assert error_mm(found.matrix, xfm, fixed, brain) < 0.6
+
+
+def test_turned_heads_are_not_tried_when_the_header_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    t1w, flair, brain = synthetic_head(3)
+    starts = []
+    run_greedy = registration.run_greedy
+
+    def count(fixed: Scan, moving: Scan, start: np.ndarray, schedule: str) -> np.ndarray:
+        starts.append(start)
+        return run_greedy(fixed, moving, start, schedule)
+
+    monkeypatch.setattr(registration, "run_greedy", count)
+    registration.register_rigid(t1w, flair, fixed_mask=brain, moving_mask=brain)
+    assert len(starts) == 4  # from the header and from the centres, then both ways
 
 
 def test_half_a_head_far_from_its_header_is_found() -> None:
