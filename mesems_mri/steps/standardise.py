@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.bids import CONTRASTS
+from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.quality import quality_measures
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
@@ -90,7 +91,6 @@ def standardise_visit(
         )
 
     reference, brain = _find_brain(visit, volumes, entries)
-    priors = _priors_in(volumes[reference], brain.to_mni)
     for contrast, volume in volumes.items():
         mask = (
             brain.mask if contrast == reference else _mask_by_header(brain.mask, volumes[reference], volume)
@@ -105,9 +105,7 @@ def standardise_visit(
         corrected = correct_bias(volume, mask)
         path = visit.work(f"{contrast}_desc-standardised.nii")
         nifti.write_image(path, corrected.array, corrected.affine)
-        tissue = (
-            priors if contrast == reference else _priors_in(volume, brain.to_mni)
-        )  # same scanner frame within the visit
+        tissue = _certain_tissue(volume, mask, brain.to_mni)  # same scanner frame within the visit
         entries[contrast] |= {
             "file": visit.relative(path),
             "quality": _quality(corrected, mask, tissue, skull_stripped=brain.skull_stripped),
@@ -171,25 +169,30 @@ def _mask_by_header(mask: np.ndarray, reference: Volume, volume: Volume) -> np.n
     return resample_image(source, grid, np.eye(4), order=1) > 0.5
 
 
-def _priors_in(volume: Volume, to_mni: np.ndarray) -> dict[str, np.ndarray]:
+def _certain_tissue(volume: Volume, mask: np.ndarray, to_mni: np.ndarray) -> dict[str, np.ndarray]:
+    """Find where in the brain each tissue is certain by the atlas."""
     atlas = load_atlas()
-    grid = Grid(volume.shape, volume.affine)
-    return {
-        name: resample_image(Volume(atlas.probability[name], atlas.affine), grid, to_mni, order=1)
-        for name in ("white_matter", "cortex", "lateral_ventricles")
-    }
+    box = bounding_box(mask, margin=0)
+    corner = np.eye(4)
+    corner[:3, 3] = [side.start for side in box]
+    grid = Grid(mask[box].shape, volume.affine @ corner)
+    certain = {}
+    for name in ("white_matter", "cortex", "lateral_ventricles"):
+        prior = resample_image(Volume(atlas.probability[name], atlas.affine), grid, to_mni, order=1)
+        certain[name] = np.zeros(mask.shape, bool)
+        certain[name][box] = (prior > _TISSUE_MIN_PROBABILITY) & mask[box]
+    return certain
 
 
 def _quality(
     volume: Volume, mask: np.ndarray, tissue: Mapping[str, np.ndarray], *, skull_stripped: bool
 ) -> dict[str, float | None]:
-    sure = {name: (prior > _TISSUE_MIN_PROBABILITY) & mask for name, prior in tissue.items()}
     measures = quality_measures(
         volume.array,
         brain_mask=mask,
-        white_matter=sure["white_matter"],
-        grey_matter=sure["cortex"],
-        csf=sure["lateral_ventricles"],
+        white_matter=tissue["white_matter"],
+        grey_matter=tissue["cortex"],
+        csf=tissue["lateral_ventricles"],
         air=None if skull_stripped else _air(volume.array, mask),
     )
     return {name: None if value is None else round(float(value), 4) for name, value in measures.items()}
