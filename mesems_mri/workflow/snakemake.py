@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,32 @@ _STOP_SLURM_S = 90
 """How long Snakemake may take to cancel its jobs."""
 _LOOK_S = 0.5
 """How often is looked whether somebody stops the run."""
+
+
+def look_again_once() -> None:
+    """Let Snakemake's scheduler arm one timer at a time; the workflow calls this in Snakemake's own process.
+
+    Whenever Snakemake (9.27) looks for jobs that may start, it arms a timer to look again, because of its
+    limit of jobs in a second. A finished job makes it look as well, so that every one of them leaves one more
+    chain of timers that goes on for ever: after some hundred jobs it looks hundreds of times a second, and a
+    trial of a thousand visits would keep a core busy with it. One timer does the same.
+    """
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    armed = threading.Event()
+
+    def arm(scheduler: JobScheduler, delay: float) -> None:
+        def look() -> None:
+            armed.clear()  # first: the look that follows arms the next timer
+            scheduler._open_jobs.release()
+
+        if not armed.is_set():
+            armed.set()
+            timer = threading.Timer(delay, look)
+            timer.daemon = True  # the end of a run need not wait for it
+            timer.start()
+
+    JobScheduler._schedule_reevalutation = arm
 
 
 class StoppedError(BaseException):

@@ -10,6 +10,9 @@ from pathlib import Path
 from mesems_mri.bids import Layout, index_dataset, own_masks
 from mesems_mri.config import load_config
 from mesems_mri.provenance import code_version
+from mesems_mri.workflow.snakemake import look_again_once
+
+look_again_once()
 
 # The interpreter that runs Snakemake runs the steps, in an environment that makes ANTs repeatable.
 shell.prefix(

@@ -8,13 +8,21 @@ import time
 from pathlib import Path
 
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from mesems_mri.errors import ExternalProgramError
 from mesems_mri.workflow.command import snakemake_environment
 from mesems_mri.workflow.events import Events
 from mesems_mri.workflow.processes import of_run
 from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
+from mesems_mri.workflow.snakemake import (
+    Stop,
+    StoppedError,
+    follow_snakemake,
+    look_again_once,
+    plan,
+    stoppable,
+)
 
 
 def program(text: str) -> list[str]:
@@ -120,3 +128,25 @@ def test_plan_that_cannot_be_made_is_an_error() -> None:
     events, text = plan(program("print('Job stats:'); print('detect_lesions  2'); print('total  2')"))
     assert events.planned == {"detect_lesions": 2}
     assert "Job stats" in text
+
+
+def test_scheduler_arms_one_timer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scheduler:
+        """What a timer needs of Snakemake's scheduler."""
+
+        _open_jobs = threading.Semaphore(0)
+
+    method = "_schedule_reevalutation"  # spelt so by Snakemake
+    monkeypatch.setattr(JobScheduler, method, getattr(JobScheduler, method))  # restored afterwards
+    look_again_once()
+    arm = getattr(JobScheduler, method)
+    scheduler = Scheduler()
+    for _ in range(2):  # once it has fired, it can be armed again
+        for _ in range(5):
+            arm(scheduler, 0.05)
+        assert scheduler._open_jobs.acquire(timeout=5)
+        assert not scheduler._open_jobs.acquire(timeout=0.2)
+
+
+def test_workflow_arms_one_timer(repository: Path) -> None:
+    assert "\nlook_again_once()\n" in (repository / "workflow" / "rules" / "common.smk").read_text()
