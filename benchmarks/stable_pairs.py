@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mesems_mri.bids import Layout
 from mesems_mri.core.components import label_components
 from mesems_mri.images.nifti import read_labels, read_xfm
 from mesems_mri.metrics import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, read_table
+from mesems_mri.provenance import read_json
 
 NEAR_MM = 3.0
 CHANGED = ("t2_new_count", "t2_enlarging_count")
@@ -38,8 +40,9 @@ def stable_pairs(bids_dir: Path, out_dir: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``case``; ``false`` (None when not evaluable) with the rows of the ledger in ``foci``; T2LV of both
-        visits and their relative difference; ``implants`` and ``found``; ``other`` changes of ``ses-3``.
+        ``case``; ``slices_mm`` of the FLAIR of both visits; ``false`` (None when not evaluable) with the rows
+        of the ledger in ``foci``; T2LV of both visits and their relative difference; ``implants`` and
+        ``found``; ``other`` changes of ``ses-3``.
     """
     visits = {
         (row["participant_id"], row["session_id"]): row
@@ -56,6 +59,9 @@ def stable_pairs(bids_dir: Path, out_dir: Path) -> list[dict[str, Any]]:
         scores.append(
             {
                 "case": participant,
+                "slices_mm": tuple(
+                    _slices_mm(out_dir, participant, session) for session in ("ses-1", "ses-2")
+                ),
                 "false": _sum(second),
                 "foci": [row for row in changed if row["session_id"] == "ses-2"],
                 "t2lv": (before, after),
@@ -67,6 +73,11 @@ def stable_pairs(bids_dir: Path, out_dir: Path) -> list[dict[str, Any]]:
             }
         )
     return scores
+
+
+def _slices_mm(out_dir: Path, participant: str, session: str) -> float:
+    record = read_json(Layout(out_dir).record(participant, session, "register"))
+    return record["images"]["FLAIR"]["slice_thickness_mm"]
 
 
 def _sum(row: dict[str, Any]) -> int | None:
@@ -143,16 +154,16 @@ def main() -> None:
     given = parser.parse_args()
     scores = stable_pairs(given.bids_dir, given.out_dir)
     print(
-        "| case | false new/enlarging | T2LV ses-1, ses-2 (mm3) | change | implants found | other at ses-3 |"
+        "| case | slices (mm) | false | T2LV ses-1, ses-2 (mm3) | change | implants found | other at ses-3 |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     for s in scores:
-        change = "-" if s["t2lv_change"] is None else f"{s['t2lv_change']:+.1%}"
+        slices = ", ".join(f"{thickness:g}" for thickness in s["slices_mm"])
         false = "not evaluable" if s["false"] is None else s["false"]
         volumes = ", ".join("-" if v is None else f"{v:.0f}" for v in s["t2lv"])
-        print(
-            f"| {s['case']} | {false} | {volumes} | {change} | {s['found']}/{s['implants']} | {s['other']} |"
-        )
+        change = "-" if s["t2lv_change"] is None else f"{s['t2lv_change']:+.1%}"
+        cells = (s["case"], slices, false, volumes, change, f"{s['found']}/{s['implants']}", s["other"])
+        print(f"| {' | '.join(map(str, cells))} |")
     for s in scores:
         for row in s["foci"]:
             place = ", ".join(f"{row[axis]:.0f}" for axis in "xyz")
