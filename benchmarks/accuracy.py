@@ -233,7 +233,7 @@ def _stable(change: dict[str, Any], stable: Path) -> Iterator[Row]:
     apart: dict[bool, list[float]] = {True: [], False: []}
     for pair in stable_pairs(stable / "bids", stable / "out"):
         if pair["t2lv_change"] is not None:
-            apart[len(set(pair["slices_mm"])) == 1].append(abs(pair["t2lv_change"]))
+            apart[abs(pair["slices_mm"][0] - pair["slices_mm"][1]) < 0.1].append(abs(pair["t2lv_change"]))
     for equal, name, middle, most in ((True, "equal", 0.03, 0.06), (False, "other", 0.06, 0.12)):
         if found := apart[equal]:
             what = f"stable pairs, {name} slices ({len(found)}): T2LV difference"

@@ -158,7 +158,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for s in scores:
-        slices = ", ".join(f"{thickness:g}" for thickness in s["slices_mm"])
+        slices = ", ".join(f"{thickness:.1f}" for thickness in s["slices_mm"])
         false = "not evaluable" if s["false"] is None else s["false"]
         volumes = ", ".join("-" if v is None else f"{v:.0f}" for v in s["t2lv"])
         change = "-" if s["t2lv_change"] is None else f"{s['t2lv_change']:+.1%}"
