@@ -186,6 +186,7 @@ def detect_t2_change(
     if other is not None:
         growth = _with_seeds(outlined, seeds | (grown & (both > limits.supported_seed_sigma)))
 
+    more = limits.accept_per_mm * max(thickness_mm - limits.thin_slices_mm, 0.0)
     geometry = Geometry(spacing_mm, plane_normal, float(thickness_mm), limits.min_diameter_mm)
     for dseg, foci in zip(
         (new, enlarging),
@@ -193,7 +194,7 @@ def detect_t2_change(
         strict=True,
     ):
         place = mean_by_label(tissue.z, foci)
-        place += limits.surround_weight * white_surround(foci, tissue, spacing_mm)
+        place += limits.surround_weight * white_surround(foci, tissue, spacing_mm) - more
         margin = mean_by_label(z, foci) + place - limits.accept
         if other is not None:
             margin = np.where(mean_by_label(by_itself.astype(np.float32), foci) > 0, margin, -np.inf)

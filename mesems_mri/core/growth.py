@@ -43,6 +43,12 @@ class ChangeThresholds:
     accept
         Sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted surrounding
         of a focus, at which its score is one half.
+    accept_per_mm
+        What every mm of the coarser slices beyond ``thin_slices_mm`` adds to ``accept`` and
+        ``supported_accept``: between thick slices much is guessed, which the noise of the difference hardly
+        shows.
+    thin_slices_mm
+        Slices that need no more evidence.
     min_score
         Smallest score of a focus that is kept.
     supported_seed_sigma, supported_accept
@@ -74,6 +80,8 @@ class ChangeThresholds:
     bright_z: float = 0.5
     surround_weight: float = 4.0
     accept: float = 9.0
+    accept_per_mm: float = 1.0
+    thin_slices_mm: float = 3.0
     min_score: float = 0.5
     supported_seed_sigma: float = 4.0
     supported_accept: float = 6.0

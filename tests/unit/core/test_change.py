@@ -142,6 +142,19 @@ def test_thicker_slices_of_one_visit_are_matched():
     assert (change.new > 0)[lesion].any()
 
 
+def test_thick_slices_need_more_evidence():
+    now, then = Head(seed=1), Head(seed=2)
+    now.add((42, 32, 24), 3.0, 0.2)
+    thick = {"current_thickness_mm": 4.5, "reference_thickness_mm": 5.0}
+    log_odds = []
+    for thin_slices_mm in (5.0, 3.0):
+        (score,) = detect(
+            now, then, **thick, thresholds=ChangeThresholds(thin_slices_mm=thin_slices_mm)
+        ).candidate_scores
+        log_odds.append(np.log(score / (1 - score)))
+    assert log_odds[0] - log_odds[1] == pytest.approx(2.0, abs=0.01)
+
+
 def test_an_unchanged_lesion_stays_as_it_was_drawn():
     """Whether this visit's own segmentation accepts it or not, and draws it larger or not."""
     now, then = Head(seed=1), Head(seed=2)
