@@ -237,8 +237,8 @@ def _stable(change: dict[str, Any], stable: Path) -> Iterator[Row]:
     for equal, name, middle, most in ((True, "equal", 0.03, 0.06), (False, "other", 0.06, 0.12)):
         if found := apart[equal]:
             what = f"stable pairs, {name} slices ({len(found)}): T2LV difference"
-            yield Row(f"{what}, median", f"{median(found):.1%}", f"<= {middle:.0%}", median(found) <= middle)
-            yield Row(f"{what}, largest", f"{max(found):.1%}", f"<= {most:.0%}", max(found) <= most)
+            yield Row(f"{what}, median", f"{median(found):.1%}", f"<= {100 * middle:g} %", median(found) <= middle)
+            yield Row(f"{what}, largest", f"{max(found):.1%}", f"<= {100 * most:g} %", max(found) <= most)
 
 
 def _gel(figures: dict[str, Any]) -> Iterator[Row]:
