@@ -234,11 +234,13 @@ def _stable(change: dict[str, Any], stable: Path) -> Iterator[Row]:
     for pair in stable_pairs(stable / "bids", stable / "out"):
         if pair["t2lv_change"] is not None:
             apart[abs(pair["slices_mm"][0] - pair["slices_mm"][1]) < 0.1].append(abs(pair["t2lv_change"]))
-    for equal, name, middle, most in ((True, "equal", 0.03, 0.06), (False, "other", 0.06, 0.12)):
+    for equal, name, limits in ((True, "equal", (3, 6)), (False, "other", (6, 12))):
         if found := apart[equal]:
             what = f"stable pairs, {name} slices ({len(found)}): T2LV difference"
-            yield Row(f"{what}, median", f"{median(found):.1%}", f"<= {100 * middle:g} %", median(found) <= middle)
-            yield Row(f"{what}, largest", f"{max(found):.1%}", f"<= {100 * most:g} %", max(found) <= most)
+            for which, value, most in zip(
+                ("median", "largest"), (median(found), max(found)), limits, strict=True
+            ):
+                yield Row(f"{what}, {which}", f"{value:.1%}", f"<= {most} %", value <= most / 100)
 
 
 def _gel(figures: dict[str, Any]) -> Iterator[Row]:
