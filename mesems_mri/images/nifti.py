@@ -286,7 +286,7 @@ def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[NDArr
 def _write_bytes(path: Path, content: bytes) -> None:
     """Write whole or not at all, gzip without time and name, so that equal input gives equal bytes."""
     if path.suffix == ".gz":
-        # Noise hardly compresses: zlib needs ten times the time for files of the same size.
+        # Noise hardly compresses: zlib needs far more time for files of the same size.
         content = igzip.compress(content, compresslevel=2, mtime=0)
     write_bytes(path, content)
 

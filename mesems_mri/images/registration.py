@@ -36,8 +36,8 @@ _MAX_SAMPLES: Final = 60_000
 _MIN_OVERLAP: Final = 0.25
 # A turned start must beat the header by this much of (NMI - 1): headers are usually right.
 _TURN_ADVANTAGE: Final = 1.05
-# Beyond this ratio of (NMI - 1) to that of the turned heads before their optimisation, none is tried. On real
-# scans it is 5 to 14 when the header is right, and below 2 when the head is turned.
+# Beyond this ratio of (NMI - 1) to that of the turned heads before their optimisation, none is tried: on
+# the real scans it was far above this when the header was right, and below it when the head was turned.
 _SURELY_STRAIGHT: Final = 3.0
 # The mean of both directions is kept unless another candidate is better by more than this of (NMI - 1).
 _KEEP_MEAN: Final = 0.005

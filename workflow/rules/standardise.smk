@@ -17,6 +17,12 @@ rule standardise_visit:
         visit_log=visit_log,
         images=image_options,
         settings=settings("intake.header_repair"),
-        code=code_version("steps/standardise.py", "images", "models", "core/quality.py"),
+        code=code_version(
+            "steps/standardise.py",
+            "images",
+            "models",
+            "core/quality.py",
+            "core/distance.py",
+        ),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} standardise_visit {params.visit} {params.images} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"
