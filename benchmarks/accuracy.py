@@ -30,7 +30,8 @@ from typing import Any
 
 from benchmarks.stable_pairs import stable_pairs
 from mesems_mri.core.intervals import wilson_interval
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.tables import read_table
 from tests.real.arrange import arrange_fake_pair, arrange_open_ms
 
 PARTS = ("real", "stable", "external", "gel", "fake", "change", "brain")

@@ -32,8 +32,8 @@ from scipy import ndimage, stats
 from mesems_mri.config import EnhancementRule
 from mesems_mri.core import enhancement, intensity, matching
 from mesems_mri.core.components import label_components
-from mesems_mri.core.enhancement import Thresholds, Weighed
-from mesems_mri.core.enhancement_candidates import Images
+from mesems_mri.core.enhancement import Weighed
+from mesems_mri.core.enhancement_candidates import Images, Thresholds
 from mesems_mri.models.atlas import Atlas, load_atlas
 from mesems_mri.models.gel import network_log_odds
 

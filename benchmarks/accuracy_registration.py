@@ -24,8 +24,11 @@ os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.images.nifti import Volume, read_image, read_labels, read_xfm, resample_image
-from mesems_mri.images.registration import compare_heads, register_rigid
+from mesems_mri.images.nifti import read_image, read_labels, read_xfm
+from mesems_mri.images.registration import register_rigid
+from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.same_head import compare_heads
+from mesems_mri.images.volume import Volume
 
 CONTRASTS = {"FLAIR": "FLAIR", "fla": "FLAIR", "T2W": "T2w", "T2": "T2w", "t2": "T2w"}  # all others are T1w
 

@@ -24,9 +24,9 @@ from scipy import ndimage
 
 from benchmarks.accuracy_change import Pair, read_pairs, real_truth, score_real
 from benchmarks.calibration import LIMITS, MIN_INSIDE, Judged, print_calibration
-from mesems_mri.bids import Layout
 from mesems_mri.core.components import label_components
 from mesems_mri.core.tally import Tally
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.steps.visit import VisitFiles
 
 KINDS = ("real", "stable", "implants")

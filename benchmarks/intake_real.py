@@ -16,13 +16,13 @@ from typing import Any
 import nibabel as nib
 import pydicom
 
+from mesems_mri.dataset.input_tables import SHEET_COLUMNS
+from mesems_mri.dataset.queries import read_queries
 from mesems_mri.dicom.inventory import take_inventory
 from mesems_mri.dicom.tags import study_day, text
-from mesems_mri.provenance import write_text
-from mesems_mri.queries import read_queries
+from mesems_mri.files import write_text
 from mesems_mri.steps.intake import Delivery, take_in
 from mesems_mri.steps.intake_context import IntakeRequest
-from mesems_mri.tables import SHEET_COLUMNS
 
 _NO_DICOM = (".gz", ".md", "LICENSE")
 _INSTANCES = 5000

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesems_mri.bids import Layout
 from mesems_mri.core.components import label_components
+from mesems_mri.dataset.columns import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import read_table
+from mesems_mri.files import read_json
 from mesems_mri.images.nifti import read_labels, read_xfm
-from mesems_mri.metrics import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, read_table
-from mesems_mri.provenance import read_json
 
 NEAR_MM = 3.0
 CHANGED = ("t2_new_count", "t2_enlarging_count")

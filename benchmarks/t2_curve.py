@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.calibration import LIMITS, MIN_INSIDE, print_calibration
-from mesems_mri.bids import Layout
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components
+from mesems_mri.core.fluid import T2Contrast
 from mesems_mri.core.lesions import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
-from mesems_mri.core.tissue import T2Contrast
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.files import read_json
 from mesems_mri.images import nifti
-from mesems_mri.provenance import read_json
 from mesems_mri.report.figures import display_range, draw_slice, tile
 
 

@@ -95,7 +95,7 @@ def _become_supervised(arguments: list[str]) -> None:
     death = supervised()
     if death is None:
         return
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.visit import RULES, fail_instead
     from mesems_mri.supervisor import explain
 
@@ -175,8 +175,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
 ) -> None:
     """Run the analysis. Options of Snakemake may follow after --."""
-    from mesems_mri.workflow import RunRequest
     from mesems_mri.workflow import run as run_workflow
+    from mesems_mri.workflow.request import RunRequest
 
     request = RunRequest(
         bids_dir=bids_dir,
@@ -210,8 +210,8 @@ def status(
     """Say how many visits are expected, done, not evaluable, failed, read; and whether a run is on."""
     from rich.console import Console
 
-    from mesems_mri.bids import Layout
-    from mesems_mri.provenance import write_json
+    from mesems_mri.dataset.layout import Layout
+    from mesems_mri.files import write_json
     from mesems_mri.workflow.state import Outcome
     from mesems_mri.workflow.status import read_status
 
@@ -237,7 +237,7 @@ def clean(
     ] = False,
 ) -> None:
     """Free space in an output folder; products, records and ledgers are never touched."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.workflow.clean import clean_intermediate
 
@@ -308,7 +308,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Score a run against truth, lesion by lesion."""
-    from mesems_mri.provenance import write_json
+    from mesems_mri.files import write_json
     from mesems_mri.steps.evaluate import evaluate as evaluate_run
 
     evaluation = evaluate_run(out_dir, truth_dir)

@@ -213,7 +213,7 @@ def reconcile(
     """Compare the visits that are due with those received."""
     from mesems_mri.central.reconcile import as_table, told
     from mesems_mri.central.reconcile import reconcile as reconcile_visits
-    from mesems_mri.provenance import write_text
+    from mesems_mri.files import write_text
 
     with _opened(database) as store, store.reading() as connection:
         lines = reconcile_visits(connection, site)

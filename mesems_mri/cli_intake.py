@@ -53,7 +53,7 @@ def intake(
 
 
 def _roles(use: list[str]) -> dict[str, str]:
-    from mesems_mri.bids import CONTRASTS
+    from mesems_mri.dataset.bids import CONTRASTS
     from mesems_mri.errors import UsageError
 
     roles = {}

@@ -27,7 +27,7 @@ def _list(
     participant: Annotated[str | None, typer.Option(help="Only those of this participant.")] = None,
 ) -> None:
     """List queries: what is wrong, and what the site should do."""
-    from mesems_mri.queries import read_queries
+    from mesems_mri.dataset.queries import read_queries
 
     _check_folder(bids_dir)
     queries = read_queries(bids_dir)
@@ -62,7 +62,7 @@ def _close(
     reason: Annotated[str, typer.Option(help="What was answered, or why it is over.")],
 ) -> None:
     """Close a query; the next run evaluates a visit that waited for nothing else."""
-    from mesems_mri.queries import blocking_queries, close_query
+    from mesems_mri.dataset.queries import blocking_queries, close_query
 
     _check_folder(bids_dir)
     query = close_query(bids_dir, query_id, by=by, reason=reason)
@@ -93,7 +93,7 @@ def _pages(
     ] = None,
 ) -> None:
     """Write the pages of the sites anew, from what is known now."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.steps.receipts import read_days_from_scan, write_site_pages
 

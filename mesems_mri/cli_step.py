@@ -26,7 +26,7 @@ Settings = Annotated[str, typer.Option(help="Part of the configuration as JSON."
 
 
 def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> Any:
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.visit import VisitFiles
 
     return VisitFiles(
@@ -38,7 +38,7 @@ def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> Any
 
 
 def _carried(previous: str) -> dict[str, Any]:
-    from mesems_mri.provenance import read_json
+    from mesems_mri.files import read_json
 
     return read_json(Path(previous)).get("carried", {}) if previous else {}
 
@@ -164,8 +164,9 @@ def _measure_visit(
 @step_app.command("compile_quality")
 def _compile_quality(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path()) -> None:
     """Gather the image quality of all visits, with which the pages compare."""
-    from mesems_mri.bids import Layout, index_dataset
     from mesems_mri.config import TrialConfig
+    from mesems_mri.dataset.bids import index_dataset
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.quality import compile_quality
 
     participants = index_dataset(bids_dir.resolve(), TrialConfig.model_validate_json(settings))
@@ -202,7 +203,7 @@ def _report_participant(
     out_dir: OutDir = Path(),
 ) -> None:
     """Write the page of a participant."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.report_study import report_participant
 
     report_participant(Layout(out_dir.resolve()), participant, records)
@@ -211,7 +212,7 @@ def _report_participant(
 @step_app.command("report_study")
 def _report_study(out_dir: OutDir = Path()) -> None:
     """Write the page of the study."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.report_study import report_study
 
     report_study(Layout(out_dir.resolve()))
@@ -224,7 +225,7 @@ def _compile_ledger(
     out_dir: OutDir = Path(),
 ) -> None:
     """Write the lesion ledger of a participant, and which visit fixes the space."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.compile import compile_ledger
 
     compile_ledger(Layout(out_dir.resolve()), participant, records)
@@ -233,7 +234,7 @@ def _compile_ledger(
 @step_app.command("compile_metrics")
 def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
     """Write the tables of the study."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.compile import compile_metrics
 
     compile_metrics(Layout(out_dir.resolve()), json.loads(settings)["periods"])
@@ -242,8 +243,8 @@ def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
 @step_app.command("send_transfer")
 def _send_transfer(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path()) -> None:
     """Build the bundles of all sites and send them, if every visit of the study is complete."""
-    from mesems_mri.bids import Layout
     from mesems_mri.config import TransferRule
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.transfer.automatic import send_when_complete
 
     rule = TransferRule.model_validate(json.loads(settings)["transfer"])
@@ -253,7 +254,7 @@ def _send_transfer(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path
 @step_app.command("describe_dataset")
 def _describe_dataset(out_dir: OutDir = Path()) -> None:
     """Say what the output folder is, in the words of BIDS."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.steps.compile import describe_dataset
 
     describe_dataset(Layout(out_dir.resolve()))

@@ -56,7 +56,7 @@ def _build(
     config: Config = None,
 ) -> None:
     """Build and sign a bundle for every site of which something is new."""
-    from mesems_mri.bids import Layout
+    from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.transfer.build import BuildRequest, build
     from mesems_mri.workflow.lock import read_holder

@@ -6,11 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.queries import close_query
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import UsageError
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
-from mesems_mri.provenance import write_json
-from mesems_mri.queries import QueryCode, close_query
+from mesems_mri.files import write_json
 from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.simulate.trial import simulate_trial
 from mesems_mri.steps.evaluate import evaluate
@@ -18,7 +20,8 @@ from mesems_mri.steps.intake import take_in
 from mesems_mri.steps.intake_context import IntakeRequest
 from mesems_mri.steps.intake_summary import told_count, told_queries
 from mesems_mri.steps.receipts import read_days_from_scan, write_site_pages
-from mesems_mri.workflow import RunRequest, run
+from mesems_mri.workflow import run
+from mesems_mri.workflow.request import RunRequest
 from mesems_mri.workflow.rules import workflow_folder
 from mesems_mri.workflow.summary import EXIT_VISITS_FAILED
 

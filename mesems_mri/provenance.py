@@ -1,11 +1,9 @@
-"""Records and provenance: deterministic JSON, atomic writes, versions, code hashes."""
+"""Provenance: versions of the software, the machine, and the hash of the code a rule depends on."""
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +21,6 @@ _LIBRARIES = (
     "scipy",
     "snakemake",
 )
-
-
-TEMPORARY = ".*.tmp"
-"""Pattern of the names under which files are written before they are renamed."""
-
-
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a temporary name and rename it, so that no half file is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with the keys in the order given; the same content gives the same bytes."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def software_versions() -> dict[str, str]:

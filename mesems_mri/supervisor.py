@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 
 _PR_SET_PDEATHSIG = 1
 _ON_PURPOSE = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.simulate.defects import LESION_FREE_PARTICIPANT
 from mesems_mri.simulate.sites import make_sites
 from mesems_mri.simulate.subject import make_subject

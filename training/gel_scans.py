@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mesems_mri.bids import Layout
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.core.matching import match_resolution
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.models.atlas import load_atlas
 from mesems_mri.steps.scene import open_scene
 from mesems_mri.steps.visit import VisitFiles

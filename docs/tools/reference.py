@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri.config import TrialConfig
-from mesems_mri.metrics import (
-    FORBIDDEN_COLUMNS,
+from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SCHEMA_VERSION,
@@ -23,6 +22,7 @@ from mesems_mri.metrics import (
     VISIT_METRICS_COLUMNS,
     Column,
 )
+from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, desc, insert, select
 
 from mesems_mri.central.schema import audit
-from mesems_mri.metrics import check_forbidden
+from mesems_mri.dataset.tables import check_forbidden
 
 BEGIN = "0" * 64
 """What the first entry follows."""

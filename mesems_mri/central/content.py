@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri.central.rejection import RejectedError, Why
-from mesems_mri.metrics import (
-    EVALUATED,
-    NEEDS_EARLIER_GEL,
-    SCHEMA_VERSION,
-    Column,
-    parse_value,
-    visit_counts,
-)
+from mesems_mri.dataset.columns import EVALUATED, NEEDS_EARLIER_GEL, SCHEMA_VERSION, Column
+from mesems_mri.dataset.counts import visit_counts
+from mesems_mri.dataset.tables import parse_value
 from mesems_mri.transfer.columns import TABLE_COLUMNS
 from mesems_mri.transfer.manifest import DOMAINS, Manifest
 

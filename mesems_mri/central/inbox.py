@@ -15,7 +15,7 @@ from mesems_mri.central.receive import Source, receive, refuse
 from mesems_mri.central.rejection import RejectedError, Why
 from mesems_mri.central.store import Store
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import write_text
+from mesems_mri.files import write_text
 from mesems_mri.transfer.archive import MAX_ARCHIVE_BYTES
 from mesems_mri.transfer.manifest import receipt_name
 

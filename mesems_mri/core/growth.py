@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.components import (
-    label_components,
-    label_coordinates,
-    label_foci,
-    largest_in_plane_diameter_mm,
-)
+from mesems_mri.core.components import label_components, label_coordinates, label_foci
+from mesems_mri.core.feret import largest_in_plane_diameter_mm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

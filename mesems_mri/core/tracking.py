@@ -14,12 +14,12 @@ from scipy import ndimage
 from mesems_mri.core.components import (
     MIN_VOLUME_MM3,
     Labels,
-    Vector,
     as_mask,
     label_coordinates,
     renumber_by_first_voxel,
 )
 from mesems_mri.core.distance import distance_from
+from mesems_mri.core.feret import Vector
 from mesems_mri.core.identity import Identity, assign_ids, divide_t2, find_overlaps
 from mesems_mri.core.tracks import (
     ACTIVE_GEL,

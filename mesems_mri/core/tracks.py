@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mesems_mri.core.components import Labels, Vector, largest_in_plane_diameter_mm
+from mesems_mri.core.components import Labels
+from mesems_mri.core.feret import Vector, largest_in_plane_diameter_mm
 from mesems_mri.core.identity import Identity
 
 ROW_FIELDS = (

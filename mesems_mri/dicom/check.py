@@ -10,12 +10,13 @@ from functools import partial
 
 from pydicom import Dataset
 
+from mesems_mri.dataset.queries import Query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dicom.acquisition import Acquisition, Scanner, read_acquisition, read_scanner, same_software
 from mesems_mri.dicom.geometry import Geometry
 from mesems_mri.dicom.protocol import ITEMS as ITEMS
 from mesems_mri.dicom.protocol import CoilRule, Protocol, Range, SequenceRule, SliceRule
 from mesems_mri.dicom.protocol import load_protocol as load_protocol
-from mesems_mri.queries import Query, QueryCode, new_query
 
 _SCANNER_ITEMS = {"scanner", "software"}
 _ALIKE = 0.05

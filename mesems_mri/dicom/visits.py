@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.dicom.series import Series
-from mesems_mri.dicom.sheet import SheetRow
 from mesems_mri.dicom.tags import study_day, text
-from mesems_mri.queries import QueryCode
 
 _FAR_DAYS = 28
 """A day that misses every window by more than this belongs to no visit without being asked."""

@@ -18,9 +18,9 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike, NDArray
 
 from mesems_mri.errors import InputError, Reason
+from mesems_mri.files import write_bytes
 from mesems_mri.images.resampling import resample_image, resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID, FloatArray, Grid, Volume, corner_distance_mm, spacing_of
-from mesems_mri.provenance import write_bytes
 
 __all__ = [
     "SUBJECT_GRID",

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mesems_mri.queries import Query, QueryCode
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.report.receipt_page import CheckedItem, Receipt
 from mesems_mri.report.words import CONTRAST_WORDS
 

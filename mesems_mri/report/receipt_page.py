@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mesems_mri.queries import Query
+from mesems_mri.dataset.queries import Query
 from mesems_mri.report.pictures import Row
 from mesems_mri.report.words import CONTRAST_WORDS
 

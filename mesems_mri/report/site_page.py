@@ -8,7 +8,8 @@ from itertools import groupby
 from statistics import median
 from typing import Any
 
-from mesems_mri.queries import CODES, Query
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.query_codes import CODES
 from mesems_mri.report.charts import Chart, Point, Series, draw_chart
 from mesems_mri.report.history import MIN_VISITS, site_history
 from mesems_mri.report.qualification import about, machine_of, qualify, queries_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any
 
-from mesems_mri.bids import natural_key
+from mesems_mri.dataset.bids import natural_key
 from mesems_mri.report.charts import Chart, Point, Series, Strip, draw_chart
 from mesems_mri.report.words import QUALITY_WORDS
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from mesems_mri.dataset.columns import QC_FLAGS
 from mesems_mri.errors import Reason
-from mesems_mri.metrics import QC_FLAGS
 
 
 @dataclass(frozen=True)

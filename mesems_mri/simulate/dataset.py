@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri import __version__
-from mesems_mri.bids import BIDSIGNORE, Layout, natural_key
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS, write_dictionary, write_table
-from mesems_mri.provenance import write_json, write_text
+from mesems_mri.dataset.bids import BIDSIGNORE, natural_key
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import write_dictionary, write_table
+from mesems_mri.files import write_json, write_text
 from mesems_mri.simulate.defects import REFUSED_TABLE
 from mesems_mri.simulate.sites import Site
 from mesems_mri.simulate.tissue import Contrast

@@ -9,9 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.bids import POSTCONTRAST, Layout
+from mesems_mri.dataset.bids import POSTCONTRAST
+from mesems_mri.dataset.columns import Column
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import write_dictionary, write_table
 from mesems_mri.errors import Reason
-from mesems_mri.metrics import Column, write_dictionary, write_table
 
 ORDINARY_CONTRASTS = ("T1w", POSTCONTRAST, "FLAIR", "T2w")
 ALL_CONTRASTS = (*ORDINARY_CONTRASTS, "PDw")

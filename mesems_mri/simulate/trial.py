@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from mesems_mri import __version__
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.columns import LEDGER_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import write_table
 from mesems_mri.errors import UsageError
-from mesems_mri.metrics import LEDGER_COLUMNS, write_table
 from mesems_mri.simulate import defects
 from mesems_mri.simulate.dataset import write_raw_dataset, write_sessions, write_truth_dataset
 from mesems_mri.simulate.defects import Defect

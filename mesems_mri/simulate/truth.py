@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from mesems_mri.dataset.counts import visit_counts
 from mesems_mri.errors import Reason
-from mesems_mri.metrics import visit_counts
 from mesems_mri.simulate.footprints import Focus, Footprint
 from mesems_mri.simulate.phantom import Head
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, Layout, image_name
+from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import Reason
+from mesems_mri.files import write_json
 from mesems_mri.images.nifti import write_labels_like
-from mesems_mri.provenance import write_json
 from mesems_mri.simulate import defects, scanner
 from mesems_mri.simulate.dataset import mask_sidecar, scan_sidecar
 from mesems_mri.simulate.defects import Defect

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import POSTCONTRAST, Layout, image_name, preproc_name
 from mesems_mri.core.components import label_coordinates
+from mesems_mri.dataset.bids import POSTCONTRAST, image_name, preproc_name
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import DatasetError
+from mesems_mri.files import read_json, write_text
 from mesems_mri.images import nifti
-from mesems_mri.provenance import read_json, write_text
 from mesems_mri.report.comparison import Comparison, Difference, LoneLesion
 from mesems_mri.report.figures import crop_around, data_uri, display_range, draw_slice, tile
 from mesems_mri.report.page import render_page

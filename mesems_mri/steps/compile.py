@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri import __version__
-from mesems_mri.bids import BIDSIGNORE, Layout, natural_key
 from mesems_mri.config import Period
-from mesems_mri.metrics import (
+from mesems_mri.dataset.bids import BIDSIGNORE, natural_key
+from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     VISIT_METRICS_COLUMNS,
-    participant_endpoints,
-    write_dictionary,
-    write_table,
 )
-from mesems_mri.provenance import read_json, write_json, write_text
+from mesems_mri.dataset.counts import participant_endpoints
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import write_dictionary, write_table
+from mesems_mri.files import read_json, write_json, write_text
 
 
 def compile_ledger(layout: Layout, participant_id: str, records: Sequence[Path]) -> None:

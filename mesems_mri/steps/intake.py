@@ -10,12 +10,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mesems_mri.bids import natural_key
+from mesems_mri.dataset.bids import natural_key
+from mesems_mri.dataset.queries import Query, add_queries, read_queries
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.schedule import read_sheet
 from mesems_mri.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.dicom.inventory import Inventory, take_inventory
 from mesems_mri.dicom.keys import Keys, default_folder, open_keys
 from mesems_mri.dicom.protocol import load_protocol
-from mesems_mri.dicom.sheet import read_sheet
 from mesems_mri.dicom.tags import text
 from mesems_mri.dicom.visits import (
     Examination,
@@ -26,8 +28,8 @@ from mesems_mri.dicom.visits import (
     person_problems,
 )
 from mesems_mri.errors import DatasetError, MesemsError, UsageError
-from mesems_mri.provenance import PACKAGE_DIR, read_json
-from mesems_mri.queries import Query, QueryCode, add_queries, read_queries
+from mesems_mri.files import read_json
+from mesems_mri.provenance import PACKAGE_DIR
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import BIRTHS, Context, IntakeRequest, read_private
 from mesems_mri.steps.intake_filing import copy_dicom, prepare, publish

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.dicom.archives import Limits
 from mesems_mri.dicom.deidentify import Deidentifier
 from mesems_mri.dicom.keys import Keys
 from mesems_mri.dicom.protocol import Protocol
 from mesems_mri.dicom.series import Series
-from mesems_mri.dicom.sheet import SheetRow
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import read_json, write_json
-from mesems_mri.queries import Query
+from mesems_mri.files import read_json, write_json
 
 BIRTHS, WAITS = "births.json", "days_from_scan.json"
 """Beside the key: keyed hash of each birth date; days from scan to receipt of each submission."""

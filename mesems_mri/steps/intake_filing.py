@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mesems_mri.dataset.queries import Query, close_query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dicom.export import write_copy
 from mesems_mri.dicom.series import Series
 from mesems_mri.errors import InputError, UsageError
+from mesems_mri.files import read_json, write_json
 from mesems_mri.images.deface import deface_files
-from mesems_mri.provenance import read_json, write_json
-from mesems_mri.queries import Query, QueryCode, close_query
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import Context
 from mesems_mri.steps.intake_image import ConversionError, make_image

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri import __version__
-from mesems_mri.bids import CONTRASTS, natural_key
-from mesems_mri.dicom.sheet import SheetRow
+from mesems_mri.dataset.bids import CONTRASTS, natural_key
+from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import read_json, write_json, write_text
+from mesems_mri.files import read_json, write_json, write_text
 
 SERIES_TABLE = "series.tsv"
 SERIES_COLUMNS = (

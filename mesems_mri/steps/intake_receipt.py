@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mesems_mri.bids import CONTRASTS
+from mesems_mri.dataset.bids import CONTRASTS
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dicom.acquisition import read_scanner
 from mesems_mri.dicom.inventory import Inventory
 from mesems_mri.dicom.tags import text
-from mesems_mri.queries import Query, QueryCode
 from mesems_mri.report.pictures import Row
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
 from mesems_mri.report.words import CONTRAST_WORDS

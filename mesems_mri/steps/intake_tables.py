@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from mesems_mri.bids import natural_key
+from mesems_mri.dataset.bids import natural_key
+from mesems_mri.dataset.queries import Query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dicom.classify import IMAGE_ROLES, Assigned
 from mesems_mri.dicom.geometry import describe_geometry
 from mesems_mri.dicom.instance import Why
 from mesems_mri.dicom.inventory import Inventory
 from mesems_mri.dicom.tags import text
-from mesems_mri.queries import Query, QueryCode, new_query
 from mesems_mri.steps import intake_folder as folder
 from mesems_mri.steps.intake_context import BIRTHS, WAITS, Context, read_private, write_private
 from mesems_mri.steps.intake_visit import Visit

@@ -9,6 +9,9 @@ from functools import partial
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
+from mesems_mri.dataset.queries import Query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.dicom.acquisition import Scanner, read_scanner
 from mesems_mri.dicom.check import Item, check_series, protocol_queries
 from mesems_mri.dicom.classify import IMAGE_ROLES, Assigned, classify
@@ -17,10 +20,8 @@ from mesems_mri.dicom.geometry import Fault, FaultCode, describe_geometry, slice
 from mesems_mri.dicom.pixels import burned_in
 from mesems_mri.dicom.protocol import Protocol
 from mesems_mri.dicom.series import Series
-from mesems_mri.dicom.sheet import SheetRow
 from mesems_mri.dicom.tags import text
 from mesems_mri.dicom.visits import Examination, Problem
-from mesems_mri.queries import Query, QueryCode, new_query
 
 CONVERTIBLE = {FaultCode.INTERRUPTED}
 """Faults with which the slices that are there still make a volume; the query holds the visit."""

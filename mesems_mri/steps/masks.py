@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import POSTCONTRAST, image_name
 from mesems_mri.core.components import label_components
+from mesems_mri.dataset.bids import POSTCONTRAST, image_name
+from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID, Grid
-from mesems_mri.provenance import software_versions, write_json
+from mesems_mri.provenance import software_versions
 from mesems_mri.steps.visit import VisitFiles
 
 _IN_SUBJECT_SPACE = "subject space, see the anchor record"

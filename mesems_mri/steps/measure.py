@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.bids import POSTCONTRAST
 from mesems_mri.core.location import centres, lesion_regions
-from mesems_mri.core.tracking import AcquiredPlane, KnownFoci, VisitFoci, complete_rows, track_visit
+from mesems_mri.core.tracking import complete_rows, track_visit
+from mesems_mri.core.tracks import AcquiredPlane, KnownFoci, VisitFoci
+from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.steps.masks import write_dsegs
 from mesems_mri.steps.register import load_priors

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mesems_mri.bids import Layout, Participant
-from mesems_mri.metrics import SITE_QUALITY_COLUMNS, write_table
-from mesems_mri.provenance import read_json
+from mesems_mri.dataset.bids import Participant
+from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import write_table
+from mesems_mri.files import read_json
 
 _MEASURES = ("snr", "cnr", "cjv", "efc", "fber")
 _SCANNER = {

@@ -12,11 +12,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
+from mesems_mri.dataset.queries import read_queries
+from mesems_mri.dataset.tables import read_table
 from mesems_mri.dicom.keys import default_folder
 from mesems_mri.errors import DatasetError
-from mesems_mri.metrics import SITE_QUALITY_COLUMNS, read_table
-from mesems_mri.provenance import read_json, write_json, write_text
-from mesems_mri.queries import read_queries
+from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.report.intake_pages import receipt_html, site_html
 from mesems_mri.report.page import Link
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries

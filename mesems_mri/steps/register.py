@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import preproc_name, xfm_name
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
+from mesems_mri.dataset.bids import preproc_name, xfm_name
 from mesems_mri.errors import Reason
+from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.brain import rigid_part
 from mesems_mri.images.registration import register_rigid
@@ -15,7 +16,7 @@ from mesems_mri.images.resampling import field_of_view, resample_image
 from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
 from mesems_mri.models.atlas import load_atlas
-from mesems_mri.provenance import software_versions, write_json
+from mesems_mri.provenance import software_versions
 from mesems_mri.steps.visit import VisitFiles, log, not_evaluable, passed_on, usable, write_arrays
 
 BOX_MARGIN_MM = 6

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, Layout, image_name
 from mesems_mri.config import TrialConfig
-from mesems_mri.metrics import SITE_QUALITY_COLUMNS, read_table
-from mesems_mri.provenance import read_json, write_text
+from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import read_table
+from mesems_mri.files import read_json, write_text
 from mesems_mri.report.history import site_history
 from mesems_mri.report.page import Link, render_page
 from mesems_mri.report.viewers import (

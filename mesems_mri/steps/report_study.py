@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from mesems_mri.bids import Layout
 from mesems_mri.config import TrialConfig
-from mesems_mri.metrics import (
+from mesems_mri.dataset.columns import (
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SITE_QUALITY_COLUMNS,
     VISIT_METRICS_COLUMNS,
-    read_table,
 )
-from mesems_mri.provenance import read_json, write_text
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import read_table
+from mesems_mri.files import read_json, write_text
 from mesems_mri.report.page import Link, render_page
 from mesems_mri.report.participant_page import ParticipantPage
 from mesems_mri.report.study_page import Failure, StepTime, StudyPage

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import CONTRASTS
 from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.quality import quality_measures
+from mesems_mri.dataset.bids import CONTRASTS
+from mesems_mri.dataset.input_tables import acquisition
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.bias import correct_bias
@@ -17,7 +18,6 @@ from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 from mesems_mri.models.atlas import load_atlas
 from mesems_mri.steps.visit import VisitFiles, log, not_evaluable
-from mesems_mri.tables import acquisition
 
 REFERENCE_ORDER = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
 """The image to which the others of a visit are registered: the one T2 lesions are read on."""

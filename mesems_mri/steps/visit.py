@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import InputError, Reason
-from mesems_mri.provenance import read_json, write_bytes, write_json
+from mesems_mri.files import read_json, write_bytes, write_json
 
 log = logging.getLogger("mesems_mri")
 

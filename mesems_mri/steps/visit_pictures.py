@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import as_ras

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mesems_mri.bids import Layout
 from mesems_mri.config import TransferRule
-from mesems_mri.provenance import write_json
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.files import write_json
 from mesems_mri.transfer.build import BuildRequest, build
 from mesems_mri.transfer.destination import access_of
 from mesems_mri.transfer.outbox import State, outboxes

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from mesems_mri import __version__
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.columns import SCHEMA_VERSION as TABLES_SCHEMA_VERSION
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import check_forbidden
 from mesems_mri.errors import BundleError, DatasetError, UsageError
-from mesems_mri.metrics import SCHEMA_VERSION as TABLES_SCHEMA_VERSION
-from mesems_mri.metrics import check_forbidden
 from mesems_mri.provenance import PACKAGE_DIR
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
 from mesems_mri.transfer.keys import read_private_key

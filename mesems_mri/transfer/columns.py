@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from mesems_mri.metrics import (
+from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     VISIT_METRICS_COLUMNS,
     Column,
 )
-from mesems_mri.queries import QueryCode
+from mesems_mri.dataset.query_codes import QueryCode
 
 QUERY_COLUMNS: dict[str, Column] = {
     "query_id": Column("Number of the query, never used again"),

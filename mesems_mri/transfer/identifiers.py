@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mesems_mri.dataset.input_tables import read_tsv
 from mesems_mri.errors import BundleError
-from mesems_mri.tables import read_tsv
 
 _LABELS = {
     "participant_id": re.compile(r"(sub-[a-zA-Z0-9]+)?"),

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, UsageError
-from mesems_mri.provenance import read_json, write_json, write_text
+from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.transfer.manifest import MANIFEST, Manifest, Receipt
 from mesems_mri.transfer.verify import parse_manifest
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mesems_mri.metrics import EVALUATED
+from mesems_mri.dataset.columns import EVALUATED
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tenacity
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageError
 from mesems_mri.transfer.destination import Access, Destination, opened
 from mesems_mri.transfer.manifest import Receipt

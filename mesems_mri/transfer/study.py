@@ -6,21 +6,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.bids import Layout
-from mesems_mri.errors import BundleError, UsageError
-from mesems_mri.metrics import (
+from mesems_mri.dataset.columns import (
     EVALUATED,
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SITE_QUALITY_COLUMNS,
     VISIT_METRICS_COLUMNS,
     Column,
-    read_table,
-    table_cells,
 )
-from mesems_mri.provenance import read_json
-from mesems_mri.queries import Query, read_queries
-from mesems_mri.tables import read_tsv, refuse_forbidden_columns
+from mesems_mri.dataset.input_tables import read_tsv, refuse_forbidden_columns
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.queries import Query, read_queries
+from mesems_mri.dataset.tables import read_table, table_cells
+from mesems_mri.errors import BundleError, UsageError
+from mesems_mri.files import read_json
 
 Row = Mapping[str, Any]
 Visit = tuple[str, str]

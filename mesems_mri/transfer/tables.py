@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.metrics import table_cells
-from mesems_mri.queries import COLUMNS as QUERY_NAMES
+from mesems_mri.dataset.queries import COLUMNS as QUERY_NAMES
+from mesems_mri.dataset.tables import table_cells
 from mesems_mri.transfer.columns import TABLE_COLUMNS
 from mesems_mri.transfer.sdtm import domains
 from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS

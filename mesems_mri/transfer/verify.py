@@ -13,8 +13,8 @@ from typing import TextIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
+from mesems_mri.dataset.tables import check_forbidden
 from mesems_mri.errors import BundleError
-from mesems_mri.metrics import check_forbidden
 from mesems_mri.transfer.archive import MAX_BYTES, MAX_FILE_BYTES, MEMBERS, extract_archive
 from mesems_mri.transfer.keys import is_signed
 from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import ExternalProgramError, UsageError
 from mesems_mri.supervisor import available_mb
 from mesems_mri.workflow.reports import reports_options

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.bids import Layout, Session
 from mesems_mri.config import TrialConfig
-from mesems_mri.provenance import machine, read_json, software_versions, write_json
+from mesems_mri.dataset.bids import Session
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.files import read_json, write_json
+from mesems_mri.provenance import machine, software_versions
 
 _KEPT = 200
 """Runs of which all is kept; of older ones, those that made a visit which no later run made again."""

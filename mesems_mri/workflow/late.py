@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
-from mesems_mri.bids import Layout, Participant, Session
+from mesems_mri.dataset.bids import Participant, Session
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import Reason, UsageError
-from mesems_mri.provenance import read_json
+from mesems_mri.files import read_json
 
 
 def refuse_late_visits(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mesems_mri.bids import Layout, Participant
+from mesems_mri.dataset.bids import Participant
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.workflow.request import RunRequest
 

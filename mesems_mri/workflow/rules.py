@@ -5,7 +5,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import ExternalProgramError, UsageError
 from mesems_mri.provenance import PACKAGE_DIR
 from mesems_mri.steps.visit import RULES

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mesems_mri.bids import Layout, Participant, Session, check_own_masks, index_dataset
 from mesems_mri.config import TrialConfig, load_config
+from mesems_mri.dataset.bids import Participant, Session, check_own_masks, index_dataset
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import write_json
+from mesems_mri.files import write_json
 from mesems_mri.steps.visit import FULL_DISK, REPORT, RULES
 from mesems_mri.workflow.clean import without_intermediates
 from mesems_mri.workflow.command import snakemake_command, snakemake_environment

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import read_json
+from mesems_mri.files import read_json
 from mesems_mri.steps.visit import REPORT, RULES, STEPS
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from rich.table import Table
 
-from mesems_mri.bids import Layout, natural_key
+from mesems_mri.dataset.bids import natural_key
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import Reason
-from mesems_mri.provenance import read_json
+from mesems_mri.files import read_json
 from mesems_mri.transfer.outbox import sent_visits
 from mesems_mri.workflow.lock import Holder, read_holder
 from mesems_mri.workflow.state import Outcome, VisitState, no_run, visit_state

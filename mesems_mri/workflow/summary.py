@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mesems_mri.bids import Layout, Session
+from mesems_mri.dataset.bids import Session
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.workflow.events import Job
 from mesems_mri.workflow.rules import Scope, known_steps
 from mesems_mri.workflow.state import Outcome, VisitState, visit_state

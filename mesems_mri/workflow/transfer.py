@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from mesems_mri.bids import Layout
 from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import read_json
+from mesems_mri.files import read_json
 from mesems_mri.workflow.request import RunRequest
 
 

@@ -8,8 +8,8 @@ import pytest
 from nibabel.nifti1 import Nifti1Image
 from scipy import ndimage
 
-from mesems_mri.bids import index_dataset
 from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.bids import index_dataset
 from mesems_mri.steps.evaluate import evaluate
 from tests.real.arrange import LONGITUDINAL, arrange_mslesseg, arrange_open_ms, rising_components
 

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mesems_mri.images.nifti import Volume, read_image, read_labels, read_xfm, resample_image
-from mesems_mri.images.registration import compare_heads, register_rigid
+from mesems_mri.images.nifti import read_image, read_labels, read_xfm
+from mesems_mri.images.registration import register_rigid
+from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.same_head import compare_heads
+from mesems_mri.images.volume import Volume
 
 pytestmark = pytest.mark.real
 

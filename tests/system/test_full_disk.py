@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.provenance import TEMPORARY
+from mesems_mri.files import TEMPORARY
 from tests.command import mesems
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.provenance import read_json
+from mesems_mri.files import read_json
 from tests.system.chromium import Chromium
 
 PAGES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.provenance import write_text
+from mesems_mri.files import write_text
 from mesems_mri.workflow import lock
 from tests.command import mesems
 from tests.small_study import small_study

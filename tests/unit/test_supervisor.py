@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.bids import Layout
-from mesems_mri.provenance import write_text
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.files import write_text
 from mesems_mri.supervisor import Death, available_mb, explain
 
 PROGRAM = """

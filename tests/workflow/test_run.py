@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mesems_mri.bids import BIDSIGNORE
+from mesems_mri.dataset.bids import BIDSIGNORE
+from mesems_mri.dataset.columns import (
+    LEDGER_COLUMNS,
+    PARTICIPANT_ENDPOINTS_COLUMNS,
+    VISIT_METRICS_COLUMNS,
+)
 from mesems_mri.images import nifti
-from mesems_mri.metrics import LEDGER_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.steps.evaluate import evaluate
 from mesems_mri.steps.evaluation_scores import Evaluation
 from tests.command import hash_visits, mesems

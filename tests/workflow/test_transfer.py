@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS, read_table
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.tables import read_table
 from mesems_mri.transfer.keys import make_keys
 from mesems_mri.transfer.verify import verify_bundle
 from tests.command import hash_visits, mesems

@@ -7,7 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from mesems_mri.bids import Layout, index_dataset, own_masks
+from mesems_mri.dataset.bids import index_dataset, own_masks
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.config import load_config
 from mesems_mri.provenance import code_version
 from mesems_mri.workflow.snakemake import look_again_once

@@ -91,6 +91,6 @@ rule describe_dataset:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("steps/compile.py", "bids.py"),
+        code=code_version("steps/compile.py", "dataset/bids.py"),
     shell:
         "mesems-mri step describe_dataset > {log:q} 2>&1"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mesems_mri.bids import POSTCONTRAST
+from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.simulate.dicom.people import COUNTRIES, Country
 
 Manner = Literal["siemens", "siemens_xa", "philips", "ge"]

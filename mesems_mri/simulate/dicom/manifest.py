@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.provenance import read_json, write_json
+from mesems_mri.files import read_json, write_json
 from mesems_mri.simulate.dicom.people import Person, Staff, plain_letters
 
 

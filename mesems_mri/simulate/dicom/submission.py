@@ -7,7 +7,7 @@ from types import ModuleType
 
 from pydicom import Dataset
 
-from mesems_mri.bids import POSTCONTRAST
+from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.simulate.dicom import enhanced, extras, ge, media, philips, plants, siemens
 from mesems_mri.simulate.dicom.common import Study
 from mesems_mri.simulate.dicom.encode import SYNTAXES, Envelope, write_object, write_series

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass, field, replace
 
-from mesems_mri.bids import POSTCONTRAST
+from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.simulate.dicom import geometry
 from mesems_mri.simulate.dicom.geometry import Planes
 from mesems_mri.simulate.dicom.habits import Habit

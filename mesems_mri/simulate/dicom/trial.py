@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.bids import CONTRASTS, POSTCONTRAST
+from mesems_mri.dataset.bids import CONTRASTS, POSTCONTRAST
+from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import read_json, write_text
+from mesems_mri.files import read_json, write_text
 from mesems_mri.simulate.dicom.common import Study
 from mesems_mri.simulate.dicom.geometry import read_scan
 from mesems_mri.simulate.dicom.habits import habit_of
@@ -19,7 +20,6 @@ from mesems_mri.simulate.dicom.manifest import Book, Manifest, dates, manifest_p
 from mesems_mri.simulate.dicom.people import Staff, make_person, make_staff
 from mesems_mri.simulate.dicom.submission import send
 from mesems_mri.simulate.dicom.timeline import Events, Scan, examine
-from mesems_mri.tables import SHEET_COLUMNS, read_tsv
 
 _WINDOW_DAYS = 7
 _UPGRADE_FROM_WEEK = 24

@@ -11,14 +11,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mesems_mri.metrics import (
+from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SCHEMA_VERSION,
     VISIT_METRICS_COLUMNS,
-    visit_counts,
 )
-from mesems_mri.queries import COLUMNS as QUERY_COLUMNS
+from mesems_mri.dataset.counts import visit_counts
+from mesems_mri.dataset.queries import COLUMNS as QUERY_COLUMNS
 from mesems_mri.transfer.archive import MEMBERS, write_archive
 from mesems_mri.transfer.manifest import FILES, MANIFEST, SIGNATURE
 

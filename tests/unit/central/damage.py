@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mesems_mri.central import content
 from mesems_mri.central.rejection import RejectedError
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
 from mesems_mri.errors import BundleError, ForbiddenColumnError
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS
 from mesems_mri.transfer.manifest import FILES
 from mesems_mri.transfer.verify import verify_bundle
 from tests.unit.central.bundles import Bundle, entries, lesion, query, sign, table, visit

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mesems_mri.central import content, receive
 from mesems_mri.central.receive import Source
 from mesems_mri.central.rejection import RejectedError
-from mesems_mri.metrics import LEDGER_COLUMNS
+from mesems_mri.dataset.columns import LEDGER_COLUMNS
 from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE
 from tests.unit.central import damage
 from tests.unit.central.bundles import MEMBERS, Bundle, entries, lesion, pack, query, sign, table, visit

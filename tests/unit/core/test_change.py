@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mesems_mri.core.change import (
-    ChangeThresholds,
-    Geometry,
-    Support,
-    classify_growth,
-    detect_t2_change,
-)
+from mesems_mri.core.change import detect_t2_change
+from mesems_mri.core.difference import Support
+from mesems_mri.core.growth import ChangeThresholds, Geometry, classify_growth
 from tests.unit.core.test_lesions import SHAPE, SPACING, Head, radius_map
 
 GEOMETRY = Geometry(SPACING, (0.0, 0.0, 1.0), 1.0)

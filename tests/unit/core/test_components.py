@@ -13,9 +13,9 @@ from mesems_mri.core.components import (
     label_components,
     label_coordinates,
     label_foci,
-    largest_in_plane_diameter_mm,
     renumber_by_first_voxel,
 )
+from mesems_mri.core.feret import largest_in_plane_diameter_mm
 from tests.unit.strategies import flips, masks, move, plane_normals
 
 ISOTROPIC = (1.0, 1.0, 1.0)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesems_mri.core.tracking import KnownFoci, TrackedVisit, VisitFoci, complete_rows, track_visit
-from mesems_mri.metrics import LEDGER_COLUMNS, visit_counts
+from mesems_mri.core.tracking import TrackedVisit, complete_rows, track_visit
+from mesems_mri.core.tracks import KnownFoci, VisitFoci
+from mesems_mri.dataset.columns import LEDGER_COLUMNS
+from mesems_mri.dataset.counts import visit_counts
 
 SHAPE = (40, 20, 10)
 NONE = np.zeros(SHAPE, dtype=np.int32)

@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesems_mri.core.tracking import KnownFoci, TrackedVisit, VisitFoci, track_visit
-from mesems_mri.metrics import visit_counts
+from mesems_mri.core.tracking import TrackedVisit, track_visit
+from mesems_mri.core.tracks import KnownFoci, VisitFoci
+from mesems_mri.dataset.counts import visit_counts
 from tests.unit.strategies import Participant, flips, move, participants, render
 
 SPACING_MM = (1.0, 1.0, 1.0)

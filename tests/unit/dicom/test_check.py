@@ -12,11 +12,11 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dicom.acquisition import Scanner, read_acquisition, scanner_of_sidecar
-from mesems_mri.dicom.check import ITEMS, Item, Result, check_series, protocol_queries
+from mesems_mri.dicom.check import Item, Result, check_series, protocol_queries
 from mesems_mri.dicom.geometry import FaultCode, Geometry
-from mesems_mri.dicom.protocol import Protocol, load_protocol
-from mesems_mri.queries import QueryCode
+from mesems_mri.dicom.protocol import ITEMS, Protocol, load_protocol
 
 CONFIG = Path(__file__).parents[3] / "config"
 MAGNIMS = load_protocol(CONFIG / "protocol.yaml")

@@ -11,8 +11,8 @@ from pydicom import Dataset
 from mesems_mri.dicom.expected import Expected, expected_slices
 from mesems_mri.dicom.geometry import FaultCode, describe_geometry, slice_faults
 from mesems_mri.dicom.instance import Slice
-from mesems_mri.dicom.inventory import Series, take_inventory
-from mesems_mri.dicom.series import slice_normal
+from mesems_mri.dicom.inventory import take_inventory
+from mesems_mri.dicom.series import Series, slice_normal
 from tests.unit.dicom.scans import AXIAL, CORONAL, OBLIQUE, SAGITTAL, header, write_enhanced, write_series
 
 ORIENTATIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL, "oblique": OBLIQUE}

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from mesems_mri.dataset.schedule import SheetRow, read_sheet
 from mesems_mri.dicom.deidentify import Deidentifier
 from mesems_mri.dicom.instance import Instance, Refused, read_instance
 from mesems_mri.dicom.protocol import Protocol, load_protocol
 from mesems_mri.dicom.series import gather
-from mesems_mri.dicom.sheet import SheetRow, read_sheet
 from mesems_mri.dicom.visits import examinations, find_visit, person_problems
 from mesems_mri.steps.intake_visit import Visit, judge
+from tests.unit.dataset.test_schedule import ROW, write
 from tests.unit.dicom.scans import FLAIR, T1, header, pixels, save, write_enhanced
-from tests.unit.dicom.test_sheet import ROW, write
 
 CASES = 10_000
 ODD_TEXTS = [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.dicom.series import Series
-from mesems_mri.dicom.sheet import SheetRow
 from mesems_mri.dicom.visits import (
     Examination,
     Problem,

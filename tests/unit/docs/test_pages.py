@@ -14,8 +14,8 @@ import yaml
 from mesems_mri import errors
 from mesems_mri.cli import app
 from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.columns import QC_FLAGS
 from mesems_mri.errors import MesemsError, Reason
-from mesems_mri.metrics import QC_FLAGS
 
 ROOT = Path(__file__).parents[3]
 PAGES = [
@@ -121,10 +121,11 @@ def test_architecture_names_enough_to_be_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    "span", ["mesems_mri.bids:no_such", "mesems_mri.no_such:run", "mesems_mri/no_such.py", "docs/no_such.md"]
+    "span",
+    ["mesems_mri.dataset.bids:no_such", "mesems_mri.no_such:run", "mesems_mri/no_such.py", "docs/no_such.md"],
 )
 def test_unknown_name_is_found(span: str) -> None:
-    assert list(unknown_names(f"See `{span}` and `mesems_mri.bids:Layout`.")) == [span]
+    assert list(unknown_names(f"See `{span}` and `mesems_mri.dataset.bids:Layout`.")) == [span]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

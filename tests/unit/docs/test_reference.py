@@ -6,7 +6,11 @@ import pytest
 
 from docs.tools import reference
 from mesems_mri.config import TrialConfig
-from mesems_mri.metrics import LEDGER_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.columns import (
+    LEDGER_COLUMNS,
+    PARTICIPANT_ENDPOINTS_COLUMNS,
+    VISIT_METRICS_COLUMNS,
+)
 
 
 def test_stale_page_is_found(

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
-from mesems_mri.images.nifti import Grid, Volume
 from mesems_mri.images.resampling import field_of_view
+from mesems_mri.images.volume import Grid, Volume
 
 HeaderEdit = Callable[[nib.Nifti1Image], None]
 

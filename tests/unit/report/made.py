@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mesems_mri.metrics import LEDGER_COLUMNS, SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.columns import LEDGER_COLUMNS, SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS
 
 NOT_EVALUABLE_FIRST = {
     "t2_change_evaluable": False,

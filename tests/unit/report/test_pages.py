@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesems_mri.metrics import FORBIDDEN_COLUMNS
+from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 from mesems_mri.report import sections
 from mesems_mri.report.charts import nice_ticks
 from mesems_mri.report.history import site_history

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesems_mri.metrics import FORBIDDEN_COLUMNS
-from mesems_mri.queries import CODES, Query, QueryCode
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.query_codes import CODES, QueryCode
+from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 from mesems_mri.report import qualification, receipt_page, site_page
 from mesems_mri.report.intake_pages import receipt_html
 from mesems_mri.report.page import Link

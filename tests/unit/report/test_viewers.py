@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from mesems_mri.metrics.columns import GD_STATUS, T2_STATUS
+from mesems_mri.dataset.columns import GD_STATUS, T2_STATUS
 from mesems_mri.report.glyphs import ALL_GLYPHS, GD_GLYPHS, T2_GLYPHS
 from mesems_mri.report.viewers import bids_lookup, itksnap_labels, slicer_colours, viewer_commands
 from tests.unit.report.made import visit_record

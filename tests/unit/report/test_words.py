@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
+from mesems_mri.dataset.columns import QC_FLAGS, REGIONS, SITE_QUALITY_COLUMNS
 from mesems_mri.errors import Reason
-from mesems_mri.metrics import QC_FLAGS, SITE_QUALITY_COLUMNS
-from mesems_mri.metrics.columns import REGIONS
 from mesems_mri.report.words import CAUSE_WORDS, QUALITY_WORDS, REASONS, REGION_WORDS, flag_text, reason_text
 
 

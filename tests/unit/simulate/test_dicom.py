@@ -15,8 +15,8 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from mesems_mri.bids import POSTCONTRAST
-from mesems_mri.provenance import read_json
+from mesems_mri.dataset.bids import POSTCONTRAST
+from mesems_mri.files import read_json
 from mesems_mri.simulate.dicom.manifest import Manifest, SeriesTruth
 from tests.unit.simulate.tiny_trial import WEEKS, Files
 

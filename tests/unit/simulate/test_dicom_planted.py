@@ -21,13 +21,13 @@ from pydicom.pixels.decoders import RLELosslessDecoder
 from pydicom.uid import RLELossless
 from typer.testing import CliRunner
 
-from mesems_mri.bids import POSTCONTRAST
 from mesems_mri.cli import app
+from mesems_mri.dataset.bids import POSTCONTRAST
+from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
 from mesems_mri.errors import UsageError
 from mesems_mri.simulate.dicom.encode import pack_bits
 from mesems_mri.simulate.dicom.manifest import Manifest, manifest_path, read_manifest
 from mesems_mri.simulate.dicom.trial import write_dicom
-from mesems_mri.tables import SHEET_COLUMNS, read_tsv
 from tests.unit.simulate.tiny_trial import WEEKS, Files, inside, make_tiny_trial
 
 

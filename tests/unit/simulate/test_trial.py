@@ -13,13 +13,14 @@ import pytest
 from nilearn import datasets
 from scipy import ndimage
 
-from mesems_mri.bids import POSTCONTRAST, index_dataset
 from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.bids import POSTCONTRAST, index_dataset
+from mesems_mri.dataset.columns import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.input_tables import read_tsv
+from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import ForbiddenColumnError, UsageError
-from mesems_mri.metrics import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, read_table
 from mesems_mri.simulate.defects import DEFECT_COLUMNS
 from mesems_mri.simulate.trial import simulate_trial
-from mesems_mri.tables import read_tsv
 from tests.lesion_free import make_lesion_free_visit
 
 SESSIONS = ("ses-w00", "ses-w04", "ses-w12")

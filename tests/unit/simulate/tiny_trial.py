@@ -12,8 +12,8 @@ import numpy as np
 import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from mesems_mri.bids import POSTCONTRAST
-from mesems_mri.provenance import write_json
+from mesems_mri.dataset.bids import POSTCONTRAST
+from mesems_mri.files import write_json
 from mesems_mri.simulate import defects, scanner
 from mesems_mri.simulate.dataset import scan_sidecar, write_raw_dataset, write_sessions
 from mesems_mri.simulate.defects import Defect

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mesems_mri.dataset.columns import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.tables import write_table
 from mesems_mri.errors import DatasetError
+from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.metrics import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, write_table
-from mesems_mri.provenance import write_json
 from mesems_mri.report.comparison import format_comparison
 from mesems_mri.steps.compare import compare
 

@@ -17,12 +17,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from mesems_mri.bids import index_dataset
 from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.bids import index_dataset
+from mesems_mri.dataset.queries import close_query, read_queries
 from mesems_mri.dicom.archives import Limits
 from mesems_mri.dicom.keys import default_folder, open_keys
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, MesemsError, UsageError
-from mesems_mri.queries import close_query, read_queries
 from mesems_mri.steps import intake_filing
 from mesems_mri.steps.intake import Delivery, take_in
 from mesems_mri.steps.intake_context import IntakeRequest
@@ -30,8 +30,8 @@ from mesems_mri.steps.intake_folder import read_rows
 from mesems_mri.steps.intake_summary import summary
 from mesems_mri.steps.receipts import read_receipts
 from tests.identifier_search import Planted, search, search_text
+from tests.unit.dataset.test_schedule import ROW, write
 from tests.unit.dicom.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
-from tests.unit.dicom.test_sheet import ROW, write
 
 POST = "ce-gadolinium_T1w"
 W04 = ROW | {"session_id": "ses-w04", "week": "4", "planned_date": "2024-04-01"}

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mesems_mri.provenance import read_json
-from mesems_mri.queries import read_queries
+from mesems_mri.dataset.queries import read_queries
+from mesems_mri.files import read_json
 from mesems_mri.simulate.dicom.manifest import Manifest
 from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.steps.intake import Delivery, take_in

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mesems_mri.bids import Layout
 from mesems_mri.cli import app
+from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.queries import add_queries, close_query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.tables import write_table
 from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.metrics import SITE_QUALITY_COLUMNS, write_table
-from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
 from mesems_mri.steps.receipts import (
     QUALITY,
     file_name,

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesems_mri.bids import Layout, Participant, Session
+from mesems_mri.dataset.bids import Participant, Session
+from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.tables import read_table, write_table
+from mesems_mri.files import write_json
 from mesems_mri.images.volume import as_ras
-from mesems_mri.metrics import SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS, read_table, write_table
-from mesems_mri.provenance import write_json
 from mesems_mri.steps.quality import compile_quality
 from mesems_mri.steps.report import report_visit
 from mesems_mri.steps.report_study import report_participant, report_study, step_times

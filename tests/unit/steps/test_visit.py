@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.layout import Layout
-from mesems_mri.provenance import read_json, write_text
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.files import read_json, write_text
 from mesems_mri.steps.visit import VisitFiles, run_step
 
 

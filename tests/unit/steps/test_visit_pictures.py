@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesems_mri.bids import POSTCONTRAST, Layout, preproc_name
+from mesems_mri.dataset.bids import POSTCONTRAST, preproc_name
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.report.pictures import Panel
 from mesems_mri.steps.visit import VisitFiles

@@ -10,15 +10,15 @@ import pandas as pd
 import pyreadstat
 import pytest
 
+from mesems_mri.dataset.columns import EVALUATED, VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.queries import COLUMNS as QUERY_NAMES
+from mesems_mri.dataset.queries import add_queries, close_query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.errors import BundleError, DatasetError, ForbiddenColumnError, UsageError
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS
-from mesems_mri.queries import COLUMNS as QUERY_NAMES
-from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
 from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
 from mesems_mri.transfer.manifest import DOMAINS, FILES, MANIFEST, Receipt
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS
-from mesems_mri.transfer.study import EVALUATED
 from mesems_mri.transfer.verify import manifest_sha256, read_manifest, verify_bundle
 from tests.small_study import SmallStudy, missing_visit, small_study
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from mesems_mri.bids import Layout, Participant, Session
-from mesems_mri.provenance import read_json, write_json
+from mesems_mri.dataset.bids import Participant, Session
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.files import read_json, write_json
 from mesems_mri.steps.visit import RULES, STEPS
 from mesems_mri.workflow.events import Job
 from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep

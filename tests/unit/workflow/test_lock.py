@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.bids import Layout
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.workflow import lock as lock_module
 from mesems_mri.workflow.lock import Holder, held, read_holder

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.bids import Layout, Session
 from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.bids import Session
+from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.provenance import read_json, write_json, write_text
+from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.steps.visit import STEPS
 from mesems_mri.workflow.clean import clean_intermediate, without_intermediates
 from mesems_mri.workflow.events import Events, Job

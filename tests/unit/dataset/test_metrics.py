@@ -13,22 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesems_mri.config import Period, TrialConfig
-from mesems_mri.core.tracking import KnownFoci, VisitFoci, complete_rows, track_visit
-from mesems_mri.errors import DatasetError, ForbiddenColumnError
-from mesems_mri.metrics import (
+from mesems_mri.core.tracking import complete_rows, track_visit
+from mesems_mri.core.tracks import KnownFoci, VisitFoci
+from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     QC_FLAGS,
     SCHEMA_VERSION,
     VISIT_METRICS_COLUMNS,
     Column,
-    check_forbidden,
-    participant_endpoints,
-    read_table,
-    visit_counts,
-    write_dictionary,
-    write_table,
 )
+from mesems_mri.dataset.counts import participant_endpoints, visit_counts
+from mesems_mri.dataset.tables import check_forbidden, read_table, write_dictionary, write_table
+from mesems_mri.errors import DatasetError, ForbiddenColumnError
 from tests.unit.strategies import Participant, participants, render
 
 TABLES = [LEDGER_COLUMNS, VISIT_METRICS_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS]

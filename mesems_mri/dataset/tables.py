@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from mesems_mri.dataset.columns import SCHEMA_VERSION, Column
 from mesems_mri.errors import DatasetError, ForbiddenColumnError
-from mesems_mri.metrics.columns import SCHEMA_VERSION, Column
-from mesems_mri.provenance import write_json, write_text
+from mesems_mri.files import write_json, write_text
 
 FORBIDDEN_COLUMNS = (
     "arm",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.dicom.sheet import read_sheet
+from mesems_mri.dataset.input_tables import SHEET_COLUMNS
+from mesems_mri.dataset.schedule import read_sheet
 from mesems_mri.errors import DatasetError, ForbiddenColumnError
-from mesems_mri.tables import SHEET_COLUMNS
 
 ROW = {
     "site_id": "S01",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
 from mesems_mri.errors import DatasetError
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS
-from mesems_mri.tables import SHEET_COLUMNS, read_tsv
 
 _LABEL = re.compile(r"[a-zA-Z0-9]+")
 _SITE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")

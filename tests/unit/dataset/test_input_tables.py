@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesems_mri.bids import index_dataset
 from mesems_mri.config import TrialConfig, load_config
+from mesems_mri.dataset.bids import index_dataset
+from mesems_mri.dataset.input_tables import read_sites, read_tsv, read_visits, refuse_forbidden_columns
+from mesems_mri.dataset.tables import check_forbidden
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, UsageError
-from mesems_mri.metrics import check_forbidden
-from mesems_mri.tables import read_sites, read_tsv, read_visits, refuse_forbidden_columns
 
 WORDS = [
     *(

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesems_mri.config import TrialConfig
-from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.layout import Layout as Layout
-from mesems_mri.queries import blocking_queries
-from mesems_mri.tables import (
+from mesems_mri.dataset.input_tables import (
     VisitRow,
     read_scan_day,
     read_sites,
@@ -18,6 +15,9 @@ from mesems_mri.tables import (
     refuse_forbidden_columns,
     refuse_weeks_against_dates,
 )
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.queries import blocking_queries
+from mesems_mri.errors import DatasetError, UsageError
 
 CONTRASTS = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
 """Contrasts that are read, named as in the file names."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.tables import check_forbidden
 from mesems_mri.errors import DatasetError
-from mesems_mri.metrics import VISIT_METRICS_COLUMNS, check_forbidden
 
 SHEET_COLUMNS = (
     "site_id",

@@ -15,21 +15,20 @@ from typer.testing import CliRunner
 
 from mesems_mri import queries as package
 from mesems_mri.cli import app
-from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.queries import (
-    CODES,
+from mesems_mri.dataset.input_tables import refuse_forbidden_columns
+from mesems_mri.dataset.queries import (
     COLUMNS,
     LOCK,
     TABLE,
     Query,
-    QueryCode,
     add_queries,
     blocking_queries,
     close_query,
     new_query,
     read_queries,
 )
-from mesems_mri.tables import refuse_forbidden_columns
+from mesems_mri.dataset.query_codes import CODES, QueryCode
+from mesems_mri.errors import DatasetError, UsageError
 
 DAY = dt.date(2024, 3, 31)
 TEXTS = st.text(max_size=60)

@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from mesems_mri.dataset.query_codes import CODES, QueryCode
 from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.provenance import write_text
-from mesems_mri.queries.codes import CODES, QueryCode
+from mesems_mri.files import write_text
 
 TABLE = "queries.tsv"
 LOCK = ".queries.lock"

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.bids import Session, index_dataset, natural_key, preproc_name
 from mesems_mri.config import IntakeRule, TrialConfig, Visit
+from mesems_mri.dataset.bids import Session, index_dataset, natural_key, preproc_name
+from mesems_mri.dataset.queries import add_queries, close_query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, UsageError
-from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
 
 
 def touch(root: Path, *names: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from mesems_mri.metrics.columns import READ_STATUS
+from mesems_mri.dataset.columns import READ_STATUS
 
 Row = Mapping[str, Any]
 
