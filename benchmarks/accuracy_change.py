@@ -35,8 +35,8 @@ from benchmarks.stable_pairs import implants_hit, scan_to_subject
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.intensity import find_nawm, robust_noise
-from mesems_mri.core.lesions import segment_t2_lesions, thresholds_for
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
+from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti

@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from mesems_mri.config import EnhancementRule
-from mesems_mri.core import enhancement, intensity, matching
+from mesems_mri.core import intensity, matching
 from mesems_mri.core.components import label_components
-from mesems_mri.core.enhancement import Weighed
-from mesems_mri.core.enhancement_candidates import Images, Thresholds
+from mesems_mri.core.gel import detect as enhancement
+from mesems_mri.core.gel.candidates import Images, Thresholds
+from mesems_mri.core.gel.detect import Weighed
 from mesems_mri.models.atlas import Atlas, load_atlas
 from mesems_mri.models.gel import network_log_odds
 

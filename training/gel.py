@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from mesems_mri.core import enhancement
-from mesems_mri.core.enhancement_candidates import (
+from mesems_mri.core.gel import detect as enhancement
+from mesems_mri.core.gel.candidates import (
     CHANNELS,
     PATCH_SIDE,
     Images,
@@ -37,7 +37,7 @@ from mesems_mri.core.enhancement_candidates import (
     cut_patches,
     gather_maps,
 )
-from mesems_mri.core.enhancement_candidates import propose as propose_candidates
+from mesems_mri.core.gel.candidates import propose as propose_candidates
 from training import gel_lesions
 from training.export import MODELS, export
 from training.fit import fit

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.core.change import detect_t2_change
-from mesems_mri.core.difference import Support
-from mesems_mri.core.enhancement import detect_enhancement
-from mesems_mri.core.enhancement_candidates import Thresholds as EnhancementThresholds
-from mesems_mri.core.growth import ChangeThresholds
-from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions, thresholds_for
+from mesems_mri.core.gel.candidates import Thresholds as EnhancementThresholds
+from mesems_mri.core.gel.detect import detect_enhancement
 from mesems_mri.core.matching import match_resolution
+from mesems_mri.core.t2.change import detect_t2_change
+from mesems_mri.core.t2.difference import Support
+from mesems_mri.core.t2.growth import ChangeThresholds
+from mesems_mri.core.t2.segment import segment_black_holes, segment_t2_lesions, thresholds_for
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, own_masks
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.location import centres, lesion_regions
-from mesems_mri.core.tracking import complete_rows, track_visit
-from mesems_mri.core.tracks import AcquiredPlane, KnownFoci, VisitFoci
+from mesems_mri.core.tracking.foci import AcquiredPlane, KnownFoci, VisitFoci
+from mesems_mri.core.tracking.track import complete_rows, track_visit
 from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.steps.masks import write_dsegs

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.core.components import close_fragments, label_components
-from mesems_mri.core.growth import ChangeThresholds, Geometry, classify_growth
+from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, OwnMask
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesems_mri.config import Period, TrialConfig
-from mesems_mri.core.tracking import complete_rows, track_visit
-from mesems_mri.core.tracks import KnownFoci, VisitFoci
+from mesems_mri.core.tracking.foci import KnownFoci, VisitFoci
+from mesems_mri.core.tracking.track import complete_rows, track_visit
 from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,

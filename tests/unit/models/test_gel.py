@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mesems_mri.core.enhancement_candidates import CHANNELS, PATCH_SIDE
+from mesems_mri.core.gel.candidates import CHANNELS, PATCH_SIDE
 from mesems_mri.models.gel import classify_candidates, network_log_odds
 
 

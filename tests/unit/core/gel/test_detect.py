@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mesems_mri.core.enhancement import Enhancement, detect_enhancement
+from mesems_mri.core.gel.detect import Enhancement, detect_enhancement
 
 SHAPE = (72, 80, 60)
 CENTRE = np.array([36.0, 40.0, 30.0])

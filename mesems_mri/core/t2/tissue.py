@@ -14,8 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.distance import bounding_box, close_mask, distance_from, distance_inside
-from mesems_mri.core.fluid import T2Contrast, find_fluid, find_ventricles
 from mesems_mri.core.intensity import robust_noise
+from mesems_mri.core.t2.fluid import T2Contrast, find_fluid, find_ventricles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

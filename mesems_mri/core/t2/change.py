@@ -17,11 +17,11 @@ from scipy import ndimage
 from mesems_mri.core.components import (
     label_components,
 )
-from mesems_mri.core.difference import Support, difference_noise, match_visits, rise_of
-from mesems_mri.core.fluid import CSF_BELOW, T2Contrast
-from mesems_mri.core.growth import ChangeThresholds, Geometry, classify_growth
 from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.tissue import describe_tissue, local_white_level, mean_by_label, white_surround
+from mesems_mri.core.t2.difference import Support, difference_noise, match_visits, rise_of
+from mesems_mri.core.t2.fluid import CSF_BELOW, T2Contrast
+from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
+from mesems_mri.core.t2.tissue import describe_tissue, local_white_level, mean_by_label, white_surround
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

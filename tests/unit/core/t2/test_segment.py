@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
-from mesems_mri.core.lesions import segment_black_holes, segment_t2_lesions, thresholds_for
-from mesems_mri.core.tissue import NEEDED_PRIORS, local_white_level
+from mesems_mri.core.t2.segment import segment_black_holes, segment_t2_lesions, thresholds_for
+from mesems_mri.core.t2.tissue import NEEDED_PRIORS, local_white_level
 
 SPACING = (1.0, 1.0, 1.0)
 SHAPE = (64, 64, 48)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mesems_mri.core.components import Labels
 from mesems_mri.core.feret import Vector, largest_in_plane_diameter_mm
-from mesems_mri.core.identity import Identity
+from mesems_mri.core.tracking.identity import Identity
 
 ROW_FIELDS = (
     "session_id",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesems_mri.core.tracking import TrackedVisit, complete_rows, track_visit
-from mesems_mri.core.tracks import KnownFoci, VisitFoci
+from mesems_mri.core.tracking.foci import KnownFoci, VisitFoci
+from mesems_mri.core.tracking.track import TrackedVisit, complete_rows, track_visit
 from mesems_mri.dataset.columns import LEDGER_COLUMNS
 from mesems_mri.dataset.counts import visit_counts
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mesems_mri.core.change import detect_t2_change
-from mesems_mri.core.difference import Support
-from mesems_mri.core.growth import ChangeThresholds, Geometry, classify_growth
-from tests.unit.core.test_lesions import SHAPE, SPACING, Head, radius_map
+from mesems_mri.core.t2.change import detect_t2_change
+from mesems_mri.core.t2.difference import Support
+from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
+from tests.unit.core.t2.test_segment import SHAPE, SPACING, Head, radius_map
 
 GEOMETRY = Geometry(SPACING, (0.0, 0.0, 1.0), 1.0)
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from mesems_mri.core.components import close_fragments, label_components
 from mesems_mri.core.distance import distance_from, distance_inside
-from mesems_mri.core.enhancement_maps import (
+from mesems_mri.core.gel.maps import (
     contrast_increase,
     correlate_z,
     find_choroid,

@@ -20,8 +20,7 @@ from mesems_mri.core.components import (
 )
 from mesems_mri.core.distance import distance_from
 from mesems_mri.core.feret import Vector
-from mesems_mri.core.identity import Identity, assign_ids, divide_t2, find_overlaps
-from mesems_mri.core.tracks import (
+from mesems_mri.core.tracking.foci import (
     ACTIVE_GEL,
     ACTIVE_T2,
     ROW_FIELDS,
@@ -39,6 +38,7 @@ from mesems_mri.core.tracks import (
     volumes_since,
     with_ids,
 )
+from mesems_mri.core.tracking.identity import Identity, assign_ids, divide_t2, find_overlaps
 
 __all__ = [
     "ROW_FIELDS",

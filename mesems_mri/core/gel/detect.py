@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import label_foci
-from mesems_mri.core.enhancement_candidates import (
+from mesems_mri.core.gel.candidates import (
     BoolArray,
     Candidate,
     FloatArray,

@@ -12,8 +12,8 @@ from mesems_mri.core.intensity import MAD_TO_SIGMA, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
 
 if TYPE_CHECKING:
-    from mesems_mri.core.growth import ChangeThresholds
     from mesems_mri.core.intensity import BoolArray, FloatArray
+    from mesems_mri.core.t2.growth import ChangeThresholds
 
 Spacing = tuple[float, float, float]
 _LOCAL_NOISE_MM = 8.0

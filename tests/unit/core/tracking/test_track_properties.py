@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesems_mri.core.tracking import TrackedVisit, track_visit
-from mesems_mri.core.tracks import KnownFoci, VisitFoci
+from mesems_mri.core.tracking.foci import KnownFoci, VisitFoci
+from mesems_mri.core.tracking.track import TrackedVisit, track_visit
 from mesems_mri.dataset.counts import visit_counts
 from tests.unit.strategies import Participant, flips, move, participants, render
 

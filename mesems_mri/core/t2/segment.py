@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.distance import distance_from
-from mesems_mri.core.fluid import T2Contrast
 from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.tissue import Tissue, describe_tissue, mean_by_label, white_surround
+from mesems_mri.core.t2.fluid import T2Contrast
+from mesems_mri.core.t2.tissue import Tissue, describe_tissue, mean_by_label, white_surround
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

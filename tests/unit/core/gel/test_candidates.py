@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesems_mri.core.enhancement import accept_foci, weigh_candidates
-from mesems_mri.core.enhancement_candidates import CHANNELS, PATCH_SIDE, Candidate, Images, cut_patches
-from tests.unit.core.test_enhancement import Head, ball, with_lesion
+from mesems_mri.core.gel.candidates import CHANNELS, PATCH_SIDE, Candidate, Images, cut_patches
+from mesems_mri.core.gel.detect import accept_foci, weigh_candidates
+from tests.unit.core.gel.test_detect import Head, ball, with_lesion
 
 MIDDLE = PATCH_SIDE // 2
 

@@ -1,0 +1,1 @@
+"""T2 lesions, their change, and black holes."""

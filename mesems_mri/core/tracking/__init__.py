@@ -1,0 +1,1 @@
+"""Identity and status of foci through the visits of a participant."""
