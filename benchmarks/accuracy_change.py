@@ -42,9 +42,9 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.steps.masks import grid_of
-from mesems_mri.steps.register import load_priors
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.masks import grid_of
+from mesems_mri.pipeline.register import load_priors
+from mesems_mri.pipeline.visit import VisitFiles
 
 SUBTRACTION_Z = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 SEGMENTATION_Z = (2.5, 3.0, 3.5, 4.0)

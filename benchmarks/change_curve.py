@@ -27,7 +27,7 @@ from benchmarks.calibration import LIMITS, MIN_INSIDE, Judged, print_calibration
 from mesems_mri.core.components import label_components
 from mesems_mri.core.tally import Tally
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.visit import VisitFiles
 
 KINDS = ("real", "stable", "implants")
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from mesems_mri.dataset.bids import POSTCONTRAST, xfm_name
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.evaluation.evaluate import evaluate
 from mesems_mri.files import read_json
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.report.figures import COLOURS, crop_around, display_range, draw_slice, tile
-from mesems_mri.steps.evaluate import evaluate
 
 COLOURS["truth"] = (255, 255, 255)
 HALF_WIDTH = 32

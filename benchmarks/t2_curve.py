@@ -29,8 +29,8 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.steps.scene import Scene, open_scene
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.scene import Scene, open_scene
+from mesems_mri.pipeline.visit import VisitFiles
 
 PARTICIPANTS = ("sub-07", "sub-26")
 CONTRASTS: tuple[T2Contrast, ...] = ("FLAIR", "T2w")

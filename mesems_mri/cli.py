@@ -96,7 +96,7 @@ def _become_supervised(arguments: list[str]) -> None:
     if death is None:
         return
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.visit import RULES, fail_instead
+    from mesems_mri.pipeline.visit import RULES, fail_instead
     from mesems_mri.supervisor import explain
 
     asked = next((a.split("=", 1)[1] for a in arguments if a.startswith("--mem-mb=")), "")
@@ -293,8 +293,8 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Also write a page with pictures here.")] = None,
 ) -> None:
     """Show the visits and lesions that differ between two runs; a difference is no error (exit code 0)."""
+    from mesems_mri.evaluation.compare import compare as compare_runs
     from mesems_mri.report.comparison import format_comparison
-    from mesems_mri.steps.compare import compare as compare_runs
 
     typer.echo(format_comparison(compare_runs(out1, out2, html)))
     if html:
@@ -308,8 +308,8 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Score a run against truth, lesion by lesion."""
+    from mesems_mri.evaluation.evaluate import evaluate as evaluate_run
     from mesems_mri.files import write_json
-    from mesems_mri.steps.evaluate import evaluate as evaluate_run
 
     evaluation = evaluate_run(out_dir, truth_dir)
     typer.echo(evaluation.table())

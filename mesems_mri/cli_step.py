@@ -27,7 +27,7 @@ Settings = Annotated[str, typer.Option(help="Part of the configuration as JSON."
 
 def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> Any:
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.visit import VisitFiles
+    from mesems_mri.pipeline.visit import VisitFiles
 
     return VisitFiles(
         bids_dir=bids_dir.resolve(),
@@ -57,8 +57,8 @@ def _standardise_visit(
     ] = None,
 ) -> None:
     """Check the images of a visit, find the brain, correct the bias field, measure quality."""
-    from mesems_mri.steps.standardise import standardise_visit
-    from mesems_mri.steps.visit import run_step
+    from mesems_mri.pipeline.standardise import standardise_visit
+    from mesems_mri.pipeline.visit import run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
     images = dict(item.split("=", 1) for item in image or ())
@@ -84,8 +84,8 @@ def _register_visit(
     previous: Previous = "",
 ) -> None:
     """Bring every image of a visit into the participant's space, resampled once."""
-    from mesems_mri.steps.register import register_visit
-    from mesems_mri.steps.visit import run_step
+    from mesems_mri.pipeline.register import register_visit
+    from mesems_mri.pipeline.visit import run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)
@@ -109,8 +109,8 @@ def _detect_lesions(
     lesion_masks: Annotated[Path | None, typer.Option(help="Masks to take instead.")] = None,
 ) -> None:
     """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
-    from mesems_mri.steps.lesions import detect_lesions
-    from mesems_mri.steps.visit import run_step
+    from mesems_mri.pipeline.detect import detect_lesions
+    from mesems_mri.pipeline.visit import run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)
@@ -144,9 +144,9 @@ def _measure_visit(
     day: Annotated[int | None, typer.Option()] = None,
 ) -> None:
     """Give every focus its identity through the visits, and count."""
-    from mesems_mri.steps.measure import carry_on, measure_visit
-    from mesems_mri.steps.visit import run_step
-    from mesems_mri.steps.visit_record import VisitTableRow, write_visit_record
+    from mesems_mri.pipeline.measure import carry_on, measure_visit
+    from mesems_mri.pipeline.visit import run_step
+    from mesems_mri.pipeline.visit_record import VisitTableRow, write_visit_record
 
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)
@@ -167,7 +167,7 @@ def _compile_quality(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Pa
     from mesems_mri.config import TrialConfig
     from mesems_mri.dataset.bids import index_dataset
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.quality import compile_quality
+    from mesems_mri.pipeline.quality import compile_quality
 
     participants = index_dataset(bids_dir.resolve(), TrialConfig.model_validate_json(settings))
     compile_quality(Layout(out_dir.resolve()), participants)
@@ -183,8 +183,8 @@ def _report_visit(
     out_dir: OutDir = Path(),
 ) -> None:
     """Write the page of a visit; without one the job fails, but nothing is computed from it."""
-    from mesems_mri.steps.report import report_visit
-    from mesems_mri.steps.visit import REPORT, run_step
+    from mesems_mri.pipeline.report import report_visit
+    from mesems_mri.pipeline.visit import REPORT, run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
 
@@ -204,7 +204,7 @@ def _report_participant(
 ) -> None:
     """Write the page of a participant."""
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.report_study import report_participant
+    from mesems_mri.pipeline.report_study import report_participant
 
     report_participant(Layout(out_dir.resolve()), participant, records)
 
@@ -213,7 +213,7 @@ def _report_participant(
 def _report_study(out_dir: OutDir = Path()) -> None:
     """Write the page of the study."""
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.report_study import report_study
+    from mesems_mri.pipeline.report_study import report_study
 
     report_study(Layout(out_dir.resolve()))
 
@@ -226,7 +226,7 @@ def _compile_ledger(
 ) -> None:
     """Write the lesion ledger of a participant, and which visit fixes the space."""
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.compile import compile_ledger
+    from mesems_mri.pipeline.compile import compile_ledger
 
     compile_ledger(Layout(out_dir.resolve()), participant, records)
 
@@ -235,7 +235,7 @@ def _compile_ledger(
 def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
     """Write the tables of the study."""
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.compile import compile_metrics
+    from mesems_mri.pipeline.compile import compile_metrics
 
     compile_metrics(Layout(out_dir.resolve()), json.loads(settings)["periods"])
 
@@ -255,6 +255,6 @@ def _send_transfer(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path
 def _describe_dataset(out_dir: OutDir = Path()) -> None:
     """Say what the output folder is, in the words of BIDS."""
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.steps.compile import describe_dataset
+    from mesems_mri.pipeline.compile import describe_dataset
 
     describe_dataset(Layout(out_dir.resolve()))

@@ -12,10 +12,10 @@ from mesems_mri.dataset.queries import close_query
 from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import UsageError
+from mesems_mri.evaluation.evaluate import evaluate
 from mesems_mri.files import write_json
 from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.simulate.trial import simulate_trial
-from mesems_mri.steps.evaluate import evaluate
 from mesems_mri.steps.intake import take_in
 from mesems_mri.steps.intake_context import IntakeRequest
 from mesems_mri.steps.intake_summary import told_count, told_queries

@@ -49,7 +49,7 @@ def code_version(*modules: str) -> str:
     Parameters
     ----------
     *modules : str
-        Folders or files of the package, relative to it, e.g. ``"core"``, ``"steps/register.py"``.
+        Folders or files of the package, relative to it, e.g. ``"core"``, ``"pipeline/register.py"``.
 
     Returns
     -------

@@ -19,8 +19,8 @@ from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.models.atlas import load_atlas
-from mesems_mri.steps.scene import open_scene
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.scene import open_scene
+from mesems_mri.pipeline.visit import VisitFiles
 from training import gel_lesions
 
 PATIENTS = ("patient07", "patient26", "TCGA-DU-7294")

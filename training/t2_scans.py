@@ -12,8 +12,8 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.steps.scene import open_scene
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.scene import open_scene
+from mesems_mri.pipeline.visit import VisitFiles
 from training.gel_scans import real_data
 from training.t2_inference import CHANNELS, prepare
 

@@ -9,6 +9,7 @@ from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dicom.acquisition import read_scanner
 from mesems_mri.dicom.inventory import Inventory
 from mesems_mri.dicom.tags import text
+from mesems_mri.pipeline.figures import slices_of
 from mesems_mri.report.pictures import Row
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
 from mesems_mri.report.words import CONTRAST_WORDS
@@ -16,7 +17,6 @@ from mesems_mri.steps.intake_context import Context
 from mesems_mri.steps.intake_tables import STATUS
 from mesems_mri.steps.intake_visit import Visit
 from mesems_mri.steps.receipts import read_days_from_scan, read_receipts, write_receipts, write_site_pages
-from mesems_mri.steps.visit_pictures import slices_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_json
-from mesems_mri.steps.visit import STEPS
+from mesems_mri.pipeline.visit import STEPS
 from mesems_mri.workflow.lock import held
 from mesems_mri.workflow.state import Outcome, no_run, visit_state
 

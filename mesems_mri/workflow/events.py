@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from mesems_mri.steps.visit import RULES
+from mesems_mri.pipeline.visit import RULES
 
 _RULE = re.compile(r"^(?: {4})?(?:local)?rule (\w+):$")  # deeper in, it is the list of a failed group
 _ERROR = re.compile(r"^\s*(?:Error in rule \w+:|jobs:)$")

@@ -20,8 +20,8 @@ from pathlib import Path
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_text
+from mesems_mri.pipeline.visit import FULL_DISK
 from mesems_mri.provenance import host_name
-from mesems_mri.steps.visit import FULL_DISK
 from mesems_mri.workflow.processes import boot_id, cancel_slurm, is_alive, kill_run, pid_space, started_ticks
 
 _UNREADABLE_S = 60

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mesems_mri.dataset.bids import Participant
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.steps.visit import RULES
+from mesems_mri.pipeline.visit import RULES
 from mesems_mri.workflow.events import Events, Job
 from mesems_mri.workflow.state import Outcome, visit_state
 

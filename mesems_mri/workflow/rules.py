@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import ExternalProgramError, UsageError
+from mesems_mri.pipeline.visit import RULES
 from mesems_mri.provenance import PACKAGE_DIR
-from mesems_mri.steps.visit import RULES
 
 RECORD_OF = {rule: record for record, rule in RULES.items()}
 

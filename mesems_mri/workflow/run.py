@@ -13,7 +13,7 @@ from mesems_mri.dataset.bids import Participant, Session, check_own_masks, index
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_json
-from mesems_mri.steps.visit import FULL_DISK, REPORT, RULES
+from mesems_mri.pipeline.visit import FULL_DISK, REPORT, RULES
 from mesems_mri.workflow.clean import without_intermediates
 from mesems_mri.workflow.command import snakemake_command, snakemake_environment
 from mesems_mri.workflow.events import Events

@@ -6,7 +6,7 @@ from enum import StrEnum
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json
-from mesems_mri.steps.visit import REPORT, RULES, STEPS
+from mesems_mri.pipeline.visit import REPORT, RULES, STEPS
 
 
 class Outcome(StrEnum):

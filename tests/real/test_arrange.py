@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.bids import index_dataset
-from mesems_mri.steps.evaluate import evaluate
+from mesems_mri.evaluation.evaluate import evaluate
 from tests.real.arrange import LONGITUDINAL, arrange_mslesseg, arrange_open_ms, rising_components
 
 pytestmark = pytest.mark.real

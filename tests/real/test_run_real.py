@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mesems_mri.steps.evaluate import evaluate
+from mesems_mri.evaluation.evaluate import evaluate
 from tests.command import mesems
 from tests.real.arrange import arrange_decubitus, arrange_open_ms
 

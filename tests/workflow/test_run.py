@@ -19,9 +19,9 @@ from mesems_mri.dataset.columns import (
     PARTICIPANT_ENDPOINTS_COLUMNS,
     VISIT_METRICS_COLUMNS,
 )
+from mesems_mri.evaluation.evaluate import evaluate
+from mesems_mri.evaluation.scores import Evaluation
 from mesems_mri.images import nifti
-from mesems_mri.steps.evaluate import evaluate
-from mesems_mri.steps.evaluation_scores import Evaluation
 from tests.command import hash_visits, mesems
 from tests.workflow.conftest import QuickRun
 

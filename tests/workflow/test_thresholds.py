@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.steps.visit import RULES
+from mesems_mri.pipeline.visit import RULES
 from tests.command import hash_visits, mesems
 from tests.workflow.conftest import QuickRun
 

@@ -21,9 +21,9 @@ rule measure_visit:
         settings=settings("focus.min_volume_mm3", "enhancement.join_mm", "quality"),
         config_sha256=TRIAL.sha256(),
         code=code_version(
-            "steps/measure.py",
-            "steps/masks.py",
-            "steps/visit_record.py",
+            "pipeline/measure.py",
+            "pipeline/masks.py",
+            "pipeline/visit_record.py",
             "core",
             "metrics",
         ),
@@ -48,7 +48,7 @@ rule compile_ledger:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("steps/compile.py", "metrics"),
+        code=code_version("pipeline/compile.py", "metrics"),
     shell:
         "mesems-mri step compile_ledger --participant={wildcards.participant} {input:q} > {log:q} 2>&1"
 
@@ -72,7 +72,7 @@ rule compile_metrics:
         runtime=10,
     params:
         settings=settings("periods"),
-        code=code_version("steps/compile.py", "metrics"),
+        code=code_version("pipeline/compile.py", "metrics"),
     shell:
         "mesems-mri step compile_metrics --settings {params.settings} > {log:q} 2>&1"
 
@@ -91,6 +91,6 @@ rule describe_dataset:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("steps/compile.py", "dataset/bids.py"),
+        code=code_version("pipeline/compile.py", "dataset/bids.py"),
     shell:
         "mesems-mri step describe_dataset > {log:q} 2>&1"

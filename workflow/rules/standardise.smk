@@ -18,7 +18,7 @@ rule standardise_visit:
         images=image_options,
         settings=settings("intake.header_repair"),
         code=code_version(
-            "steps/standardise.py",
+            "pipeline/standardise.py",
             "images",
             "models",
             "core/quality.py",

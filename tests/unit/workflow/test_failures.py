@@ -5,7 +5,7 @@ from pathlib import Path
 from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_json
-from mesems_mri.steps.visit import RULES, STEPS
+from mesems_mri.pipeline.visit import RULES, STEPS
 from mesems_mri.workflow.events import Job
 from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep
 from mesems_mri.workflow.state import Outcome, visit_state

@@ -4,7 +4,7 @@ import pytest
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.steps.visit import RULES
+from mesems_mri.pipeline.visit import RULES
 from mesems_mri.workflow.rules import Scope, check_step, known_steps, product_of
 
 

@@ -9,7 +9,7 @@ from mesems_mri.dataset.bids import Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json, write_text
-from mesems_mri.steps.visit import STEPS
+from mesems_mri.pipeline.visit import STEPS
 from mesems_mri.workflow.clean import clean_intermediate, without_intermediates
 from mesems_mri.workflow.events import Events, Job
 from mesems_mri.workflow.history import History

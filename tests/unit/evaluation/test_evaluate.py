@@ -6,7 +6,7 @@ import pytest
 from nibabel.nifti1 import Nifti1Image
 
 from mesems_mri.errors import UsageError
-from mesems_mri.steps.evaluate import evaluate
+from mesems_mri.evaluation.evaluate import evaluate
 
 SHAPE = (80, 80, 24)
 # 2D FLAIR as sites send it: 0.9 mm in plane, 3 mm slices, oblique.

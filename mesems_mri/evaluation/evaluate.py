@@ -17,7 +17,7 @@ and enters only the figures over all visits, with every truth lesion of it misse
 change since another visit than the one the truth is compared with (``t2_reference_session_id`` of both
 tables): what is new since then is another question.
 
-The JSON document is described in :mod:`mesems_mri.steps.evaluation_scores`.
+The JSON document is described in :mod:`mesems_mri.evaluation.scores`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.errors import InputError, UsageError
+from mesems_mri.evaluation.scores import CountScore, Evaluation, ProductScore, VisitScore
 from mesems_mri.images.nifti import read_labels
 from mesems_mri.images.volume import corner_distance_mm, spacing_of
-from mesems_mri.steps.evaluation_scores import CountScore, Evaluation, ProductScore, VisitScore
 
 # Affines travel through float32 headers and quaternions; more than this is another grid.
 _SAME_GRID_MM = 1e-2

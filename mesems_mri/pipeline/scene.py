@@ -9,8 +9,8 @@ import numpy as np
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.steps.register import load_priors
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.register import load_priors
+from mesems_mri.pipeline.visit import VisitFiles
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ from mesems_mri.core.tracking.foci import AcquiredPlane, KnownFoci, VisitFoci
 from mesems_mri.core.tracking.track import complete_rows, track_visit
 from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.steps.masks import write_dsegs
-from mesems_mri.steps.register import load_priors
-from mesems_mri.steps.visit import VisitFiles, passed_on, usable, write_arrays
-from mesems_mri.steps.visit_record import VisitTableRow
+from mesems_mri.pipeline.masks import write_dsegs
+from mesems_mri.pipeline.register import load_priors
+from mesems_mri.pipeline.visit import VisitFiles, passed_on, usable, write_arrays
+from mesems_mri.pipeline.visit_record import VisitTableRow
 
 
 def carry_on(carried: Mapping[str, Any], visit: VisitFiles, table: VisitTableRow) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 from mesems_mri.models.atlas import load_atlas
-from mesems_mri.steps.visit import VisitFiles, log, not_evaluable
+from mesems_mri.pipeline.visit import VisitFiles, log, not_evaluable
 
 REFERENCE_ORDER = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
 """The image to which the others of a visit are registered: the one T2 lesions are read on."""

@@ -16,8 +16,8 @@ from mesems_mri.images.resampling import field_of_view, resample_image
 from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
 from mesems_mri.models.atlas import load_atlas
+from mesems_mri.pipeline.visit import VisitFiles, log, not_evaluable, passed_on, usable, write_arrays
 from mesems_mri.provenance import software_versions
-from mesems_mri.steps.visit import VisitFiles, log, not_evaluable, passed_on, usable, write_arrays
 
 BOX_MARGIN_MM = 6
 """Space kept around the brain when arrays are cropped."""

@@ -12,8 +12,8 @@ from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID, Grid
+from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.provenance import software_versions
-from mesems_mri.steps.visit import VisitFiles
 
 _IN_SUBJECT_SPACE = "subject space, see the anchor record"
 

@@ -14,8 +14,8 @@ from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID, Grid, corner_distance_mm
-from mesems_mri.steps.masks import grid_of
-from mesems_mri.steps.visit import VisitFiles, log
+from mesems_mri.pipeline.masks import grid_of
+from mesems_mri.pipeline.visit import VisitFiles, log
 
 _GRID_LIMIT_MM = 0.5
 """Largest distance between the corners of a mask and of the image it was drawn on."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mesems_mri.steps.register import covered_fraction
+from mesems_mri.pipeline.register import covered_fraction
 
 
 def test_half_a_brain_is_half_covered() -> None:

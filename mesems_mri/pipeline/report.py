@@ -12,6 +12,8 @@ from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.files import read_json, write_text
+from mesems_mri.pipeline.figures import draw_pictures
+from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.history import site_history
 from mesems_mri.report.page import Link, render_page
 from mesems_mri.report.viewers import (
@@ -22,8 +24,6 @@ from mesems_mri.report.viewers import (
     viewer_commands,
 )
 from mesems_mri.report.visit_page import VisitPage
-from mesems_mri.steps.visit import VisitFiles
-from mesems_mri.steps.visit_pictures import draw_pictures
 
 LABELS, COLOURS, OPEN = "lesions.label.txt", "lesions.ctbl", "open.txt"
 """Files for viewers: label descriptions of ITK-SNAP, colour table of 3D Slicer, commands."""

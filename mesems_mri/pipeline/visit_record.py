@@ -8,8 +8,8 @@ from mesems_mri import __version__
 from mesems_mri.dataset.counts import visit_counts
 from mesems_mri.errors import Reason
 from mesems_mri.files import read_json, write_json
+from mesems_mri.pipeline.visit import VisitFiles, usable
 from mesems_mri.provenance import software_versions
-from mesems_mri.steps.visit import VisitFiles, usable
 
 QUALITY_NAMES = ("snr", "cnr", "cjv", "efc", "fber")
 _CHANGES = {

@@ -10,9 +10,9 @@ import pytest
 from mesems_mri.dataset.bids import POSTCONTRAST, preproc_name
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
+from mesems_mri.pipeline.figures import draw_pictures
+from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.pictures import Panel
-from mesems_mri.steps.visit import VisitFiles
-from mesems_mri.steps.visit_pictures import draw_pictures
 from tests.unit.report.made import ledger_row, metrics_row, visit_record
 
 SHAPE = (72, 80, 76)

@@ -11,12 +11,12 @@ from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import as_ras
+from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.figures import crop_around, display_range
 from mesems_mri.report.panels import PLANES, draw_panel, locate
 from mesems_mri.report.pictures import FocusPictures, Panel, Pictures, Row
 from mesems_mri.report.visit_page import is_shown
 from mesems_mri.report.words import CONTRAST_WORDS
-from mesems_mri.steps.visit import VisitFiles
 
 _OVERVIEW_SLICES = 24
 _HALF_WIDTH = 32

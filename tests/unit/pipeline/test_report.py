@@ -14,10 +14,10 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.tables import read_table, write_table
 from mesems_mri.files import write_json
 from mesems_mri.images.volume import as_ras
-from mesems_mri.steps.quality import compile_quality
-from mesems_mri.steps.report import report_visit
-from mesems_mri.steps.report_study import report_participant, report_study, step_times
-from mesems_mri.steps.visit import VisitFiles
+from mesems_mri.pipeline.quality import compile_quality
+from mesems_mri.pipeline.report import report_visit
+from mesems_mri.pipeline.report_study import report_participant, report_study, step_times
+from mesems_mri.pipeline.visit import VisitFiles
 from tests.unit.report.html import Page
 from tests.unit.report.made import metrics_row, visit_record
 from tests.unit.report.test_pages import SETTINGS

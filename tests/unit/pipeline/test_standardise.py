@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.steps.standardise import standardise_visit
-from mesems_mri.steps.visit import VisitFiles, run_step
+from mesems_mri.pipeline.standardise import standardise_visit
+from mesems_mri.pipeline.visit import VisitFiles, run_step
 from tests.bad_scans import CASES, image, noise, write
 
 SETTINGS = {"header_repair": False}

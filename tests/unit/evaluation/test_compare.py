@@ -9,11 +9,11 @@ import pytest
 from mesems_mri.dataset.columns import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.errors import DatasetError
+from mesems_mri.evaluation.compare import compare
 from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.report.comparison import format_comparison
-from mesems_mri.steps.compare import compare
 
 VISIT = {"participant_id": "sub-01", "session_id": "ses-1", "t2_contrast": "FLAIR", "t2_evaluable": True}
 

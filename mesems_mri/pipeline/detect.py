@@ -19,10 +19,10 @@ from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.models.gel import classify_candidates
-from mesems_mri.steps.masks import write_masks
-from mesems_mri.steps.own_masks import OwnMasks
-from mesems_mri.steps.scene import Scene, cropped, open_scene
-from mesems_mri.steps.visit import VisitFiles, passed_on, usable, write_arrays
+from mesems_mri.pipeline.masks import write_masks
+from mesems_mri.pipeline.own_masks import OwnMasks
+from mesems_mri.pipeline.scene import Scene, cropped, open_scene
+from mesems_mri.pipeline.visit import VisitFiles, passed_on, usable, write_arrays
 
 ARRAYS = "lesions.npz"
 """Masks of a visit on the brain box of subject space, for the steps after this one."""

@@ -6,7 +6,7 @@ import pytest
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_text
-from mesems_mri.steps.visit import VisitFiles, run_step
+from mesems_mri.pipeline.visit import VisitFiles, run_step
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Agreement with a reference standard, and comparison of two output folders."""
