@@ -18,11 +18,11 @@ import pydicom
 
 from mesems_mri.dataset.input_tables import SHEET_COLUMNS
 from mesems_mri.dataset.queries import read_queries
-from mesems_mri.dicom.inventory import take_inventory
-from mesems_mri.dicom.tags import study_day, text
 from mesems_mri.files import write_text
-from mesems_mri.steps.intake import Delivery, take_in
-from mesems_mri.steps.intake_context import IntakeRequest
+from mesems_mri.intake.context import IntakeRequest
+from mesems_mri.intake.dicom.tags import study_day, text
+from mesems_mri.intake.flow import Delivery, take_in
+from mesems_mri.intake.inventory import take_inventory
 
 _NO_DICOM = (".gz", ".md", "LICENSE")
 _INSTANCES = 5000

@@ -31,9 +31,9 @@ def intake(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what came and what is wrong.")] = False,
 ) -> None:
     """Check what a site sends, free it of names, and file it as BIDS; what is wrong becomes a query."""
-    from mesems_mri.steps.intake import take_in
-    from mesems_mri.steps.intake_context import IntakeRequest
-    from mesems_mri.steps.intake_summary import summary
+    from mesems_mri.intake.context import IntakeRequest
+    from mesems_mri.intake.flow import take_in
+    from mesems_mri.intake.summary import summary
 
     request = IntakeRequest(
         sent=dicom_dir,

@@ -14,12 +14,12 @@ from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import UsageError
 from mesems_mri.evaluation.evaluate import evaluate
 from mesems_mri.files import write_json
+from mesems_mri.intake.context import IntakeRequest
+from mesems_mri.intake.flow import take_in
+from mesems_mri.intake.receipts import read_days_from_scan, write_site_pages
+from mesems_mri.intake.summary import told_count, told_queries
 from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.simulate.trial import simulate_trial
-from mesems_mri.steps.intake import take_in
-from mesems_mri.steps.intake_context import IntakeRequest
-from mesems_mri.steps.intake_summary import told_count, told_queries
-from mesems_mri.steps.receipts import read_days_from_scan, write_site_pages
 from mesems_mri.workflow import run
 from mesems_mri.workflow.request import RunRequest
 from mesems_mri.workflow.rules import workflow_folder

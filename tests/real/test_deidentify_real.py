@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from mesems_mri.dicom.deidentify import Deidentifier
-from mesems_mri.dicom.export import write_copy
+from mesems_mri.intake.deidentify.deidentifier import Deidentifier
+from mesems_mri.intake.deidentify.export import write_copy
 from tests.identifier_search import Planted, search
 
 pytestmark = pytest.mark.real

@@ -10,15 +10,15 @@ import pytest
 
 from benchmarks.intake_real import cases, take_in_case
 from mesems_mri.dataset.queries import read_queries
-from mesems_mri.dicom.tags import text
 from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.registration import register_rigid
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import Volume
+from mesems_mri.intake.dicom.tags import text
+from mesems_mri.intake.summary import summary
 from mesems_mri.models.atlas import load_atlas
-from mesems_mri.steps.intake_summary import summary
 from tests.identifier_search import Planted, search
 
 pytestmark = pytest.mark.real

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.dicom.check import check_series
-from mesems_mri.dicom.geometry import describe_geometry
-from mesems_mri.dicom.inventory import take_inventory
-from mesems_mri.dicom.protocol import load_protocol
+from mesems_mri.intake.check import check_series
+from mesems_mri.intake.dicom.geometry import describe_geometry
+from mesems_mri.intake.inventory import take_inventory
+from mesems_mri.intake.protocol import load_protocol
 
 pytestmark = pytest.mark.real
 

@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from mesems_mri.cli import app
 from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.steps.intake_folder import read_rows
+from mesems_mri.intake.folder import read_rows
 from tests.command import mesems
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dataset.test_schedule import ROW, write
-from tests.unit.dicom.scans import FLAIR, write_series
+from tests.unit.intake.scans import FLAIR, write_series
 
 
 @pytest.fixture

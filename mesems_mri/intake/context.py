@@ -1,0 +1,168 @@
+"""What one intake works with from beginning to end, and what earlier ones have left."""
+
+import datetime as dt
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.schedule import SheetRow
+from mesems_mri.errors import UsageError
+from mesems_mri.files import read_json, write_json
+from mesems_mri.intake.deidentify.deidentifier import Deidentifier
+from mesems_mri.intake.deidentify.keys import Keys
+from mesems_mri.intake.dicom.archives import Limits
+from mesems_mri.intake.dicom.series import Series
+from mesems_mri.intake.protocol import Protocol
+
+BIRTHS, WAITS = "births.json", "days_from_scan.json"
+"""Beside the key: keyed hash of each birth date; days from scan to receipt of each submission."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeRequest:
+    """What the intake is asked for.
+
+    Parameters
+    ----------
+    sent : Path
+        Folder or archive that the site has sent.
+    bids_dir : Path
+        Raw BIDS folder to fill.
+    sheet : Path
+        Visit table of the trial.
+    protocol : Path or None
+        Acquisition protocol; None: nothing is compared with one.
+    site_id : str or None
+        Who has sent it; None: whoever the sheet says.
+    key_folder : Path or None
+        Folder of the key; None: beside the BIDS folder.
+    dicom_copy : Path or None
+        Folder for a copy as DICOM without names; None: no copy.
+    use : dict of str to str
+        The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
+    deface : bool
+        Remove the face from all images.
+    dry_run : bool
+        Only say what would be done.
+    limits : Limits
+        What archives may unpack to.
+    today : datetime.date or None
+        Day of receipt; None: today.
+    """
+
+    sent: Path
+    bids_dir: Path
+    sheet: Path
+    protocol: Path | None = None
+    site_id: str | None = None
+    key_folder: Path | None = None
+    dicom_copy: Path | None = None
+    use: dict[str, str] = field(default_factory=dict)
+    deface: bool = False
+    dry_run: bool = False
+    limits: Limits = field(default_factory=Limits)
+    today: dt.date | None = None
+
+
+@dataclass(eq=False)
+class Context:
+    """What does not change during an intake.
+
+    Parameters
+    ----------
+    request : IntakeRequest
+    keys : Keys
+    sheet : sequence of SheetRow
+    protocol : Protocol or None
+    scratch : Path
+        Folder that goes at the end.
+    today : datetime.date
+    asked : sequence of Query
+        Queries of earlier intakes.
+    before : list of dict
+        Rows of ``series.tsv`` of earlier intakes.
+    say : callable
+        Told one line at a time, free of names.
+    births : dict of str to str
+        Keyed hash of the birth date by participant.
+    sexes : dict of str to str
+        Sex by participant, as earlier visits have it.
+    seen : dict of str to str
+        Visit by hash of the voxels, of images that this intake has made.
+    """
+
+    request: IntakeRequest
+    keys: Keys
+    sheet: Sequence[SheetRow]
+    protocol: Protocol | None
+    scratch: Path
+    today: dt.date
+    asked: Sequence[Query]
+    before: list[dict[str, str]]
+    say: Callable[[str], None]
+    births: dict[str, str] = field(default_factory=dict)
+    sexes: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+    _deidentifiers: dict[str, Deidentifier] = field(default_factory=dict)
+
+    @property
+    def bids_dir(self) -> Path:
+        """The BIDS folder."""
+        return self.request.bids_dir
+
+    def digest(self, purpose: str, *parts: str) -> str:
+        """Return a keyed hash: the same parts have the same one, and without the key nobody can tell."""
+        message = "\0".join((purpose, *parts)).encode("utf-8", "surrogateescape")
+        return hmac.digest(self.keys.secret, message, hashlib.sha256).hex()
+
+    def submission_id(self, series: Iterable[Series], *others: str) -> str:
+        """Name a submission by its instances: the same images have the same name."""
+        uids = sorted(uid for one in series for uid in one.instance_uids)
+        return f"in-{self.digest('submission', *uids, *others)[:12]}"
+
+    def content(self, series: Series) -> str:
+        """Mark the instances of a series: the same when they are sent again."""
+        return self.digest("content", *sorted(series.instance_uids), series.part, str(series.copy))[:16]
+
+    def deidentifier(self, row: SheetRow | None) -> Deidentifier:
+        """Return the one of a participant; one for nobody in particular when it is not known who it is."""
+        label = row.participant_id if row else "unknown"
+        if label not in self._deidentifiers:
+            known = {word for r in self.sheet for word in (r.site_id, r.session_id, r.participant_id)}
+            self._deidentifiers[label] = Deidentifier(
+                self.keys.secret, label, self.keys.offset_days(label), known_words=sorted(known)
+            )
+        return self._deidentifiers[label]
+
+    def answered(self, question: Query) -> bool:
+        """Tell whether a query was asked before and closed."""
+        return any(old.status == "closed" and old.content == question.content for old in self.asked)
+
+
+def read_private(keys: Keys, name: str) -> dict[str, str]:
+    """Read what is kept beside the key; nothing when it is not there yet.
+
+    Raises
+    ------
+    UsageError
+        If it is damaged.
+    """
+    path = keys.folder / name
+    try:
+        return {str(key): str(value) for key, value in read_json(path).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        msg = f"{path}: cannot be read ({type(error).__name__}); restore or remove it"
+        raise UsageError(msg) from error
+
+
+def write_private(keys: Keys, name: str, content: dict[str, str]) -> None:
+    """Keep something beside the key, for its owner alone."""
+    path = keys.folder / name
+    path.touch(mode=0o600)
+    write_json(path, dict(sorted(content.items())))
+    path.chmod(0o600)

@@ -1,0 +1,1 @@
+"""DICOM reading: archives, instances, series, geometry, acquisition parameters."""

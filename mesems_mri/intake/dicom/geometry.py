@@ -1,0 +1,250 @@
+"""Where the slices of a series lie, and what is wrong with that."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from mesems_mri.intake.dicom.series import Series, orientations, slice_normal
+from mesems_mri.intake.dicom.tags import number, numbers
+
+MIN_SLICES = 3
+"""Fewer make no volume whose spacing could be checked."""
+_SAME_PLACE_MM = 0.02
+_UNEVEN = 0.05
+"""A distance that differs by this part of the usual one is another distance."""
+_SHEAR_MM = 0.1
+_TILT_DEGREES = 0.5
+
+
+class FaultCode(StrEnum):
+    """Closed list of what can be wrong with the slices of a series."""
+
+    NO_GEOMETRY = "no_geometry"
+    TOO_FEW_SLICES = "too_few_slices"
+    INTERRUPTED = "interrupted"
+    MISSING_SLICES = "missing_slices"
+    DUPLICATE_SLICES = "duplicate_slices"
+    SEVERAL_VOLUMES = "several_volumes"
+    UNEVEN_SPACING = "uneven_spacing"
+    MIXED_ORIENTATION = "mixed_orientation"
+    MIXED_MATRIX = "mixed_matrix"
+    GANTRY_TILT = "gantry_tilt"
+    DAMAGED_PIXELS = "damaged_pixels"
+    SHARED_UIDS = "shared_uids"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong with the slices of a series.
+
+    Parameters
+    ----------
+    code : FaultCode
+        What it is.
+    text : str
+        Value and expectation, e.g. ``17 slices, expected 35 (Siemens protocol)``.
+    """
+
+    code: FaultCode
+    text: str
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of a series in numbers; None where the header does not say.
+
+    Parameters
+    ----------
+    slices : int
+        Slices that are there.
+    rows, columns : int or None
+        Size of a slice.
+    in_plane_mm : tuple of float or None
+        Distance of rows and of columns.
+    spacing_mm : float or None
+        Distance of slice centres, measured from their positions, else as the header says.
+    thickness_mm : float or None
+        Thickness of a slice.
+    gap_mm : float or None
+        Spacing less thickness; never below 0 (slices of a 3D scan may overlap).
+    extent_mm : float or None
+        How much is covered along the slice normal.
+    plane : str
+        ``axial``, ``sagittal`` or ``coronal``, the closest one; empty when there is no orientation.
+    tilt_degrees : float or None
+        Angle of the slice normal to the axis of that plane.
+    """
+
+    slices: int
+    rows: int | None
+    columns: int | None
+    in_plane_mm: tuple[float, float] | None
+    spacing_mm: float | None
+    thickness_mm: float | None
+    gap_mm: float | None
+    extent_mm: float | None
+    plane: str
+    tilt_degrees: float | None
+
+
+def describe_geometry(series: Series) -> Geometry:
+    """Measure the grid of a series.
+
+    Parameters
+    ----------
+    series : Series
+        The series.
+
+    Returns
+    -------
+    Geometry
+    """
+    rows, columns = series.matrices[0] if series.matrices else (None, None)
+    spacing = _in_plane(series)
+    thickness = _positive(number(series.header, "SliceThickness"))
+    distances = _distances(series.positions_mm)
+    distance = (
+        _usual(distances) if len(distances) else _positive(number(series.header, "SpacingBetweenSlices"))
+    )
+    plane, tilt = _plane(series)
+    last = thickness or distance
+    positions = series.positions_mm
+    return Geometry(
+        slices=series.frames,
+        rows=rows,
+        columns=columns,
+        in_plane_mm=spacing,
+        spacing_mm=None if distance is None else round(distance, 4),
+        thickness_mm=thickness,
+        gap_mm=max(0.0, round(distance - thickness, 4)) if distance and thickness else None,
+        extent_mm=round(positions[-1] - positions[0] + last, 3) if positions and last else None,
+        plane=plane,
+        tilt_degrees=tilt,
+    )
+
+
+def slice_faults(series: Series) -> list[Fault]:
+    """List what is wrong with the slices of a series.
+
+    Parameters
+    ----------
+    series : Series
+        The series.
+
+    Returns
+    -------
+    list of Fault
+        The gravest first; empty when the slices make one volume.
+    """
+    faults = [Fault(FaultCode.DAMAGED_PIXELS, _damage(series))] if series.damage else []
+    if len(series.matrices) > 1:
+        sizes = ", ".join(f"{rows} x {columns}" for rows, columns in series.matrices)
+        faults.append(Fault(FaultCode.MIXED_MATRIX, f"slices of {sizes}, expected one size"))
+    turned = orientations(series.slices)
+    if len(turned) > 1:
+        faults.append(
+            Fault(FaultCode.MIXED_ORIENTATION, f"slices in {len(turned)} orientations, expected one")
+        )
+    if not turned or len(series.positions_mm) < series.frames or not series.frames:
+        faults.append(Fault(FaultCode.NO_GEOMETRY, "position or orientation of a slice is missing"))
+        return faults
+    faults += _number_faults(series)
+    if len(turned) == 1:
+        faults += _position_faults(series) + _tilt_faults(series)
+    if len(set(series.instance_uids)) < len(series.instance_uids):
+        shared = len(series.instance_uids) - len(set(series.instance_uids))
+        faults.append(Fault(FaultCode.SHARED_UIDS, f"{shared} instances have the UID of another one"))
+    return faults
+
+
+def _damage(series: Series) -> str:
+    return f"{len(series.damage)} of {len(series.files)} files: {series.damage[0]}"
+
+
+def _number_faults(series: Series) -> list[Fault]:
+    faults = []
+    expected = series.expected
+    # A vendor may count the slices of all echoes together.
+    if expected and series.frames < expected.slices and series.siblings < expected.slices:
+        there = f"{series.frames} slices, expected {expected.slices} ({expected.source})"
+        faults.append(Fault(FaultCode.INTERRUPTED, there))
+    if series.frames < MIN_SLICES:
+        number_of = f"{series.frames} slice{'s' if series.frames > 1 else ''}"
+        faults.append(Fault(FaultCode.TOO_FEW_SLICES, f"{number_of}, expected at least {MIN_SLICES}"))
+    return faults
+
+
+def _position_faults(series: Series) -> list[Fault]:
+    places = np.asarray(series.positions_mm)
+    distinct = places[np.concatenate(([True], np.diff(places) > _SAME_PLACE_MM))]
+    faults = []
+    if len(distinct) < len(places):
+        times, rest = divmod(len(places), len(distinct))
+        even = not rest and len(_distances(tuple(places[::times]))) == len(distinct) - 1
+        if even and np.all(places[::times] - distinct < _SAME_PLACE_MM):
+            text = f"{times} volumes of {len(distinct)} slices, expected one"
+            faults.append(Fault(FaultCode.SEVERAL_VOLUMES, text))
+        else:
+            text = f"{len(places) - len(distinct)} slices lie where another one lies"
+            faults.append(Fault(FaultCode.DUPLICATE_SLICES, text))
+    distances = np.diff(distinct)
+    if len(distances) < 2:
+        return faults
+    usual = _usual(distances)
+    steps = distances / usual
+    off = np.abs(steps - np.round(steps)) > np.maximum(_UNEVEN, _SAME_PLACE_MM / usual)
+    if np.any(off | (np.round(steps) < 1)):
+        text = f"distances of {distances.min():.2f} to {distances.max():.2f} mm, expected {usual:.2f} mm"
+        faults.append(Fault(FaultCode.UNEVEN_SPACING, text))
+    elif missing := int(np.sum(np.round(steps) - 1)):
+        at = distinct[int(np.argmax(steps))]
+        text = f"{missing} of {len(distinct) + missing} slices missing, the first after {at:.1f} mm"
+        faults.append(Fault(FaultCode.MISSING_SLICES, text))
+    return faults
+
+
+def _tilt_faults(series: Series) -> list[Fault]:
+    """Find slices that are shifted against each other, as a tilted gantry does: a sheared volume."""
+    tilt = number(series.header, "GantryDetectorTilt") or 0.0
+    if abs(tilt) > _TILT_DEGREES:
+        return [Fault(FaultCode.GANTRY_TILT, f"gantry tilted by {tilt:.1f} degrees, expected 0")]
+    normal = slice_normal(series.slices[0].orientation)
+    corners = np.asarray([s.position for s in series.slices if len(s.position) == 3])
+    if normal is None or len(corners) < 2:
+        return []
+    beside = corners - np.outer(corners @ normal, normal)
+    order = np.argsort(corners @ normal, kind="stable")
+    shift = float(np.linalg.norm(np.diff(beside[order], axis=0), axis=1).max())
+    if shift > _SHEAR_MM:
+        text = f"neighbouring slices are shifted by {shift:.2f} mm in their plane, expected none"
+        return [Fault(FaultCode.GANTRY_TILT, text)]
+    return []
+
+
+def _in_plane(series: Series) -> tuple[float, float] | None:
+    spacing = numbers(series.header, "PixelSpacing")
+    return (spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None
+
+
+def _distances(positions: tuple[float, ...]) -> np.ndarray:
+    distances = np.diff(np.asarray(positions, dtype=float))
+    return distances[distances > _SAME_PLACE_MM]
+
+
+def _usual(distances: np.ndarray) -> float:
+    """Return the lower median: with as many gaps as slices in place, a gap must not pass for the rule."""
+    return float(np.sort(distances)[(len(distances) - 1) // 2])
+
+
+def _plane(series: Series) -> tuple[str, float | None]:
+    normal = next((n for n in (slice_normal(s.orientation) for s in series.slices) if n is not None), None)
+    if normal is None:
+        return "", None
+    axis = int(np.argmax(np.abs(normal)))
+    angle = float(np.degrees(np.arccos(min(1.0, abs(float(normal[axis]))))))
+    return ("sagittal", "coronal", "axial")[axis], round(angle, 2)
+
+
+def _positive(found: float | None) -> float | None:
+    return found if found is not None and found > 0 else None

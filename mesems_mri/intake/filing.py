@@ -1,0 +1,284 @@
+"""Make the images of a visit, and file them beside or instead of what is there."""
+
+import errno
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mesems_mri.dataset.queries import Query, close_query
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.errors import InputError, UsageError
+from mesems_mri.files import read_json, write_json
+from mesems_mri.images.deface import deface_files
+from mesems_mri.intake import folder
+from mesems_mri.intake.assess import Visit, usable
+from mesems_mri.intake.context import Context
+from mesems_mri.intake.deidentify.export import write_copy
+from mesems_mri.intake.dicom.series import Series
+from mesems_mri.intake.image import ConversionError, make_image
+
+_ANSWERED_BY_ANY = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
+"""Queries about the visit as a whole: what a new submission leaves open of them is asked anew."""
+
+_WITHOUT_FACE = (
+    "Send the series without the face, or agree with the reading centre that it is taken in with it"
+)
+
+
+def is_held(context: Context, visit: Visit) -> bool:
+    """Tell whether nothing of a visit may be filed before an answer; a query that was closed is an answer."""
+    ask = visit.asker()
+    questions = [ask(p.code, detail=p.detail, blocking=p.blocking) for p in visit.identity]
+    return visit.row is None or any(q.blocking and not context.answered(q) for q in questions)
+
+
+def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
+    """Give each series its status, and make the images that are to be filed on the stage.
+
+    Parameters
+    ----------
+    context : Context
+    visit : Visit
+        Changed in place.
+    staged : Path or None
+        The stage; None: nothing is made (a dry run).
+    """
+    held = is_held(context, visit)
+    for one in visit.assigned:
+        visit.status[one.series] = "held" if held else "query" if one.unclear else "not_used"
+    if held or not visit.session_id:
+        return
+    filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
+    for role, one in visit.taken().items():
+        burned = [
+            query
+            for query in visit.queries
+            if query.code is QueryCode.BURNED_IN_TEXT and f": {role}, " in query.what
+        ]
+        if not usable(visit, one) or any(not context.answered(query) for query in burned):
+            visit.status[one.series] = "query"
+        elif role in filed and _is_as_filed(context, filed[role], one.series):
+            visit.status[one.series] = "unchanged"
+            visit.voxels[one.series] = filed[role].voxels
+            visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
+        elif _sent_before(context, visit, one.series):
+            visit.status[one.series] = "duplicate"
+            told = f"{role}, {visit.series_name(one.series)}, for which another image was taken"
+            visit.ask(QueryCode.DUPLICATE_SUBMISSION, told)
+        elif staged is None:
+            visit.status[one.series] = "filed"
+        else:
+            _make(context, visit, role, one.series, staged)
+    if staged is not None and context.request.deface:
+        _deface(visit, staged)
+
+
+def _deface(visit: Visit, staged: Path) -> None:
+    """Remove the face from the images that were made; without that none of them is filed."""
+    made = {role: name for role, name in visit.images.items() if (staged / name).is_file()}
+    if not made:
+        return
+    try:
+        face = deface_files([staged / name for name in made.values()])
+    except InputError as error:
+        for role in made:
+            series = visit.taken()[role].series
+            visit.status[series] = "failed"
+            told = f"{role}, {visit.series_name(series)}: the face was not removed, {error}"
+            visit.ask(QueryCode.CONVERSION_FAILED, told, action=_WITHOUT_FACE)
+            (staged / visit.images.pop(role)).unlink()
+        return
+    for name in made.values():
+        sidecar = folder.sidecar_of(staged / name)
+        write_json(sidecar, read_json(sidecar) | {"Defaced": True})
+    visit.notes.append(
+        f"The face was removed from {len(made)} images, the same part of space from each "
+        f"({face.volume_ml:.0f} ml, never closer than {face.nearest_brain_mm:.0f} mm to the brain)."
+    )
+
+
+def _is_as_filed(context: Context, filed: folder.Filed, series: Series) -> bool:
+    """Tell whether a series is filed already, and without its face if that is wanted now."""
+    return filed.content == context.content(series) and (filed.defaced or not context.request.deface)
+
+
+def _sent_before(context: Context, visit: Visit, series: Series) -> bool:
+    """Tell whether a series was sent before and another one took its place; it does not take it back."""
+    content = context.content(series)
+    return any(
+        row["content"] == content
+        and row["status"] in ("replaced", "set_aside")
+        and row["submission_id"] == visit.submission_id
+        for row in context.before
+    )
+
+
+def _make(context: Context, visit: Visit, role: str, series: Series, staged: Path) -> None:
+    name = folder.image_name(visit.participant_id, visit.session_id, role)
+    place = Path(tempfile.mkdtemp(dir=context.scratch))
+    try:
+        image = make_image(series, visit.deidentifier, role, place, staged / name)
+        study = visit.deidentifier.uid(series.study_uid)
+        source = folder.origin(visit.submission_id, study, context.content(series), image.voxels)
+        write_json(folder.sidecar_of(staged / name), image.sidecar | source)
+    except ConversionError as error:
+        visit.status[series] = "failed"
+        visit.ask(QueryCode.CONVERSION_FAILED, f"{role}, {visit.series_name(series)}: {error}")
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            msg = f"{context.bids_dir}: the disk is full; nothing was filed, free some space and run again"
+            raise UsageError(msg) from error
+        raise
+    visit.voxels[series] = image.voxels
+    if twin := _twin(context, visit, image.voxels):
+        visit.status[series] = "held"
+        told = f"{role}, {visit.series_name(series)} has the voxels of {twin}"
+        visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, blocking=True)
+        return
+    context.seen.setdefault(image.voxels, visit.name)
+    visit.status[series] = "filed"
+    visit.images[role] = name
+
+
+def _twin(context: Context, visit: Visit, voxels: str) -> str:
+    """Name another visit, of an earlier or of this intake, whose image has the same voxels."""
+    for row in context.before:
+        other = (row["participant_id"], row["session_id"])
+        mine = other == (visit.participant_id, visit.session_id)
+        if row["voxels"] == voxels and row["status"] in folder.KEPT and not mine:
+            return "/".join(other)
+    seen = context.seen.get(voxels, visit.name)
+    return seen if seen != visit.name else ""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What happens to the images of a visit, by role."""
+
+    same: set[str] = field(default_factory=set)
+    aside: set[str] = field(default_factory=set)
+    filed: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
+
+
+def plan_filing(
+    new: set[str],
+    unchanged: set[str],
+    filed: dict[str, folder.Filed],
+    submission_id: str,
+    study: set[str],
+    waiting: bool,
+) -> _Plan:
+    """Decide what to do with new images where others of the visit are filed.
+
+    What is filed stays as long as nobody has asked for something else. Of the same study a role that is not
+    filed is added. Where the visit waits for an answer, the new images are that answer: of the same study
+    they replace role by role, of another study the whole visit.
+
+    Parameters
+    ----------
+    new, unchanged : set of str
+        Roles of all images of the submission, and of those that are filed already.
+    filed : dict of str to Filed
+        What is there.
+    submission_id : str
+        The submission at hand: what it has filed itself before, it may replace.
+    study : set of str
+        Studies of the new images.
+    waiting : bool
+        Whether an open blocking query of an earlier submission holds the visit.
+
+    Returns
+    -------
+    _Plan
+    """
+    same = new & unchanged
+    mine = {role for role in new if role in filed and filed[role].submission_id == submission_id}
+    conflicts = (new & set(filed)) - same - mine
+    same_study = not filed or bool(study & {one.study_id for one in filed.values()})
+    added = new - set(filed)
+    if waiting:
+        others = set() if same_study or not conflicts else set(filed)
+        return _Plan(same, set(), new - same, (conflicts | others) - same - mine)
+    aside = conflicts | (set() if same_study else added)
+    return _Plan(same, aside, new - same - aside)
+
+
+def publish(context: Context, visit: Visit, staged: Path) -> None:
+    """Move what was made of a visit into the BIDS folder, and close the queries that it answers."""
+    if not visit.images:
+        return
+    taken = {role: visit.taken()[role].series for role in visit.images}
+    filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
+    waiting = _waiting(context, visit)
+    study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
+    unchanged = {role for role, series in taken.items() if visit.status[series] == "unchanged"}
+    plan = plan_filing(set(taken), unchanged, filed, visit.submission_id, study, bool(waiting))
+    # an image that the site has told to be of another role is no longer of the one it was filed for
+    renamed = {context.content(taken[role]) for role in plan.filed}
+    plan.retired.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
+    retired = {role: filed[role] for role in sorted(plan.retired)}
+    folder.set_aside(context.bids_dir, retired.values())
+    for role in sorted(plan.aside):
+        name = visit.images.pop(role)
+        folder.keep_aside(staged, context.bids_dir, name, visit.submission_id)
+        visit.status[taken[role]] = "set_aside"
+    folder.publish(staged, context.bids_dir, [visit.images[role] for role in sorted(plan.filed)])
+    folder.remove(one for role, one in retired.items() if role not in plan.filed)
+    _mark_replaced(context, retired.values())
+    _settle(context, visit, waiting, plan.filed, set(filed) - set(retired))
+    others = {one.submission_id for one in filed.values()} - {visit.submission_id, ""}
+    if plan.aside:
+        visit.ask(QueryCode.ALREADY_RECEIVED, ", ".join(sorted(plan.aside)))
+    elif plan.same == set(taken) and others:
+        visit.ask(QueryCode.DUPLICATE_SUBMISSION, f"{', '.join(sorted(plan.same))} of {visit.session_id}")
+
+
+def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
+    """Write the series of a visit that are images as DICOM without names; the whole series, all echoes."""
+    used = [s for s in visit.status if visit.status[s] in ("filed", "unchanged", "set_aside")]
+    for uid in sorted({series.series_uid for series in used}):
+        parts = [s for s in visit.examination.series if s.series_uid == uid and not s.copy_of]
+        files = tuple(dict.fromkeys(file for part in parts for file in part.files))
+        try:
+            write_copy(replace(parts[0], files=files), out_dir, visit.deidentifier)
+        except InputError as error:
+            context.say(f"{visit.name}, {visit.series_name(parts[0])}: no DICOM copy: {error}")
+
+
+def _waiting(context: Context, visit: Visit) -> list[Query]:
+    """Return the open blocking queries of the visit that earlier submissions have raised."""
+    mine = (visit.participant_id, visit.session_id)
+    return [
+        query
+        for query in context.asked
+        if query.holds_up
+        and query.submission_id != visit.submission_id
+        and (query.participant_id, query.session_id) == mine
+    ]
+
+
+def _mark_replaced(context: Context, retired: Iterable[folder.Filed]) -> None:
+    contents = {one.content for one in retired} - {""}
+    for row in context.before:
+        if row["content"] in contents and row["status"] == "filed":
+            row["status"] = "replaced"
+            row["image"] = f"{folder.SET_ASIDE}/{row['submission_id']}/{row['image']}"
+    if contents:
+        folder.write_rows(context.bids_dir / folder.SERIES_TABLE, context.before, folder.SERIES_COLUMNS)
+
+
+def _settle(
+    context: Context, visit: Visit, waiting: Iterable[Query], roles: set[str], left: set[str]
+) -> None:
+    """Close the queries of earlier submissions that this one answers; what is still wrong is asked anew."""
+    if not roles:
+        return
+    whole = roles >= left
+    for query in waiting:
+        about = any(f": {role}, " in query.what for role in roles)
+        if whole or about or query.code in _ANSWERED_BY_ANY:
+            reason = f"answered by submission {visit.submission_id}"
+            close_query(context.bids_dir, query.query_id, by="intake", reason=reason, today=context.today)

@@ -1,0 +1,272 @@
+"""Take in what a site sends: check it, free it of names, and file it as BIDS."""
+
+import contextlib
+import datetime as dt
+import secrets
+import tempfile
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mesems_mri.dataset.bids import natural_key
+from mesems_mri.dataset.queries import Query, add_queries, read_queries
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.schedule import read_sheet
+from mesems_mri.errors import DatasetError, MesemsError, UsageError
+from mesems_mri.files import read_json
+from mesems_mri.intake import folder
+from mesems_mri.intake.assess import Visit, judge, scanner_of
+from mesems_mri.intake.context import BIRTHS, Context, IntakeRequest, read_private
+from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
+from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
+from mesems_mri.intake.dicom.tags import text
+from mesems_mri.intake.filing import copy_dicom, prepare, publish
+from mesems_mri.intake.identify import (
+    Examination,
+    Problem,
+    examinations,
+    find_visit,
+    mixed_studies,
+    person_problems,
+)
+from mesems_mri.intake.inventory import Inventory, take_inventory
+from mesems_mri.intake.protocol import load_protocol
+from mesems_mri.intake.receipt import write_pages
+from mesems_mri.intake.tables import leftover_queries, write_tables
+from mesems_mri.provenance import PACKAGE_DIR
+
+_VISIT_NOT_KNOWN = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR}
+
+
+@dataclass(eq=False)
+class Delivery:
+    """What came of one delivery of a site; each of its examinations is a submission of its own.
+
+    Parameters
+    ----------
+    inventory : Inventory
+    visits : list of Visit
+    queries : tuple of Query
+        All that is asked about it, as they stand in the table (numbered, unless it was a dry run).
+    """
+
+    inventory: Inventory
+    visits: list[Visit]
+    queries: tuple[Query, ...] = ()
+
+
+def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None) -> Delivery:
+    """Take in a delivery.
+
+    Parameters
+    ----------
+    request : IntakeRequest
+    say : callable
+        Told one line at a time, free of names.
+
+    Returns
+    -------
+    Delivery
+
+    Raises
+    ------
+    UsageError, DatasetError
+        If the sheet, the protocol, the key or a folder cannot be used. What is wrong with the images is no
+        error: it becomes a query.
+    """
+    if not request.sent.exists():
+        msg = f"{request.sent}: no such folder or archive; give what the site has sent"
+        raise DatasetError(msg)
+    _refuse_overlap(request)
+    if request.deface and request.dicom_copy:
+        msg = "--deface and --dicom-copy: a copy as DICOM keeps the face; leave one of the two out"
+        raise UsageError(msg)
+    sheet = read_sheet(request.sheet)
+    protocol = load_protocol(request.protocol) if request.protocol else None
+    with contextlib.ExitStack() as stack:
+        keys = stack.enter_context(_keys(request))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesems-intake-")))
+        context = Context(
+            request=request,
+            keys=keys,
+            sheet=sheet,
+            protocol=protocol,
+            scratch=scratch,
+            today=request.today or dt.datetime.now(tz=dt.UTC).date(),
+            asked=read_queries(request.bids_dir),
+            before=folder.read_rows(request.bids_dir / folder.SERIES_TABLE),
+            births=read_private(keys, BIRTHS),
+            sexes=folder.read_sexes(request.bids_dir),
+            say=say,
+        )
+        try:
+            inventory = take_inventory(
+                request.sent,
+                scratch,
+                limits=replace(request.limits),
+                progress=lambda files: say(f"{files} files read"),
+            )
+            return _run(context, inventory)
+        except MesemsError:
+            raise
+        except Exception as error:
+            # what went wrong may be worded with values of a header: only where and what kind is told
+            raise MesemsError(_where(error)) from None
+
+
+def _where(error: Exception) -> str:
+    package = str(PACKAGE_DIR)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(package)]
+    place = (
+        f"{Path(frames[-1].filename).relative_to(package)}, line {frames[-1].lineno}"
+        if frames
+        else "a library"
+    )
+    return f"the intake failed ({type(error).__name__} in {place}); this is a bug, please report this line"
+
+
+def _run(context: Context, inventory: Inventory) -> Delivery:
+    found = examinations(inventory.series)
+    mixed = mixed_studies(found)
+    visits = sorted((_visit(context, one, mixed) for one in found), key=_in_time)
+    _compare_persons(context, visits)
+    _ask_for_one_day(visits)
+    for visit in visits:
+        filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
+        judge(visit, context.protocol, _reference(context, visit, visits), tuple(filed), context.request.use)
+    sites = {visit.row.site_id for visit in visits if visit.row}
+    site_id = context.request.site_id or (sites.pop() if len(sites) == 1 else "")
+    about = visits[0].submission_id if len(visits) == 1 else _delivery_id(context, inventory)
+    general = leftover_queries(inventory, site_id, about)
+    delivery = Delivery(inventory, visits)
+    if context.request.dry_run:
+        for visit in visits:
+            prepare(context, visit, None)
+        delivery.queries = tuple([*general, *(query for visit in visits for query in visit.queries)])
+        return delivery
+    with folder.stage(context.bids_dir) as staged:
+        for visit in visits:
+            prepare(context, visit, staged)
+        # nothing in the BIDS folder was touched so far
+        folder.prepare_folder(context.bids_dir)
+        try:
+            for visit in visits:
+                publish(context, visit, staged)
+                if context.request.dicom_copy:
+                    copy_dicom(context, visit, context.request.dicom_copy)
+        finally:
+            write_tables(context, visits)
+            asked = [*general, *(query for visit in visits for query in visit.queries)]
+            delivery.queries = add_queries(context.bids_dir, asked, today=context.today)
+    write_pages(context, inventory, visits, delivery.queries)
+    return delivery
+
+
+def _delivery_id(context: Context, inventory: Inventory) -> str:
+    counts = sorted(inventory.leftovers.counts.items())
+    return context.submission_id(inventory.series, *(f"{why}: {count}" for why, count in counts))
+
+
+@contextlib.contextmanager
+def _keys(request: IntakeRequest) -> Generator[Keys]:
+    """Open the key of the trial, and keep other intakes out; a dry run writes nothing and makes no key."""
+    place = request.key_folder or default_folder(request.bids_dir)
+    if request.dry_run:
+        yield open_keys(place, create=False) if place.exists() else Keys(place, secrets.token_bytes(32))
+        return
+    filled = any(request.bids_dir.glob("sub-*/ses-*")) if request.bids_dir.is_dir() else False
+    keys = open_keys(place, request.bids_dir, create=not filled)
+    with folder.locked(keys.folder):
+        yield keys
+
+
+def _refuse_overlap(request: IntakeRequest) -> None:
+    sent, bids = request.sent.resolve(), request.bids_dir.resolve()
+    if sent == bids or sent in bids.parents or bids in sent.parents:
+        msg = f"{request.bids_dir}: the BIDS folder and what was sent lie inside each other; give another one"
+        raise UsageError(msg)
+
+
+def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit:
+    """Find out whose scan an examination is, and of which visit."""
+    row, problems = find_visit(examination, context.sheet, context.request.site_id)
+    deidentifier = context.deidentifier(row)
+    for series in examination.series:
+        deidentifier.learn(series.header)
+    birth = ""
+    if row is not None:
+        births = sorted({text(s.header, "PatientBirthDate") for s in examination.series} - {""})
+        birth = deidentifier.birth_hash(births[0]) if births else ""
+    if any(series.study_uid in mixed for series in examination.series):
+        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, "in one study"))
+    return Visit(
+        examination=examination,
+        row=row,
+        session_known=not any(problem.code in _VISIT_NOT_KNOWN for problem in problems),
+        submission_id=context.submission_id(examination.series),
+        deidentifier=deidentifier,
+        identity=problems,
+        birth_hash=birth,
+    )
+
+
+def _compare_persons(context: Context, visits: Sequence[Visit]) -> None:
+    """Compare the person of each visit with the earlier ones, those of the same delivery among them."""
+    births, sexes = dict(context.births), dict(context.sexes)
+    for visit in visits:
+        if visit.row is None:
+            continue
+        name, examination = visit.participant_id, visit.examination
+        found = person_problems(
+            examination, visit.row, sexes.get(name, ""), visit.birth_hash, births.get(name, "")
+        )
+        visit.birth_compared = name in births and name not in context.births
+        visit.identity += found
+        if found:  # nobody knows yet which of them is the participant
+            continue
+        if visit.birth_hash:
+            births.setdefault(name, visit.birth_hash)
+        if examination.sex:
+            sexes.setdefault(name, examination.sex)
+
+
+def _ask_for_one_day(visits: Sequence[Visit]) -> None:
+    """Ask where the scans of two days fit one visit: which of them counts is not ours to say."""
+    by_visit: dict[str, list[Visit]] = defaultdict(list)
+    for visit in visits:
+        if visit.session_id:
+            by_visit[visit.name].append(visit)
+    for several in by_visit.values():
+        if len(several) > 1:
+            told = f"scans of {len(several)} days fit {several[0].session_id}"
+            for visit in several:
+                visit.identity.append(Problem(QueryCode.SEVERAL_CANDIDATES, told))
+
+
+def _in_time(visit: Visit) -> tuple[list[tuple[bool, int, str]], dt.date]:
+    return natural_key(visit.participant_id), visit.examination.day or dt.date.max
+
+
+def _reference(context: Context, visit: Visit, visits: Sequence[Visit]) -> Scanner | None:
+    """Return the scanner of the participant's first visit, if that is an earlier one."""
+    day = visit.examination.day
+    if visit.row is None or day is None or not visit.session_id:
+        return None
+    found: list[tuple[dt.date, Scanner]] = []
+    for row in context.sheet:
+        if (
+            row.participant_id == visit.participant_id
+            and row.planned_date
+            and row.session_id != visit.session_id
+        ):
+            for filed in folder.filed_images(context.bids_dir, row.participant_id, row.session_id).values():
+                with contextlib.suppress(OSError, ValueError):
+                    found.append((row.planned_date, scanner_of_sidecar(read_json(filed.sidecar))))
+    for other in visits:
+        same = other.participant_id == visit.participant_id and other.session_id not in ("", visit.session_id)
+        if same and other.examination.day:
+            found.append((other.examination.day, scanner_of(other)))
+    earlier = [pair for pair in found if pair[0] < day]
+    return min(earlier, key=lambda pair: pair[0])[1] if earlier else None

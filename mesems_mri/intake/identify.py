@@ -1,0 +1,205 @@
+"""Whose scan an examination is, and of which visit."""
+
+import datetime as dt
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.schedule import SheetRow
+from mesems_mri.intake.dicom.series import Series
+from mesems_mri.intake.dicom.tags import study_day, text
+
+_FAR_DAYS = 28
+"""A day that misses every window by more than this belongs to no visit without being asked."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something to ask the site, before it is known where the query goes.
+
+    Parameters
+    ----------
+    code : QueryCode
+    detail : str
+        What exactly; no name, and no date but in days from the plan.
+    blocking : bool or None
+        None: as the code says.
+    """
+
+    code: QueryCode
+    detail: str = ""
+    blocking: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """The series that one patient ID was given on one day.
+
+    Parameters
+    ----------
+    patient_id : str
+        As the site wrote it, without blanks at its ends.
+    day : datetime.date or None
+    series : tuple of Series
+    """
+
+    patient_id: str
+    day: dt.date | None
+    series: tuple[Series, ...]
+
+    @property
+    def sexes(self) -> set[str]:
+        """Sexes that the headers name: ``F``, ``M``, ``O``."""
+        return {sex for s in self.series if (sex := text(s.header, "PatientSex").upper()[:1])}
+
+    @property
+    def sex(self) -> str:
+        """The sex that the headers name; empty when they name none or several."""
+        return next(iter(self.sexes)) if len(self.sexes) == 1 and self.sexes <= {"F", "M", "O"} else ""
+
+
+def examinations(series: Iterable[Series]) -> list[Examination]:
+    """Sort series by patient ID and day; a series without a date takes the day of its study.
+
+    Returns
+    -------
+    list of Examination
+        In the order of patient ID and day.
+    """
+    series = list(series)
+    study_days = {s.study_uid: day for s in series if s.study_uid and (day := study_day(s.header))}
+    found: dict[tuple[str, dt.date | None], list[Series]] = defaultdict(list)
+    for one in series:
+        day = study_day(one.header) or study_days.get(one.study_uid)
+        found[one.patient_id.strip(), day].append(one)
+    order = sorted(found, key=lambda key: (key[0], key[1] or dt.date.min))
+    return [Examination(patient, day, tuple(found[patient, day])) for patient, day in order]
+
+
+def find_visit(
+    examination: Examination, sheet: Sequence[SheetRow], site_id: str | None = None
+) -> tuple[SheetRow | None, list[Problem]]:
+    """Find the visit of the sheet that an examination is.
+
+    The patient ID must be one of the sheet. The visit is the one whose window holds the day; of several, the
+    one planned closest to it. A day outside of all windows goes to the visit whose window it misses least, if
+    that is by four weeks at most and by less than half of what it misses any other by.
+
+    Parameters
+    ----------
+    examination : Examination
+    sheet : sequence of SheetRow
+    site_id : str, optional
+        Who has sent it.
+
+    Returns
+    -------
+    SheetRow or None
+        None when it is not known whose scan it is; the first row of the participant stands for one whose
+        visit is not known, with a problem that says so.
+    list of Problem
+    """
+    wanted = examination.patient_id.casefold()
+    rows = [row for row in sheet if row.dicom_patient_id.casefold() == wanted] if wanted else []
+    if not rows:
+        return None, [Problem(QueryCode.UNKNOWN_PARTICIPANT, _unknown(examination, sheet))]
+    problems = []
+    if site_id and rows[0].site_id != site_id:
+        told = f"{rows[0].participant_id} is of site {rows[0].site_id}, sent by {site_id}"
+        problems.append(Problem(QueryCode.WRONG_SITE, told))
+    if examination.day is None:
+        return rows[0], [*problems, Problem(QueryCode.NO_SCAN_DATE)]
+    row, problem = _visit_of(examination.day, rows)
+    return row or rows[0], problems + ([problem] if problem else [])
+
+
+def person_problems(
+    examination: Examination, row: SheetRow, known_sex: str, birth_hash: str, known_birth_hash: str
+) -> list[Problem]:
+    """Compare the person in the headers with the one of the sheet and of earlier visits.
+
+    Parameters
+    ----------
+    examination : Examination
+    row : SheetRow
+    known_sex : str
+        Of earlier visits, where the sheet does not say.
+    birth_hash, known_birth_hash : str
+        Keyed hash of the birth date now and at earlier visits; empty where there is none.
+
+    Returns
+    -------
+    list of Problem
+        What the headers do not say is no problem.
+    """
+    problems = []
+    expected = row.sex or known_sex
+    if expected and examination.sexes - {expected}:
+        told = f"{row.participant_id} is {expected}, the header says {', '.join(sorted(examination.sexes))}"
+        problems.append(Problem(QueryCode.SEX_DIFFERS, told))
+    if birth_hash and known_birth_hash and birth_hash != known_birth_hash:
+        problems.append(Problem(QueryCode.BIRTH_DATE_DIFFERS, row.participant_id))
+    births = {text(s.header, "PatientBirthDate") for s in examination.series} - {""}
+    names = {_folded(text(s.header, "PatientName")) for s in examination.series} - {""}
+    if len(births) > 1 or len(names) > 1:
+        what = "birth dates" if len(births) > 1 else "names"
+        told = f"one patient ID with {max(len(births), len(names))} {what} on one day"
+        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, told))
+    return problems
+
+
+def mixed_studies(found: Iterable[Examination]) -> set[str]:
+    """Return the studies that hold series of several patient IDs."""
+    patients: dict[str, set[str]] = defaultdict(set)
+    for examination in found:
+        for series in examination.series:
+            patients[series.study_uid].add(examination.patient_id.casefold())
+    return {study for study, ids in patients.items() if study and len(ids) > 1}
+
+
+def _visit_of(day: dt.date, rows: list[SheetRow]) -> tuple[SheetRow | None, Problem | None]:
+    planned = [(row, row.days_outside(day)) for row in rows]
+    missed = sorted(((abs(off), row) for row, off in planned if off is not None), key=lambda pair: pair[0])
+    inside = [row for off, row in missed if off == 0]
+    if inside:
+        nearest = sorted(inside, key=lambda row: _from_plan(row, day))
+        if len(nearest) == 1 or _from_plan(nearest[0], day) < _from_plan(nearest[1], day):
+            return nearest[0], None
+        both = f"{nearest[0].session_id} and {nearest[1].session_id}"
+        return None, Problem(QueryCode.VISIT_UNCLEAR, f"it lies as close to {both}")
+    unplanned = [row for row in rows if row.planned_date is None]
+    clear = missed and missed[0][0] <= _FAR_DAYS and (len(missed) == 1 or 2 * missed[0][0] < missed[1][0])
+    if clear and not unplanned:
+        row = missed[0][1]
+        told = f"{row.session_id}: {_days(row.days_outside(day) or 0)}"
+        return row, Problem(QueryCode.OUTSIDE_WINDOW, told)
+    if len(unplanned) == 1:
+        return unplanned[0], None
+    if not missed:
+        return None, Problem(QueryCode.VISIT_UNCLEAR, f"{len(unplanned)} visits of the sheet have no date")
+    off = missed[0][1].days_outside(day) or 0
+    return None, Problem(QueryCode.VISIT_UNCLEAR, f"the nearest is {missed[0][1].session_id}: {_days(off)}")
+
+
+def _from_plan(row: SheetRow, day: dt.date) -> int:
+    return abs((day - (row.planned_date or day)).days)
+
+
+def _days(off: int) -> str:
+    side = "before the window opens" if off < 0 else "after the window closes"
+    return f"{abs(off)} day{'s' if abs(off) > 1 else ''} {side}"
+
+
+def _unknown(examination: Examination, sheet: Sequence[SheetRow]) -> str:
+    count = f"{len(examination.series)} series"
+    if not examination.patient_id:
+        return f"{count} without a patient ID"
+    plain = _folded(examination.patient_id)
+    alike = sorted({row.participant_id for row in sheet if _folded(row.dicom_patient_id) == plain})
+    return f"{count}; but for blanks and signs the ID is that of {alike[0]}" if len(alike) == 1 else count
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())

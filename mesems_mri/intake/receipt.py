@@ -1,0 +1,227 @@
+"""Make the receipt of a submission from what an intake knows of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mesems_mri.dataset.bids import CONTRASTS
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.intake.assess import Visit
+from mesems_mri.intake.context import Context
+from mesems_mri.intake.dicom.acquisition import read_scanner
+from mesems_mri.intake.dicom.tags import text
+from mesems_mri.intake.inventory import Inventory
+from mesems_mri.intake.receipts import (
+    read_days_from_scan,
+    read_receipts,
+    write_receipts,
+    write_site_pages,
+)
+from mesems_mri.intake.tables import STATUS
+from mesems_mri.pipeline.figures import slices_of
+from mesems_mri.report.pictures import Row
+from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
+from mesems_mri.report.words import CONTRAST_WORDS
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question about the person and the visit, and the codes of the queries that deny or doubt it."""
+
+    name: str
+    words: str
+    expected: str
+    denied: tuple[QueryCode, ...]
+    doubted: tuple[QueryCode, ...] = ()
+
+
+_IDENTITY = (
+    _Asked(
+        "participant",
+        "patient ID of a participant",
+        "one of the visit sheet",
+        (QueryCode.UNKNOWN_PARTICIPANT, QueryCode.SEVERAL_PARTICIPANTS),
+    ),
+    _Asked("site", "sent by the participant's site", "as in the visit sheet", (QueryCode.WRONG_SITE,)),
+    _Asked("sex", "sex in the header", "as in the visit sheet", (QueryCode.SEX_DIFFERS,)),
+    _Asked("birth_date", "birth date in the header", "as at earlier visits", (QueryCode.BIRTH_DATE_DIFFERS,)),
+    _Asked(
+        "window",
+        "day of the scan",
+        "inside the window of a visit",
+        (QueryCode.OUTSIDE_WINDOW, QueryCode.VISIT_UNCLEAR),
+        (QueryCode.NO_SCAN_DATE,),
+    ),
+    _Asked(
+        "new",
+        "not sent before",
+        "new images",
+        (QueryCode.DUPLICATE_SUBMISSION, QueryCode.ALREADY_RECEIVED),
+    ),
+)
+_NEEDS_PARTICIPANT = {"site", "sex", "birth_date", "window"}
+
+
+def write_pages(
+    context: Context, inventory: Inventory, visits: Sequence[Visit], queries: Sequence[Query]
+) -> None:
+    """Write the receipt of every submission of a delivery, and the pages of the sites anew.
+
+    Parameters
+    ----------
+    context : Context
+    inventory : Inventory
+        All that was sent.
+    visits : sequence of Visit
+        Its examinations, already filed.
+    queries : sequence of Query
+        All that is asked about the delivery, as they stand in the table.
+    """
+    receipts = [receipt_of(context, inventory, visit, queries) for visit in visits]
+    own = {visit.submission_id for visit in visits}
+    others = [query for query in queries if query.submission_id not in own]
+    if not visits and others:
+        receipts.append(
+            Receipt(
+                submission_id=others[0].submission_id,
+                site_id=others[0].site_id,
+                received=context.today,
+                files=inventory.files,
+                queries=tuple(others),
+                notes=_leftovers(inventory),
+            )
+        )
+    write_receipts(context.bids_dir, receipts)
+    write_site_pages(
+        context.bids_dir, days_from_scan=read_days_from_scan(context.bids_dir, context.keys.folder)
+    )
+
+
+def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Sequence[Query]) -> Receipt:
+    """Make the receipt of an examination; every text in it was freed of names where it was made.
+
+    Parameters
+    ----------
+    context : Context
+    inventory : Inventory
+    visit : Visit
+    queries : sequence of Query
+        Those about the whole delivery are told too.
+
+    Returns
+    -------
+    Receipt
+    """
+    row, clean = visit.row, visit.deidentifier
+    about = [q for q in queries if q.submission_id == visit.submission_id or not q.participant_id]
+    scanner = read_scanner(visit.examination.series[0].header)
+    serial = clean.serial(scanner.serial) if scanner.serial else ""
+    parts = [clean.device(scanner.manufacturer), clean.device(scanner.model), f"({serial})" * bool(serial)]
+    missing = [q for q in about if q.code is QueryCode.MISSING_SEQUENCE]
+    return Receipt(
+        submission_id=visit.submission_id,
+        site_id=row.site_id if row else context.request.site_id or "",
+        received=context.today,
+        participant_id=visit.participant_id,
+        session_id=visit.session_id,
+        visit_type=row.visit_type if row and visit.session_id else "",
+        week=row.week if row and visit.session_id else None,
+        protocol=context.protocol.name if context.protocol else "",
+        scanner=" ".join(part for part in parts if part),
+        software=clean.device(scanner.software),
+        files=len({path for series in visit.examination.series for path in series.files}),
+        series=tuple(_series(visit)),
+        identity=tuple(_identity(context, visit, about)),
+        items=tuple(
+            CheckedItem(
+                role=role,
+                name=item.name,
+                words=item.words,
+                result=str(item.result),
+                value=item.value,
+                limit=item.limit,
+            )
+            for role in CONTRASTS
+            for item in visit.checked.get(role, ())
+        ),
+        missing=tuple(
+            role for q in missing for role in q.what.partition(": ")[2].partition(" (")[0].split(", ")
+        ),
+        queries=tuple(about),
+        notes=(*_leftovers(inventory), *visit.notes),
+        pictures=tuple(_pictures(context, visit)),
+    )
+
+
+def _series(visit: Visit) -> Iterable[SentSeries]:
+    for one in visit.assigned:
+        status = visit.status.get(one.series, "")
+        used = status in ("filed", "unchanged")
+        what = "" if used or not status else f" Not used: {STATUS[status]}."
+        part = f" ({visit.plain(one.series.part)})" if one.series.part else ""
+        yield SentSeries(
+            number=str(one.series.series_number or ""),
+            description=f"{visit.deidentifier.words(one.series.description)}{part}".strip(),
+            role=one.role,
+            reason=f"{visit.plain(one.reason)}.{what}",
+            slices=one.series.frames,
+            image=visit.images.get(one.role, "") if used else "",
+            faults=tuple(fault.text for fault in visit.faults.get(one.series, ())),
+        )
+
+
+def _identity(context: Context, visit: Visit, queries: Sequence[Query]) -> Iterable[CheckedItem]:
+    for asked in _IDENTITY:
+        if visit.row is None and asked.name in _NEEDS_PARTICIPANT:
+            continue
+        denied = [q for q in queries if q.code in asked.denied]
+        told = denied[0].what if denied else _not_told(context, visit, asked)
+        doubted = any(q.code in asked.doubted for q in queries)
+        result = "FAIL" if denied else "UNKNOWN" if told or doubted else "PASS"
+        yield CheckedItem(
+            name=asked.name,
+            words=asked.words,
+            result=result,
+            value=told or ("" if doubted else "as expected"),
+            limit=asked.expected,
+        )
+
+
+def _not_told(context: Context, visit: Visit, asked: _Asked) -> str:
+    """Say what is lacking to answer a question; nothing when it can be answered."""
+    headers = [series.header for series in visit.examination.series]
+    if asked.name == "sex" and not (visit.row and visit.row.sex):
+        return "the sheet does not say"
+    if asked.name == "sex" and not any(text(header, "PatientSex") for header in headers):
+        return "the header does not say"
+    if asked.name == "birth_date" and not visit.birth_hash:
+        return "the header does not say"
+    if asked.name == "birth_date" and not (visit.birth_compared or _came_before(context, visit)):
+        return "nothing to compare with yet"
+    if asked.name == "window" and visit.examination.day is None:
+        return "the header does not say"
+    return ""
+
+
+def _came_before(context: Context, visit: Visit) -> bool:
+    """Tell whether the participant was known before; not by this submission, which may be sent twice."""
+    for receipt in read_receipts(context.bids_dir):
+        if receipt.submission_id == visit.submission_id:
+            return False
+        if receipt.participant_id == visit.participant_id and receipt.used:
+            return True
+    return False
+
+
+def _leftovers(inventory: Inventory) -> tuple[str, ...]:
+    """Count the files that belong to no series; not by name, since a file may be called like the person."""
+    counts = inventory.leftovers.counts
+    return tuple(f"{counts[why]} {why.value}." for why in sorted(counts) if counts[why])
+
+
+def _pictures(context: Context, visit: Visit) -> Iterable[Row]:
+    for role in CONTRASTS:
+        name = visit.images.get(role)
+        panels = slices_of(context.bids_dir / name, role) if name else ()
+        if panels:
+            yield Row(CONTRAST_WORDS[role], panels)

@@ -1,1 +1,0 @@
-"""External programs, each behind one class."""

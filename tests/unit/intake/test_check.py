@@ -1,0 +1,451 @@
+"""Items of the protocol: PASS, FAIL with value and limit, and UNKNOWN wherever the header does not say."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset
+from pydicom.dataelem import DataElement
+from pydicom.sequence import Sequence
+
+from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.intake.check import Item, Result, check_series, protocol_queries
+from mesems_mri.intake.dicom.acquisition import Scanner, read_acquisition, scanner_of_sidecar
+from mesems_mri.intake.dicom.geometry import FaultCode, Geometry
+from mesems_mri.intake.protocol import ITEMS, Protocol, load_protocol
+
+CONFIG = Path(__file__).parents[3] / "config"
+MAGNIMS = load_protocol(CONFIG / "protocol.yaml")
+MESEMS = load_protocol(CONFIG / "protocol-mesems2012.yaml")
+POST = "ce-gadolinium_T1w"
+
+CLASSIC: dict[str, Any] = {
+    "Manufacturer": "SIEMENS",
+    "ManufacturerModelName": "Prisma",
+    "DeviceSerialNumber": "67060",
+    "SoftwareVersions": "syngo MR E11",
+    "MagneticFieldStrength": "3",
+    "MRAcquisitionType": "3D",
+    "EchoTime": "3",
+    "RepetitionTime": "2300",
+    "InversionTime": "900",
+    "FlipAngle": "9",
+    "ReceiveCoilName": "HeadNeck_64",
+    "AcquisitionDate": "20240331",
+    "AcquisitionTime": "101500.00",
+    "PatientWeight": "70",
+}
+BOLUS = {
+    "ContrastBolusAgent": "7 ml GADOVIST",
+    "ContrastBolusVolume": "7",
+    "ContrastBolusStartTime": "100500",
+}
+NEEDS = {
+    "field_strength": ("MagneticFieldStrength",),
+    "acquisition": ("MRAcquisitionType",),
+    "echo_time": ("EchoTime",),
+    "repetition_time": ("RepetitionTime",),
+    "coil": ("ReceiveCoilName",),
+    "contrast_agent": ("ContrastBolusAgent",),
+    "contrast_dose": ("ContrastBolusAgent", "ContrastBolusVolume", "PatientWeight"),
+    "injection_delay": ("ContrastBolusStartTime", "AcquisitionTime"),
+    "like_precontrast": ("MRAcquisitionType", "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle"),
+    "scanner": ("DeviceSerialNumber",),
+    "software": ("SoftwareVersions",),
+}
+"""Tags without which an item of the post-contrast scan cannot be known."""
+
+
+def header(**changes: Any) -> Dataset:
+    made = Dataset()
+    for name, value in (CLASSIC | changes).items():
+        if value is not None:
+            setattr(made, name, value)
+    return made
+
+
+def enhanced(**changes: Any) -> Dataset:
+    """The same header as an enhanced object keeps it."""
+    classic, made = header(**changes), Dataset()
+    places = {
+        "EchoTime": ("MREchoSequence", "EffectiveEchoTime", True),
+        "RepetitionTime": ("MRTimingAndRelatedParametersSequence", "RepetitionTime", False),
+        "FlipAngle": ("MRTimingAndRelatedParametersSequence", "FlipAngle", False),
+        "InversionTime": ("MRModifierSequence", "InversionTimes", False),
+        "ReceiveCoilName": ("MRReceiveCoilSequence", "ReceiveCoilName", False),
+        "AcquisitionTime": ("FrameContentSequence", "FrameAcquisitionDateTime", True),
+    }
+    shared, frame = Dataset(), Dataset()
+    for element in classic:
+        name = element.keyword
+        if name not in places:
+            setattr(made, name, element.value)
+            continue
+        sequence, tag, per_frame = places[name]
+        group = frame if per_frame else shared
+        if sequence not in group:
+            setattr(group, sequence, Sequence([Dataset()]))
+        value: Any = float(element.value) if "Time" in name and name != "AcquisitionTime" else element.value
+        value = f"20240331{element.value}" if name == "AcquisitionTime" else value
+        setattr(getattr(group, sequence)[0], tag, [value] if tag == "InversionTimes" else value)
+    if "ContrastBolusAgent" in made:
+        item, profile = Dataset(), Dataset()
+        item.CodeMeaning = made.ContrastBolusAgent
+        for name in ("ContrastBolusVolume", "ContrastBolusStartTime"):
+            if name in made:
+                setattr(profile, name, made[name].value)
+                del made[name]
+        item.ContrastAdministrationProfileSequence = Sequence([profile])
+        made.ContrastBolusAgentSequence = Sequence([item])
+        del made.ContrastBolusAgent
+    made.SharedFunctionalGroupsSequence = Sequence([shared])
+    made.PerFrameFunctionalGroupsSequence = Sequence([frame])
+    return made
+
+
+def grid(**changes: Any) -> Geometry:
+    made = Geometry(
+        slices=176,
+        rows=256,
+        columns=256,
+        in_plane_mm=(1.0, 1.0),
+        spacing_mm=1.0,
+        thickness_mm=1.0,
+        gap_mm=0.0,
+        extent_mm=176.0,
+        plane="sagittal",
+        tilt_degrees=0.0,
+    )
+    return replace(made, **changes)
+
+
+def results(items: list[Item]) -> dict[str, Result]:
+    return {item.name: item.result for item in items}
+
+
+def check(role: str, scan: Dataset, geometry: Geometry | None = None, **more: Any) -> dict[str, Item]:
+    more = {"protocol": MAGNIMS} | more
+    return {item.name: item for item in check_series(role, scan, geometry or grid(), **more)}
+
+
+def full(made: Any = header, **changes: Any) -> list[Item]:
+    """Check a post-contrast scan that has everything the protocol asks for."""
+    before = made(AcquisitionTime="095000")
+    return check_series(
+        POST, made(**(BOLUS | changes)), grid(), MAGNIMS, reference=before, precontrast=(before, grid())
+    )
+
+
+@pytest.mark.parametrize("made", [header, enhanced])
+def test_scan_to_protocol_passes_every_item(made: Any) -> None:
+    items = full(made)
+    assert [item.name for item in items] == [name for name in ITEMS if name != "inversion_time"]
+    assert {item.result for item in items} == {Result.PASS}
+    values = {item.name: item.value for item in items}
+    assert values["contrast_dose"] == "0.1 mmol/kg (header)"
+    assert values["injection_delay"] == "10.0 min"
+    assert values["contrast_agent"] == "gadobutrol"
+    assert values["in_plane"] == "1 x 1 mm"
+    assert {item.name: item.limit for item in items}["injection_delay"] == "5 to 60 min"
+
+
+@pytest.mark.parametrize("made", [header, enhanced])
+@pytest.mark.parametrize(("name", "tag"), [(name, tag) for name, tags in NEEDS.items() for tag in tags])
+def test_item_whose_tag_is_absent_is_unknown_and_never_passes(made: Any, name: str, tag: str) -> None:
+    found = results(full(made, **{tag: None}))
+    assert found[name] is Result.UNKNOWN
+    touched = {item for item, tags in NEEDS.items() if tag in tags}
+    # 2D and 3D have other limits, but this scan is to protocol by both
+    assert {item for item, result in found.items() if result is not Result.PASS} == touched
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("slice_thickness", {"thickness_mm": None}),
+        ("slice_gap", {"gap_mm": None}),
+        ("in_plane", {"in_plane_mm": None}),
+    ],
+)
+def test_voxel_that_is_not_told_is_unknown(name: str, missing: dict[str, None]) -> None:
+    item = check("FLAIR", header(), grid(**missing))[name]
+    assert (item.result, item.value) == (Result.UNKNOWN, "")
+    assert item.limit
+    everything = check_series("FLAIR", header(), None, MAGNIMS)
+    assert results(everything)[name] is Result.UNKNOWN
+
+
+FLAIR = {"EchoTime": "388", "RepetitionTime": "5000", "InversionTime": "1800"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "voxel", "name", "value", "limit"),
+    [
+        ({}, {"thickness_mm": 1.6}, "slice_thickness", "1.6 mm", "at most 1.5 mm"),
+        ({}, {"in_plane_mm": (0.9, 1.04)}, "in_plane", "0.9 x 1.04 mm", "at most 1 mm"),
+        ({"MRAcquisitionType": "2D"}, {"thickness_mm": 3.3}, "slice_thickness", "3.3 mm", "at most 3 mm"),
+        ({"MRAcquisitionType": "2D"}, {"gap_mm": 0.3}, "slice_gap", "0.3 mm", "none"),
+        ({"MagneticFieldStrength": "7"}, {}, "field_strength", "7 T", "1.4 to 3.2 T"),
+        ({"EchoTime": "12"}, {}, "echo_time", "12 ms", "70 to 500 ms"),
+        ({"RepetitionTime": "600"}, {}, "repetition_time", "600 ms", "4000 to 15000 ms"),
+        ({"InversionTime": "900"}, {}, "inversion_time", "900 ms", "1400 to 3000 ms"),
+        ({"ReceiveCoilName": "Q-BODY"}, {}, "coil", "Q-BODY", "not body, knee, breast, wrist, shoulder"),
+    ],
+)
+def test_failure_names_value_and_limit_and_nothing_else_fails(
+    tags: dict[str, Any], voxel: dict[str, Any], name: str, value: str, limit: str
+) -> None:
+    items = check("FLAIR", header(**(FLAIR | tags)), grid(**voxel))
+    assert (items[name].result, items[name].value, items[name].limit) == (Result.FAIL, value, limit)
+    assert {item.name for item in items.values() if item.result is not Result.PASS} == {name}
+
+
+def test_2d_of_3_mm_without_gap_is_to_protocol_and_3d_of_3_mm_is_not() -> None:
+    thick = grid(thickness_mm=3.0, spacing_mm=3.0, in_plane_mm=(0.94, 0.94))
+    for dimension, expected in (("2D", Result.PASS), ("3D", Result.FAIL)):
+        scan = header(MRAcquisitionType=dimension, **FLAIR)
+        assert check("FLAIR", scan, thick)["slice_thickness"].result is expected
+        assert check("FLAIR", scan, thick, protocol=MESEMS)["slice_thickness"].result is Result.PASS
+
+
+@pytest.mark.parametrize(
+    ("thickness", "expected"), [(1.0, Result.PASS), (2.5, Result.UNKNOWN), (5.0, Result.FAIL)]
+)
+def test_without_2d_or_3d_only_what_holds_for_both_is_said(thickness: float, expected: Result) -> None:
+    item = check("FLAIR", header(MRAcquisitionType=None, **FLAIR), grid(thickness_mm=thickness))[
+        "slice_thickness"
+    ]
+    assert item.result is expected
+    assert item.limit == "2D: at most 3 mm, 3D: at most 1.5 mm"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sheet", "expected", "value"),
+    [
+        ({}, None, Result.PASS, "0.1 mmol/kg (header)"),
+        ({"ContrastBolusVolume": "14"}, None, Result.FAIL, "0.2 mmol/kg (header)"),
+        ({"ContrastBolusAgent": "Dotarem"}, None, Result.FAIL, "0.05 mmol/kg (header)"),
+        ({"ContrastBolusAgent": "Dotarem", "ContrastBolusVolume": "14"}, 0.1, Result.PASS,
+         "0.1 mmol/kg (header), 0.1 mmol/kg (sheet)"),
+        ({"ContrastBolusTotalDose": "3.5"}, None, Result.FAIL, "0.05 mmol/kg (header)"),
+        ({"PatientWeight": "0"}, None, Result.UNKNOWN, ""),
+        ({"PatientWeight": None}, 0.1, Result.PASS, "0.1 mmol/kg (sheet)"),
+        ({}, 0.2, Result.FAIL, "0.1 mmol/kg (header), 0.2 mmol/kg (sheet)"),
+    ],
+)  # fmt: skip
+def test_dose_comes_from_header_and_sheet(
+    changes: dict[str, Any], sheet: float | None, expected: Result, value: str
+) -> None:
+    for made in (header, enhanced):
+        item = check(POST, made(**(BOLUS | changes)), sheet_dose_mmol_kg=sheet)["contrast_dose"]
+        assert (item.result, item.value) == (expected, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "value"),
+    [
+        ("GADOVIST 1.0", Result.PASS, "gadobutrol"),
+        ("Gd-DOTA", Result.PASS, "gadoterate"),
+        ("YES", Result.UNKNOWN, "given, but not which"),
+        ("Dr Smith gave it", Result.UNKNOWN, "given, but not which"),
+        ("NONE", Result.UNKNOWN, ""),
+        ("no", Result.UNKNOWN, ""),
+        ("", Result.UNKNOWN, ""),
+    ],
+)
+def test_agent_is_named_by_the_protocol_and_not_by_what_people_write(
+    text: str, expected: Result, value: str
+) -> None:
+    item = check(POST, header(ContrastBolusAgent=text))["contrast_agent"]
+    assert (item.result, item.value) == (expected, value)
+
+
+def test_agent_that_the_trial_does_not_allow_fails() -> None:
+    content = MAGNIMS.model_dump()
+    content["sequences"][POST]["contrast"]["agents"] = ["gadoterate"]
+    protocol = Protocol.model_validate(content)
+    assert check(POST, header(**BOLUS), protocol=protocol)["contrast_agent"].result is Result.FAIL
+    other = header(ContrastBolusAgent="Dotarem")
+    assert check(POST, other, protocol=protocol)["contrast_agent"].result is Result.PASS
+
+
+@pytest.mark.parametrize(
+    ("injected", "began", "expected", "value"),
+    [
+        ("101000", "101500", Result.PASS, "5.0 min"),
+        ("101030", "101500", Result.FAIL, "4.5 min"),
+        ("101600", "101500", Result.FAIL, "-1.0 min"),
+        ("235500", "000500", Result.PASS, "10.0 min"),
+        ("000000", "101500", Result.FAIL, "615.0 min"),
+        ("nonsense", "101500", Result.UNKNOWN, ""),
+        ("256161", "101500", Result.UNKNOWN, ""),
+    ],
+)
+def test_delay_runs_from_the_injection_to_the_scan(
+    injected: str, began: str, expected: Result, value: str
+) -> None:
+    scan = header(AcquisitionTime=began)
+    scan.add(DataElement("ContrastBolusStartTime", "TM", injected, validation_mode=0))
+    item = check(POST, scan)["injection_delay"]
+    assert (item.result, item.value) == (expected, value)
+
+
+@pytest.mark.parametrize(
+    ("tags", "voxel", "expected", "words"),
+    [
+        ({}, {}, Result.PASS, "alike"),
+        ({"RepetitionTime": "2350"}, {}, Result.PASS, "alike"),
+        ({"EchoTime": "4"}, {}, Result.FAIL, "TE 4 ms against 3 ms"),
+        ({"MRAcquisitionType": "2D"}, {}, Result.FAIL, "2D against 3D"),
+        ({"InversionTime": None}, {}, Result.UNKNOWN, "not known: TI"),
+        ({"FlipAngle": "15"}, {}, Result.FAIL, "flip angle 15 degrees against 9 degrees"),
+        ({}, {"thickness_mm": 1.2}, Result.FAIL, "slice thickness 1.2 mm against 1 mm"),
+        ({}, {"in_plane_mm": (0.5, 0.5)}, Result.FAIL, "pixel size 0.5 mm against 1 mm"),
+        ({}, {"gap_mm": None}, Result.UNKNOWN, "not known: gap"),
+    ],
+)
+def test_scan_after_contrast_is_compared_with_the_one_before(
+    tags: dict[str, Any], voxel: dict[str, Any], expected: Result, words: str
+) -> None:
+    item = check(POST, header(**(BOLUS | tags)), grid(**voxel), precontrast=(header(), grid()))[
+        "like_precontrast"
+    ]
+    assert (item.result, item.value) == (expected, words)
+
+
+def test_without_inversion_at_both_scans_no_inversion_time_is_missed() -> None:
+    scan = header(InversionTime=None)
+    item = check(POST, scan, precontrast=(scan, grid()))["like_precontrast"]
+    assert item.result is Result.PASS
+    assert check(POST, scan)["like_precontrast"].result is Result.UNKNOWN  # nothing to compare with
+
+
+@pytest.mark.parametrize(
+    ("changes", "scanner", "software"),
+    [
+        ({}, Result.PASS, Result.PASS),
+        ({"SoftwareVersions": "syngo MR XA30"}, Result.PASS, Result.FAIL),
+        ({"SoftwareVersions": "  SYNGO  mr e11 "}, Result.PASS, Result.PASS),
+        ({"DeviceSerialNumber": "1"}, Result.FAIL, Result.PASS),
+        # a new software writes the names of the same machine otherwise
+        ({"Manufacturer": "Siemens Healthineers", "ManufacturerModelName": "MAGNETOM Prisma Fit"},
+         Result.PASS, Result.PASS),
+        ({"DeviceSerialNumber": None}, Result.UNKNOWN, Result.PASS),
+        ({"DeviceSerialNumber": None, "ManufacturerModelName": "Skyra"}, Result.FAIL, Result.PASS),
+        ({"DeviceSerialNumber": None, "Manufacturer": "GE MEDICAL SYSTEMS"}, Result.FAIL, Result.PASS),
+        ({"DeviceSerialNumber": None, "Manufacturer": None, "SoftwareVersions": None},
+         Result.UNKNOWN, Result.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_scanner_is_that_of_the_first_visit(
+    changes: dict[str, Any], scanner: Result, software: Result
+) -> None:
+    first = Scanner(manufacturer="SIEMENS", model="Prisma", serial="67060", software="syngo MR E11")
+    for reference in (header(), enhanced(), first):
+        found = results(list(check("T1w", header(**changes), reference=reference).values()))
+        assert (found["scanner"], found["software"]) == (scanner, software)
+    assert "scanner" not in check("T1w", header(**changes))  # the first visit itself
+
+
+def test_scanner_of_a_sidecar_is_that_of_its_header() -> None:
+    sidecar = {
+        "Manufacturer": "Siemens",
+        "ManufacturersModelName": "Prisma",
+        "DeviceSerialNumber": 67060,
+        "SoftwareVersions": "syngo_MR_E11",
+    }
+    found = results(list(check("T1w", header(), reference=scanner_of_sidecar(sidecar)).values()))
+    assert (found["scanner"], found["software"]) == (Result.PASS, Result.PASS)
+    found = results(list(check("T1w", header(), reference=scanner_of_sidecar({})).values()))
+    assert (found["scanner"], found["software"]) == (Result.UNKNOWN, Result.UNKNOWN)
+
+
+def test_siemens_classic_names_its_coil_in_a_private_tag() -> None:
+    scan = header(ReceiveCoilName=None)
+    scan.private_block(0x0051, "SIEMENS MR HEADER", create=True).add_new(0x0F, "LO", "HE1-4;NE1,2")
+    assert check("T1w", scan)["coil"].value == "HE1-4;NE1,2"
+    assert check("T1w", scan)["coil"].result is Result.PASS
+
+
+def test_name_of_the_coil_is_scrubbed() -> None:
+    items = check("T1w", header(ReceiveCoilName="Smith Head"), scrub=lambda text: text.replace("Smith", "X"))
+    assert items["coil"].value == "X Head"
+    assert items["coil"].result is Result.PASS
+
+
+def test_role_without_a_block_is_not_checked() -> None:
+    assert check_series("localizer", header(), grid(), MAGNIMS) == []
+
+
+def test_queries_tell_what_failed_what_is_unknown_and_what_changed() -> None:
+    scan = header(MagneticFieldStrength="7", ReceiveCoilName=None, SoftwareVersions="XA30", **FLAIR)
+    good = header(**FLAIR)
+    protocol = MAGNIMS.model_copy(update={"blocking": ("field_strength",)})
+    checked = {
+        "FLAIR": check_series("FLAIR", scan, grid(), protocol, reference=header()),
+        "T1w": check_series("T1w", header(SoftwareVersions="XA30"), grid(), protocol, reference=header()),
+        "T2w": check_series("FLAIR", good, grid(), protocol),
+    }
+    queries = protocol_queries(checked, protocol, site_id="S01", participant_id="sub-1", session_id="ses-1")
+    assert [(q.code, q.blocking) for q in queries] == [
+        (QueryCode.PROTOCOL_DEVIATION, True),
+        (QueryCode.PROTOCOL_UNKNOWN, False),
+        (QueryCode.SCANNER_CHANGED, False),
+    ]
+    assert queries[0].what.endswith(": FLAIR: field strength 7 T, expected 1.4 to 3.2 T")
+    assert queries[1].what.endswith(": FLAIR: receive coil")
+    assert queries[2].what.endswith(": software XA30, before syngo MR E11")
+    assert {(q.site_id, q.participant_id, q.session_id) for q in queries} == {("S01", "sub-1", "ses-1")}
+    assert protocol_queries({"FLAIR": checked["T2w"]}, protocol) == []
+
+
+def test_every_fault_of_the_slices_is_the_code_of_a_query() -> None:
+    assert {str(code) for code in FaultCode} <= {str(code) for code in QueryCode}
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.just(""),
+    st.text(max_size=12),
+    st.floats(allow_nan=True, allow_infinity=True).map(str),
+    st.sampled_from(["0", "-1", "1e400", "nan", "1\\2", "2D\\3D", "3d ", "\x00", "3D\x00"]),
+    st.binary(max_size=8),
+)
+TAGS = sorted({tag for tags in NEEDS.values() for tag in tags} | {"Manufacturer", "ManufacturerModelName"})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from(TAGS), st.tuples(st.sampled_from(["DS", "LO", "UN", "SQ", "FD"]), VALUES)
+    ),
+    st.booleans(),
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_damage_of_a_header_breaks_the_check_or_lets_an_item_pass_unknown(
+    damage: dict[str, tuple[str, Any]], multi_frame: bool
+) -> None:
+    scan = (enhanced if multi_frame else header)(**BOLUS)
+    before = copy.deepcopy(scan)
+    for tag, (kind, value) in damage.items():
+        try:
+            scan.add(DataElement(tag, kind, value, validation_mode=0))
+        except Exception:  # pydicom itself refuses to hold it
+            continue
+    items = check_series(
+        POST, scan, grid(), MAGNIMS, reference=before, precontrast=(before, grid()), scrub=str.upper
+    )
+    assert {item.name for item in items} <= set(ITEMS)
+    for item in items:
+        assert item.result in Result
+        assert item.limit
+        assert "\n" not in item.value
+        if item.result is not Result.UNKNOWN:
+            assert item.value
+        if item.result is Result.PASS:
+            numbers = read_acquisition(scan, grid(), MAGNIMS.agents)
+            assert item.name != "echo_time" or (numbers.echo_time_ms or 99) <= 30.15
