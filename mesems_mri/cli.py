@@ -87,7 +87,7 @@ def one_label_each(arguments: list[str]) -> list[str]:
 
 def _become_supervised(arguments: list[str]) -> None:
     """Do the work of a step in a child; in the parent of a child that was killed, let it leave a record."""
-    from mesems_mri.supervisor import supervised
+    from mesems_mri.runner.supervisor import supervised
 
     step = next((argument for argument in arguments[1:] if not argument.startswith("-")), "")
     log = logging.getLogger("mesems_mri")
@@ -97,7 +97,7 @@ def _become_supervised(arguments: list[str]) -> None:
         return
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.pipeline.visit import RULES, fail_instead
-    from mesems_mri.supervisor import explain
+    from mesems_mri.runner.supervisor import explain
 
     asked = next((a.split("=", 1)[1] for a in arguments if a.startswith("--mem-mb=")), "")
     what = explain(death, step, Layout(Path()), mem_mb=int(asked) if asked.isdigit() else None)
@@ -175,8 +175,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
 ) -> None:
     """Run the analysis. Options of Snakemake may follow after --."""
-    from mesems_mri.workflow import run as run_workflow
-    from mesems_mri.workflow.request import RunRequest
+    from mesems_mri.runner import run as run_workflow
+    from mesems_mri.runner.request import RunRequest
 
     request = RunRequest(
         bids_dir=bids_dir,
@@ -212,8 +212,8 @@ def status(
 
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.files import write_json
-    from mesems_mri.workflow.state import Outcome
-    from mesems_mri.workflow.status import read_status
+    from mesems_mri.runner.state import Outcome
+    from mesems_mri.runner.status import read_status
 
     found = read_status(Layout(out_dir.resolve()))
     console = Console()
@@ -239,7 +239,7 @@ def clean(
     """Free space in an output folder; products, records and ledgers are never touched."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
-    from mesems_mri.workflow.clean import clean_intermediate
+    from mesems_mri.runner.clean import clean_intermediate
 
     if not intermediate:
         msg = (

@@ -58,8 +58,8 @@ def _build(
     """Build and sign a bundle for every site of which something is new."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
+    from mesems_mri.runner.lock import read_holder
     from mesems_mri.transfer.build import BuildRequest, build
-    from mesems_mri.workflow.lock import read_holder
 
     holder = read_holder(Layout(out_dir.resolve()).run_lock)
     if holder and not holder.here_and_gone():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.files import write_text
-from mesems_mri.workflow import lock
+from mesems_mri.runner import lock
 from tests.command import mesems
 from tests.small_study import small_study
 

@@ -11,7 +11,7 @@ from mesems_mri.dataset.bids import index_dataset, own_masks
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.config import load_config
 from mesems_mri.provenance import code_version
-from mesems_mri.workflow.snakemake import look_again_once
+from mesems_mri.runner.snakemake import look_again_once
 
 look_again_once()
 

@@ -102,7 +102,7 @@ def test_every_quality_flag_is_explained() -> None:
 
 def test_every_exit_code_is_explained() -> None:
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, MesemsError)]
-    known = {0, importlib.import_module("mesems_mri.workflow.summary").EXIT_VISITS_FAILED}
+    known = {0, importlib.import_module("mesems_mri.runner.summary").EXIT_VISITS_FAILED}
     known |= {c.exit_code for c in classes}
     known |= {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
     cells = first_cells(section("problems.md", "Exit codes"))

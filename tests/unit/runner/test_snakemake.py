@@ -11,11 +11,11 @@ import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 from mesems_mri.errors import ExternalProgramError
-from mesems_mri.workflow.command import snakemake_environment
-from mesems_mri.workflow.events import Events
-from mesems_mri.workflow.processes import of_run
-from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.snakemake import (
+from mesems_mri.runner.command import snakemake_environment
+from mesems_mri.runner.events import Events
+from mesems_mri.runner.processes import of_run
+from mesems_mri.runner.request import RunRequest
+from mesems_mri.runner.snakemake import (
     Stop,
     StoppedError,
     follow_snakemake,
@@ -94,7 +94,7 @@ def test_log_that_cannot_be_written_does_not_end_the_run(
 def test_stopped_run_leaves_no_process(
     tmp_path: Path, number: signal.Signals, obeys: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesems_mri.workflow.snakemake._STOP_S", 0.3)
+    monkeypatch.setattr("mesems_mri.runner.snakemake._STOP_S", 0.3)
     run_id = f"stop-{number}-{obeys}"
     deaf = "" if obeys else "signal.signal(signal.SIGINT, signal.SIG_IGN);"
     # A grandchild in a session of its own is what a library may start.

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesems_mri.errors import ExternalProgramError
-from mesems_mri.supervisor import die_with_parent
-from mesems_mri.workflow.events import Events
-from mesems_mri.workflow.processes import RUN_VARIABLE, kill_run
+from mesems_mri.runner.events import Events
+from mesems_mri.runner.processes import RUN_VARIABLE, kill_run
+from mesems_mri.runner.supervisor import die_with_parent
 
 _STOP_S = 15
 _STOP_SLURM_S = 90

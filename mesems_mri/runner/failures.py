@@ -8,8 +8,8 @@ from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import TEMPORARY, read_json
 from mesems_mri.pipeline.visit import REPORT, RULES, STEPS, VisitFiles, fail_instead, run_step
-from mesems_mri.workflow.events import Job
-from mesems_mri.workflow.state import Outcome, visit_state
+from mesems_mri.runner.events import Job
+from mesems_mri.runner.state import Outcome, visit_state
 
 
 def incomplete(layout: Layout, session: Session) -> bool:

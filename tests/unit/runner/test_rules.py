@@ -5,7 +5,7 @@ import pytest
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.pipeline.visit import RULES
-from mesems_mri.workflow.rules import Scope, check_step, known_steps, product_of
+from mesems_mri.runner.rules import Scope, check_step, known_steps, product_of
 
 
 def test_steps_are_those_of_the_rules_in_their_order() -> None:

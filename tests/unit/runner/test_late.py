@@ -9,7 +9,7 @@ from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_json
-from mesems_mri.workflow.late import refuse_late_visits
+from mesems_mri.runner.late import refuse_late_visits
 
 VISITS = tuple(Session(participant_id="sub-01", session_id=f"ses-{i}") for i in (1, 2))
 PEOPLE = (Participant(participant_id="sub-01", site_id="", sessions=VISITS),)

@@ -12,9 +12,9 @@ import pytest
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.workflow import lock as lock_module
-from mesems_mri.workflow.lock import Holder, held, read_holder
-from mesems_mri.workflow.processes import RUN_VARIABLE
+from mesems_mri.runner import lock as lock_module
+from mesems_mri.runner.lock import Holder, held, read_holder
+from mesems_mri.runner.processes import RUN_VARIABLE
 
 
 @pytest.fixture

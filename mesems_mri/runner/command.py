@@ -11,10 +11,10 @@ import yaml
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import ExternalProgramError, UsageError
-from mesems_mri.supervisor import available_mb
-from mesems_mri.workflow.reports import reports_options
-from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.rules import RECORD_OF, Scope, known_steps, product_of, workflow_folder
+from mesems_mri.runner.reports import reports_options
+from mesems_mri.runner.request import RunRequest
+from mesems_mri.runner.rules import RECORD_OF, Scope, known_steps, product_of, workflow_folder
+from mesems_mri.runner.supervisor import available_mb
 
 
 def snakemake_command(

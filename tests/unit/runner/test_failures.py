@@ -6,9 +6,9 @@ from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_json
 from mesems_mri.pipeline.visit import RULES, STEPS
-from mesems_mri.workflow.events import Job
-from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep
-from mesems_mri.workflow.state import Outcome, visit_state
+from mesems_mri.runner.events import Job
+from mesems_mri.runner.failures import forget, incomplete, mark_lost, sweep
+from mesems_mri.runner.state import Outcome, visit_state
 
 VISITS = tuple(Session(participant_id="sub-01", session_id=f"ses-{i}") for i in (1, 2))
 PEOPLE = (Participant(participant_id="sub-01", site_id="", sessions=VISITS),)

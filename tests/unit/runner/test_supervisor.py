@@ -9,11 +9,11 @@ import pytest
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import write_text
-from mesems_mri.supervisor import Death, available_mb, explain
+from mesems_mri.runner.supervisor import Death, available_mb, explain
 
 PROGRAM = """
 import os, signal, sys
-from mesems_mri.supervisor import supervised
+from mesems_mri.runner.supervisor import supervised
 death = supervised()
 if death is None:
     {work}

@@ -6,8 +6,8 @@ from pathlib import Path
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_json
 from mesems_mri.pipeline.visit import STEPS
-from mesems_mri.workflow.lock import held
-from mesems_mri.workflow.state import Outcome, no_run, visit_state
+from mesems_mri.runner.lock import held
+from mesems_mri.runner.state import Outcome, no_run, visit_state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,14 @@ from mesems_mri.errors import UsageError
 from mesems_mri.files import write_text
 from mesems_mri.pipeline.visit import FULL_DISK
 from mesems_mri.provenance import host_name
-from mesems_mri.workflow.processes import boot_id, cancel_slurm, is_alive, kill_run, pid_space, started_ticks
+from mesems_mri.runner.processes import (
+    boot_id,
+    cancel_slurm,
+    is_alive,
+    kill_run,
+    pid_space,
+    started_ticks,
+)
 
 _UNREADABLE_S = 60
 """A lock that stays unreadable for so long was left by a machine that went down while writing it."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from mesems_mri.dataset.bids import Participant
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
-from mesems_mri.workflow.request import RunRequest
+from mesems_mri.runner.request import RunRequest
 
 REPORT_RULES = ("report_visit", "report_participant", "report_study")
 

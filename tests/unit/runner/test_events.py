@@ -1,6 +1,6 @@
 """What is read from the output of Snakemake."""
 
-from mesems_mri.workflow.events import Events
+from mesems_mri.runner.events import Events
 
 PLAN = """\
 Job stats:

@@ -10,14 +10,14 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.pipeline.visit import STEPS
-from mesems_mri.workflow.clean import clean_intermediate, without_intermediates
-from mesems_mri.workflow.events import Events, Job
-from mesems_mri.workflow.history import History
-from mesems_mri.workflow.lock import held
-from mesems_mri.workflow.progress import PlainProgress
-from mesems_mri.workflow.state import Outcome, visit_state
-from mesems_mri.workflow.status import COUNTED, read_status
-from mesems_mri.workflow.summary import Result, summarise
+from mesems_mri.runner.clean import clean_intermediate, without_intermediates
+from mesems_mri.runner.events import Events, Job
+from mesems_mri.runner.history import History
+from mesems_mri.runner.lock import held
+from mesems_mri.runner.progress import PlainProgress
+from mesems_mri.runner.state import Outcome, visit_state
+from mesems_mri.runner.status import COUNTED, read_status
+from mesems_mri.runner.summary import Result, summarise
 
 SESSIONS = [Session(participant_id="sub-01", session_id=f"ses-{i}") for i in (1, 2, 3, 4)]
 

@@ -10,9 +10,9 @@ from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import Reason
 from mesems_mri.files import read_json
+from mesems_mri.runner.lock import Holder, read_holder
+from mesems_mri.runner.state import Outcome, VisitState, no_run, visit_state
 from mesems_mri.transfer.outbox import sent_visits
-from mesems_mri.workflow.lock import Holder, read_holder
-from mesems_mri.workflow.state import Outcome, VisitState, no_run, visit_state
 
 COUNTED = (
     "expected",

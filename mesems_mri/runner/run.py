@@ -14,21 +14,21 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_json
 from mesems_mri.pipeline.visit import FULL_DISK, REPORT, RULES
-from mesems_mri.workflow.clean import without_intermediates
-from mesems_mri.workflow.command import snakemake_command, snakemake_environment
-from mesems_mri.workflow.events import Events
-from mesems_mri.workflow.failures import forget, incomplete, mark_lost, sweep
-from mesems_mri.workflow.history import History
-from mesems_mri.workflow.late import refuse_late_visits
-from mesems_mri.workflow.lock import RunLock, held
-from mesems_mri.workflow.progress import LiveProgress, PlainProgress, Progress
-from mesems_mri.workflow.reports import measured, reports_request
-from mesems_mri.workflow.request import RunRequest
-from mesems_mri.workflow.rules import Scope, check_step, known_steps
-from mesems_mri.workflow.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
-from mesems_mri.workflow.state import Outcome, visit_state
-from mesems_mri.workflow.summary import Result, summarise
-from mesems_mri.workflow.transfer import check_transfer, forget_transfer, say_transfer
+from mesems_mri.runner.clean import without_intermediates
+from mesems_mri.runner.command import snakemake_command, snakemake_environment
+from mesems_mri.runner.events import Events
+from mesems_mri.runner.failures import forget, incomplete, mark_lost, sweep
+from mesems_mri.runner.history import History
+from mesems_mri.runner.late import refuse_late_visits
+from mesems_mri.runner.lock import RunLock, held
+from mesems_mri.runner.progress import LiveProgress, PlainProgress, Progress
+from mesems_mri.runner.reports import measured, reports_request
+from mesems_mri.runner.request import RunRequest
+from mesems_mri.runner.rules import Scope, check_step, known_steps
+from mesems_mri.runner.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
+from mesems_mri.runner.state import Outcome, visit_state
+from mesems_mri.runner.summary import Result, summarise
+from mesems_mri.runner.transfer import check_transfer, forget_transfer, say_transfer
 
 
 @dataclass(frozen=True, kw_only=True)

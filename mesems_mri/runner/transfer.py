@@ -6,7 +6,7 @@ from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json
-from mesems_mri.workflow.request import RunRequest
+from mesems_mri.runner.request import RunRequest
 
 
 def check_transfer(request: RunRequest, config: TrialConfig) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mesems_mri.dataset.bids import Session
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.workflow.events import Job
-from mesems_mri.workflow.rules import Scope, known_steps
-from mesems_mri.workflow.state import Outcome, VisitState, visit_state
+from mesems_mri.runner.events import Job
+from mesems_mri.runner.rules import Scope, known_steps
+from mesems_mri.runner.state import Outcome, VisitState, visit_state
 
 EXIT_VISITS_FAILED = 5
 _LOG_LINES = 8

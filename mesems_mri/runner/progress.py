@@ -12,8 +12,8 @@ from rich.text import Text
 from mesems_mri.dataset.bids import Participant
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.pipeline.visit import RULES
-from mesems_mri.workflow.events import Events, Job
-from mesems_mri.workflow.state import Outcome, visit_state
+from mesems_mri.runner.events import Events, Job
+from mesems_mri.runner.state import Outcome, visit_state
 
 _GLYPHS = {"waiting": "·", "running": "▸", "done": "●", "not_evaluable": "○", "failed": "✗"}
 _STYLES = {
