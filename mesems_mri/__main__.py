@@ -1,5 +1,5 @@
 """``python -m mesems_mri``."""
 
-from mesems_mri.cli import main
+from mesems_mri.cli.main import main
 
 main()

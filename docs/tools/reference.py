@@ -234,7 +234,7 @@ def _rules_by_key() -> dict[str, str]:
 def commands_page() -> str:
     """Describe the command line with typer's own writer; the rules' commands are left out."""
     text = subprocess.run(
-        [sys.executable, "-m", "typer", "mesems_mri.cli", "utils", "docs", "--name", "mesems-mri"],
+        [sys.executable, "-m", "typer", "mesems_mri.cli.main", "utils", "docs", "--name", "mesems-mri"],
         capture_output=True,
         text=True,
         check=True,

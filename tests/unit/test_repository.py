@@ -137,6 +137,6 @@ def test_wheel_holds_workflow_and_no_tests(repository: Path, tmp_path: Path) -> 
         "workflow/profiles/slurm/config.yaml",
     } | workflow
     assert {f"mesems_mri/_workflow/{name}" for name in expected} - names == set()
-    assert "mesems_mri/cli.py" in names
+    assert "mesems_mri/cli/main.py" in names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"mesems_mri"}

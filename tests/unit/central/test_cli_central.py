@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mesems_mri.cli import app
+from mesems_mri.cli.main import app
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.transfer.keys import make_keys, read_private_key
 from tests.unit.central.bundles import STUDY, Bundle, pack, visit
@@ -42,7 +42,7 @@ class Block(importlib.abc.MetaPathFinder):
         if name.split(".")[0] in {BLOCKED!r}:
             raise ModuleNotFoundError(f"{{name}} is not installed here", name=name)
 sys.meta_path.insert(0, Block())
-from mesems_mri.cli import main
+from mesems_mri.cli.main import main
 for sys.argv in json.loads(sys.argv[1]):
     try:
         main()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mesems_mri import queries as package
-from mesems_mri.cli import app
+from mesems_mri.cli.main import app
 from mesems_mri.dataset.input_tables import refuse_forbidden_columns
 from mesems_mri.dataset.queries import (
     COLUMNS,

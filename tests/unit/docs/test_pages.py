@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from mesems_mri import errors
-from mesems_mri.cli import app
+from mesems_mri.cli.main import app
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.columns import QC_FLAGS
 from mesems_mri.errors import MesemsError, Reason

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mesems_mri.cli import app
+from mesems_mri.cli.main import app
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import add_queries, close_query, new_query

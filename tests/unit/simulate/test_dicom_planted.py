@@ -21,7 +21,7 @@ from pydicom.pixels.decoders import RLELosslessDecoder
 from pydicom.uid import RLELossless
 from typer.testing import CliRunner
 
-from mesems_mri.cli import app
+from mesems_mri.cli.main import app
 from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
 from mesems_mri.errors import UsageError

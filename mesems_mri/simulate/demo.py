@@ -107,7 +107,7 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     say("-- = not evaluable, for the reason on the right; 0 = evaluable, none found")
     say("")
     if find_spec("sqlalchemy"):
-        from mesems_mri.demo_central import send_to_central
+        from mesems_mri.simulate.demo_central import send_to_central
 
         say("sending the results of each site to a data centre")
         send_to_central(sent / "sheet.tsv", out_dir, out / "central", say)

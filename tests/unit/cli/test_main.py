@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesems_mri.cli import one_label_each
+from mesems_mri.cli.main import one_label_each
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from mesems_mri import __version__
-from mesems_mri.cli_central import central_app
-from mesems_mri.cli_intake import intake
-from mesems_mri.cli_query import query_app
-from mesems_mri.cli_step import step_app
-from mesems_mri.cli_transfer import transfer_app
+from mesems_mri.cli.central import central_app
+from mesems_mri.cli.intake import intake
+from mesems_mri.cli.query import query_app
+from mesems_mri.cli.step import step_app
+from mesems_mri.cli.transfer import transfer_app
 from mesems_mri.errors import MesemsError
 
 _STARTED = time.time()
@@ -327,6 +327,6 @@ def demo(
     ] = False,
 ) -> None:
     """Simulate a small trial as DICOM, take it in, run, score and send it, and say where the pages are."""
-    from mesems_mri.demo import run_demo
+    from mesems_mri.simulate.demo import run_demo
 
     raise typer.Exit(run_demo(out, cores=cores, seed=seed, say=typer.echo, full=full))

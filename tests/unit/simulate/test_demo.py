@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.dataset.queries import blocking_queries, read_queries
-from mesems_mri.demo import run_demo, take_in_and_answer
-from mesems_mri.demo_central import send_to_central
 from mesems_mri.errors import UsageError
+from mesems_mri.simulate.demo import run_demo, take_in_and_answer
+from mesems_mri.simulate.demo_central import send_to_central
 from mesems_mri.simulate.dicom.trial import write_dicom
 from tests.small_study import SmallStudy, missing_visit
 from tests.unit.central.conftest import write_schedule

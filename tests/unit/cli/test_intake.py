@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mesems_mri.cli import app
+from mesems_mri.cli.main import app
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.intake.folder import read_rows
 from tests.command import mesems
