@@ -16,8 +16,8 @@ workdir: str(OUT_DIR)
 
 include: "workflow/rules/standardise.smk"
 include: "workflow/rules/register.smk"
-include: "workflow/rules/lesions.smk"
-include: "workflow/rules/metrics.smk"
+include: "workflow/rules/detect.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/transfer.smk"
 

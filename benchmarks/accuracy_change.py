@@ -99,10 +99,10 @@ class Pair:
 def read_pairs(out_dir: Path) -> Iterator[Pair]:
     """Read every visit of a run at which change was evaluated on FLAIR."""
     layout = Layout(out_dir)
-    for path in sorted(out_dir.glob(".mesems/sub-*/ses-*/lesions.json")):
+    for path in sorted(out_dir.glob(".mesems/sub-*/ses-*/detect.json")):
         participant, session = path.parts[-3:-1]
         visit = VisitFiles(bids_dir=Path(), layout=layout, participant_id=participant, session_id=session)
-        change = visit.read_record("lesions").get("parts", {}).get("t2_change", {})
+        change = visit.read_record("detect").get("parts", {}).get("t2_change", {})
         if not change.get("evaluable") or change["contrast"] != "FLAIR":
             continue
         reference = replace(visit, session_id=change["reference_session_id"])

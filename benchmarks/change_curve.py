@@ -54,7 +54,7 @@ def read_candidates(out_dir: Path, truth_dir: Path) -> Iterator[tuple[str, Candi
         visit = VisitFiles(
             bids_dir=Path(), layout=Layout(out_dir), participant_id=pair.participant, session_id=pair.session
         )
-        change = visit.read_record("lesions")["parts"]["t2_change"]
+        change = visit.read_record("detect")["parts"]["t2_change"]
         with np.load(visit.work("lesions.npz")) as arrays:
             dseg = arrays["change_candidates"].astype(np.int32)
         scores = np.array(change["candidate_scores"], np.float64)

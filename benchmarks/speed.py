@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 _COST = re.compile(r"cost: ([\d.]+) CPU s, ([\d.]+) s, (\d+) MiB peak")
-STEPS = ("standardise_visit", "register_visit", "detect_lesions", "measure_visit", "report_visit")
+STEPS = ("standardise", "register", "detect", "measure", "report")
 
 
 def read_costs(out_dir: Path) -> dict[str, dict[str, tuple[float, float, int]]]:

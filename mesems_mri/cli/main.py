@@ -96,13 +96,13 @@ def _become_supervised(arguments: list[str]) -> None:
     if death is None:
         return
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.pipeline.visit import RULES, fail_instead
+    from mesems_mri.pipeline.visit import STEPS, fail_instead
     from mesems_mri.runner.supervisor import explain
 
     asked = next((a.split("=", 1)[1] for a in arguments if a.startswith("--mem-mb=")), "")
     what = explain(death, step, Layout(Path()), mem_mb=int(asked) if asked.isdigit() else None)
     log.error("%s %s", step, what)
-    if step not in RULES.values():
+    if step not in STEPS:
         sys.exit(death.exit_code)
     fail_instead(what)
 
@@ -175,8 +175,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
 ) -> None:
     """Run the analysis. Options of Snakemake may follow after --."""
-    from mesems_mri.runner import run as run_workflow
     from mesems_mri.runner.request import RunRequest
+    from mesems_mri.runner.rules import step_named
+    from mesems_mri.runner.run import run as run_workflow
 
     request = RunRequest(
         bids_dir=bids_dir,
@@ -187,8 +188,8 @@ def run(
         session_labels=tuple(session_label or ()),
         profile=profile,
         cores=cores,
-        until=until,
-        force=force,
+        until=step_named(until),
+        force=step_named(force),
         only_failed=only_failed,
         reports_only=reports_only,
         allow_insert=allow_insert,

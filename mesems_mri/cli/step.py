@@ -43,7 +43,7 @@ def _carried(previous: str) -> dict[str, Any]:
     return read_json(Path(previous)).get("carried", {}) if previous else {}
 
 
-@step_app.command("standardise_visit")
+@step_app.command("standardise")
 def _standardise_visit(
     bids_dir: BidsDir,
     participant: Label,
@@ -74,7 +74,7 @@ def _standardise_visit(
     )
 
 
-@step_app.command("register_visit")
+@step_app.command("register")
 def _register_visit(
     bids_dir: BidsDir,
     participant: Label,
@@ -97,7 +97,7 @@ def _register_visit(
     )
 
 
-@step_app.command("detect_lesions")
+@step_app.command("detect")
 def _detect_lesions(
     bids_dir: BidsDir,
     participant: Label,
@@ -115,7 +115,7 @@ def _detect_lesions(
     visit = _visit(bids_dir, out_dir, participant, session)
     carried = _carried(previous)
     run_step(
-        "lesions",
+        "detect",
         visit,
         lambda: detect_lesions(
             visit,
@@ -128,7 +128,7 @@ def _detect_lesions(
     )
 
 
-@step_app.command("measure_visit")
+@step_app.command("measure")
 def _measure_visit(
     bids_dir: BidsDir,
     participant: Label,
@@ -173,7 +173,7 @@ def _compile_quality(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Pa
     compile_quality(Layout(out_dir.resolve()), participants)
 
 
-@step_app.command("report_visit")
+@step_app.command("report")
 def _report_visit(
     bids_dir: BidsDir,
     participant: Label,

@@ -65,7 +65,7 @@ def measure_visit(
     dict
         The record.
     """
-    detected = visit.read_record("lesions")
+    detected = visit.read_record("detect")
     onward = carry_on(carried, visit, table)
     if not usable(detected):
         return passed_on(detected, carried=onward)

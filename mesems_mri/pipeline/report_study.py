@@ -19,12 +19,12 @@ from mesems_mri.report.participant_page import ParticipantPage
 from mesems_mri.report.study_page import Failure, StepTime, StudyPage
 
 STEP_ORDER = (
-    "standardise_visit",
-    "register_visit",
-    "detect_lesions",
-    "measure_visit",
+    "standardise",
+    "register",
+    "detect",
+    "measure",
     "compile_quality",
-    "report_visit",
+    "report",
     "compile_ledger",
     "report_participant",
     "compile_metrics",

@@ -24,18 +24,12 @@ from mesems_mri.files import read_json, write_bytes, write_json
 
 log = logging.getLogger("mesems_mri")
 
-STEPS = ("standardise", "register", "lesions", "measure")
-"""Records of a visit, in the order in which they are made; the next step needs them."""
+STEPS = ("standardise", "register", "detect", "measure", "report")
+"""Steps of a visit in order. One name for each: of its module, rule, rule file, record, heading and log."""
 REPORT = "report"
-"""Record of the page of a visit: nothing is computed from it."""
-RULES = {
-    "standardise": "standardise_visit",
-    "register": "register_visit",
-    "lesions": "detect_lesions",
-    "measure": "measure_visit",
-    "report": "report_visit",
-}
-"""The rule of the workflow that leaves each record; users know a step by this name."""
+"""The last step, the page of a visit: nothing is computed from it."""
+COMPUTED = STEPS[:-1]
+"""Steps whose records the next step needs."""
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 _died: list[str] = []
@@ -110,7 +104,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool
 
 _PRODUCTS = {
     "register": ("*_desc-preproc_*", "*_desc-brain_mask.*", "*_xfm.txt"),
-    "lesions": ("*_label-L_desc-*_mask.*",),
+    "detect": ("*_label-L_desc-*_mask.*",),
     "measure": ("*_dseg.*",),
 }
 """What each step leaves among the products of a visit."""
@@ -212,7 +206,7 @@ def _failed(visit: VisitFiles, step: str, what: str, carried: dict[str, Any]) ->
     return {
         "status": "failed",
         "reason": str(Reason.STEP_FAILED),
-        "message": f"{visit.name}: {RULES[step]} {what}",
+        "message": f"{visit.name}: {step} {what}",
         "carried": carried,
     }
 

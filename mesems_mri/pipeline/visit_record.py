@@ -71,7 +71,7 @@ def write_visit_record(
         Hash of the configuration.
     """
     standardised, registered, detected = (
-        _read(visit, step) for step in ("standardise", "register", "lesions")
+        _read(visit, step) for step in ("standardise", "register", "detect")
     )
     done = usable(record)
     parts = detected.get("parts") if done else None

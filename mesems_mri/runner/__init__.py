@@ -1,6 +1,1 @@
-"""Run the workflow: start Snakemake, keep one bad visit from stopping others, say how it ended."""
-
-from mesems_mri.runner.request import RunRequest
-from mesems_mri.runner.run import run
-
-__all__ = ["RunRequest", "run"]
+"""What starts and watches Snakemake: one bad visit does not stop others, and how a run ended is told."""

@@ -11,9 +11,10 @@ import yaml
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import ExternalProgramError, UsageError
+from mesems_mri.pipeline.visit import STEPS
 from mesems_mri.runner.reports import reports_options
 from mesems_mri.runner.request import RunRequest
-from mesems_mri.runner.rules import RECORD_OF, Scope, known_steps, product_of, workflow_folder
+from mesems_mri.runner.rules import Scope, known_steps, product_of, workflow_folder
 from mesems_mri.runner.supervisor import available_mb
 
 
@@ -73,10 +74,10 @@ def snakemake_command(
     elif request.level == "group":
         others = [step for step, scope in known_steps().items() if scope is not Scope.VISIT]
         command += ["--allowed-rules", target, *others]
-    if request.until and not _until_record(request):
+    if request.until and not _until_step(request):
         command += ["--until", request.until]
     forced = _forced(request.force, asked) if request.force else []
-    forced += [product_of("standardise_visit", Layout(Path()), *visit) for visit in sorted(again)]
+    forced += [product_of("standardise", Layout(Path()), *visit) for visit in sorted(again)]
     if forced:
         command += ["--forcerun", *forced]
     if dry_run:
@@ -139,8 +140,8 @@ def _values(request: RunRequest, out_dir: Path, visits: Collection[tuple[str, st
         values["reports_only"] = True
     if request.transfer:
         values["transfer"] = True
-    if record := _until_record(request):
-        values["until"] = record
+    if step := _until_step(request):
+        values["until"] = step
     if request.level == "group" and not request.reports_only:
         values["visits"] = []
     elif visits is not None:
@@ -150,9 +151,9 @@ def _values(request: RunRequest, out_dir: Path, visits: Collection[tuple[str, st
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
-def _until_record(request: RunRequest) -> str | None:
-    """Name the record of the step of a visit after which the run ends."""
-    return RECORD_OF.get(request.until) if request.until and request.level != "group" else None
+def _until_step(request: RunRequest) -> str | None:
+    """Return the step of a visit after which the run ends; None for other rules, which Snakemake ends at."""
+    return request.until if request.until in STEPS and request.level != "group" else None
 
 
 def _forced(step: str, asked: Collection[tuple[str, str]]) -> list[str]:

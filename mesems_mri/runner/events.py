@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from mesems_mri.pipeline.visit import RULES
+from mesems_mri.pipeline.visit import STEPS
 
 _RULE = re.compile(r"^(?: {4})?(?:local)?rule (\w+):$")  # deeper in, it is the list of a failed group
 _ERROR = re.compile(r"^\s*(?:Error in rule \w+:|jobs:)$")
@@ -72,7 +72,7 @@ class Events:
     @property
     def planned_visits(self) -> int:
         """Visits of which at least one job is planned."""
-        return max((n for rule, n in self.planned.items() if rule in RULES.values()), default=0)
+        return max((n for rule, n in self.planned.items() if rule in STEPS), default=0)
 
     @property
     def lost(self) -> list[Job]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import TEMPORARY, read_json
-from mesems_mri.pipeline.visit import REPORT, RULES, STEPS, VisitFiles, fail_instead, run_step
+from mesems_mri.pipeline.visit import COMPUTED, REPORT, STEPS, VisitFiles, fail_instead, run_step
 from mesems_mri.runner.events import Job
 from mesems_mri.runner.state import Outcome, visit_state
 
@@ -22,7 +22,7 @@ def incomplete(layout: Layout, session: Session) -> bool:
 
 def forget(layout: Layout, session: Session) -> None:
     """Remove the records of a visit and the metrics that Snakemake asks for, so that it is run again."""
-    for step in (*STEPS, REPORT):
+    for step in STEPS:
         layout.record(session.participant_id, session.session_id, step).unlink(missing_ok=True)
     layout.metrics(session.participant_id, session.session_id).unlink(missing_ok=True)
 
@@ -75,14 +75,14 @@ def mark_lost(
     for participant in participants:
         earlier: Session | None = None
         for session in participant.sessions:
-            for step in STEPS:
+            for step in COMPUTED:
                 if layout.record(session.participant_id, session.session_id, step).is_file():
                     continue
-                job = dead.get((session.participant_id, session.session_id, RULES[step]))
+                job = dead.get((session.participant_id, session.session_id, step))
                 if job is None:
                     break  # it has not been tried
                 # The visit record is written by the last step; a failure before it makes that step trivial.
-                record = "lesions" if step == "measure" else step
+                record = "detect" if step == "measure" else step
                 carried = _carried(layout, earlier, record)
                 _leave_record(layout, bids_dir, session, record, job, carried)
                 # One that is lost again although there is nothing left to compute is given up.
@@ -90,7 +90,7 @@ def mark_lost(
                 lost.add((session.participant_id, session.session_id, step))
                 break
             else:
-                job = dead.get((session.participant_id, session.session_id, RULES[REPORT]))
+                job = dead.get((session.participant_id, session.session_id, REPORT))
                 state = visit_state(layout, session.participant_id, session.session_id)
                 if job and state.outcome is Outcome.WAITING:
                     _leave_record(layout, bids_dir, session, REPORT, job, {})

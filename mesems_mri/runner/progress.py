@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mesems_mri.dataset.bids import Participant
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.pipeline.visit import RULES
+from mesems_mri.pipeline.visit import STEPS
 from mesems_mri.runner.events import Events, Job
 from mesems_mri.runner.state import Outcome, visit_state
 
@@ -23,7 +23,6 @@ _STYLES = {
     "not_evaluable": "cyan",
     "failed": "bold red",
 }
-_HEADINGS = dict(zip(RULES.values(), ("standardise", "register", "detect", "measure", "report"), strict=True))
 _MAX_GLYPHS = 14
 """With more visits than this a cell holds numbers."""
 _OTHER_LINES = 9
@@ -140,7 +139,7 @@ class LiveProgress:
     def _read(self, participant_id: str, session_id: str) -> None:
         state = visit_state(self._layout, participant_id, session_id)
         good = "not_evaluable" if state.outcome is Outcome.NOT_EVALUABLE else "done"
-        for rule in RULES.values():
+        for rule in STEPS:
             word = "failed" if rule == state.step else good if rule in state.steps else "waiting"
             self._cells[participant_id, session_id, rule] = word
 
@@ -150,16 +149,16 @@ class LiveProgress:
         running = {(j.participant_id, j.session_id, j.rule) for j in list(events.running.values())}
         table = Table(title=self._title(), title_justify="left", expand=False, pad_edge=False)
         table.add_column("participant")
-        for heading in _HEADINGS.values():
+        for heading in STEPS:
             table.add_column(heading, no_wrap=True)
         room = max(self._console.height - _OTHER_LINES, 3)
         shown = sorted(self._participants, key=lambda p: self._urgency(p, running))[:room]
         for participant in sorted(shown, key=self._participants.index):
             table.add_row(
-                participant.participant_id, *(self._cell(participant, rule, running) for rule in _HEADINGS)
+                participant.participant_id, *(self._cell(participant, rule, running) for rule in STEPS)
             )
         if hidden := len(self._participants) - len(shown):
-            table.add_row(f"and {hidden} more", *[""] * len(_HEADINGS))
+            table.add_row(f"and {hidden} more", *[""] * len(STEPS))
         table.caption = "   ".join(f"{_GLYPHS[word]} {word.replace('_', ' ')}" for word in _GLYPHS)
         table.caption_justify = "left"
         return table
@@ -178,7 +177,7 @@ class LiveProgress:
     def _urgency(self, participant: Participant, running: set[tuple[str, str, str]]) -> int:
         """Rank who is shown when there is no room for all: running, then failed, then unfinished."""
         name = participant.participant_id
-        words = [self._cells[name, s.session_id, r] for s in participant.sessions for r in _HEADINGS]
+        words = [self._cells[name, s.session_id, r] for s in participant.sessions for r in STEPS]
         if any(job[0] == name for job in running):
             return 0
         return 1 if "failed" in words else 2 if "waiting" in words else 3

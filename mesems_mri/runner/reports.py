@@ -8,7 +8,7 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.runner.request import RunRequest
 
-REPORT_RULES = ("report_visit", "report_participant", "report_study")
+REPORT_RULES = ("report", "report_participant", "report_study")
 
 
 def reports_request(request: RunRequest, layout: Layout, participants: Sequence[Participant]) -> RunRequest:

@@ -7,10 +7,17 @@ from pathlib import Path
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import ExternalProgramError, UsageError
-from mesems_mri.pipeline.visit import RULES
+from mesems_mri.pipeline.visit import REPORT, STEPS
 from mesems_mri.provenance import PACKAGE_DIR
 
-RECORD_OF = {rule: record for record, rule in RULES.items()}
+_FORMER_NAMES = {
+    "standardise_visit": "standardise",
+    "register_visit": "register",
+    "detect_lesions": "detect",
+    "measure_visit": "measure",
+    "report_visit": "report",
+}
+"""Names of the steps in version 0.1.0: command lines of running trials keep working."""
 
 
 class Scope(StrEnum):
@@ -43,8 +50,12 @@ def known_steps() -> dict[str, Scope]:
 
 
 def _place(step: str) -> int:
-    order = list(RULES.values())
-    return order.index(step) if step in order else len(order)
+    return STEPS.index(step) if step in STEPS else len(STEPS)
+
+
+def step_named(text: str | None) -> str | None:
+    """Return the step that a user means, who may still use its former name."""
+    return _FORMER_NAMES.get(text, text) if text else None
 
 
 def check_step(option: str, step: str | None) -> None:
@@ -62,8 +73,8 @@ def check_step(option: str, step: str | None) -> None:
 
 def product_of(step: str, layout: Layout, participant_id: str, session_id: str) -> str:
     """Name the file, relative to the output folder, that Snakemake knows a step of a visit by."""
-    if RECORD_OF.get(step) in (None, "report"):
-        path = layout.page(participant_id, session_id)
+    if step in STEPS and step != REPORT:
+        path = layout.record(participant_id, session_id, step)
     else:
-        path = layout.record(participant_id, session_id, RECORD_OF[step])
+        path = layout.page(participant_id, session_id)
     return path.relative_to(layout.out_dir).as_posix()

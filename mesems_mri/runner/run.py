@@ -13,7 +13,7 @@ from mesems_mri.dataset.bids import Participant, Session, check_own_masks, index
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_json
-from mesems_mri.pipeline.visit import FULL_DISK, REPORT, RULES
+from mesems_mri.pipeline.visit import FULL_DISK, REPORT
 from mesems_mri.runner.clean import without_intermediates
 from mesems_mri.runner.command import snakemake_command, snakemake_environment
 from mesems_mri.runner.events import Events
@@ -230,7 +230,7 @@ def _bring_back(task: _Task) -> None:
     planned, _ = plan(task.command(dry_run=True), snakemake_environment(task.request))
     for job in planned.started.values():
         visit = (job.participant_id, job.session_id)
-        if job.rule == RULES["register"] and visit in removed:
+        if job.rule == "register" and visit in removed:
             task.layout.record(*visit, "standardise").unlink(missing_ok=True)
 
 
@@ -277,7 +277,7 @@ def _progress(task: _Task, say: Callable[[str], None]) -> Progress:
     if console.is_terminal and sys.stdout.isatty():
         return LiveProgress(task.layout, task.participants, console)
     until = task.request.until
-    last = until if until and known_steps()[until] is Scope.VISIT else RULES[REPORT]
+    last = until if until and known_steps()[until] is Scope.VISIT else REPORT
     return PlainProgress(task.layout, say, last_step=last)
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json
-from mesems_mri.pipeline.visit import REPORT, RULES, STEPS
+from mesems_mri.pipeline.visit import STEPS
 
 
 class Outcome(StrEnum):
@@ -66,7 +66,7 @@ def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitSt
         With their prefixes.
     """
     there, measured = [], {}
-    for step in (*STEPS, REPORT):
+    for step in STEPS:
         path = layout.record(participant_id, session_id, step)
         try:
             record = read_json(path)
@@ -74,14 +74,14 @@ def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitSt
             continue
         except ValueError:  # half a file can only come from outside
             record = {"status": "failed", "reason": "step_failed", "message": f"{path}: not JSON"}
-        there.append(RULES[step])
+        there.append(step)
         if record["status"] == "failed":
             return VisitState(
                 participant_id=participant_id,
                 session_id=session_id,
                 outcome=Outcome.FAILED,
                 steps=tuple(there),
-                step=RULES[step],
+                step=step,
                 reason=record["reason"],
                 message=record["message"],
             )

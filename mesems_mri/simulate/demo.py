@@ -18,9 +18,9 @@ from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.flow import take_in
 from mesems_mri.intake.receipts import read_days_from_scan, write_site_pages
 from mesems_mri.intake.summary import told_count, told_queries
-from mesems_mri.runner import run
 from mesems_mri.runner.request import RunRequest
 from mesems_mri.runner.rules import workflow_folder
+from mesems_mri.runner.run import run
 from mesems_mri.runner.summary import EXIT_VISITS_FAILED
 from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.simulate.trial import simulate_trial

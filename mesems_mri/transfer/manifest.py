@@ -58,7 +58,7 @@ class Manifest(_Strict):
     schema_version : str
         Of the bundle, see `SCHEMA_VERSION`.
     tables_schema_version : str
-        Of the columns of the tables, `mesems_mri.metrics.SCHEMA_VERSION`.
+        Of the columns of the tables, `mesems_mri.dataset.columns.SCHEMA_VERSION`.
     study_id, site_id : str
         All rows of all tables are of this study and this site.
     sequence : int

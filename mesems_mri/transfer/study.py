@@ -33,7 +33,7 @@ class SiteStudy:
     ----------
     study_id, site_id : str
     metrics, lesions, endpoints : list of dict
-        Rows of the tables of the run, as `mesems_mri.metrics.read_table` gives them.
+        Rows of the tables of the run, as `mesems_mri.dataset.tables.read_table` gives them.
     queries : list of Query
         Queries to the site.
     sessions : dict of (participant_id, session_id) to dict

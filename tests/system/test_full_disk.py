@@ -33,7 +33,7 @@ def test_full_disk_is_said_and_the_same_command_goes_on_when_there_is_space(
     bids_dir: Path, small_disk: Path
 ) -> None:
     out_dir = small_disk / "out"
-    mesems("run", bids_dir, out_dir, "--until", "register_visit", "--cores", 1)
+    mesems("run", bids_dir, out_dir, "--until", "register", "--cores", 1)
     ballast = small_disk / "ballast"
     with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as stream:
         while True:

@@ -44,7 +44,7 @@ def test_bare_snakemake_plans_the_same(tmp_path: Path, repository: Path) -> None
     assert finished.returncode == 0, finished.stderr
     plan = finished.stdout + finished.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, flags=re.MULTILINE))
-    assert counts["standardise_visit"] == counts["report_visit"] == counts["compile_metrics"] == "1"
+    assert counts["standardise"] == counts["report"] == counts["compile_metrics"] == "1"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -58,7 +58,7 @@ def test_plan(scenario: str, tmp_path: Path) -> None:
     finished = mesems("run", bids_dir, tmp_path / "out", "--dry-run", cwd=tmp_path)
     plan = finished.stdout + finished.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan, flags=re.MULTILINE))
-    for rule in ("standardise_visit", "register_visit", "detect_lesions", "measure_visit", "report_visit"):
+    for rule in ("standardise", "register", "detect", "measure", "report"):
         assert counts[rule] == str(visits)
     participants = {name.split("/")[0] for name in files}
     assert counts["compile_ledger"] == str(len(participants))
@@ -83,4 +83,4 @@ def test_visits_outside_this_run_do_not_stop_the_plan(tmp_path: Path) -> None:
     (out_dir / ".snakemake").mkdir()  # a folder that Snakemake does not know is planned elsewhere
     finished = mesems("run", bids_dir, out_dir, "--participant-label", "01", "--dry-run", cwd=tmp_path)
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", finished.stdout, flags=re.MULTILINE))
-    assert counts["measure_visit"] == counts["compile_metrics"] == counts["report_study"] == "1"
+    assert counts["measure"] == counts["compile_metrics"] == counts["report_study"] == "1"

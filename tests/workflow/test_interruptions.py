@@ -70,25 +70,25 @@ def story(bids_dir: Path, undisturbed: dict[str, str]) -> dict[str, object]:
     seen: dict[str, object] = {"out_dir": out_dir}
 
     first = start(bids_dir, out_dir)
-    wait_for(lambda: processes("standardise_visit", "ses-1", out_dir))
+    wait_for(lambda: processes("standardise", "ses-1", out_dir))
     seen["refused"] = mesems("run", bids_dir, out_dir, code=2).stderr
     seen["holder"] = first.pid
     first.send_signal(signal.SIGINT)
     seen["stopped"] = first.communicate(timeout=180)[0]
     seen["stopped_code"] = first.returncode
-    seen["left_after_stop"] = processes("standardise_visit", "ses-1", out_dir)
+    seen["left_after_stop"] = processes("standardise", "ses-1", out_dir)
     seen["lock_after_stop"] = (out_dir / ".mesems" / "run.lock").exists()
 
     second = start(bids_dir, out_dir)
-    wait_for(lambda: processes("register_visit", "ses-1", out_dir))
+    wait_for(lambda: processes("register", "ses-1", out_dir))
     second.kill()
     second.communicate(timeout=180)
     seen["lock_after_kill"] = (out_dir / ".mesems" / "run.lock").exists()
 
     third = start(bids_dir, out_dir)
     # The parent of the two watches, the child computes: what the kernel kills when the memory is out.
-    wait_for(lambda: len(processes("detect_lesions", "ses-1", out_dir)) == 2)
-    os.kill(processes("detect_lesions", "ses-1", out_dir)[-1], signal.SIGKILL)
+    wait_for(lambda: len(processes("detect", "ses-1", out_dir)) == 2)
+    os.kill(processes("detect", "ses-1", out_dir)[-1], signal.SIGKILL)
     seen["killed_step"] = third.communicate(timeout=300)[0]
     seen["killed_step_code"] = third.returncode
     seen["table_after_kill"] = (out_dir / "visit_metrics.tsv").read_text(encoding="utf-8")
@@ -119,9 +119,9 @@ def test_lock_of_a_killed_run_is_taken_over(story: dict[str, object]) -> None:
 def test_killed_step_is_explained_and_the_other_visit_goes_on(story: dict[str, object]) -> None:
     said = str(story["killed_step"])
     assert story["killed_step_code"] == 5, said
-    assert "sub-01/ses-1: detect_lesions was killed (exit 137), probably out of memory" in said
+    assert "sub-01/ses-1: detect was killed (exit 137), probably out of memory" in said
     assert "the rule asks for 4000 MB" in said
-    assert "--set-resources detect_lesions:mem_mb=8000" in said
+    assert "--set-resources detect:mem_mb=8000" in said
     assert "2 visits done, 1 of them" not in said
     assert "1 visits done, 1 of them not evaluable; 1 failed" in said
     rows = str(story["table_after_kill"]).splitlines()
@@ -132,8 +132,8 @@ def test_killed_step_is_explained_and_the_other_visit_goes_on(story: dict[str, o
 
 def test_log_of_a_visit_keeps_all_attempts(story: dict[str, object]) -> None:
     log = (Path(str(story["out_dir"])) / "logs" / "sub-01" / "ses-1.log").read_text(encoding="utf-8")
-    assert log.count("---- detect_lesions") == 2
-    assert log.index("---- standardise_visit") < log.index("---- register_visit")
+    assert log.count("---- detect") == 2
+    assert log.index("---- standardise") < log.index("---- register")
     assert "exit 137" in log
 
 

@@ -74,7 +74,7 @@ def test_another_day_gives_the_same_bytes(quick_run: QuickRun, tmp_path: Path) -
     ).stdout
     assert all(float(now) > time.time() + 1999 * 86400 for now in clock.split())
     (out_dir / "logs" / "sub-01" / "ses-w00").mkdir(parents=True)
-    for rule in ("standardise_visit", "register_visit", "detect_lesions", "measure_visit"):
+    for rule in ("standardise", "register", "detect", "measure"):
         (command,) = [step for step in steps if f" {rule} " in step]
         command = ["bash", "-c", f"set -euo pipefail; {command}"]
         subprocess.run(command, cwd=out_dir, env=environment, check=True, timeout=600)

@@ -5,25 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.pipeline.visit import RULES
+from mesems_mri.pipeline.visit import STEPS
 from tests.command import hash_visits, mesems
 from tests.workflow.conftest import QuickRun
 
 pytestmark = pytest.mark.xdist_group("quick_run")
 
-STEPS = tuple(RULES.values())
 FIRST_STEP = {
-    "intake: {header_repair: true}": "standardise_visit",
-    "quality: {min_covered_fraction: 0.5}": "register_visit",
-    "focus: {min_diameter_mm: 2}": "detect_lesions",
-    "t2: {min_score: 0.7}": "detect_lesions",
-    "change: {min_growth_mm3: 30}": "detect_lesions",
-    "enhancement: {ring_gap_mm: 2}": "detect_lesions",
-    "enhancement: {min_score: 0.9}": "detect_lesions",
-    "change: {min_score: 0.6}": "detect_lesions",
-    "enhancement: {join_mm: 1}": "measure_visit",
-    "quality: {min_snr: 5}": "measure_visit",
-    "quality: {warn_covered_fraction: 0.99}": "measure_visit",
+    "intake: {header_repair: true}": "standardise",
+    "quality: {min_covered_fraction: 0.5}": "register",
+    "focus: {min_diameter_mm: 2}": "detect",
+    "t2: {min_score: 0.7}": "detect",
+    "change: {min_growth_mm3: 30}": "detect",
+    "enhancement: {ring_gap_mm: 2}": "detect",
+    "enhancement: {min_score: 0.9}": "detect",
+    "change: {min_score: 0.6}": "detect",
+    "enhancement: {join_mm: 1}": "measure",
+    "quality: {min_snr: 5}": "measure",
+    "quality: {warn_covered_fraction: 0.99}": "measure",
     "periods: {w04: {weeks: [4], start: 0, end: 4}}": None,
 }
 """The step of a visit that a change touches first; None: no visit is touched.
@@ -54,15 +53,15 @@ def test_changed_key(quick_run: QuickRun, wheel_site: Path, tmp_path: Path, chan
 def test_forced_step_touches_the_visits_asked_for_and_what_depends_on_them(
     quick_run: QuickRun, wheel_site: Path
 ) -> None:
-    options = ("--force", "detect_lesions", "--participant-label", "01", "--session-label")
+    options = ("--force", "detect", "--participant-label", "01", "--session-label")
     plan = planned(quick_run, wheel_site, *options, "w04")
     # w04 itself, and w12, which is computed from it; not w00, and not the other participant
     assert {step: plan.get(step, 0) for step in STEPS} == {
-        "standardise_visit": 0,
-        "register_visit": 0,
-        "detect_lesions": 2,
-        "measure_visit": 2,
-        "report_visit": 2,
+        "standardise": 0,
+        "register": 0,
+        "detect": 2,
+        "measure": 2,
+        "report": 2,
     }
 
 
@@ -73,12 +72,12 @@ def test_until_takes_every_visit_as_far(quick_run: QuickRun, tmp_path: Path) -> 
         plan = dict(re.findall(r"^(\w+_\w+) +(\d+)$", said, flags=re.MULTILINE))
         visits = len(list(quick_run.bids_dir.glob("sub-*/ses-*")))
         assert plan == dict.fromkeys(STEPS[: last + 1], str(visits)) | (
-            {"compile_quality": "1"} if STEPS[last] == "report_visit" else {}
+            {"compile_quality": "1"} if STEPS[last] == "report" else {}
         )
 
 
 @pytest.mark.parametrize("option", ["--until", "--force"])
 def test_unknown_step_names_the_known_ones(quick_run: QuickRun, tmp_path: Path, option: str) -> None:
     said = mesems("run", quick_run.bids_dir, tmp_path / "out", option, "lesions", code=2).stderr
-    assert f"{option} lesions: no such step; known are standardise_visit, register_visit" in said
+    assert f"{option} lesions: no such step; known are standardise, register" in said
     assert not (tmp_path / "out").exists()

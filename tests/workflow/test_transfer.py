@@ -51,7 +51,7 @@ def test_run_ends_with_its_transfer(quick_run: QuickRun, tmp_path: Path) -> None
     [
         ((), "transfer.destination is empty"),
         (("participant",), "sends what a whole run has made"),
-        (("--until", "detect_lesions"), "sends what a whole run has made"),
+        (("--until", "detect"), "sends what a whole run has made"),
         (("--reports-only",), "sends what a whole run has made"),
     ],
 )

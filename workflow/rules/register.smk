@@ -1,4 +1,4 @@
-rule register_visit:
+rule register:
     """Bring every image of a visit into the participant's space, resampled once."""
     input:
         standardised=".mesems/{participant}/{session}/standardise.json",
@@ -6,9 +6,9 @@ rule register_visit:
     output:
         record=".mesems/{participant}/{session}/register.json",
     log:
-        "logs/{participant}/{session}/register_visit.log",
+        "logs/{participant}/{session}/register.log",
     benchmark:
-        "logs/{participant}/{session}/register_visit.benchmark.tsv"
+        "logs/{participant}/{session}/register.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=4000,
@@ -19,4 +19,4 @@ rule register_visit:
         settings=settings("quality.min_covered_fraction"),
         code=code_version("pipeline/register.py", "images", "models", "core/intensity.py"),
     shell:
-        "mesems-mri step --mem-mb={resources.mem_mb} register_visit {params.visit} --previous={input.previous:q} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"
+        "mesems-mri step --mem-mb={resources.mem_mb} register {params.visit} --previous={input.previous:q} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

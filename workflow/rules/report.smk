@@ -21,7 +21,7 @@ rule compile_quality:
         "mesems-mri step compile_quality --bids-dir={params.bids_dir:q} --settings {params.settings} > {log:q} 2>&1"
 
 
-rule report_visit:
+rule report:
     """Write the page of a visit: counts, reasons, and every new and enhancing lesion in pictures."""
     input:
         metrics="{participant}/{session}/{participant}_{session}_metrics.json",
@@ -31,9 +31,9 @@ rule report_visit:
         "{participant}/{session}/{participant}_{session}.html",
         "{participant}/{session}/.viewer/open.txt",
     log:
-        "logs/{participant}/{session}/report_visit.log",
+        "logs/{participant}/{session}/report.log",
     benchmark:
-        "logs/{participant}/{session}/report_visit.benchmark.tsv"
+        "logs/{participant}/{session}/report.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=1000,
@@ -45,7 +45,7 @@ rule report_visit:
         settings=settings("focus", "t2", "change", "enhancement", "quality"),
         code=code_version("pipeline/report.py", "pipeline/figures.py", "report"),
     shell:
-        "mesems-mri step --mem-mb={resources.mem_mb} report_visit {params.visit} {params.earlier} --settings {params.settings}"
+        "mesems-mri step --mem-mb={resources.mem_mb} report {params.visit} {params.earlier} --settings {params.settings}"
         " 2>&1 | tee -a {params.visit_log:q} > {log:q}"
 
 

@@ -1,13 +1,13 @@
-rule standardise_visit:
+rule standardise:
     """Check the images of a visit, find the brain, correct the bias field, measure quality."""
     input:
         raw_images,
     output:
         record=".mesems/{participant}/{session}/standardise.json",
     log:
-        "logs/{participant}/{session}/standardise_visit.log",
+        "logs/{participant}/{session}/standardise.log",
     benchmark:
-        "logs/{participant}/{session}/standardise_visit.benchmark.tsv"
+        "logs/{participant}/{session}/standardise.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=3000,
@@ -25,4 +25,4 @@ rule standardise_visit:
             "core/distance.py",
         ),
     shell:
-        "mesems-mri step --mem-mb={resources.mem_mb} standardise_visit {params.visit} {params.images} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"
+        "mesems-mri step --mem-mb={resources.mem_mb} standardise {params.visit} {params.images} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

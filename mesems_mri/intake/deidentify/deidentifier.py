@@ -2,8 +2,8 @@
 
 After DICOM PS3.15 Annex E: Basic Application Confidentiality Profile with the options Retain Device
 Identity, Clean Descriptors and Retain Longitudinal Temporal Information Modified Dates. Stricter than these,
-since a name can be typed anywhere: only listed attributes are kept (:mod:`mesems_mri.intake.deidentify.profile`), texts
-are reduced to known words (:mod:`mesems_mri.intake.deidentify.vocabulary`), serial numbers replaced by a keyed mark.
+since a name can be typed anywhere: only the attributes of an allow-list are kept (`profile.py` beside this
+module), texts are reduced to the words of another (`vocabulary.py`), serial numbers replaced by a keyed mark.
 """
 
 import contextlib

@@ -90,7 +90,7 @@ def table() -> dict[str, dict[str, str]]:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    text = (files("mesems_mri.dicom") / name).read_text(encoding="utf-8")
+    text = (files("mesems_mri.intake.deidentify") / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines(), delimiter="\t"))
 
 

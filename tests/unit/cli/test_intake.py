@@ -84,8 +84,8 @@ def test_nothing_of_a_damaged_header_is_told_with_debug(tmp_path: Path) -> None:
     assert not search_text(told.stdout + told.stderr, planted)
     assert not search(tmp_path / "bids", planted)
     # a bug on the way is told with its traceback, and without what the header says
-    patch = "import sys; from mesems_mri import cli\n"
-    patch += "from mesems_mri.steps import intake as s\n"
+    patch = "import sys; from mesems_mri.cli import main as cli\n"
+    patch += "from mesems_mri.intake import flow as s\n"
     patch += "def fail(visit, *_): raise ValueError(visit.examination.series[0].header.EchoTime)\n"
     patch += "s.judge = fail; sys.argv = ['mesems-mri', *sys.argv[1:]]; cli.main()"
     options = ["--debug", "intake", sent, tmp_path / "other", "--sheet", tmp_path / "sheet.tsv"]

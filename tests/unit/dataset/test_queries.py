@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from mesems_mri import queries as package
 from mesems_mri.cli.main import app
 from mesems_mri.dataset.input_tables import refuse_forbidden_columns
 from mesems_mri.dataset.queries import (
@@ -235,7 +234,8 @@ def test_table_unblinds_nobody_and_is_csv(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from mesems_mri.queries import QueryCode, add_queries, close_query, new_query
+from mesems_mri.dataset.queries import add_queries, close_query, new_query
+from mesems_mri.dataset.query_codes import QueryCode
 folder, who = Path(sys.argv[1]), sys.argv[2]
 for i in range(25):
     own = new_query(QueryCode.OUTSIDE_WINDOW, detail=f"{who} {i}")
@@ -320,7 +320,3 @@ def test_command_line_names_what_a_visit_still_waits_for(tmp_path: Path) -> None
 def test_command_line_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["query", "list", str(tmp_path / "no")])
     assert isinstance(result.exception, DatasetError)
-
-
-def test_everything_public_is_exported() -> None:
-    assert set(package.__all__) <= set(dir(package))

@@ -169,6 +169,6 @@ def test_resources_shown_are_those_of_the_rules() -> None:
         assert (f"mem_mb={memory}," in body, f"runtime={minutes}," in body) == (True, True), name
     assert len(shown) == 5
     assert f"{max(m for m, _ in shown.values())} MB" in section("start/cluster.md", "Resources")
-    assert f"{sum(t for n, (_, t) in shown.items() if n != 'report_visit')} minutes" in section(
+    assert f"{sum(t for n, (_, t) in shown.items() if n != 'report')} minutes" in section(
         "start/cluster.md", "Resources"
     )

@@ -44,13 +44,13 @@ def test_every_key_of_the_configuration_is_described() -> None:
 @pytest.mark.parametrize(
     ("key", "rule", "not_rule"),
     [
-        ("change.min_growth_mm3", "detect_lesions", "register_visit"),
-        ("intake.header_repair", "standardise_visit", "detect_lesions"),
-        ("intake.select", "standardise_visit", "detect_lesions"),
-        ("quality.min_covered_fraction", "register_visit", "standardise_visit"),
-        ("enhancement.join_mm", "measure_visit", "register_visit"),
-        ("visits", "measure_visit", "standardise_visit"),
-        ("periods", "compile_metrics", "detect_lesions"),
+        ("change.min_growth_mm3", "detect", "register"),
+        ("intake.header_repair", "standardise", "detect"),
+        ("intake.select", "standardise", "detect"),
+        ("quality.min_covered_fraction", "register", "standardise"),
+        ("enhancement.join_mm", "measure", "register"),
+        ("visits", "measure", "standardise"),
+        ("periods", "compile_metrics", "detect"),
     ],
 )
 def test_rules_that_run_again_are_those_that_get_the_key(key: str, rule: str, not_rule: str) -> None:

@@ -90,12 +90,12 @@ def test_study_page_names_the_log_of_the_step_that_failed(layout: Layout) -> Non
     write_json(layout.metrics("sub-01", "ses-w04"), record)
     logs = layout.out_dir / "logs" / "sub-01" / "ses-w04"
     logs.mkdir(parents=True)
-    (logs / "standardise_visit.log").write_text("fine")
-    (logs / "register_visit.log").write_text("ERROR sub-01/ses-w04: register failed\nTraceback (most recent)")
-    (logs / "measure_visit.log").write_text("nothing to do")
+    (logs / "standardise.log").write_text("fine")
+    (logs / "register.log").write_text("ERROR sub-01/ses-w04: register failed\nTraceback (most recent)")
+    (logs / "measure.log").write_text("nothing to do")
     report_study(layout)
     page = Page(layout.study_page().read_text(encoding="utf-8"))
-    assert "logs/sub-01/ses-w04/register_visit.log" in page.links
+    assert "logs/sub-01/ses-w04/register.log" in page.links
     assert "✕ failed" in page.text
 
 
@@ -130,10 +130,10 @@ def test_costs_are_summed_by_step_and_short_jobs_do_not_break_them(tmp_path: Pat
     for visit, line in (("a", "4.0\t0:00:04\t100.5\t3.0\n"), ("b", "0.5\t0:00:00\t-\tNA\n")):
         folder = tmp_path / visit
         folder.mkdir()
-        (folder / "measure_visit.benchmark.tsv").write_text(header + line)
+        (folder / "measure.benchmark.tsv").write_text(header + line)
         (folder / "own_step.benchmark.tsv").write_text(header + line)
     first, other = step_times(tmp_path)
-    assert (first.step, other.step) == ("measure_visit", "own_step")
+    assert (first.step, other.step) == ("measure", "own_step")
     assert (first.count, first.longest_s, first.total_cpu_s, first.peak_mb) == (2, 4.0, 3.0, 100.5)
 
 

@@ -18,8 +18,8 @@ def visit(tmp_path: Path) -> VisitFiles:
 def record_of(visit: VisitFiles, content: str, *, in_work: bool) -> dict:
     path = visit.work("lesions.npz") if in_work else visit.product("space-subject_desc-T2_dseg.nii.gz")
     write_text(path, content)
-    run_step("lesions", visit, lambda: {"status": "done", "parts": [{"file": visit.relative(path)}]})
-    return read_json(visit.layout.record("sub-1", "ses-1", "lesions"))
+    run_step("detect", visit, lambda: {"status": "done", "parts": [{"file": visit.relative(path)}]})
+    return read_json(visit.layout.record("sub-1", "ses-1", "detect"))
 
 
 @pytest.mark.parametrize("in_work", [True, False])
@@ -34,7 +34,7 @@ def test_files_of_other_visits_do_not_count(visit: VisitFiles) -> None:
     records = []
     for content in ("a", "b"):
         write_text(visit.resolve(name), content)
-        records.append(run_step("lesions", visit, lambda: {"status": "done", "carried": name}))
+        records.append(run_step("detect", visit, lambda: {"status": "done", "carried": name}))
     assert records[0] == records[1]
 
 
@@ -48,7 +48,7 @@ def test_a_visit_that_is_not_evaluable_any_more_keeps_no_image(visit: VisitFiles
             "space-subject_desc-brain_mask.nii.gz",
             "from-FLAIR_to-subject_mode-image_xfm.txt",
         ),
-        "lesions": (
+        "detect": (
             "ce-gadolinium_space-orig_label-L_desc-enhancing_mask.nii.gz",
             "space-subject_label-L_desc-T2_mask.json",
         ),
@@ -82,6 +82,6 @@ def test_a_product_that_cannot_be_removed_stops_no_record(
         unlink(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    run_step("lesions", visit, lambda: {"status": "failed", "reason": "step_failed", "message": "x"})
-    assert visit.read_record("lesions")["status"] == "failed"
+    run_step("detect", visit, lambda: {"status": "failed", "reason": "step_failed", "message": "x"})
+    assert visit.read_record("detect")["status"] == "failed"
     assert (stuck.exists(), other.exists()) == (True, False)

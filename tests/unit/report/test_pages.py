@@ -79,7 +79,7 @@ def a_study(**changes: Any) -> StudyPage:
         endpoints=[endpoint],
         quality=[quality_row(), quality_row("sub-02", site_id="S02", snr=None)],
         failures=[Failure("sub-02", "ses-w12", "failed", "register failed <b>", "logs/sub-02/x.log")],
-        steps=[StepTime("register_visit", 3, 10.0, 12.0, 30.0, 800.0)],
+        steps=[StepTime("register", 3, 10.0, 12.0, 30.0, 800.0)],
     )
     return replace(page, **changes)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_json
-from mesems_mri.pipeline.visit import RULES, STEPS
+from mesems_mri.pipeline.visit import COMPUTED, STEPS
 from mesems_mri.runner.events import Job
 from mesems_mri.runner.failures import forget, incomplete, mark_lost, sweep
 from mesems_mri.runner.state import Outcome, visit_state
@@ -29,23 +29,23 @@ def job(session: str, rule: str) -> Job:
 
 def test_lost_step_is_marked_and_carries_on_what_was_known(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
-    leave(layout, "ses-1", *STEPS)
+    leave(layout, "ses-1", *COMPUTED)
     leave(layout, "ses-2", "standardise")
-    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "register_visit")], lost)
+    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "register")], lost)
     record = read_json(layout.record("sub-01", "ses-2", "register"))
     assert (record["status"], record["reason"]) == ("failed", "step_failed")
-    assert "sub-01/ses-2: register_visit" in record["message"]
+    assert "sub-01/ses-2: register" in record["message"]
     assert "4000 MB and 20 min" in record["message"]
     assert record["carried"] == {"from": "ses-1"}
     assert status(layout, "ses-1", "register") == status(layout, "ses-2", "standardise") == "done"
-    assert not layout.record("sub-01", "ses-2", "lesions").is_file()
+    assert not layout.record("sub-01", "ses-2", "detect").is_file()
 
 
 def test_visit_that_only_waits_for_the_lost_one_is_not_marked(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", "standardise")
     leave(layout, "ses-2", "standardise")
-    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "register_visit")], lost)
+    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "register")], lost)
     assert status(layout, "ses-1", "register") == "failed"
     assert not layout.record("sub-01", "ses-2", "register").is_file()
 
@@ -53,39 +53,39 @@ def test_visit_that_only_waits_for_the_lost_one_is_not_marked(tmp_path: Path) ->
 def test_lost_group_of_jobs_is_marked_where_it_stopped(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", "standardise", "register")
-    jobs = [job("ses-1", rule) for rule in RULES.values()]
+    jobs = [job("ses-1", rule) for rule in STEPS]
     assert mark_lost(layout, tmp_path, PEOPLE, jobs, lost)
     assert status(layout, "ses-1", "register") == "done"
-    assert status(layout, "ses-1", "lesions") == "failed"
+    assert status(layout, "ses-1", "detect") == "failed"
 
 
 def test_lost_measure_is_made_trivial_and_given_up_when_lost_again(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
-    leave(layout, "ses-1", *STEPS)
-    leave(layout, "ses-2", "standardise", "register", "lesions")
-    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure_visit")], lost)
-    assert status(layout, "ses-2", "lesions") == "failed"
-    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure_visit")], lost)
+    leave(layout, "ses-1", *COMPUTED)
+    leave(layout, "ses-2", "standardise", "register", "detect")
+    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure")], lost)
+    assert status(layout, "ses-2", "detect") == "failed"
+    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure")], lost)
 
 
 def test_lost_page_is_a_failure_but_nothing_waits_for_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    leave(layout, "ses-1", *STEPS)
-    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "report_visit")], set())
+    leave(layout, "ses-1", *COMPUTED)
+    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "report")], set())
     state = visit_state(layout, "sub-01", "ses-1")
-    assert (state.outcome, state.step) == (Outcome.FAILED, "report_visit")
+    assert (state.outcome, state.step) == (Outcome.FAILED, "report")
 
 
 def test_nothing_lost(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    leave(layout, "ses-1", *STEPS)
+    leave(layout, "ses-1", *COMPUTED)
     assert not mark_lost(layout, tmp_path, PEOPLE, [], set())
     assert not layout.record("sub-01", "ses-2", "standardise").is_file()
 
 
 def test_forgotten_visit_has_no_record_and_a_swept_one_no_torn_file(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    leave(layout, "ses-1", *STEPS)
+    leave(layout, "ses-1", *COMPUTED)
     torn = layout.product("sub-01", "ses-1", "FLAIR.nii.gz").with_name(".x.nii.gz.77.tmp")
     torn.parent.mkdir(parents=True)
     torn.touch()

@@ -40,14 +40,14 @@ def layout(tmp_path: Path) -> Layout:
         write_json(layout.metrics("sub-01", session), {"visit_metrics": row})
         write_text(layout.page("sub-01", session), "page")
     write_json(layout.record("sub-01", "ses-4", "standardise"), {"status": "done"})
-    write_text(layout.log("sub-01", "ses-3"), "---- standardise_visit\nearly\n---- register_visit\nlate\n")
+    write_text(layout.log("sub-01", "ses-3"), "---- standardise\nearly\n---- register\nlate\n")
     return layout
 
 
 def test_each_visit_has_one_outcome(layout: Layout) -> None:
     states = [visit_state(layout, "sub-01", s.session_id) for s in SESSIONS]
     assert [s.outcome for s in states] == ["done", "not_evaluable", "failed", "waiting"]
-    assert (states[1].reason, states[2].step) == ("wrong_head", "standardise_visit")
+    assert (states[1].reason, states[2].step) == ("wrong_head", "standardise")
     layout.page("sub-01", "ses-1").unlink()
     assert visit_state(layout, "sub-01", "ses-1").outcome is Outcome.WAITING
 
@@ -135,11 +135,9 @@ def test_history_tells_which_run_made_a_visit(layout: Layout) -> None:
 
 def test_log_gets_one_line_a_visit(layout: Layout) -> None:
     said: list[str] = []
-    progress = PlainProgress(layout, said.append, last_step="report_visit")
-    events = Events(planned={"report_visit": 2}, total=9)
-    for number, (rule, session) in enumerate(
-        [("detect_lesions", "ses-1"), ("report_visit", "ses-1"), ("report_visit", "ses-2")]
-    ):
+    progress = PlainProgress(layout, said.append, last_step="report")
+    events = Events(planned={"report": 2}, total=9)
+    for number, (rule, session) in enumerate([("detect", "ses-1"), ("report", "ses-1"), ("report", "ses-2")]):
         events.started[number] = events.finished[number] = Job(rule, "sub-01", session)
         progress.watch(events)
     assert said[0] == "2 visits to run, 9 jobs"

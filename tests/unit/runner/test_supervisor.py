@@ -47,22 +47,22 @@ def test_child_that_is_stopped_on_purpose_is_no_failure() -> None:
 def test_explanation_names_memory_asked_used_and_needed_by_others(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     for session, peak in (("ses-1", "812.5"), ("ses-2", "3100.2"), ("ses-3", "NA")):
-        path = tmp_path / "logs" / "sub-01" / session / "detect_lesions.benchmark.tsv"
+        path = tmp_path / "logs" / "sub-01" / session / "detect.benchmark.tsv"
         write_text(path, f"s\tmax_rss\n1.0\t{peak}\n")
     death = Death(signal=signal.SIGKILL, peak_mib=3912.3)
-    said = explain(death, "detect_lesions", layout, mem_mb=4000)
+    said = explain(death, "detect", layout, mem_mb=4000)
     for part in (
         "exit 137",
         "used 3912 MiB",
         "asks for 4000 MB",
         "up to 3100 MiB",
-        "detect_lesions:mem_mb=8216",
+        "detect:mem_mb=8216",
     ):
         assert part in said
 
 
 def test_crash_in_a_library_is_not_blamed_on_memory(tmp_path: Path) -> None:
-    said = explain(Death(signal=signal.SIGSEGV, peak_mib=10), "measure_visit", Layout(tmp_path))
+    said = explain(Death(signal=signal.SIGSEGV, peak_mib=10), "measure", Layout(tmp_path))
     assert "exit 139, SIGSEGV" in said
     assert "memory" not in said
 

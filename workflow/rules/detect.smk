@@ -1,15 +1,15 @@
-rule detect_lesions:
+rule detect:
     """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
     input:
         registered=".mesems/{participant}/{session}/register.json",
-        previous=previous_record("lesions"),
+        previous=previous_record("detect"),
         masks=given_masks,
     output:
-        record=".mesems/{participant}/{session}/lesions.json",
+        record=".mesems/{participant}/{session}/detect.json",
     log:
-        "logs/{participant}/{session}/detect_lesions.log",
+        "logs/{participant}/{session}/detect.log",
     benchmark:
-        "logs/{participant}/{session}/detect_lesions.benchmark.tsv"
+        "logs/{participant}/{session}/detect.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=4000,
@@ -37,5 +37,5 @@ rule detect_lesions:
             "models",
         ),
     shell:
-        "mesems-mri step --mem-mb={resources.mem_mb} detect_lesions {params.visit} --previous={input.previous:q}"
+        "mesems-mri step --mem-mb={resources.mem_mb} detect {params.visit} --previous={input.previous:q}"
         " {params.masks} --visit-type={params.visit_type} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

@@ -1,15 +1,15 @@
-rule measure_visit:
+rule measure:
     """Give every focus its identity through the visits, and count."""
     input:
-        detected=".mesems/{participant}/{session}/lesions.json",
+        detected=".mesems/{participant}/{session}/detect.json",
         previous=previous_record("measure"),
     output:
         record=".mesems/{participant}/{session}/measure.json",
         metrics="{participant}/{session}/{participant}_{session}_metrics.json",
     log:
-        "logs/{participant}/{session}/measure_visit.log",
+        "logs/{participant}/{session}/measure.log",
     benchmark:
-        "logs/{participant}/{session}/measure_visit.benchmark.tsv"
+        "logs/{participant}/{session}/measure.benchmark.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -28,7 +28,7 @@ rule measure_visit:
             "metrics",
         ),
     shell:
-        "mesems-mri step --mem-mb={resources.mem_mb} measure_visit {params.visit} --previous={input.previous:q} {params.table}"
+        "mesems-mri step --mem-mb={resources.mem_mb} measure {params.visit} --previous={input.previous:q} {params.table}"
         " --config-sha256={params.config_sha256} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"
 
 
