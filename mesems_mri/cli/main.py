@@ -215,8 +215,10 @@ def status(
     from mesems_mri.files import write_json
     from mesems_mri.runner.state import Outcome
     from mesems_mri.runner.status import read_status
+    from mesems_mri.transfer.outbox import sent_visits
 
-    found = read_status(Layout(out_dir.resolve()))
+    layout = Layout(out_dir.resolve())
+    found = read_status(layout, sent_visits(layout))
     console = Console()
     if console.is_terminal:
         console.print(found.table())

@@ -20,7 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.files import write_bytes
 from mesems_mri.images.resampling import resample_image, resample_labels
-from mesems_mri.images.volume import SUBJECT_GRID, FloatArray, Grid, Volume, corner_distance_mm, spacing_of
+from mesems_mri.images.volume import (
+    SUBJECT_GRID,
+    FloatArray,
+    Grid,
+    Volume,
+    as_ras,
+    corner_distance_mm,
+    spacing_of,
+)
 
 __all__ = [
     "SUBJECT_GRID",
@@ -262,6 +270,21 @@ def read_image(path: str | Path, *, header_repair: bool = False) -> tuple[Volume
     if lowest < 0:
         flags.append("negative_values")
     return Volume(voxels, affine), tuple(flags)
+
+
+def read_in_ras(path: str | Path) -> tuple[NDArray[np.float32], tuple[float, float, float]] | None:
+    """Read an image for a picture: its voxels with axes in RAS order, and their size in mm.
+
+    Returns
+    -------
+    tuple of (ndarray of float32, shape (x, y, z); tuple of float) or None
+        None when it cannot be read: a picture that is missing stops nothing.
+    """
+    try:
+        volume, _ = read_image(path)
+    except (InputError, OSError):
+        return None
+    return as_ras(volume.array, volume.affine)
 
 
 def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[NDArray[np.int32], FloatArray]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mesems_mri.dataset.bids import CONTRASTS
 from mesems_mri.dataset.queries import Query
 from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.images import nifti
 from mesems_mri.intake.assess import Visit
 from mesems_mri.intake.context import Context
 from mesems_mri.intake.dicom.acquisition import read_scanner
@@ -18,7 +19,7 @@ from mesems_mri.intake.receipts import (
     write_site_pages,
 )
 from mesems_mri.intake.tables import STATUS
-from mesems_mri.pipeline.figures import slices_of
+from mesems_mri.report.panels import middle_slices
 from mesems_mri.report.pictures import Row
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
 from mesems_mri.report.words import CONTRAST_WORDS
@@ -222,6 +223,7 @@ def _leftovers(inventory: Inventory) -> tuple[str, ...]:
 def _pictures(context: Context, visit: Visit) -> Iterable[Row]:
     for role in CONTRASTS:
         name = visit.images.get(role)
-        panels = slices_of(context.bids_dir / name, role) if name else ()
+        read = nifti.read_in_ras(context.bids_dir / name) if name else None
+        panels = middle_slices(*read, role) if read else ()
         if panels:
             yield Row(CONTRAST_WORDS[role], panels)

@@ -8,12 +8,11 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
-from mesems_mri.errors import InputError, Reason
+from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
-from mesems_mri.images.volume import as_ras
 from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.figures import crop_around, display_range
-from mesems_mri.report.panels import PLANES, draw_panel, locate
+from mesems_mri.report.panels import PLANES, draw_panel, locate, middle_slices
 from mesems_mri.report.pictures import FocusPictures, Panel, Pictures, Row
 from mesems_mri.report.visit_page import is_shown
 from mesems_mri.report.words import CONTRAST_WORDS
@@ -244,37 +243,18 @@ def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[Row, ...]:
     for contrast, image in record["images"].items():
         if not image["source"]:
             continue
-        panels = slices_of(visit.bids_dir / image["source"], contrast)
+        panels = _middle_slices(visit.bids_dir / image["source"], contrast)
         if panels:
             title = CONTRAST_WORDS.get(contrast, contrast)
             rows.append(Row(f"{title}: {Path(image['source']).name}", panels))
     anchor = record["anchor"]
     if rows and anchor and record["visit_metrics"]["t2_reason"] in _COMPARED:
-        panels = slices_of(visit.bids_dir / anchor["source"], anchor["contrast"])
+        panels = _middle_slices(visit.bids_dir / anchor["source"], anchor["contrast"])
         title = f"{anchor['session_id']}, for comparison: {Path(anchor['source']).name}"
         rows += [Row(title, panels)] if panels else []
     return tuple(rows)
 
 
-def slices_of(path: Path, contrast: str) -> tuple[Panel, ...]:
-    """Draw a slice through the middle of an image in each plane; none when it cannot be read."""
-    try:
-        volume, _ = nifti.read_image(path)
-    except (InputError, OSError):
-        return ()
-    array, voxel_mm = as_ras(volume.array, volume.affine)
-    finite = array[np.isfinite(array)]
-    if not finite.size or finite.max() <= finite.min():
-        return ()
-    low, high = (float(v) for v in np.percentile(finite, [1.0, 99.5]))
-    return tuple(
-        draw_panel(
-            np.nan_to_num(array),
-            axis=axis,
-            index=array.shape[axis] // 2,
-            window=(low, high),
-            title=f"{contrast}, {plane}",
-            voxel_mm=voxel_mm,
-        )
-        for axis, plane in PLANES.items()
-    )
+def _middle_slices(path: Path, contrast: str) -> tuple[Panel, ...]:
+    read = nifti.read_in_ras(path)
+    return middle_slices(*read, contrast) if read else ()

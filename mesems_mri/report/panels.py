@@ -80,6 +80,40 @@ def draw_panel(
     )
 
 
+def middle_slices(image: FloatImage, voxel_mm: tuple[float, float, float], title: str) -> tuple[Panel, ...]:
+    """Draw the slice through the middle of an image in each plane.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (x, y, z)
+        Image in RAS order, in any unit of intensity.
+    voxel_mm : tuple of float
+        Voxel size.
+    title : str
+        What is shown; the name of the plane is added.
+
+    Returns
+    -------
+    tuple of Panel
+        One per plane; empty when all finite values are the same.
+    """
+    finite = image[np.isfinite(image)]
+    if not finite.size or finite.max() <= finite.min():
+        return ()
+    low, high = (float(v) for v in np.percentile(finite, [1.0, 99.5]))
+    return tuple(
+        draw_panel(
+            np.nan_to_num(image),
+            axis=axis,
+            index=image.shape[axis] // 2,
+            window=(low, high),
+            title=f"{title}, {plane}",
+            voxel_mm=voxel_mm,
+        )
+        for axis, plane in PLANES.items()
+    )
+
+
 def grey_uri(plane: FloatImage, window: tuple[float, float]) -> str:
     """Return a plane as the text of a grey PNG that a page carries in itself."""
     low, high = window

@@ -1,6 +1,6 @@
 """Say how far a study is, from the output folder alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ from mesems_mri.errors import Reason
 from mesems_mri.files import read_json
 from mesems_mri.runner.lock import Holder, read_holder
 from mesems_mri.runner.state import Outcome, VisitState, no_run, visit_state
-from mesems_mri.transfer.outbox import sent_visits
 
 COUNTED = (
     "expected",
@@ -112,13 +111,15 @@ class Status:
         return table
 
 
-def read_status(layout: Layout) -> Status:
+def read_status(layout: Layout, sent: Collection[tuple[str, str]] = ()) -> Status:
     """Read how far a study is.
 
     Parameters
     ----------
     layout : Layout
         Names in the output folder.
+    sent : collection of (str, str)
+        Participant and session of the visits that were sent to central analysis.
 
     Raises
     ------
@@ -129,7 +130,6 @@ def read_status(layout: Layout) -> Status:
     if not expected:
         raise no_run(layout)
     status = Status()
-    sent = sent_visits(layout)
     for participant, sessions in expected.items():
         states = [visit_state(layout, participant, session) for session in sessions]
         status.visits += states
