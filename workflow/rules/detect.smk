@@ -28,14 +28,7 @@ rule detect:
             "quality.min_covered_fraction",
         ),
         masks=shlex.join([f"--lesion-masks={LESION_MASKS}"] if LESION_MASKS else []),
-        code=code_version(
-            "pipeline/detect.py",
-            "pipeline/scene.py",
-            "pipeline/own_masks.py",
-            "pipeline/masks.py",
-            "core",
-            "models",
-        ),
+        code=code_version("pipeline.detect"),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} detect {params.visit} --previous={input.previous:q}"
         " {params.masks} --visit-type={params.visit_type} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

@@ -20,13 +20,7 @@ rule measure:
         table=visit_table_options,
         settings=settings("focus.min_volume_mm3", "enhancement.join_mm", "quality"),
         config_sha256=TRIAL.sha256(),
-        code=code_version(
-            "pipeline/measure.py",
-            "pipeline/masks.py",
-            "pipeline/visit_record.py",
-            "core",
-            "metrics",
-        ),
+        code=code_version("pipeline.measure"),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} measure {params.visit} --previous={input.previous:q} {params.table}"
         " --config-sha256={params.config_sha256} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"
@@ -48,7 +42,7 @@ rule compile_ledger:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("pipeline/compile.py", "metrics"),
+        code=code_version("pipeline.compile"),
     shell:
         "mesems-mri step compile_ledger --participant={wildcards.participant} {input:q} > {log:q} 2>&1"
 
@@ -72,7 +66,7 @@ rule compile_metrics:
         runtime=10,
     params:
         settings=settings("periods"),
-        code=code_version("pipeline/compile.py", "metrics"),
+        code=code_version("pipeline.compile"),
     shell:
         "mesems-mri step compile_metrics --settings {params.settings} > {log:q} 2>&1"
 
@@ -91,6 +85,6 @@ rule describe_dataset:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("pipeline/compile.py", "dataset/bids.py"),
+        code=code_version("pipeline.compile"),
     shell:
         "mesems-mri step describe_dataset > {log:q} 2>&1"

@@ -17,6 +17,6 @@ rule register:
         visit=visit_options,
         visit_log=visit_log,
         settings=settings("quality.min_covered_fraction"),
-        code=code_version("pipeline/register.py", "images", "models", "core/intensity.py"),
+        code=code_version("pipeline.register"),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} register {params.visit} --previous={input.previous:q} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

@@ -16,7 +16,7 @@ rule compile_quality:
         bids_dir=str(BIDS_DIR),
         settings=settings("visits"),
         dates=acquisition_days(),
-        code=code_version("pipeline/quality.py", "metrics"),
+        code=code_version("pipeline.quality"),
     shell:
         "mesems-mri step compile_quality --bids-dir={params.bids_dir:q} --settings {params.settings} > {log:q} 2>&1"
 
@@ -43,7 +43,7 @@ rule report:
         visit_log=visit_log,
         earlier=earlier_options,
         settings=settings("focus", "t2", "change", "enhancement", "quality"),
-        code=code_version("pipeline/report.py", "pipeline/figures.py", "report"),
+        code=code_version("pipeline.report"),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} report {params.visit} {params.earlier} --settings {params.settings}"
         " 2>&1 | tee -a {params.visit_log:q} > {log:q}"
@@ -64,7 +64,7 @@ rule report_participant:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_version("pipeline/report_study.py", "report"),
+        code=code_version("pipeline.report_study"),
     shell:
         "mesems-mri step report_participant --participant={wildcards.participant} {input:q} > {log:q} 2>&1"
 
@@ -87,6 +87,6 @@ rule report_study:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_version("pipeline/report_study.py", "report"),
+        code=code_version("pipeline.report_study"),
     shell:
         "mesems-mri step report_study > {log:q} 2>&1"

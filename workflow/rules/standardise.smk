@@ -17,12 +17,6 @@ rule standardise:
         visit_log=visit_log,
         images=image_options,
         settings=settings("intake.header_repair"),
-        code=code_version(
-            "pipeline/standardise.py",
-            "images",
-            "models",
-            "core/quality.py",
-            "core/distance.py",
-        ),
+        code=code_version("pipeline.standardise"),
     shell:
         "mesems-mri step --mem-mb={resources.mem_mb} standardise {params.visit} {params.images} --settings {params.settings} 2>&1 | tee -a {params.visit_log:q} > {log:q}"

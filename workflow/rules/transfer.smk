@@ -15,6 +15,6 @@ rule send_transfer:
     params:
         bids_dir=str(BIDS_DIR),
         settings=settings("transfer"),
-        code=code_version("transfer"),
+        code=code_version("transfer.automatic"),
     shell:
         "mesems-mri step send_transfer --bids-dir={params.bids_dir:q} --settings {params.settings} > {log:q} 2>&1"
