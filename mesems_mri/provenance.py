@@ -15,19 +15,19 @@ from mesems_mri import __version__
 PACKAGE_DIR = Path(__file__).parent
 _DATA = {".html", ".css", ".js", ".gz", ".onnx", ".tsv"}
 _LIBRARIES = (
-    "antspyx",
     "nibabel",
     "numpy",
     "onnxruntime",
     "picsl-greedy",
-    "scikit-image",
     "scipy",
+    "simpleitk",
     "snakemake",
 )
+"""Those that the steps of a visit call and that shape its numbers, and what starts the steps."""
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of this package and of the libraries that shape the numbers."""
+    """Return the versions of this package and of the libraries that shape the numbers of a run."""
     return {"mesems-mri": __version__} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 

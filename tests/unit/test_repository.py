@@ -12,7 +12,7 @@ import pytest
 
 import mesems_mri
 
-MAX_MODULE_LINES = 400
+MAX_MODULE_LINES = 500
 MAX_FILE_BYTES = 5 * 2**20
 
 
@@ -59,6 +59,7 @@ def test_rules_have_neither_run_nor_script(repository: Path) -> None:
 
 
 def test_modules_stay_small(repository: Path) -> None:
+    # a module is split where it has two responsibilities; this stops only what nobody can read any more
     lengths = {path: len(path.read_text().splitlines()) for path in (repository / "mesems_mri").rglob("*.py")}
     assert {str(path): n for path, n in lengths.items() if n > MAX_MODULE_LINES} == {}
 
