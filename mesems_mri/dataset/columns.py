@@ -72,10 +72,10 @@ QC_FLAGS = {
     "skull_stripped_input": "Came without skull",
     "partial_coverage": "Part of the brain lies outside the image",
     "low_snr": "Low signal-to-noise ratio in white matter",
-    "left_alone": "No registration beat the position the scanner gave",
-    "turned_head": "Head turned far between the two images",
+    "registration_not_improved": "No registration beat the position the scanner gave",
+    "large_rotation": "Head turned far between the two images",
     "not_inverse_consistent": "The two directions of a registration disagree; not used",
-    "little_overlap": "The registered images share little of the brain; not used",
+    "low_overlap": "The registered images share little of the brain; not used",
     "nonstandard_orientation": "Head far from the usual position",
 }
 """Closed list of the flags in ``qc_flags``, with their meaning."""

@@ -62,8 +62,8 @@ class RigidRegistration:
     ok : bool
         False: do not use it; `flags` says why.
     flags : tuple of str
-        `left_alone` (no better than the start), `turned_head` (header more than 20 degrees off),
-        `not_inverse_consistent`, `little_overlap`.
+        `registration_not_improved` (no better than the start), `large_rotation` (header more than 20 degrees
+        off), `not_inverse_consistent`, `low_overlap`.
     """
 
     matrix: FloatArray
@@ -289,13 +289,13 @@ def _register_ordered(
     flags = []
     if similarity <= before:
         matrix, similarity = header, before
-        flags.append("left_alone")
+        flags.append("registration_not_improved")
     if _angle_deg(matrix @ np.linalg.inv(header)) > _TURNED_DEG:
-        flags.append("turned_head")
+        flags.append("large_rotation")
     if apart_mm > INVERSE_CONSISTENCY_LIMIT_MM:
         flags.append("not_inverse_consistent")
     _, overlap = _similarity(fine_fixed, fine_moving, matrix)
     if overlap < _MIN_OVERLAP:
-        flags.append("little_overlap")
-    ok = not {"not_inverse_consistent", "little_overlap"} & set(flags)
+        flags.append("low_overlap")
+    ok = not {"not_inverse_consistent", "low_overlap"} & set(flags)
     return RigidRegistration(matrix, similarity, before, apart_mm, ok, tuple(flags))
