@@ -27,6 +27,9 @@ _ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, no
 class Query:
     """A query; the names and the order of its parts are those of the columns of ``queries.tsv``.
 
+    Site, participant, session, code, role, detail and submission make a query the same one; the words of
+    ``what`` and ``action`` are for people alone, and may be worded anew at any time.
+
     Parameters
     ----------
     query_id : str
@@ -48,6 +51,16 @@ class Query:
         Who has closed it, and why.
     submission_id : str
         The submission that it is about.
+    role : str
+        The image of the protocol that it is about, e.g. ``FLAIR``; empty when it is about none, or several.
+    detail : str
+        What tells it from the other queries of its code: values joined by commas, each a label, a term of a
+        closed list, a number or a pseudonymised UID, none with a comma, and none in words. About a series,
+        its ``series_id`` comes first (with ``#2`` for the second image of it, such as an echo). Alternatives
+        are joined by ``|``: ``T1w,FLAIR|T2w+PDw`` of missing roles; ``echo_time,coil`` of failed items;
+        ``2.25.7,30/32`` of a series with 30 of 32 slices. A code has it always, or never.
+    series_id : str
+        The series that it is about, as ``series.tsv`` names it; several joined by commas.
     """
 
     query_id: str = ""
@@ -64,12 +77,24 @@ class Query:
     closed_by: str = ""
     reason: str = ""
     submission_id: str = ""
+    role: str = ""
+    detail: str = ""
+    series_id: str = ""
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """Whose scan, of which visit and submission, and the code."""
+        return (self.site_id, self.participant_id, self.session_id, str(self.code), self.submission_id)
 
     @property
     def content(self) -> tuple[str, ...]:
-        """What makes two queries the same one."""
-        parts = (self.site_id, self.participant_id, self.session_id, self.code, self.what, self.submission_id)
-        return tuple(str(part) for part in parts)
+        """Identity of the query: two with the same one are the same query."""
+        return (*self.subject, self.role, self.detail)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values of ``detail``."""
+        return tuple(self.detail.split(",")) if self.detail else ()
 
     @property
     def holds_up(self) -> bool:
@@ -79,12 +104,18 @@ class Query:
 
 COLUMNS = tuple(field.name for field in fields(Query))
 """Columns of ``queries.tsv``."""
+_ADDED = ("role", "detail", "series_id")
+"""Columns that older tables lack."""
+_KNOWN_HEADS = (COLUMNS, tuple(name for name in COLUMNS if name not in _ADDED))
 
 
 def new_query(
     code: QueryCode,
     *,
-    detail: str = "",
+    words: str = "",
+    role: str = "",
+    detail: tuple[object, ...] = (),
+    series_id: str = "",
     action: str = "",
     blocking: bool | None = None,
     site_id: str = "",
@@ -97,8 +128,12 @@ def new_query(
     Parameters
     ----------
     code : QueryCode
-    detail : str
-        What exactly: which series, which value, what was expected.
+    words : str
+        What exactly, for the site: which series, which value, what was expected.
+    role : str
+    detail : tuple
+        The values that tell it from other queries of its code, see `Query`.
+    series_id : str
     action : str
         What the site should do, where that of the code does not fit.
     blocking : bool, optional
@@ -112,24 +147,30 @@ def new_query(
 
     Examples
     --------
-    >>> new_query(QueryCode.MISSING_SLICES, detail="FLAIR has 30 of 32").what
-    'Slices are missing: FLAIR has 30 of 32'
+    >>> query = new_query(QueryCode.MISSING_SLICES, words="FLAIR has 30 of 32", detail=("2.25.7", "30/32"))
+    >>> query.what, query.detail
+    ('Slices are missing: FLAIR has 30 of 32', '2.25.7,30/32')
     """
     text = CODES[code]
     return Query(
         code=code,
-        what=_line(f"{text.what}: {detail}" if detail.strip() else text.what),
+        what=_line(f"{text.what}: {words}" if words.strip() else text.what),
         action=_line(action) or text.action,
         blocking=text.blocking if blocking is None else blocking,
         site_id=_line(site_id),
         participant_id=_line(participant_id),
         session_id=_line(session_id),
         submission_id=_line(submission_id),
+        role=_line(role),
+        detail=_line(",".join(str(value) for value in detail)),
+        series_id=_line(series_id),
     )
 
 
 def read_queries(bids_dir: Path) -> tuple[Query, ...]:
     """Read all queries of a BIDS folder in the order of their numbers; none when there is no table.
+
+    Of a table of an older version, without them, role, detail and series are empty.
 
     Raises
     ------
@@ -149,11 +190,11 @@ def read_queries(bids_dir: Path) -> tuple[Query, ...]:
     except (csv.Error, ValueError) as error:
         msg = f"{path}: is no table ({error}); give back the table that intake wrote"
         raise DatasetError(msg) from error
-    if tuple(head) != COLUMNS:
+    if tuple(head) not in _KNOWN_HEADS:
         odd = sorted(set(head) ^ set(COLUMNS)) or head
         msg = f"{path}: the columns {', '.join(odd)} are missing, unknown or out of order; restore the table"
         raise DatasetError(msg)
-    found = tuple(_read_row(path, number, row) for number, row in enumerate(body, start=2))
+    found = tuple(_read_row(path, number, head, row) for number, row in enumerate(body, start=2))
     ids = [query.query_id for query in found]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         msg = f"{path}: {twice[0]} stands there {ids.count(twice[0])} times, expected once; restore the table"
@@ -201,7 +242,7 @@ def add_queries(
     if not wanted:
         return ()
     with _locked(bids_dir):
-        table = list(read_queries(bids_dir))
+        table = list(complete_queries(read_queries(bids_dir), wanted))
         known = {query.content: query for query in table}
         for query in wanted:
             if query.content not in known:
@@ -219,6 +260,39 @@ def add_queries(
                 known[added.content] = added
         _write(bids_dir, table)
     return tuple(known[query.content] for query in wanted)
+
+
+def complete_queries(table: Iterable[Query], asked: Sequence[Query]) -> tuple[Query, ...]:
+    """Fill in role, detail and series of older queries, which lack them, from the same ones asked again.
+
+    A query about the same subject is such a query again: one that reads the same if there is one, else the
+    first. So no older query is asked twice, whatever its words have become since.
+
+    Parameters
+    ----------
+    table : iterable of Query
+        As they stand in the table.
+    asked : sequence of Query
+        As `new_query` words them, all of a delivery.
+
+    Returns
+    -------
+    tuple of Query
+        The table.
+    """
+    table = list(table)
+    known = {query.content for query in table}
+    for same_words in (True, False):
+        for query in asked:
+            if query.content in known:
+                continue
+            for at, old in enumerate(table):
+                blank = not (old.role or old.detail or old.series_id)
+                if blank and old.subject == query.subject and (old.what == query.what or not same_words):
+                    table[at] = replace(old, **{name: getattr(query, name) for name in _ADDED})
+                    known.add(query.content)
+                    break
+    return tuple(table)
 
 
 def close_query(
@@ -300,14 +374,14 @@ def _write(bids_dir: Path, queries: Sequence[Query]) -> None:
     write_text(bids_dir / TABLE, stream.getvalue())
 
 
-def _read_row(path: Path, number: int, row: Sequence[str]) -> Query:
-    values = dict(zip(COLUMNS, row, strict=False))
+def _read_row(path: Path, number: int, head: Sequence[str], row: Sequence[str]) -> Query:
+    values = dict(zip(head, row, strict=False))
     levels = {"code": set(QueryCode), "blocking": {"true", "false"}, "status": {OPEN, CLOSED}}
     odd = [f"{name} {values.get(name)!r}" for name, known in levels.items() if values.get(name) not in known]
     if not _ID.fullmatch(values["query_id"]):
         odd.insert(0, f"query_id {values['query_id']!r}")
-    if len(row) != len(COLUMNS):
-        odd.insert(0, f"{len(row)} fields instead of {len(COLUMNS)}")
+    if len(row) != len(head):
+        odd.insert(0, f"{len(row)} fields instead of {len(head)}")
     if odd:
         msg = f"{path}: line {number} has {odd[0]}, which no query has; restore the table"
         raise DatasetError(msg)

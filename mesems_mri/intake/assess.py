@@ -101,10 +101,29 @@ class Visit:
         return "/".join(part for part in (self.participant_id, self.session_id) if part) or "unknown"
 
     def ask(
-        self, code: QueryCode, detail: str = "", blocking: bool | None = None, *, action: str = ""
+        self,
+        code: QueryCode,
+        words: str = "",
+        *,
+        role: str = "",
+        about: Sequence[Series] = (),
+        detail: tuple[object, ...] = (),
+        blocking: bool | None = None,
+        action: str = "",
     ) -> None:
-        """Note a query to the site."""
-        self.queries.append(self.asker()(code, detail=detail, blocking=blocking, action=action))
+        """Note a query to the site, about series if it is: they come first in its detail."""
+        ids = dict.fromkeys(self.series_id(series) for series in about)
+        images = [self.image_id(series) for series in about]
+        query = self.asker()(
+            code,
+            words=words,
+            role=role,
+            detail=(*images, *detail),
+            series_id=",".join(ids),
+            blocking=blocking,
+            action=action,
+        )
+        self.queries.append(query)
 
     def asker(self) -> Callable[..., Query]:
         """Return `new_query` with participant and visit filled in."""
@@ -116,6 +135,16 @@ class Visit:
             session_id=self.session_id,
             submission_id=self.submission_id,
         )
+
+    def series_id(self, series: Series) -> str:
+        """Return the pseudonymised UID of a series, as in ``series.tsv``."""
+        return self.deidentifier.uid(series.series_uid)
+
+    def image_id(self, series: Series) -> str:
+        """Return the ``series_id``, with the number of the image where it is not the first of its series."""
+        images = [one for one in self.examination.series if one.series_uid == series.series_uid]
+        at = images.index(series)
+        return self.series_id(series) + (f"#{at + 1}" if at else "")
 
     def series_name(self, series: Series) -> str:
         """Name a series as the site knows it, without what could name the participant."""
@@ -161,7 +190,7 @@ def judge(
     visit.assigned = _as_answered(visit, classify(visit.examination.series, contrast_given=given), use or {})
     visit.faults = {s: slice_faults(s) for s in visit.examination.series}
     for problem in visit.identity:
-        visit.ask(problem.code, problem.detail, problem.blocking)
+        visit.ask(problem.code, problem.words, detail=problem.detail, blocking=problem.blocking)
     _ask_about_series(visit)
     _ask_about_roles(visit, protocol, set(roles_filed), given)
     if protocol and visit.row:
@@ -170,7 +199,7 @@ def judge(
 
 def _as_answered(visit: Visit, assigned: list[Assigned], use: Mapping[str, str]) -> list[Assigned]:
     """Give roles as the site has answered; a series that had such a role by itself loses it."""
-    ids = {one.series: visit.deidentifier.uid(one.series.series_uid) for one in assigned}
+    ids = {one.series: visit.series_id(one.series) for one in assigned}
     for role, series_id in use.items():
         meant = [one for one in assigned if ids[one.series] == series_id and not one.series.copy_of]
         if not meant:
@@ -203,21 +232,25 @@ def _ask_about_series(visit: Visit) -> None:
     candidates = [one for one in visit.assigned if one.role in IMAGE_ROLES]
     # with nothing to use, what is wrong with the rest is the best that can be said
     for one in candidates or [a for a in visit.assigned if a.role == "other" and not a.series.copy_of]:
-        role = f"{one.role}, " if one.role in IMAGE_ROLES else ""
-        for fault in visit.faults[one.series]:
-            visit.ask(QueryCode(fault.code.value), f"{role}{visit.series_name(one.series)}: {fault.text}")
-        if one.role not in IMAGE_ROLES:
-            continue
-        extent = describe_geometry(one.series).extent_mm
-        if extent is not None and extent < MIN_EXTENT_MM and not visit.faults[one.series]:
-            told = f"{extent:.0f} mm are covered, expected at least {MIN_EXTENT_MM:.0f} mm"
-            visit.ask(QueryCode.SHORT_COVERAGE, f"{role}{visit.series_name(one.series)}: {told}")
-        if why := burned_in(one.series.header):
-            visit.ask(QueryCode.BURNED_IN_TEXT, f"{role}{visit.series_name(one.series)}: {why}")
-        if one.doubt:
-            visit.ask(
-                QueryCode.NAME_DIFFERS, f"{role}{visit.series_name(one.series)}: {visit.plain(one.doubt)}"
+        series, role = one.series, one.role if one.role in IMAGE_ROLES else ""
+        name = f"{role}, {visit.series_name(series)}" if role else visit.series_name(series)
+        ask = partial(visit.ask, role=role, about=(series,))
+        for fault in visit.faults[series]:
+            ask(
+                QueryCode(fault.code.value),
+                f"{name}: {fault.text}",
+                detail=(fault.value,) if fault.value else (),
             )
+        if not role:
+            continue
+        extent = describe_geometry(series).extent_mm
+        if extent is not None and extent < MIN_EXTENT_MM and not visit.faults[series]:
+            told = f"{extent:.0f} mm are covered, expected at least {MIN_EXTENT_MM:.0f} mm"
+            ask(QueryCode.SHORT_COVERAGE, f"{name}: {told}", detail=(f"{extent:.0f}",))
+        if why := burned_in(series.header):
+            ask(QueryCode.BURNED_IN_TEXT, f"{name}: {why}")
+        if one.doubt:
+            ask(QueryCode.NAME_DIFFERS, f"{name}: {visit.plain(one.doubt)}")
 
 
 def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], given: bool | None) -> None:
@@ -228,12 +261,13 @@ def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], g
             unclear.setdefault((one.candidate_of, one.unclear), []).append(one)
     for (role, why), several in unclear.items():
         code = QueryCode.CONTRAST_UNCLEAR if why == "phase" else QueryCode.SEVERAL_CANDIDATES
-        visit.ask(code, f"{role}, " + " and ".join(visit.series_name(one.series) for one in several))
+        told = f"{role}, " + " and ".join(visit.series_name(one.series) for one in several)
+        visit.ask(code, told, role=role, about=[one.series for one in several])
     if not taken and not unclear:
         told = "; ".join(
             f"{visit.series_name(one.series)}: {visit.plain(one.reason)}" for one in visit.assigned[:5]
         )
-        visit.ask(QueryCode.NOTHING_USABLE, told)
+        visit.ask(QueryCode.NOTHING_USABLE, told, detail=(f"series={len(visit.assigned)}",))
         return
     there = filed | set(taken) | {role for role, _ in unclear}
     if {role for role, _ in unclear} & {"T1w", _POST}:
@@ -241,14 +275,14 @@ def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], g
     site_id = visit.row.site_id if visit.row else ""
     missing = protocol.missing(there, site_id) if protocol else []
     if given and not protocol and _POST not in there:
-        missing.append(_POST)
-    missing = [line for line in missing if not (given is False and line == _POST)]
+        missing.append((_POST,))
+    missing = [line for line in missing if not (given is False and line == (_POST,))]
     if missing:
         derived = [one for one in visit.assigned if one.role == "derived" and one.candidate_of]
-        told = ", ".join(missing)
+        told = ", ".join(" or ".join(line) for line in missing)
         if derived:
             told += f" (only derived: {', '.join(visit.series_name(one.series) for one in derived[:3])})"
-        visit.ask(QueryCode.MISSING_SEQUENCE, told)
+        visit.ask(QueryCode.MISSING_SEQUENCE, told, detail=tuple("|".join(line) for line in missing))
 
 
 def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None) -> None:
@@ -276,6 +310,7 @@ def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None)
         participant_id=visit.participant_id,
         session_id=visit.session_id,
         submission_id=visit.submission_id,
+        series_ids={role: visit.series_id(one.series) for role, one in taken.items()},
     )
 
 

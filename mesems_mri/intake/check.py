@@ -131,6 +131,7 @@ def protocol_queries(
     participant_id: str = "",
     session_id: str = "",
     submission_id: str = "",
+    series_ids: Mapping[str, str] | None = None,
 ) -> list[Query]:
     """Word the queries about what is not to protocol and what is not known.
 
@@ -142,6 +143,8 @@ def protocol_queries(
         It says which failures hold a visit up.
     site_id, participant_id, session_id, submission_id : str
         What they are about.
+    series_ids : mapping of str to str, optional
+        ``series_id`` of each role.
 
     Returns
     -------
@@ -155,17 +158,21 @@ def protocol_queries(
         session_id=session_id,
         submission_id=submission_id,
     )
-    queries = []
+    queries, ids = [], series_ids or {}
     for role, items in checked.items():
+        about = partial(ask, role=role, series_id=ids.get(role, ""))
         failed = [i for i in items if i.result is Result.FAIL and i.name not in _SCANNER_ITEMS]
         unknown = [i for i in items if i.result is Result.UNKNOWN]
         if failed:
             told = "; ".join(f"{i.words} {i.value}, expected {i.limit}" for i in failed)
             blocking = any(i.name in protocol.blocking for i in failed)
-            queries.append(ask(QueryCode.PROTOCOL_DEVIATION, detail=f"{role}: {told}", blocking=blocking))
+            names = tuple(i.name for i in failed)
+            words = f"{role}: {told}"
+            queries.append(about(QueryCode.PROTOCOL_DEVIATION, words=words, detail=names, blocking=blocking))
         if unknown:
             told = ", ".join(i.words for i in unknown)
-            queries.append(ask(QueryCode.PROTOCOL_UNKNOWN, detail=f"{role}: {told}"))
+            names = tuple(i.name for i in unknown)
+            queries.append(about(QueryCode.PROTOCOL_UNKNOWN, words=f"{role}: {told}", detail=names))
     changes = {
         i.name: f"{i.name} {i.value}, before {i.limit}"
         for items in checked.values()
@@ -173,9 +180,9 @@ def protocol_queries(
         if i.result is Result.FAIL and i.name in _SCANNER_ITEMS
     }
     if changes:
-        detail = "; ".join(changes.values())
+        words = "; ".join(changes.values())
         blocking = any(name in protocol.blocking for name in changes)
-        queries.append(ask(QueryCode.SCANNER_CHANGED, detail=detail, blocking=blocking))
+        queries.append(ask(QueryCode.SCANNER_CHANGED, words=words, detail=tuple(changes), blocking=blocking))
     return queries
 
 

@@ -21,6 +21,9 @@ from mesems_mri.intake.image import ConversionError, make_image
 _ANSWERED_BY_ANY = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
 """Queries about the visit as a whole: what a new submission leaves open of them is asked anew."""
 
+_OF_THE_CENTRE = {QueryCode.PROTOCOL_DEVIATION}
+"""Queries about a role that another scan of it alone does not answer: the centre does."""
+
 _WITHOUT_FACE = (
     "Send the series without the face, or agree with the reading centre that it is taken in with it"
 )
@@ -52,9 +55,7 @@ def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
     for role, one in visit.taken().items():
         burned = [
-            query
-            for query in visit.queries
-            if query.code is QueryCode.BURNED_IN_TEXT and f": {role}, " in query.what
+            query for query in visit.queries if query.code is QueryCode.BURNED_IN_TEXT and query.role == role
         ]
         if not usable(visit, one) or any(not context.answered(query) for query in burned):
             visit.status[one.series] = "query"
@@ -65,7 +66,7 @@ def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
         elif _sent_before(context, visit, one.series):
             visit.status[one.series] = "duplicate"
             told = f"{role}, {visit.series_name(one.series)}, for which another image was taken"
-            visit.ask(QueryCode.DUPLICATE_SUBMISSION, told)
+            visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(one.series,))
         elif staged is None:
             visit.status[one.series] = "filed"
         else:
@@ -86,7 +87,14 @@ def _deface(visit: Visit, staged: Path) -> None:
             series = visit.taken()[role].series
             visit.status[series] = "failed"
             told = f"{role}, {visit.series_name(series)}: the face was not removed, {error}"
-            visit.ask(QueryCode.CONVERSION_FAILED, told, action=_WITHOUT_FACE)
+            visit.ask(
+                QueryCode.CONVERSION_FAILED,
+                told,
+                role=role,
+                about=(series,),
+                detail=("face",),
+                action=_WITHOUT_FACE,
+            )
             (staged / visit.images.pop(role)).unlink()
         return
     for name in made.values():
@@ -124,7 +132,8 @@ def _make(context: Context, visit: Visit, role: str, series: Series, staged: Pat
         write_json(folder.sidecar_of(staged / name), image.sidecar | source)
     except ConversionError as error:
         visit.status[series] = "failed"
-        visit.ask(QueryCode.CONVERSION_FAILED, f"{role}, {visit.series_name(series)}: {error}")
+        told = f"{role}, {visit.series_name(series)}: {error}"
+        visit.ask(QueryCode.CONVERSION_FAILED, told, role=role, about=(series,))
         return
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -135,7 +144,9 @@ def _make(context: Context, visit: Visit, role: str, series: Series, staged: Pat
     if twin := _twin(context, visit, image.voxels):
         visit.status[series] = "held"
         told = f"{role}, {visit.series_name(series)} has the voxels of {twin}"
-        visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, blocking=True)
+        visit.ask(
+            QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(series,), detail=(twin,), blocking=True
+        )
         return
     context.seen.setdefault(image.voxels, visit.name)
     visit.status[series] = "filed"
@@ -231,9 +242,12 @@ def publish(context: Context, visit: Visit, staged: Path) -> None:
     _settle(context, visit, waiting, plan.filed, set(filed) - set(retired))
     others = {one.submission_id for one in filed.values()} - {visit.submission_id, ""}
     if plan.aside:
-        visit.ask(QueryCode.ALREADY_RECEIVED, ", ".join(sorted(plan.aside)))
+        aside = sorted(plan.aside)
+        visit.ask(QueryCode.ALREADY_RECEIVED, ", ".join(aside), detail=tuple(aside))
     elif plan.same == set(taken) and others:
-        visit.ask(QueryCode.DUPLICATE_SUBMISSION, f"{', '.join(sorted(plan.same))} of {visit.session_id}")
+        same = sorted(plan.same)
+        told = f"{', '.join(same)} of {visit.session_id}"
+        visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, detail=tuple(same))
 
 
 def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
@@ -278,7 +292,7 @@ def _settle(
         return
     whole = roles >= left
     for query in waiting:
-        about = any(f": {role}, " in query.what for role in roles)
+        about = query.role in roles and query.code not in _OF_THE_CENTRE
         if whole or about or query.code in _ANSWERED_BY_ANY:
             reason = f"answered by submission {visit.submission_id}"
             close_query(context.bids_dir, query.query_id, by="intake", reason=reason, today=context.today)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
-from mesems_mri.dataset.queries import Query, add_queries, read_queries
+from mesems_mri.dataset.queries import Query, add_queries, complete_queries, read_queries
 from mesems_mri.dataset.query_codes import QueryCode
 from mesems_mri.dataset.schedule import read_sheet
 from mesems_mri.errors import DatasetError, MesemsError, UsageError
@@ -136,6 +136,7 @@ def _run(context: Context, inventory: Inventory) -> Delivery:
     for visit in visits:
         filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
         judge(visit, context.protocol, _reference(context, visit, visits), tuple(filed), context.request.use)
+    context.asked = complete_queries(context.asked, [query for visit in visits for query in visit.queries])
     sites = {visit.row.site_id for visit in visits if visit.row}
     site_id = context.request.site_id or (sites.pop() if len(sites) == 1 else "")
     about = visits[0].submission_id if len(visits) == 1 else _delivery_id(context, inventory)
@@ -200,7 +201,7 @@ def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit
         births = sorted({text(s.header, "PatientBirthDate") for s in examination.series} - {""})
         birth = deidentifier.birth_hash(births[0]) if births else ""
     if any(series.study_uid in mixed for series in examination.series):
-        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, "in one study"))
+        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, "in one study", ("study",)))
     return Visit(
         examination=examination,
         row=row,
@@ -241,8 +242,9 @@ def _ask_for_one_day(visits: Sequence[Visit]) -> None:
     for several in by_visit.values():
         if len(several) > 1:
             told = f"scans of {len(several)} days fit {several[0].session_id}"
+            problem = Problem(QueryCode.SEVERAL_CANDIDATES, told, (f"days={len(several)}",))
             for visit in several:
-                visit.identity.append(Problem(QueryCode.SEVERAL_CANDIDATES, told))
+                visit.identity.append(problem)
 
 
 def _in_time(visit: Visit) -> tuple[list[tuple[bool, int, str]], dt.date]:

@@ -22,14 +22,17 @@ class Problem:
     Parameters
     ----------
     code : QueryCode
-    detail : str
+    words : str
         What exactly; no name, and no date but in days from the plan.
+    detail : tuple
+        The same as values without words, for the ``detail`` of the query.
     blocking : bool or None
         None: as the code says.
     """
 
     code: QueryCode
-    detail: str = ""
+    words: str = ""
+    detail: tuple[object, ...] = ()
     blocking: bool | None = None
 
 
@@ -104,11 +107,11 @@ def find_visit(
     wanted = examination.patient_id.casefold()
     rows = [row for row in sheet if row.dicom_patient_id.casefold() == wanted] if wanted else []
     if not rows:
-        return None, [Problem(QueryCode.UNKNOWN_PARTICIPANT, _unknown(examination, sheet))]
+        return None, [_unknown(examination, sheet)]
     problems = []
     if site_id and rows[0].site_id != site_id:
         told = f"{rows[0].participant_id} is of site {rows[0].site_id}, sent by {site_id}"
-        problems.append(Problem(QueryCode.WRONG_SITE, told))
+        problems.append(Problem(QueryCode.WRONG_SITE, told, (rows[0].site_id, site_id)))
     if examination.day is None:
         return rows[0], [*problems, Problem(QueryCode.NO_SCAN_DATE)]
     row, problem = _visit_of(examination.day, rows)
@@ -137,16 +140,18 @@ def person_problems(
     problems = []
     expected = row.sex or known_sex
     if expected and examination.sexes - {expected}:
-        told = f"{row.participant_id} is {expected}, the header says {', '.join(sorted(examination.sexes))}"
-        problems.append(Problem(QueryCode.SEX_DIFFERS, told))
+        found = sorted(examination.sexes)
+        told = f"{row.participant_id} is {expected}, the header says {', '.join(found)}"
+        problems.append(Problem(QueryCode.SEX_DIFFERS, told, (expected, "|".join(found))))
     if birth_hash and known_birth_hash and birth_hash != known_birth_hash:
         problems.append(Problem(QueryCode.BIRTH_DATE_DIFFERS, row.participant_id))
     births = {text(s.header, "PatientBirthDate") for s in examination.series} - {""}
     names = {_folded(text(s.header, "PatientName")) for s in examination.series} - {""}
     if len(births) > 1 or len(names) > 1:
-        what = "birth dates" if len(births) > 1 else "names"
-        told = f"one patient ID with {max(len(births), len(names))} {what} on one day"
-        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, told))
+        what, count = "birth dates" if len(births) > 1 else "names", max(len(births), len(names))
+        told = f"one patient ID with {count} {what} on one day"
+        key = "birth_dates" if len(births) > 1 else "names"
+        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, told, (f"{key}={count}",)))
     return problems
 
 
@@ -167,20 +172,23 @@ def _visit_of(day: dt.date, rows: list[SheetRow]) -> tuple[SheetRow | None, Prob
         nearest = sorted(inside, key=lambda row: _from_plan(row, day))
         if len(nearest) == 1 or _from_plan(nearest[0], day) < _from_plan(nearest[1], day):
             return nearest[0], None
-        both = f"{nearest[0].session_id} and {nearest[1].session_id}"
-        return None, Problem(QueryCode.VISIT_UNCLEAR, f"it lies as close to {both}")
+        one, other = (row.session_id for row in nearest[:2])
+        return None, Problem(QueryCode.VISIT_UNCLEAR, f"it lies as close to {one} and {other}", (one, other))
     unplanned = [row for row in rows if row.planned_date is None]
     clear = missed and missed[0][0] <= _FAR_DAYS and (len(missed) == 1 or 2 * missed[0][0] < missed[1][0])
     if clear and not unplanned:
         row = missed[0][1]
-        told = f"{row.session_id}: {_days(row.days_outside(day) or 0)}"
-        return row, Problem(QueryCode.OUTSIDE_WINDOW, told)
+        off = row.days_outside(day) or 0
+        told = f"{row.session_id}: {_days(off)}"
+        return row, Problem(QueryCode.OUTSIDE_WINDOW, told, (row.session_id, f"{off:+d}"))
     if len(unplanned) == 1:
         return unplanned[0], None
     if not missed:
-        return None, Problem(QueryCode.VISIT_UNCLEAR, f"{len(unplanned)} visits of the sheet have no date")
-    off = missed[0][1].days_outside(day) or 0
-    return None, Problem(QueryCode.VISIT_UNCLEAR, f"the nearest is {missed[0][1].session_id}: {_days(off)}")
+        told = f"{len(unplanned)} visits of the sheet have no date"
+        return None, Problem(QueryCode.VISIT_UNCLEAR, told, (f"undated={len(unplanned)}",))
+    nearest_id, off = missed[0][1].session_id, missed[0][1].days_outside(day) or 0
+    told = f"the nearest is {nearest_id}: {_days(off)}"
+    return None, Problem(QueryCode.VISIT_UNCLEAR, told, (nearest_id, f"{off:+d}"))
 
 
 def _from_plan(row: SheetRow, day: dt.date) -> int:
@@ -192,13 +200,17 @@ def _days(off: int) -> str:
     return f"{abs(off)} day{'s' if abs(off) > 1 else ''} {side}"
 
 
-def _unknown(examination: Examination, sheet: Sequence[SheetRow]) -> str:
-    count = f"{len(examination.series)} series"
+def _unknown(examination: Examination, sheet: Sequence[SheetRow]) -> Problem:
+    code, count = QueryCode.UNKNOWN_PARTICIPANT, len(examination.series)
+    counted = f"series={count}"
     if not examination.patient_id:
-        return f"{count} without a patient ID"
+        return Problem(code, f"{count} series without a patient ID", (counted, "no_patient_id"))
     plain = _folded(examination.patient_id)
     alike = sorted({row.participant_id for row in sheet if _folded(row.dicom_patient_id) == plain})
-    return f"{count}; but for blanks and signs the ID is that of {alike[0]}" if len(alike) == 1 else count
+    if len(alike) == 1:
+        told = f"{count} series; but for blanks and signs the ID is that of {alike[0]}"
+        return Problem(code, told, (counted, alike[0]))
+    return Problem(code, f"{count} series", (counted,))
 
 
 def _folded(name: str) -> str:

@@ -206,10 +206,10 @@ class Protocol(_Frozen):
         own = self.sites[site_id].required if site_id in self.sites else None
         return self.required if own is None else own
 
-    def missing(self, roles: set[str], site_id: str = "") -> list[str]:
-        """List what a site must send and has not, e.g. ``FLAIR or T2w+PDw``."""
+    def missing(self, roles: set[str], site_id: str = "") -> list[tuple[str, ...]]:
+        """List what a site must send and has not, each with its alternatives: ``FLAIR``, ``T2w+PDw``."""
         return [
-            " or ".join(line)
+            line
             for line in self.required_at(site_id)
             if not any(set(one.split("+")) <= roles for one in line)
         ]

@@ -145,9 +145,7 @@ def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Se
             for role in CONTRASTS
             for item in visit.checked.get(role, ())
         ),
-        missing=tuple(
-            role for q in missing for role in q.what.partition(": ")[2].partition(" (")[0].split(", ")
-        ),
+        missing=tuple(line.replace("|", " or ") for query in missing for line in query.values),
         queries=tuple(about),
         notes=(*_leftovers(inventory), *visit.notes),
         pictures=tuple(_pictures(context, visit)),

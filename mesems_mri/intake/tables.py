@@ -1,7 +1,8 @@
 """What an intake writes down: a row for each series, the visits, and queries about files of no series."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.queries import Query, new_query
@@ -54,16 +55,21 @@ def leftover_queries(inventory: Inventory, site_id: str, submission_id: str) -> 
         Without file names: a file may be called like the person.
     """
     counts, queries = inventory.leftovers.counts, []
+    ask = partial(new_query, site_id=site_id, submission_id=submission_id)
     for why, code in _ASKED.items():
         if counts[why]:
             details = sorted({r.detail for r in inventory.leftovers.examples[why] if r.detail})
             told = f"{counts[why]} {why.value}" + (f" ({', '.join(details)})" if details else "")
-            queries.append(new_query(code, detail=told, site_id=site_id, submission_id=submission_id))
+            queries.append(ask(code, words=told, detail=_counted(counts, [why])))
     if not inventory.series:
         told = "; ".join(f"{counts[why]} {why.value}" for why in Why if counts[why]) or "nothing was sent"
-        nothing = QueryCode.NOTHING_USABLE
-        queries.append(new_query(nothing, detail=told, site_id=site_id, submission_id=submission_id))
+        found = _counted(counts, Why) or ("files=0",)
+        queries.append(ask(QueryCode.NOTHING_USABLE, words=told, detail=found))
     return queries
+
+
+def _counted(counts: Mapping[Why, int], reasons: Iterable[Why]) -> tuple[str, ...]:
+    return tuple(f"{why.name.lower()}={counts[why]}" for why in reasons if counts[why])
 
 
 def series_rows(context: Context, visit: Visit) -> list[dict[str, str]]:
@@ -86,7 +92,7 @@ def _row(context: Context, visit: Visit, one: Assigned) -> dict[str, str]:
         "site_id": visit.row.site_id if visit.row else context.request.site_id or "",
         "participant_id": visit.participant_id,
         "session_id": visit.session_id,
-        "series_id": clean.uid(series.series_uid),
+        "series_id": visit.series_id(series),
         "part": part,
         "series_number": str(series.series_number),
         "description": clean.words(series.description),

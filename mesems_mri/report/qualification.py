@@ -105,11 +105,10 @@ def gaps_of(receipt: Receipt, queries: Sequence[Query]) -> list[str]:
 
 
 def about(item: CheckedItem, queries: Sequence[Query]) -> list[Query]:
-    """List the queries of a submission that an item gave rise to."""
+    """List the queries of a submission that an item gave rise to; older ones do not say of which role."""
     changed = item.result == "FAIL" and item.name in _NOT_OF_THE_SITE
     code = QueryCode.SCANNER_CHANGED if changed else _CODES.get(item.result)
-    role = "" if changed else f": {item.role}: "
-    return [query for query in queries if query.code == code and role in query.what]
+    return [query for query in queries if query.code == code and query.role in ("", item.role)]
 
 
 def _gap(item: CheckedItem) -> str:

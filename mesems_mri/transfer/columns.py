@@ -28,7 +28,7 @@ QUERY_COLUMNS: dict[str, Column] = {
     "reason": Column("Why it was closed"),
     "submission_id": Column("Submission that it is about"),
 }
-"""Columns of ``queries.csv``, those of ``queries.tsv``."""
+"""Columns of ``queries.csv``: those of ``queries.tsv`` that say something at the data centre."""
 TABLE_COLUMNS: dict[str, Mapping[str, Column]] = {
     "visit_metrics.csv": VISIT_METRICS_COLUMNS,
     "lesions.csv": LEDGER_COLUMNS,

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.dataset.queries import COLUMNS as QUERY_NAMES
 from mesems_mri.dataset.tables import table_cells
-from mesems_mri.transfer.columns import TABLE_COLUMNS
+from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
 from mesems_mri.transfer.sdtm import domains
 from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS
 from mesems_mri.transfer.study import SiteStudy
@@ -36,7 +35,7 @@ def bundle_tables(site: SiteStudy) -> tuple[dict[str, tuple[Sequence[str], Cells
     ValueError
         If a value breaks the schema of its table.
     """
-    queries = [{name: getattr(query, name) for name in QUERY_NAMES} for query in site.queries]
+    queries = [{name: getattr(query, name) for name in QUERY_COLUMNS} for query in site.queries]
     rows = {
         "visit_metrics.csv": site.metrics,
         "lesions.csv": site.lesions,

@@ -69,7 +69,7 @@ def held(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
     add_queries(
         bids_dir,
         [
-            new_query(QueryCode.MISSING_SLICES, detail=ASKED, **visit),
+            new_query(QueryCode.MISSING_SLICES, words=ASKED, **visit),
             new_query(QueryCode.OUTSIDE_WINDOW, **(visit | {"session_id": "ses-w12"})),
         ],
     )

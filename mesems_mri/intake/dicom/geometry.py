@@ -44,10 +44,13 @@ class Fault:
         What it is.
     text : str
         Value and expectation, e.g. ``17 slices, expected 35 (Siemens protocol)``.
+    value : str
+        The value without words, e.g. ``17/35``; empty when there is none.
     """
 
     code: FaultCode
     text: str
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,15 +140,15 @@ def slice_faults(series: Series) -> list[Fault]:
     list of Fault
         The gravest first; empty when the slices make one volume.
     """
-    faults = [Fault(FaultCode.DAMAGED_PIXELS, _damage(series))] if series.damage else []
+    faults = [_damage(series)] if series.damage else []
     if len(series.matrices) > 1:
-        sizes = ", ".join(f"{rows} x {columns}" for rows, columns in series.matrices)
-        faults.append(Fault(FaultCode.MIXED_MATRIX, f"slices of {sizes}, expected one size"))
+        sizes = [f"{rows} x {columns}" for rows, columns in series.matrices]
+        told = f"slices of {', '.join(sizes)}, expected one size"
+        faults.append(Fault(FaultCode.MIXED_MATRIX, told, "|".join(sizes).replace(" ", "")))
     turned = orientations(series.slices)
     if len(turned) > 1:
-        faults.append(
-            Fault(FaultCode.MIXED_ORIENTATION, f"slices in {len(turned)} orientations, expected one")
-        )
+        told = f"slices in {len(turned)} orientations, expected one"
+        faults.append(Fault(FaultCode.MIXED_ORIENTATION, told, str(len(turned))))
     if not turned or len(series.positions_mm) < series.frames or not series.frames:
         faults.append(Fault(FaultCode.NO_GEOMETRY, "position or orientation of a slice is missing"))
         return faults
@@ -154,12 +157,15 @@ def slice_faults(series: Series) -> list[Fault]:
         faults += _position_faults(series) + _tilt_faults(series)
     if len(set(series.instance_uids)) < len(series.instance_uids):
         shared = len(series.instance_uids) - len(set(series.instance_uids))
-        faults.append(Fault(FaultCode.SHARED_UIDS, f"{shared} instances have the UID of another one"))
+        told = f"{shared} instances have the UID of another one"
+        faults.append(Fault(FaultCode.SHARED_UIDS, told, str(shared)))
     return faults
 
 
-def _damage(series: Series) -> str:
-    return f"{len(series.damage)} of {len(series.files)} files: {series.damage[0]}"
+def _damage(series: Series) -> Fault:
+    damaged, files = len(series.damage), len(series.files)
+    told = f"{damaged} of {files} files: {series.damage[0]}"
+    return Fault(FaultCode.DAMAGED_PIXELS, told, f"{damaged}/{files}")
 
 
 def _number_faults(series: Series) -> list[Fault]:
@@ -168,10 +174,11 @@ def _number_faults(series: Series) -> list[Fault]:
     # A vendor may count the slices of all echoes together.
     if expected and series.frames < expected.slices and series.siblings < expected.slices:
         there = f"{series.frames} slices, expected {expected.slices} ({expected.source})"
-        faults.append(Fault(FaultCode.INTERRUPTED, there))
+        faults.append(Fault(FaultCode.INTERRUPTED, there, f"{series.frames}/{expected.slices}"))
     if series.frames < MIN_SLICES:
         number_of = f"{series.frames} slice{'s' if series.frames > 1 else ''}"
-        faults.append(Fault(FaultCode.TOO_FEW_SLICES, f"{number_of}, expected at least {MIN_SLICES}"))
+        told = f"{number_of}, expected at least {MIN_SLICES}"
+        faults.append(Fault(FaultCode.TOO_FEW_SLICES, told, str(series.frames)))
     return faults
 
 
@@ -184,10 +191,11 @@ def _position_faults(series: Series) -> list[Fault]:
         even = not rest and len(_distances(tuple(places[::times]))) == len(distinct) - 1
         if even and np.all(places[::times] - distinct < _SAME_PLACE_MM):
             text = f"{times} volumes of {len(distinct)} slices, expected one"
-            faults.append(Fault(FaultCode.SEVERAL_VOLUMES, text))
+            faults.append(Fault(FaultCode.SEVERAL_VOLUMES, text, f"{times}x{len(distinct)}"))
         else:
-            text = f"{len(places) - len(distinct)} slices lie where another one lies"
-            faults.append(Fault(FaultCode.DUPLICATE_SLICES, text))
+            twice = len(places) - len(distinct)
+            text = f"{twice} slices lie where another one lies"
+            faults.append(Fault(FaultCode.DUPLICATE_SLICES, text, str(twice)))
     distances = np.diff(distinct)
     if len(distances) < 2:
         return faults
@@ -196,11 +204,13 @@ def _position_faults(series: Series) -> list[Fault]:
     off = np.abs(steps - np.round(steps)) > np.maximum(_UNEVEN, _SAME_PLACE_MM / usual)
     if np.any(off | (np.round(steps) < 1)):
         text = f"distances of {distances.min():.2f} to {distances.max():.2f} mm, expected {usual:.2f} mm"
-        faults.append(Fault(FaultCode.UNEVEN_SPACING, text))
+        found = f"{distances.min():.2f}..{distances.max():.2f}/{usual:.2f}"
+        faults.append(Fault(FaultCode.UNEVEN_SPACING, text, found))
     elif missing := int(np.sum(np.round(steps) - 1)):
         at = distinct[int(np.argmax(steps))]
-        text = f"{missing} of {len(distinct) + missing} slices missing, the first after {at:.1f} mm"
-        faults.append(Fault(FaultCode.MISSING_SLICES, text))
+        planned = len(distinct) + missing
+        text = f"{missing} of {planned} slices missing, the first after {at:.1f} mm"
+        faults.append(Fault(FaultCode.MISSING_SLICES, text, f"{missing}/{planned}@{at:.1f}"))
     return faults
 
 
@@ -208,7 +218,8 @@ def _tilt_faults(series: Series) -> list[Fault]:
     """Find slices that are shifted against each other, as a tilted gantry does: a sheared volume."""
     tilt = number(series.header, "GantryDetectorTilt") or 0.0
     if abs(tilt) > _TILT_DEGREES:
-        return [Fault(FaultCode.GANTRY_TILT, f"gantry tilted by {tilt:.1f} degrees, expected 0")]
+        told = f"gantry tilted by {tilt:.1f} degrees, expected 0"
+        return [Fault(FaultCode.GANTRY_TILT, told, f"{tilt:.1f}deg")]
     normal = slice_normal(series.slices[0].orientation)
     corners = np.asarray([s.position for s in series.slices if len(s.position) == 3])
     if normal is None or len(corners) < 2:
@@ -218,7 +229,7 @@ def _tilt_faults(series: Series) -> list[Fault]:
     shift = float(np.linalg.norm(np.diff(beside[order], axis=0), axis=1).max())
     if shift > _SHEAR_MM:
         text = f"neighbouring slices are shifted by {shift:.2f} mm in their plane, expected none"
-        return [Fault(FaultCode.GANTRY_TILT, text)]
+        return [Fault(FaultCode.GANTRY_TILT, text, f"{shift:.2f}mm")]
     return []
 
 

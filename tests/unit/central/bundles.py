@@ -18,8 +18,8 @@ from mesems_mri.dataset.columns import (
     VISIT_METRICS_COLUMNS,
 )
 from mesems_mri.dataset.counts import visit_counts
-from mesems_mri.dataset.queries import COLUMNS as QUERY_COLUMNS
 from mesems_mri.transfer.archive import MEMBERS, write_archive
+from mesems_mri.transfer.columns import QUERY_COLUMNS
 from mesems_mri.transfer.manifest import FILES, MANIFEST, SIGNATURE
 
 STUDY = "MESEMS"
@@ -130,7 +130,7 @@ class Bundle:
         tables = {
             "visit_metrics.csv": (tuple(VISIT_METRICS_COLUMNS), [row for row, _ in self.visits]),
             "lesions.csv": (tuple(LEDGER_COLUMNS), [row for _, rows in self.visits for row in rows]),
-            "queries.csv": (QUERY_COLUMNS, self.queries),
+            "queries.csv": (tuple(QUERY_COLUMNS), self.queries),
             "participant_endpoints.csv": (tuple(PARTICIPANT_ENDPOINTS_COLUMNS), self.endpoints),
         }
         content = {}

@@ -104,7 +104,7 @@ def test_visit_waits_for_its_own_open_blocking_queries_only(tmp_path: Path) -> N
     add_queries(
         tmp_path,
         [
-            new_query(QueryCode.MISSING_SLICES, detail="9 of 10", **blocking),
+            new_query(QueryCode.MISSING_SLICES, words="9 of 10", **blocking),
             new_query(QueryCode.OUTSIDE_WINDOW, **blocking),
             new_query(QueryCode.SEX_DIFFERS, **blocking),
             new_query(QueryCode.VISIT_UNCLEAR, participant_id="sub-02"),

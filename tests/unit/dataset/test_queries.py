@@ -5,7 +5,9 @@ import datetime as dt
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,10 @@ TEXTS = st.text(max_size=60)
 
 def a_query(**changes: object) -> Query:
     given: dict[str, object] = {
-        "detail": "FLAIR has 30 of 32",
+        "words": "FLAIR has 30 of 32",
+        "role": "FLAIR",
+        "detail": ("2.25.7", "30/32"),
+        "series_id": "2.25.7",
         "site_id": "S01",
         "participant_id": "sub-01",
         "session_id": "ses-w04",
@@ -60,6 +65,7 @@ def test_columns_begin_as_the_sites_know_them() -> None:
         "query_id", "site_id", "participant_id", "session_id", "code", "what", "action", "blocking", "status",
         "opened", "closed",
     )  # fmt: skip
+    assert COLUMNS[-4:] == ("submission_id", "role", "detail", "series_id")
 
 
 def test_query_gets_a_number_and_a_day_and_is_read_back(tmp_path: Path) -> None:
@@ -72,18 +78,16 @@ def test_query_gets_a_number_and_a_day_and_is_read_back(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.sampled_from(QueryCode), TEXTS, TEXTS, TEXTS, st.booleans()), min_size=1, max_size=8
-    ),
+    st.lists(st.tuples(st.sampled_from(QueryCode), TEXTS, TEXTS, st.booleans()), min_size=1, max_size=8),
     TEXTS.filter(lambda text: any(map(str.isprintable, text)) and text.strip()),
 )
 def test_any_text_survives(
-    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[QueryCode, str, str, str, bool]], name: str
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[QueryCode, str, str, bool]], name: str
 ) -> None:
     folder = tmp_path_factory.mktemp("q")
     wanted = [
-        new_query(code, detail=detail, action=action, blocking=blocking, submission_id=submission)
-        for code, detail, action, submission, blocking in made
+        new_query(code, words=text, detail=(text,), action=text, blocking=blocking, submission_id=submission)
+        for code, text, submission, blocking in made
     ]
     added = add_queries(folder, wanted, today=DAY)
     table = read_queries(folder)
@@ -110,7 +114,8 @@ def test_same_content_twice_is_one_row_and_the_file_does_not_change(tmp_path: Pa
 @pytest.mark.parametrize(
     "change",
     [
-        {"detail": "FLAIR has 31 of 32"},
+        {"detail": ("2.25.7", "31/32")},
+        {"role": "T2w"},
         {"session_id": "ses-w12"},
         {"site_id": "S02"},
         {"submission_id": "two"},
@@ -119,6 +124,63 @@ def test_same_content_twice_is_one_row_and_the_file_does_not_change(tmp_path: Pa
 def test_another_content_is_another_query(tmp_path: Path, change: dict[str, object]) -> None:
     first, second = add_queries(tmp_path, [a_query(), a_query(**change)])
     assert (first.query_id, second.query_id) == ("Q0001", "Q0002")
+
+
+def test_other_words_series_and_blocking_are_the_same_query(tmp_path: Path) -> None:
+    add_queries(tmp_path, [a_query()])
+    before = (tmp_path / TABLE).read_bytes()
+    add_queries(tmp_path, [a_query(words="30", action="Repeat the scan", blocking=False, series_id="")])
+    assert (tmp_path / TABLE).read_bytes() == before
+
+
+def older_table(folder: Path, queries: Sequence[Query], *closed: str) -> bytes:
+    """Write the table as a version without role, detail and series did."""
+    add_queries(folder, queries, today=DAY)
+    for query_id in closed:
+        close_query(folder, query_id, by="Reader", reason="agreed", today=DAY)
+    rows = [line.split("\t")[:-3] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
+    (folder / TABLE).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    return (folder / TABLE).read_bytes()
+
+
+def test_older_table_is_read_and_kept(tmp_path: Path) -> None:
+    older_table(tmp_path, [a_query(), a_query(submission_id="two")], "Q0001")
+    first, second = read_queries(tmp_path)
+    assert (first.role, first.detail, first.series_id, first.values) == ("", "", "", ())
+    assert (first.status, first.submission_id, second.holds_up) == ("closed", "one", True)
+    close_query(tmp_path, "Q0002", by="Reader", reason="agreed", today=DAY)
+    assert read_queries(tmp_path)[0] == first
+    assert (tmp_path / TABLE).read_text(encoding="utf-8").startswith("\t".join(COLUMNS) + "\n")
+
+
+@pytest.mark.parametrize("words", ["FLAIR has 30 of 32", "worded anew"])
+def test_older_query_is_not_asked_again_and_gets_what_it_lacks(tmp_path: Path, words: str) -> None:
+    older_table(tmp_path, [a_query()], "Q0001")
+    (again,) = add_queries(tmp_path, [a_query(words=words)])
+    assert (again.query_id, again.status, again.detail) == ("Q0001", "closed", "2.25.7,30/32")
+    assert again.what == a_query().what
+    assert read_queries(tmp_path) == (again,)
+    assert [q.query_id for q in add_queries(tmp_path, [a_query(role="T2w")])] == ["Q0002"]
+
+
+@pytest.mark.parametrize("change", [{"session_id": "ses-w12"}, {"site_id": "T"}, {"submission_id": "two"}])
+def test_older_query_stands_for_none_of_another_subject(tmp_path: Path, change: dict[str, object]) -> None:
+    older_table(tmp_path, [a_query()], "Q0001")
+    (other,) = add_queries(tmp_path, [a_query(**change)])
+    assert (other.query_id, other.status) == ("Q0002", "open")
+    assert read_queries(tmp_path)[0].detail == ""
+
+
+def test_older_queries_are_told_apart_by_their_words_else_by_their_order(tmp_path: Path) -> None:
+    both = [a_query(role=role, words=role) for role in ("FLAIR", "T2w")]
+    older_table(tmp_path, both, "Q0001")
+    assert [q.query_id for q in add_queries(tmp_path, both[::-1])] == ["Q0002", "Q0001"]
+    older_table(tmp_path, both)
+    anew = [replace(query, what="x") for query in both]
+    assert [(q.query_id, q.role) for q in add_queries(tmp_path, anew)] == [
+        ("Q0001", "FLAIR"),
+        ("Q0002", "T2w"),
+    ]
 
 
 def test_closed_query_is_not_opened_again_by_the_same_submission(tmp_path: Path) -> None:
@@ -175,7 +237,7 @@ def test_only_open_blocking_queries_hold_their_own_visit(tmp_path: Path) -> None
     }
 
 
-ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01-01\t\t\t\t"
+ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01-01" + "\t" * 7
 
 
 @pytest.mark.parametrize(
@@ -188,8 +250,8 @@ ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01
         (ROW.replace("true", "yes"), "blocking 'yes'"),
         (ROW.replace("\topen\t", "\tOpen\t"), "status 'Open'"),
         (ROW.replace("Q0001", "1"), "query_id '1'"),
-        (ROW.replace("\twhat", ""), "13 fields"),
-        (f"{ROW}\textra", "15 fields"),
+        (ROW.replace("\twhat", ""), "16 fields"),
+        (f"{ROW}\textra", "18 fields"),
         (f"{ROW}\n{ROW}", "Q0001 stands there 2 times"),
     ],
 )
@@ -224,7 +286,7 @@ def test_numbers_go_on_after_the_highest(tmp_path: Path) -> None:
 
 
 def test_table_unblinds_nobody_and_is_csv(tmp_path: Path) -> None:
-    add_queries(tmp_path, [a_query(detail='"quoted"\tand\nbroken')])
+    add_queries(tmp_path, [a_query(words='"quoted"\tand\nbroken')])
     refuse_forbidden_columns(tmp_path)
     with (tmp_path / TABLE).open(encoding="utf-8", newline="") as stream:
         (row,) = csv.DictReader(stream, delimiter="\t", strict=True)
@@ -238,8 +300,8 @@ from mesems_mri.dataset.queries import add_queries, close_query, new_query
 from mesems_mri.dataset.query_codes import QueryCode
 folder, who = Path(sys.argv[1]), sys.argv[2]
 for i in range(25):
-    own = new_query(QueryCode.OUTSIDE_WINDOW, detail=f"{who} {i}")
-    both = new_query(QueryCode.OUTSIDE_WINDOW, detail=f"both {i}")
+    own = new_query(QueryCode.OUTSIDE_WINDOW, words=f"{who} {i}", detail=(who, i))
+    both = new_query(QueryCode.OUTSIDE_WINDOW, words=f"both {i}", detail=("both", i))
     (query, _) = add_queries(folder, [own, both])
     if i % 5 == 0:
         close_query(folder, query.query_id, by=who, reason="done")
@@ -262,7 +324,7 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_threads_at_once_lose_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: add_queries(tmp_path, [a_query(detail=str(i))]), range(40)))
+        list(pool.map(lambda i: add_queries(tmp_path, [a_query(detail=(i,))]), range(40)))
     assert [q.query_id for q in read_queries(tmp_path)] == [f"Q{i:04}" for i in range(1, 41)]
 
 
@@ -311,7 +373,7 @@ def test_command_line_lists_and_closes(tmp_path: Path) -> None:
 
 
 def test_command_line_names_what_a_visit_still_waits_for(tmp_path: Path) -> None:
-    add_queries(tmp_path, [a_query(), a_query(detail="T1w has 9 of 10")])
+    add_queries(tmp_path, [a_query(), a_query(role="T1w")])
     assert "sub-01/ses-w04 still waits for Q0002" in said(
         "query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again"
     )

@@ -390,7 +390,8 @@ def test_queries_tell_what_failed_what_is_unknown_and_what_changed() -> None:
         "T1w": check_series("T1w", header(SoftwareVersions="XA30"), grid(), protocol, reference=header()),
         "T2w": check_series("FLAIR", good, grid(), protocol),
     }
-    queries = protocol_queries(checked, protocol, site_id="S01", participant_id="sub-1", session_id="ses-1")
+    visit = {"site_id": "S01", "participant_id": "sub-1", "session_id": "ses-1"}
+    queries = protocol_queries(checked, protocol, **visit, series_ids={"FLAIR": "2.25.7"})
     assert [(q.code, q.blocking) for q in queries] == [
         (QueryCode.PROTOCOL_DEVIATION, True),
         (QueryCode.PROTOCOL_UNKNOWN, False),
@@ -399,6 +400,11 @@ def test_queries_tell_what_failed_what_is_unknown_and_what_changed() -> None:
     assert queries[0].what.endswith(": FLAIR: field strength 7 T, expected 1.4 to 3.2 T")
     assert queries[1].what.endswith(": FLAIR: receive coil")
     assert queries[2].what.endswith(": software XA30, before syngo MR E11")
+    assert [(q.role, q.detail, q.series_id) for q in queries] == [
+        ("FLAIR", "field_strength", "2.25.7"),
+        ("FLAIR", "coil", "2.25.7"),
+        ("", "software", ""),
+    ]
     assert {(q.site_id, q.participant_id, q.session_id) for q in queries} == {("S01", "sub-1", "ses-1")}
     assert protocol_queries({"FLAIR": checked["T2w"]}, protocol) == []
 

@@ -60,7 +60,7 @@ def examination(day: dt.date | None = BASELINE, patient: str = "MSC-001", **tags
 def found(day: dt.date, *rows: SheetRow) -> tuple[str, str]:
     visit, problems = find_visit(examination(day), rows or SHEET)
     assert visit is not None
-    return visit.session_id, ", ".join(f"{p.code.value}: {p.detail}" for p in problems)
+    return visit.session_id, ", ".join(f"{p.code.value}: {p.words}" for p in problems)
 
 
 @given(week=st.sampled_from([0, 4, 12, 24]), off=st.integers(-7, 7))
@@ -123,13 +123,13 @@ def test_the_patient_id_is_compared_without_case_and_blanks() -> None:
 def test_an_unknown_patient_id_is_told_without_showing_it(patient: str, detail: str) -> None:
     visit, (problem,) = find_visit(examination(patient=patient), SHEET)
     assert visit is None
-    assert (problem.code.value, problem.detail) == ("unknown_participant", detail)
+    assert (problem.code.value, problem.words) == ("unknown_participant", detail)
 
 
 def test_the_sender_must_be_the_site_of_the_participant() -> None:
     assert find_visit(examination(), SHEET, "S01")[1] == []
     _, (problem,) = find_visit(examination(), SHEET, "S02")
-    assert (problem.code.value, problem.detail) == ("wrong_site", "sub-001 is of site S01, sent by S02")
+    assert (problem.code.value, problem.words) == ("wrong_site", "sub-001 is of site S01, sent by S02")
 
 
 def codes(problems: list[Problem]) -> list[str]:
@@ -189,4 +189,4 @@ def test_series_are_sorted_by_patient_and_day() -> None:
 def test_no_detail_holds_a_date() -> None:
     for day in (BASELINE + dt.timedelta(days=n) for n in range(-100, 300, 3)):
         _, problems = find_visit(examination(day), SHEET)
-        assert not any(str(day.year) in problem.detail for problem in problems)
+        assert not any(str(day.year) in f"{problem.words} {problem.detail}" for problem in problems)

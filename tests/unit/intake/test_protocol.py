@@ -59,7 +59,7 @@ def test_protocol_of_2012_takes_dual_echo_or_flair_of_3_mm() -> None:
     protocol = load_protocol(MESEMS)
     assert protocol.missing({"T1w", "ce-gadolinium_T1w", "FLAIR"}) == []
     assert protocol.missing({"T1w", "ce-gadolinium_T1w", "T2w", "PDw"}) == []
-    assert protocol.missing({"T1w", "T2w"}) == ["ce-gadolinium_T1w", "FLAIR or T2w+PDw"]
+    assert protocol.missing({"T1w", "T2w"}) == [("ce-gadolinium_T1w",), ("FLAIR", "T2w+PDw")]
     for role in ROLES:
         found = protocol.rule(role)
         assert found
@@ -96,8 +96,8 @@ def test_site_replaces_joins_and_takes_away() -> None:
     assert rule("FLAIR", "S07") == common | thick
     assert small().rule("T2w") is None
     assert rule("T2w", "S07") == common | thick
-    assert small().missing(set(), "S07") == ["T1w"]
-    assert small().missing({"FLAIR"}) == ["T1w"]
+    assert small().missing(set(), "S07") == [("T1w",)]
+    assert small().missing({"FLAIR"}) == [("T1w",)]
 
 
 @pytest.mark.parametrize(

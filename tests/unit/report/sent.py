@@ -28,10 +28,10 @@ def item(name: str = "slice_thickness", result: str = "PASS", **changes: Any) ->
     return replace(made, **changes)
 
 
-def query(number: int, code: QueryCode, detail: str = "x", *, closed: str = "", **changes: Any) -> Query:
+def query(number: int, code: QueryCode, words: str = "x", *, closed: str = "", **changes: Any) -> Query:
     made = new_query(
         code,
-        detail=detail,
+        words=words,
         site_id="S01",
         participant_id="sub-01",
         session_id="ses-w00",

@@ -154,15 +154,17 @@ def test_submission_of_which_nothing_is_used_proves_nothing() -> None:
 
 
 def test_queries_of_an_item_are_those_of_its_sequence() -> None:
-    own = query(1, QueryCode.PROTOCOL_DEVIATION, "FLAIR: slice thickness 3 mm")
-    other = query(2, QueryCode.PROTOCOL_DEVIATION, "T1w: slice thickness 3 mm")
-    unknown = query(3, QueryCode.PROTOCOL_UNKNOWN, "FLAIR: coil")
+    own = query(1, QueryCode.PROTOCOL_DEVIATION, role="FLAIR")
+    other = query(2, QueryCode.PROTOCOL_DEVIATION, "not of FLAIR: ", role="T1w")
+    unknown = query(3, QueryCode.PROTOCOL_UNKNOWN, role="FLAIR")
     changed = query(4, QueryCode.SCANNER_CHANGED, "software A2")
     everything = [own, other, unknown, changed]
     assert about(FAILED, everything) == [own]
     assert about(UNKNOWN, everything) == [unknown]
     assert about(item("software", "FAIL"), everything) == [changed]
     assert about(item(), everything) == []
+    older = query(5, QueryCode.PROTOCOL_DEVIATION, "FLAIR: slice thickness 3 mm")
+    assert about(FAILED, [other, older]) == [older]
 
 
 def test_compliance_counts_every_item_in_order_of_arrival() -> None:

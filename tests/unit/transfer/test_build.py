@@ -83,7 +83,7 @@ def test_lesions_are_the_ledgers_of_all_participants(tmp_path: Path) -> None:
 def test_queries_are_those_of_the_site(tmp_path: Path) -> None:
     study = small_study(tmp_path, sites=2)
     odd = 'FLAIR, "30 of 32"'
-    first = new_query(QueryCode.MISSING_SLICES, detail=odd, participant_id="sub-001", session_id="ses-w04")
+    first = new_query(QueryCode.MISSING_SLICES, words=odd, participant_id="sub-001", session_id="ses-w04")
     other = new_query(QueryCode.MISSING_SLICES, participant_id="sub-002", session_id="ses-w04", site_id="S01")
     nobody = new_query(QueryCode.UNKNOWN_PARTICIPANT, site_id="S01")
     added = add_queries(study.bids_dir, [first, other, nobody])
@@ -96,7 +96,7 @@ def test_queries_are_those_of_the_site(tmp_path: Path) -> None:
     assert rows_of(one, "queries.csv")[0]["what"].endswith(odd)
     # it was asked of S01, but is about a participant of S02: the row travels with the participant
     assert [(r["query_id"], r["site_id"]) for r in rows_of(two, "queries.csv")] == [("Q0002", "S02")]
-    assert tuple(QUERY_COLUMNS) == QUERY_NAMES
+    assert (*QUERY_COLUMNS, "role", "detail", "series_id") == QUERY_NAMES  # these three stay at the centre
 
 
 def test_rows_of_a_bundle_are_of_one_site(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_dictionary_explains_every_column_of_every_file(tmp_path: Path) -> None:
 def test_site_that_is_refused_stops_no_other(tmp_path: Path) -> None:
     study = small_study(tmp_path, participants=4, sites=2)
     detail = "sent as MUELLER^HANS"
-    add_queries(study.bids_dir, [new_query(QueryCode.NAME_DIFFERS, detail=detail, participant_id="sub-001")])
+    add_queries(study.bids_dir, [new_query(QueryCode.NAME_DIFFERS, words=detail, participant_id="sub-001")])
     with pytest.raises(BundleError, match="a person's name as DICOM writes it"):
         study.build()
     assert [len(Outbox(study.layout, site).bundles()) for site in ("S01", "S02")] == [0, 1]

@@ -100,7 +100,7 @@ def test_build_refuses_and_says_where(tmp_path: Path) -> None:
     study = small_study(tmp_path)
     sheet = write_sheet(tmp_path / "sheet.tsv", ("sub-001", "MSC-0017"))
     assert study.build(sheet=sheet)
-    query = new_query(QueryCode.NAME_DIFFERS, detail="called MSC0017 FLAIR", participant_id="sub-001")
+    query = new_query(QueryCode.NAME_DIFFERS, words="called MSC0017 FLAIR", participant_id="sub-001")
     add_queries(study.bids_dir, [query])
     with pytest.raises(
         BundleError, match=r"queries\.csv: row 1 holds a patient ID .* correct it in queries\.tsv"
