@@ -133,14 +133,17 @@ def test_other_words_series_and_blocking_are_the_same_query(tmp_path: Path) -> N
     assert (tmp_path / TABLE).read_bytes() == before
 
 
-def older_table(folder: Path, queries: Sequence[Query], *closed: str) -> bytes:
+def make_older(folder: Path) -> None:
     """Write the table as a version without role, detail and series did."""
+    rows = [line.split("\t")[:-3] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
+    (folder / TABLE).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def older_table(folder: Path, queries: Sequence[Query], *closed: str) -> None:
     add_queries(folder, queries, today=DAY)
     for query_id in closed:
         close_query(folder, query_id, by="Reader", reason="agreed", today=DAY)
-    rows = [line.split("\t")[:-3] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
-    (folder / TABLE).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-    return (folder / TABLE).read_bytes()
+    make_older(folder)
 
 
 def test_older_table_is_read_and_kept(tmp_path: Path) -> None:
