@@ -22,6 +22,7 @@ from mesems_mri.dataset.columns import (
     VISIT_METRICS_COLUMNS,
     Column,
 )
+from mesems_mri.dataset.reasons import FlagText, QueryText, registry
 from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,32 @@ def _column_table(columns: Mapping[str, Column]) -> str:
             values = ", ".join(f"`{level}`" for level in column.levels)
         rows.append((f"`{name}`", column.description, values, column.units))
     return table(("column", "meaning", "values", "unit"), rows)
+
+
+def codes_page() -> str:
+    """Describe every code: reasons, flags and queries, with what to do."""
+    parts = [
+        "# Codes",
+        "Why something is not evaluable, what is flagged, and what a site is asked: closed lists.",
+    ]
+    intros = {
+        "reason": "Reasons for which something is not evaluable, in the columns `*_reason`. "
+        "[What can go wrong](../problems.md#reason-codes) says more of each.",
+        "flag": "Flags of an evaluable visit, in the column `qc_flags`.",
+        "query": "Queries to the sites, in `queries.tsv`; the visit waits for the answer to a blocking one.",
+    }
+    for kind, intro in intros.items():
+        rows = []
+        head = ["code", "short", "what", "what to do"]
+        head += {"flag": ["effect on the counts"], "query": ["blocking"]}.get(kind, [])
+        for of_kind, code, text in registry():
+            if of_kind == kind:
+                more = [text.effect] if isinstance(text, FlagText) else []
+                more += ["yes" if text.blocking else "no"] if isinstance(text, QueryText) else []
+                rows.append([f"`{code}`", text.short, text.what, text.to_do, *more])
+        title = {"reason": "Reasons", "flag": "Flags", "query": "Queries"}[kind]
+        parts += [f"## {title}", intro, table(head, rows)]
+    return "\n\n".join(parts)
 
 
 def configuration_page() -> str:
@@ -250,6 +277,7 @@ def commands_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "columns.md": columns_page,
+    "codes.md": codes_page,
     "configuration.md": configuration_page,
     "commands.md": commands_page,
 }

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mesems_mri.errors import Reason
+from mesems_mri.dataset.reasons import FLAGS, REASONS
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "2.0.0"
 """Version of the tables; MAJOR changes when a column changes its name, place or meaning."""
 
 
@@ -56,28 +56,7 @@ READ_STATUS = {
     "locked": "Read and closed",
 }
 """In order of progress."""
-QC_FLAGS = {
-    "no_precontrast_t1": "No pre-contrast T1w: the enhancing lesions are to be confirmed by a reader",
-    "no_flair": "Read on T2w or PDw for want of a FLAIR",
-    "no_t1w": "No T1w: no black holes and no region from it",
-    "scanner_change": "Other scanner or coil than at the reference visit",
-    "software_change": "Other scanner software than at the reference visit",
-    "field_strength_change": "Other field strength than at the reference visit",
-    "slice_thickness_change": "Other slice thickness than at the reference visit",
-    "header_repaired": "Contradictory header, repaired as the configuration allows",
-    "units_assumed": "The header names no unit of length; mm assumed",
-    "units_converted": "The header's unit of length is not mm; converted",
-    "non_finite_voxels": "NaN or infinity in the image, set to 0",
-    "negative_values": "Negative values in the image",
-    "skull_stripped_input": "Came without skull",
-    "partial_coverage": "Part of the brain lies outside the image",
-    "low_snr": "Low signal-to-noise ratio in white matter",
-    "registration_not_improved": "No registration beat the position the scanner gave",
-    "large_rotation": "Head turned far between the two images",
-    "not_inverse_consistent": "The two directions of a registration disagree; not used",
-    "low_overlap": "The registered images share little of the brain; not used",
-    "nonstandard_orientation": "Head far from the usual position",
-}
+QC_FLAGS = {code: text.what for code, text in FLAGS.items()}
 """Closed list of the flags in ``qc_flags``, with their meaning."""
 
 REGIONS = {
@@ -93,7 +72,7 @@ DECISIONS = {
     "added": "Added by a reader",
     "edited": "Outline changed by a reader",
 }
-_REASONS = {reason.value: reason.value.replace("_", " ") for reason in Reason}
+_REASONS = {str(code): text.short for code, text in REASONS.items()}
 
 
 def _count(description: str) -> Column:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from mesems_mri.dataset.query_codes import CODES, QueryCode
+from mesems_mri.dataset.reasons import QUERIES, QueryCode
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.files import write_text
 
@@ -151,11 +151,11 @@ def new_query(
     >>> query.what, query.detail
     ('Slices are missing: FLAIR has 30 of 32', '2.25.7,30/32')
     """
-    text = CODES[code]
+    text = QUERIES[code]
     return Query(
         code=code,
         what=_line(f"{text.what}: {words}" if words.strip() else text.what),
-        action=_line(action) or text.action,
+        action=_line(action) or text.to_do,
         blocking=text.blocking if blocking is None else blocking,
         site_id=_line(site_id),
         participant_id=_line(participant_id),

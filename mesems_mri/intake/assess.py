@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from mesems_mri.dataset.queries import Query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.intake.check import Item, check_series, protocol_queries
 from mesems_mri.intake.classify import IMAGE_ROLES, Assigned, classify

@@ -11,7 +11,7 @@ from functools import partial
 from pydicom import Dataset
 
 from mesems_mri.dataset.queries import Query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake.dicom.acquisition import (
     Acquisition,
     Scanner,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mesems_mri.dataset.queries import Query, close_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import InputError, UsageError
 from mesems_mri.files import read_json, write_json
 from mesems_mri.images.deface import deface_files

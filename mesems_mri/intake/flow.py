@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.queries import Query, add_queries, complete_queries, read_queries
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.schedule import read_sheet
 from mesems_mri.errors import DatasetError, MesemsError, UsageError
 from mesems_mri.files import read_json

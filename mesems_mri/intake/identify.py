@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.dicom.tags import study_day, text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mesems_mri.dataset.bids import CONTRASTS
 from mesems_mri.dataset.queries import Query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.images import nifti
 from mesems_mri.intake.assess import Visit
 from mesems_mri.intake.context import Context

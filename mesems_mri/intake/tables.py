@@ -6,7 +6,7 @@ from functools import partial
 
 from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.queries import Query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake import folder
 from mesems_mri.intake.assess import Visit
 from mesems_mri.intake.classify import IMAGE_ROLES, Assigned

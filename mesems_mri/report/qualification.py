@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesems_mri.dataset.queries import Query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.report.receipt_page import CheckedItem, Receipt
 from mesems_mri.report.words import CONTRAST_WORDS
 

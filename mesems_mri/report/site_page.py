@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from mesems_mri.dataset.queries import Query
-from mesems_mri.dataset.query_codes import CODES
+from mesems_mri.dataset.reasons import QUERIES
 from mesems_mri.report.charts import Chart, Point, Series, draw_chart
 from mesems_mri.report.history import MIN_VISITS, site_history
 from mesems_mri.report.qualification import about, machine_of, qualify, queries_of
@@ -243,7 +243,7 @@ def queries(page: SitePage) -> Mapping[str, Any]:
     closed = Counter(query.code for query in page.queries if query.closed)
     return {
         "open": open_ones,
-        "closed": [(code, CODES[code].what, count) for code, count in closed.most_common()],
+        "closed": [(code, QUERIES[code].what, count) for code, count in closed.most_common()],
     }
 
 

@@ -1,104 +1,10 @@
-"""The words of the pages: what a reason means and what to do, what a status is called, what is cited."""
+"""Words of the pages: reasons and flags, statuses, references."""
 
-from dataclasses import dataclass
-
-from mesems_mri.dataset.columns import QC_FLAGS
+from mesems_mri.dataset.reasons import FLAGS, REASONS, CodeText
 from mesems_mri.errors import Reason
 
 
-@dataclass(frozen=True)
-class ReasonText:
-    """A reason in words.
-
-    Parameters
-    ----------
-    short : str
-        A few words, for the cell of a table.
-    happened, to_do : str
-        A sentence each.
-    """
-
-    short: str
-    happened: str
-    to_do: str
-
-
-REASONS: dict[Reason, ReasonText] = {
-    Reason.MISSING_SCAN: ReasonText(
-        "scan missing", "The visit, or an image that is needed, is not there.", "Send the scan."
-    ),
-    Reason.UNREADABLE_FILE: ReasonText(
-        "file unreadable",
-        "The file is truncated, is no NIfTI image, or does not say how the head lies.",
-        "Export it again.",
-    ),
-    Reason.NO_POSTCONTRAST: ReasonText(
-        "no post-contrast scan",
-        "There is no T1w after contrast, so enhancing lesions cannot be counted.",
-        "Send it, or accept the gap.",
-    ),
-    Reason.NO_T2_TYPE: ReasonText(
-        "no FLAIR, T2w or PDw", "There is no FLAIR, T2w or PDw on which lesions could be read.", "Send one."
-    ),
-    Reason.NO_COMMON_CONTRAST: ReasonText(
-        "no common contrast",
-        "This visit and the earlier ones share no contrast on which T2 lesions are read.",
-        "Send the contrast of the earlier visits.",
-    ),
-    Reason.NO_REFERENCE_VISIT: ReasonText(
-        "first visit",
-        "This is the first visit that can be read; there is nothing to compare it with.",
-        "Nothing to do.",
-    ),
-    Reason.WRONG_HEAD: ReasonText(
-        "wrong head",
-        "The head does not look like that of the participant's first visit.",
-        "Check whose scan it is.",
-    ),
-    Reason.NOT_A_BRAIN: ReasonText(
-        "not a brain", "No head was found in the image.", "Check which series was sent."
-    ),
-    Reason.REGISTRATION_FAILED: ReasonText(
-        "registration failed",
-        "The image could not be brought to the others.",
-        "Look at both images; often it is motion or a head that is cut off.",
-    ),
-    Reason.INCOMPLETE_COVERAGE: ReasonText(
-        "brain incomplete",
-        "Part of the brain lies outside the image; a count would be too low without saying so.",
-        "Repeat the scan with full coverage.",
-    ),
-    Reason.ARTEFACT: ReasonText(
-        "artefact", "The image is constant, or too much of it is not a number.", "Export or scan it again."
-    ),
-    Reason.BELOW_PROTOCOL: ReasonText(
-        "below protocol",
-        "The acquisition does not meet the protocol.",
-        "Compare the sequence with the protocol, and repeat the scan.",
-    ),
-    Reason.OPEN_QUERY: ReasonText(
-        "open query",
-        "A question to the site is not answered yet.",
-        "Answer the query, close it, and run again.",
-    ),
-    Reason.INTAKE_AMBIGUOUS: ReasonText(
-        "several files",
-        "There are several files of one contrast and none is clearly the one to use.",
-        "Name the one to use in intake.select of the configuration.",
-    ),
-    Reason.STEP_FAILED: ReasonText(
-        "step failed",
-        "A step of the analysis stopped with an error; the log of the visit says which.",
-        "Run again with --only-failed; report it if it stays.",
-    ),
-    Reason.READER_REJECTED: ReasonText(
-        "rejected by reader", "A reader has rejected the scan.", "See the reader's note."
-    ),
-}
-"""Every reason code in words, with what to do about it."""
-
-
-def reason_text(code: str | None) -> ReasonText | None:
+def reason_text(code: str | None) -> CodeText | None:
     """Return a reason in words; one that a newer version wrote is shown as it is."""
     if not code:
         return None
@@ -106,12 +12,12 @@ def reason_text(code: str | None) -> ReasonText | None:
         return REASONS[Reason(code)]
     except ValueError:
         plain = code.replace("_", " ")
-        return ReasonText(plain, f"Reason: {plain}.", "See the documentation of the version that wrote it.")
+        return CodeText(plain, f"Reason: {plain}.", "See the documentation of the version that wrote it.")
 
 
 def flag_text(code: str) -> str:
     """Return a flag of the quality check in words."""
-    return QC_FLAGS.get(code, code.replace("_", " "))
+    return FLAGS[code].what if code in FLAGS else code.replace("_", " ")
 
 
 QC_WORDS = {

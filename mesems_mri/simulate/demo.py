@@ -9,7 +9,7 @@ from typing import Any
 from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import close_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import UsageError
 from mesems_mri.evaluation.evaluate import evaluate

@@ -8,7 +8,7 @@ from mesems_mri.dataset.columns import (
     VISIT_METRICS_COLUMNS,
     Column,
 )
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 
 QUERY_COLUMNS: dict[str, Column] = {
     "query_id": Column("Number of the query, never used again"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.report.intake_pages import receipt_html, site_html
 from mesems_mri.report.page import Link
 from mesems_mri.report.site_page import SitePage

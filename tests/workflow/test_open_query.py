@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.dataset.queries import add_queries, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from tests.command import hash_visits, mesems, read_rows
 
 pytestmark = pytest.mark.xdist_group("open_query")

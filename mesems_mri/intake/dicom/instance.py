@@ -44,8 +44,8 @@ _READ_TAGS = [
 class Why(StrEnum):
     """Closed list of reasons for which a file belongs to no series, each in words for the site.
 
-    The words are part of what a delivery of several examinations, or of none, is called (its submission): worded
-    anew, it would be another one.
+    The words are part of what a delivery of several examinations, or of none, is called (its submission):
+    worded anew, it would be another one.
     """
 
     EMPTY = "empty files (0 bytes)"

@@ -7,7 +7,7 @@ import pytest
 from mesems_mri.config import IntakeRule, TrialConfig, Visit
 from mesems_mri.dataset.bids import Session, index_dataset, natural_key, preproc_name
 from mesems_mri.dataset.queries import add_queries, close_query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, UsageError
 
 

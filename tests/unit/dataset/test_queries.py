@@ -28,7 +28,7 @@ from mesems_mri.dataset.queries import (
     new_query,
     read_queries,
 )
-from mesems_mri.dataset.query_codes import CODES, QueryCode
+from mesems_mri.dataset.reasons import QUERIES, QueryCode
 from mesems_mri.errors import DatasetError, UsageError
 
 DAY = dt.date(2024, 3, 31)
@@ -50,14 +50,14 @@ def a_query(**changes: object) -> Query:
 
 
 def test_every_code_says_what_is_wrong_and_what_to_do() -> None:
-    assert set(CODES) == set(QueryCode)
-    for text in CODES.values():
+    assert set(QUERIES) == set(QueryCode)
+    for text in QUERIES.values():
         assert len(text.what) > 10
-        assert len(text.action) > 10
+        assert len(text.to_do) > 10
         assert text.what[0].isupper()
         assert not text.what.endswith((".", ":"))
-        assert not text.action.endswith(".")
-    assert {text.blocking for text in CODES.values()} == {True, False}
+        assert not text.to_do.endswith(".")
+    assert {text.blocking for text in QUERIES.values()} == {True, False}
 
 
 def test_columns_begin_as_the_sites_know_them() -> None:
@@ -300,7 +300,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from mesems_mri.dataset.queries import add_queries, close_query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 folder, who = Path(sys.argv[1]), sys.argv[2]
 for i in range(25):
     own = new_query(QueryCode.OUTSIDE_WINDOW, words=f"{who} {i}", detail=(who, i))

@@ -97,7 +97,7 @@ def test_every_reason_code_has_its_section() -> None:
 
 
 def test_every_quality_flag_is_explained() -> None:
-    assert first_cells(section("problems.md", "Quality flags")) == list(QC_FLAGS)
+    assert first_cells(section("reference/codes.md", "Flags")) == list(QC_FLAGS)
 
 
 def test_every_exit_code_is_explained() -> None:

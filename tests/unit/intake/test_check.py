@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake.check import Item, Result, check_series, protocol_queries
 from mesems_mri.intake.dicom.acquisition import Scanner, read_acquisition, scanner_of_sidecar
 from mesems_mri.intake.dicom.geometry import FaultCode, Geometry

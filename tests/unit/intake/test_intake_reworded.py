@@ -11,7 +11,7 @@ import pytest
 
 from mesems_mri.dataset import queries as query_table
 from mesems_mri.dataset.queries import TABLE, Query, close_query, new_query, read_queries
-from mesems_mri.dataset.query_codes import CODES
+from mesems_mri.dataset.reasons import QUERIES
 from mesems_mri.intake import assess as intake_visit
 from mesems_mri.intake import tables as intake_tables
 from mesems_mri.intake.deidentify.keys import open_keys
@@ -38,9 +38,9 @@ def reword(monkeypatch: pytest.MonkeyPatch) -> None:
         said = f"in other words, FLAIR, {words[::-1]}: T1w" if words else ""
         return new_query(*arguments, words=said, action=action[::-1], **options)
 
-    for code, text in CODES.items():
-        anew = replace(text, what=f"Anew: FLAIR, {text.what[::-1]}", action=text.action[::-1])
-        monkeypatch.setitem(query_table.CODES, code, anew)
+    for code, text in QUERIES.items():
+        anew = replace(text, what=f"Anew: FLAIR, {text.what[::-1]}", to_do=text.to_do[::-1])
+        monkeypatch.setitem(query_table.QUERIES, code, anew)
     for module in (intake_tables, intake_visit):
         monkeypatch.setattr(module, "new_query", worded_anew)
     monkeypatch.setattr("mesems_mri.intake.check.new_query", worded_anew)

@@ -12,7 +12,7 @@ from mesems_mri.cli.main import app
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import add_queries, close_query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.errors import DatasetError, UsageError
 from mesems_mri.intake.receipts import (

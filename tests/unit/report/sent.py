@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.dataset.queries import Query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.report.panels import PLANES, draw_panel
 from mesems_mri.report.pictures import Row
 from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesems_mri.dataset.queries import Query
-from mesems_mri.dataset.query_codes import CODES, QueryCode
+from mesems_mri.dataset.reasons import QUERIES, QueryCode
 from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 from mesems_mri.report import qualification, receipt_page, site_page
 from mesems_mri.report.intake_pages import receipt_html
@@ -78,7 +78,7 @@ def test_questions_come_with_number_fault_and_deed_those_that_hold_up_first() ->
     assert text.index("Q0001") < text.index("Q0002") < text.index("Q0003")
     assert "Q0001: ✕ the visit waits for the answer" in text
     assert "Slices are missing: FLAIR has 9 of 10" in text
-    assert f"What to do: {CODES[QueryCode.MISSING_SLICES].action}" in text
+    assert f"What to do: {QUERIES[QueryCode.MISSING_SLICES].to_do}" in text
     assert "Q0002: open" in text
     assert "closed on 2024-01-05 by Centre: agreed" in text
     assert "What to do" not in text_of(receipt())

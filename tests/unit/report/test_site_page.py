@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mesems_mri.dataset.queries import Query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.report.intake_pages import site_html
 from mesems_mri.report.qualification import about, gaps_of, qualify
 from mesems_mri.report.receipt_page import Receipt

@@ -4,15 +4,16 @@ import re
 from pathlib import Path
 
 from mesems_mri.dataset.columns import QC_FLAGS, REGIONS, SITE_QUALITY_COLUMNS
+from mesems_mri.dataset.reasons import REASONS
 from mesems_mri.errors import Reason
-from mesems_mri.report.words import CAUSE_WORDS, QUALITY_WORDS, REASONS, REGION_WORDS, flag_text, reason_text
+from mesems_mri.report.words import CAUSE_WORDS, QUALITY_WORDS, REGION_WORDS, flag_text, reason_text
 
 
 def test_every_reason_says_what_happened_and_what_to_do() -> None:
     assert set(REASONS) == set(Reason)
     for text in REASONS.values():
         assert 0 < len(text.short) <= 24
-        assert text.happened.endswith(".")
+        assert text.what.endswith(".")
         assert text.to_do.endswith(".")
 
 

@@ -13,7 +13,7 @@ import pytest
 from mesems_mri.dataset.columns import EVALUATED, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.queries import COLUMNS as QUERY_NAMES
 from mesems_mri.dataset.queries import add_queries, close_query, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import BundleError, DatasetError, ForbiddenColumnError, UsageError
 from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
 from mesems_mri.transfer.manifest import DOMAINS, FILES, MANIFEST, Receipt

@@ -6,7 +6,7 @@ import pytest
 
 from mesems_mri.dataset.input_tables import SHEET_COLUMNS
 from mesems_mri.dataset.queries import add_queries, new_query
-from mesems_mri.dataset.query_codes import QueryCode
+from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import BundleError
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
 from tests.small_study import small_study
