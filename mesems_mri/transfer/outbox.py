@@ -17,6 +17,7 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, UsageError
 from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.transfer.manifest import MANIFEST, Manifest, Receipt
+from mesems_mri.transfer.tables import read_visits
 from mesems_mri.transfer.verify import parse_manifest
 
 _TRIES = 20
@@ -143,8 +144,6 @@ def outboxes(layout: Layout) -> list[Outbox]:
 
 def sent_visits(layout: Layout) -> set[tuple[str, str]]:
     """Return the visits that stand in the newest bundle that was sent or accepted, over all sites."""
-    from mesems_mri.transfer.tables import read_visits
-
     visits: set[tuple[str, str]] = set()
     for outbox in outboxes(layout):
         for bundle in outbox.bundles(State.SENT, State.ACCEPTED)[-1:]:

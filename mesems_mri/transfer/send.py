@@ -10,7 +10,8 @@ import tenacity
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageError
-from mesems_mri.transfer.destination import Access, Destination, opened
+from mesems_mri.transfer.connect import connected
+from mesems_mri.transfer.destination import Access, Destination
 from mesems_mri.transfer.manifest import Receipt
 from mesems_mri.transfer.outbox import Bundle, Outbox, State, delivery, locked, outboxes
 
@@ -115,7 +116,7 @@ def collect_receipts(out_dir: Path, access: Access, say: Callable[[str], None]) 
     with locked(layout, say):
         for outbox in _chosen(layout, ()):
             if outbox.bundles(State.SENT):
-                with opened(access.of_site(outbox.site_id)) as destination:
+                with connected(access.of_site(outbox.site_id)) as destination:
                     _collect(outbox, destination, say, Sent())
 
 
@@ -168,7 +169,7 @@ def _with_patience(work: Callable[[], None], give_up_after_s: float, say: Callab
 
 
 def _send_site(outbox: Outbox, access: Access, say: Callable[[str], None], sent: Sent) -> None:
-    with opened(access.of_site(outbox.site_id)) as destination:
+    with connected(access.of_site(outbox.site_id)) as destination:
         _collect(outbox, destination, say, sent)
         for bundle in outbox.bundles(State.PENDING):
             receipt = destination.deliver(bundle)
