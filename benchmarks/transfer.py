@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mesems_mri.config import Access
 from mesems_mri.transfer.archive import write_archive
-from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.send import send
 from mesems_mri.transfer.verify import verify_bundle
 from tests.small_study import SmallStudy

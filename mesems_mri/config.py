@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -110,24 +110,37 @@ class IntakeRule(_Frozen):
     )
 
 
-class TransferRule(_Frozen):
-    """Where the bundles for central analysis go; ``{site_id}`` in a value is the site of the bundle."""
+class Access(_Frozen):
+    """Access to a destination of bundles; ``{site_id}`` in a value is the site of the bundle.
+
+    The options of ``mesems-mri transfer send`` and ``status`` have these names and descriptions.
+    """
 
     destination: str = Field(
-        default="", description="A folder, sftp://user@host/folder or https://host; empty: nowhere"
+        default="", description="A folder, sftp://user@host/folder or https://host; {site_id} is the site"
     )
+    token_file: str = Field(default="", description="HTTPS: file with the bearer token")
+    ca_file: str = Field(
+        default="", description="HTTPS: certificate of the authority, if the system lacks it"
+    )
+    ssh_key_file: str = Field(default="", description="SFTP: private key; default: those of the user")
+    known_hosts_file: str = Field(default="", description="SFTP: host keys; default: ~/.ssh/known_hosts")
+
+    def of_site(self, site_id: str) -> Self:
+        """Return the access with the label of a site in place of ``{site_id}``."""
+        return self.model_copy(update={name: text.replace("{site_id}", site_id) for name, text in self})
+
+
+class TransferRule(Access):
+    """Destination of the bundles for central analysis, and the key that signs them."""
+
     key_file: str = Field(
         default="", description="Private key that signs, of mesems-mri transfer keygen, outside of OUT_DIR"
     )
     sheet: str = Field(
-        default="", description="Sheet of the trial; a bundle that holds a patient ID of it is refused"
+        default="",
+        description="Visit schedule of the trial; a bundle that holds a patient ID of it is refused",
     )
-    token_file: str = Field(default="", description="HTTPS: file with the bearer token")
-    ca_file: str = Field(
-        default="", description="HTTPS: certificate of the authority, where the system does not know it"
-    )
-    ssh_key_file: str = Field(default="", description="SFTP: private key; empty: those of the user")
-    known_hosts_file: str = Field(default="", description="SFTP: host keys; empty: ~/.ssh/known_hosts")
 
 
 class TrialConfig(_Frozen):

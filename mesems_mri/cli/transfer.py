@@ -1,14 +1,12 @@
 """Command line of the transfer to central analysis."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from mesems_mri.config import TransferRule
-    from mesems_mri.transfer.destination import Access
+    from mesems_mri.config import Access
 
 transfer_app = typer.Typer(
     no_args_is_help=True, help="Bundles for central analysis: build, sign, send and verify them."
@@ -19,14 +17,18 @@ Config = Annotated[
     Path | None, typer.Option(help="Trial configuration (YAML), whose block transfer is the default.")
 ]
 Sites = Annotated[list[str] | None, typer.Option("--site", help="Only this site (repeat for several).")]
-To = Annotated[
+# Names and texts of the next five are those of `mesems_mri.config.Access`, compared by a test: an import here
+# would slow down the start of every command.
+Destination = Annotated[
     str,
     typer.Option("--to", help="A folder, sftp://user@host/folder or https://host; {site_id} is the site."),
 ]
 TokenFile = Annotated[str, typer.Option(help="HTTPS: file with the bearer token.")]
 CaFile = Annotated[str, typer.Option(help="HTTPS: certificate of the authority, if the system lacks it.")]
-SshKey = Annotated[str, typer.Option(help="SFTP: private key; default: those of the user.")]
-KnownHosts = Annotated[str, typer.Option(help="SFTP: host keys; default: ~/.ssh/known_hosts.")]
+SshKeyFile = Annotated[str, typer.Option("--ssh-key", help="SFTP: private key; default: those of the user.")]
+KnownHostsFile = Annotated[
+    str, typer.Option("--known-hosts", help="SFTP: host keys; default: ~/.ssh/known_hosts.")
+]
 
 
 @transfer_app.command("keygen")
@@ -56,6 +58,7 @@ def _build(
     config: Config = None,
 ) -> None:
     """Build and sign a bundle for every site of which something is new."""
+    from mesems_mri.config import load_config
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.runner.lock import read_holder
@@ -65,7 +68,7 @@ def _build(
     if holder and not holder.here_and_gone():
         msg = f"{out_dir}: a run is on, by {holder}; build when it has ended"
         raise UsageError(msg)
-    rule = _rule(config)
+    rule = load_config(config).transfer
     key, default_sheet = key_file or rule.key_file, Path(rule.sheet) if rule.sheet else None
     if not key:
         msg = "transfer build: needs the key that signs; make one with mesems-mri transfer keygen, give --key"
@@ -82,12 +85,13 @@ def _build(
 
 @transfer_app.command("send")
 def _send(
+    context: typer.Context,
     out_dir: OutDir,
-    to: To = "",
+    destination: Destination = "",
     token_file: TokenFile = "",
     ca_file: CaFile = "",
-    ssh_key: SshKey = "",
-    known_hosts: KnownHosts = "",
+    ssh_key_file: SshKeyFile = "",
+    known_hosts_file: KnownHostsFile = "",
     site: Sites = None,
     give_up_after: Annotated[
         float, typer.Option(min=0, help="Seconds for which an unreachable destination is tried again.")
@@ -101,7 +105,7 @@ def _send(
     from mesems_mri.errors import UsageError
     from mesems_mri.transfer.send import refuse_rejected, send
 
-    access = _access(config, to, token_file, ca_file, ssh_key, known_hosts)
+    access = _access(context, config)
     if not access.destination:
         msg = "transfer send: needs a destination; give --to, or transfer.destination in the configuration"
         raise UsageError(msg)
@@ -113,18 +117,19 @@ def _send(
 
 @transfer_app.command("status")
 def _status(
+    context: typer.Context,
     out_dir: OutDir,
-    to: To = "",
+    destination: Destination = "",
     token_file: TokenFile = "",
     ca_file: CaFile = "",
-    ssh_key: SshKey = "",
-    known_hosts: KnownHosts = "",
+    ssh_key_file: SshKeyFile = "",
+    known_hosts_file: KnownHostsFile = "",
     config: Config = None,
 ) -> None:
     """Say of every bundle whether it waits, was sent, accepted or rejected; with --to look for receipts."""
     from mesems_mri.transfer.send import collect_receipts, describe
 
-    access = _access(config, to, token_file, ca_file, ssh_key, known_hosts)
+    access = _access(context, config)
     if access.destination:
         collect_receipts(out_dir, access, lambda _: None)
     for line in describe(out_dir):
@@ -149,22 +154,9 @@ def _verify(
         typer.echo(f"{entry.sha256}  {entry.name}  ({entry.rows} rows, {len(entry.columns)} columns)")
 
 
-def _rule(config: Path | None) -> "TransferRule":
-    from mesems_mri.config import load_config
+def _access(context: typer.Context, config: Path | None) -> "Access":
+    """Return the access of the configuration, with the options of the command that were given."""
+    from mesems_mri.config import Access, load_config
 
-    return load_config(config).transfer
-
-
-def _access(
-    config: Path | None, to: str, token_file: str, ca_file: str, ssh_key: str, known_hosts: str
-) -> "Access":
-    from mesems_mri.transfer.destination import access_of
-
-    given = {
-        "destination": to,
-        "token_file": token_file,
-        "ca_file": ca_file,
-        "ssh_key_file": ssh_key,
-        "known_hosts_file": known_hosts,
-    }
-    return replace(access_of(_rule(config)), **{name: text for name, text in given.items() if text})
+    given = {name: context.params[name] for name in Access.model_fields if context.params[name]}
+    return load_config(config).transfer.model_copy(update=given)

@@ -8,10 +8,10 @@ from mesems_mri.central.reconcile import reconcile, told
 from mesems_mri.central.schedule import read_schedule, replace_schedule
 from mesems_mri.central.sites import add_key, add_site
 from mesems_mri.central.store import Store
+from mesems_mri.config import Access
 from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.transfer.build import BuildRequest, build
-from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.keys import make_keys, public_pem
 from mesems_mri.transfer.send import collect_receipts, send
 

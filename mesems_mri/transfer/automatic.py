@@ -8,7 +8,6 @@ from mesems_mri.config import TransferRule
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import write_json
 from mesems_mri.transfer.build import BuildRequest, build
-from mesems_mri.transfer.destination import access_of
 from mesems_mri.transfer.outbox import State, outboxes
 from mesems_mri.transfer.send import Sent, refuse_rejected, send
 from mesems_mri.transfer.study import visit_status
@@ -47,7 +46,7 @@ def send_when_complete(
         request = BuildRequest(out_dir=layout.out_dir, key_file=rule.key_file, bids_dir=bids_dir, sheet=sheet)
         build(request, say)
         waits = any(outbox.bundles(State.PENDING, State.SENT) for outbox in outboxes(layout))
-        sent = send(layout.out_dir, access_of(rule), say) if waits else Sent()
+        sent = send(layout.out_dir, rule, say) if waits else Sent()
         refuse_rejected(sent)
         parts = {"accepted": sent.accepted, "delivered, receipt to come": sent.delivered}
         outcome = "; ".join(f"{word}: {', '.join(names)}" for word, names in parts.items() if names)

@@ -5,8 +5,9 @@ from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mesems_mri.config import Access
 from mesems_mri.errors import UsageError
-from mesems_mri.transfer.destination import Access, Destination
+from mesems_mri.transfer.destination import Destination
 from mesems_mri.transfer.folder import FolderInbox
 
 

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from mesems_mri.config import Access
 from mesems_mri.errors import BundleError, DeliveryError, UsageError
 from mesems_mri.transfer.archive import write_archive
-from mesems_mri.transfer.destination import MAX_RECEIPT_BYTES, Access, read_receipt
+from mesems_mri.transfer.destination import MAX_RECEIPT_BYTES, read_receipt
 from mesems_mri.transfer.keys import read_secret
 from mesems_mri.transfer.manifest import Receipt
 from mesems_mri.transfer.outbox import Bundle

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import tenacity
 
+from mesems_mri.config import Access
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageError
 from mesems_mri.transfer.connect import connected
-from mesems_mri.transfer.destination import Access, Destination
+from mesems_mri.transfer.destination import Destination
 from mesems_mri.transfer.manifest import Receipt
 from mesems_mri.transfer.outbox import Bundle, Outbox, State, delivery, locked, outboxes
 

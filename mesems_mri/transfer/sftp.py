@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 import paramiko
 
+from mesems_mri.config import Access
 from mesems_mri.errors import DeliveryError, UsageError
 from mesems_mri.transfer.archive import write_archive
-from mesems_mri.transfer.destination import RECEIPTS, Access, part_name, read_receipt
+from mesems_mri.transfer.destination import RECEIPTS, part_name, read_receipt
 from mesems_mri.transfer.manifest import Receipt, archive_name, receipt_name
 from mesems_mri.transfer.outbox import Bundle
 

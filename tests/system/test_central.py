@@ -21,7 +21,7 @@ from sqlalchemy import exc, select, text
 from mesems_mri.central import audit, schema
 from mesems_mri.central.sites import add_key
 from mesems_mri.central.versions import current
-from mesems_mri.transfer.destination import Access
+from mesems_mri.config import Access
 from mesems_mri.transfer.keys import public_pem
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.send import send

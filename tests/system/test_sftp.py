@@ -14,8 +14,8 @@ from mesems_mri.central.inbox import ingest
 from mesems_mri.central.reconcile import State as Visit
 from mesems_mri.central.reconcile import reconcile
 from mesems_mri.central.store import Store as CentralStore
+from mesems_mri.config import Access
 from mesems_mri.errors import DeliveryError, UsageError
-from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.send import collect_receipts, send
 from mesems_mri.transfer.verify import verify_bundle

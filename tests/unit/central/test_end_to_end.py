@@ -11,9 +11,9 @@ from mesems_mri.central.reconcile import State, reconcile
 from mesems_mri.central.schedule import read_schedule, replace_schedule
 from mesems_mri.central.store import Store
 from mesems_mri.central.versions import current, history
+from mesems_mri.config import Access
 from mesems_mri.transfer import manifest
 from mesems_mri.transfer.columns import TABLE_COLUMNS
-from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.outbox import Outbox
 from mesems_mri.transfer.outbox import State as Sent
 from mesems_mri.transfer.send import collect_receipts, send

@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.core import TyperOption
+from typer.main import get_group
 
+from mesems_mri.cli.transfer import transfer_app
+from mesems_mri.config import Access
 from mesems_mri.files import write_text
 from mesems_mri.runner import lock
 from tests.command import mesems
@@ -47,3 +51,12 @@ def test_nothing_is_built_while_a_run_is_on(tmp_path: Path, running: bool) -> No
     write_text(study.layout.run_lock, text)
     ended = mesems("transfer", "build", study.out_dir, "--key", study.key, code=2 if running else 0)
     assert ("a run is on" in ended.stderr) == running
+
+
+@pytest.mark.parametrize("command", ["send", "status"])
+def test_options_of_the_destination_are_those_of_the_configuration(command: str) -> None:
+    options = {option.name: option for option in get_group(transfer_app).commands[command].params}
+    for name, field in Access.model_fields.items():
+        option = options[name]
+        assert isinstance(option, TyperOption)
+        assert (option.help, option.default) == (f"{field.description}.", field.default)

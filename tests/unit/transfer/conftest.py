@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.transfer.destination import Access
+from mesems_mri.config import Access
 from tests.receiver import Service, Store
 from tests.small_study import SmallStudy, copy_of
 

@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from mesems_mri.config import TransferRule
+from mesems_mri.config import Access, TransferRule
 from mesems_mri.transfer.automatic import send_when_complete
-from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.outbox import Outbox, State
 from mesems_mri.transfer.send import send
 from mesems_mri.transfer.verify import verify_bundle

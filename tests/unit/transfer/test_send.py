@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mesems_mri.config import Access
 from mesems_mri.errors import BundleError, DeliveryError, UsageError
-from mesems_mri.transfer.destination import Access
 from mesems_mri.transfer.manifest import receipt_name
 from mesems_mri.transfer.outbox import Outbox, State, sent_visits
 from mesems_mri.transfer.send import Sent, collect_receipts, describe, refuse_rejected, send
