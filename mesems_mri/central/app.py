@@ -56,25 +56,35 @@ def create_app(store: Store, limits: Limits | None = None) -> FastAPI:
     store : Store
     limits : Limits, optional
     """
-    limits = limits or Limits()
     # the interactive pages load their scripts from elsewhere
     app = FastAPI(title="mesems-mri central", docs_url=None, redoc_url=None, openapi_url=None)
-    turn = asyncio.Semaphore(limits.at_once)
+    _answer_outages(app, store)
+    _add_transfers(app, store, limits or Limits())
+    _add_oversight(app, store)
+    return app
+
+
+def _answer_outages(app: FastAPI, store: Store) -> None:
+    """Answer 503 while the service cannot decide, so that the sender retries."""
 
     @app.exception_handler(UnavailableError)
     @app.exception_handler(UsageError)  # the database is away
     async def unavailable(_: Request, error: MesemsError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": _RETRY_SECONDS})
+        return _retry_later(str(error))
 
     @app.exception_handler(DBAPIError)
     async def no_database(_: Request, error: DBAPIError) -> JSONResponse:
         _log.error("%s: %s", store.shown, error.orig)
-        detail = "the database does not answer; send it again"
-        return JSONResponse({"detail": detail}, 503, headers={"Retry-After": _RETRY_SECONDS})
+        return _retry_later("the database does not answer; send it again")
 
-    @app.get("/api/v1/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok", "study_id": await run_in_threadpool(store.study)}
+
+def _retry_later(detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail}, 503, headers={"Retry-After": _RETRY_SECONDS})
+
+
+def _add_transfers(app: FastAPI, store: Store, limits: Limits) -> None:
+    """Add the routes of the transfers: one that receives them, one that lists them."""
+    turn = asyncio.Semaphore(limits.at_once)
 
     @app.post("/api/v1/transfers")
     async def post_transfer(
@@ -94,27 +104,25 @@ def create_app(store: Store, limits: Limits | None = None) -> FastAPI:
     ) -> list[dict[str, Any]]:
         return await run_in_threadpool(_transfers, store, holder.site_id)
 
+
+def _add_oversight(app: FastAPI, store: Store) -> None:
+    """Add the routes that read alone: health, reconciliation list, audit trail."""
+
+    @app.get("/api/v1/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "study_id": await run_in_threadpool(store.study)}
+
     @app.get("/api/v1/reconciliation")
     async def get_reconciliation(
         holder: Annotated[Holder, Depends(_allowed(store, Role.SENDER, Role.DATA_MANAGER))],
     ) -> list[dict[str, Any]]:
-        def lines() -> list[dict[str, Any]]:
-            with store.reading() as connection:
-                return [vars(line) for line in reconcile(connection, holder.site_id or None)]
-
-        return await run_in_threadpool(lines)
+        return await run_in_threadpool(_reconciliation, store, holder.site_id)
 
     @app.get("/api/v1/audit")
     async def get_audit(
         _: Annotated[Holder, Depends(_allowed(store, Role.AUDITOR))],
     ) -> dict[str, Any]:
-        def check() -> dict[str, Any]:
-            with store.reading() as connection:
-                return {"head": vars(audit.head(connection)), "problems": audit.verify(connection)}
-
-        return await run_in_threadpool(check)
-
-    return app
+        return await run_in_threadpool(_audit_state, store)
 
 
 def _allowed(store: Store, *roles: Role) -> Callable[[Request], Awaitable[Holder]]:
@@ -186,3 +194,13 @@ def _transfers(store: Store, site_id: str) -> list[dict[str, Any]]:
         wanted = wanted.where(transfer.c.site_id == site_id)
     with store.reading() as connection:
         return [dict(row) for row in connection.execute(wanted).mappings()]
+
+
+def _reconciliation(store: Store, site_id: str) -> list[dict[str, Any]]:
+    with store.reading() as connection:
+        return [vars(line) for line in reconcile(connection, site_id or None)]
+
+
+def _audit_state(store: Store) -> dict[str, Any]:
+    with store.reading() as connection:
+        return {"head": vars(audit.head(connection)), "problems": audit.verify(connection)}

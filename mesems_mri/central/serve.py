@@ -87,17 +87,7 @@ def serve(
         If tokens would travel unencrypted over a network, the certificate cannot be used, or the database is
         none.
     """
-    if bool(certificate) != bool(key):
-        msg = f"--tls-{'key' if certificate else 'certificate'}: is missing, expected both or none; give both"
-        raise UsageError(msg)
-    if certificate and key:
-        _check_certificate(certificate, key)
-    elif host not in _HERE and not behind_proxy:
-        msg = (
-            f"--host {host}: without TLS tokens could be read on the way; give --tls-certificate and "
-            "--tls-key, or --behind-proxy if a proxy does the TLS"
-        )
-        raise UsageError(msg)
+    _check_encryption(host, certificate, key, behind_proxy=behind_proxy)
     store.study()
     uvicorn.run(
         create_app(store, limits),
@@ -115,6 +105,21 @@ def serve(
         h11_max_incomplete_event_size=_HEADER_BYTES,
         timeout_graceful_shutdown=60,
     )
+
+
+def _check_encryption(host: str, certificate: Path | None, key: Path | None, *, behind_proxy: bool) -> None:
+    """Refuse to send tokens unencrypted over a network."""
+    if bool(certificate) != bool(key):
+        msg = f"--tls-{'key' if certificate else 'certificate'}: is missing, expected both or none; give both"
+        raise UsageError(msg)
+    if certificate and key:
+        _check_certificate(certificate, key)
+    elif host not in _HERE and not behind_proxy:
+        msg = (
+            f"--host {host}: without TLS tokens could be read on the way; give --tls-certificate and "
+            "--tls-key, or --behind-proxy if a proxy does the TLS"
+        )
+        raise UsageError(msg)
 
 
 def _check_certificate(certificate: Path, key: Path) -> None:

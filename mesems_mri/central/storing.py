@@ -70,10 +70,7 @@ def store_bundle(store: Store, bundle: Verified, by: str) -> Decision:
     UnavailableError
         If the trial has no visit table yet.
     """
-    packed = {}
-    for path in sorted(bundle.folder.iterdir()):  # before the transaction, which others wait for
-        content = path.read_bytes()
-        packed[path.name] = (hashlib.sha256(content).hexdigest(), zlib.compress(content, 6))
+    packed = _compressed(bundle.folder)  # before the transaction, which others wait for
     claim, manifest = bundle.claim, bundle.manifest
     with store.writing() as connection:
         if known := answered(connection, claim):  # two senders at once
@@ -122,6 +119,15 @@ def store_bundle(store: Store, bundle: Verified, by: str) -> Decision:
         store_versions(connection, number, changes)
         _store_files(connection, number, packed)
     return Decision(receipt, 201)
+
+
+def _compressed(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Return SHA-256 and zlib-compressed content of each file of a bundle, by name."""
+    packed = {}
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        packed[path.name] = (hashlib.sha256(content).hexdigest(), zlib.compress(content, 6))
+    return packed
 
 
 def _store_files(connection: Connection, number: int, packed: Mapping[str, tuple[str, bytes]]) -> None:

@@ -51,18 +51,15 @@ def send(
 ) -> Sent:
     """Send every bundle that waits, in order, and collect the receipts for those that were sent.
 
-    A site that cannot be sent stops no other one; what was wrong with the first such site is raised at the
-    end.
-
-    It may be stopped, killed and started again at any moment, and by several people at once: a bundle is sent
-    under its manifest's hash, under which the receiving side stores it once.
+    A site that cannot be sent stops no other one; the first error is raised at the end.
+    Sending may be interrupted and repeated at any moment, by several processes at once: a bundle is sent
+    under the hash of its manifest, under which the receiving side stores it once.
 
     Parameters
     ----------
     out_dir : Path
         Output folder of a run.
     access : Access
-        Where to, and how to get there.
     say : callable
         Takes one line.
     sites : iterable of str

@@ -1,7 +1,7 @@
 """Read what a run knows of a study, site by site, and refuse what must not travel."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,25 +89,7 @@ def read_study(layout: Layout, bids_dir: Path | None = None) -> list[SiteStudy]:
     refuse_forbidden_columns(bids_dir)
     metrics = _read(layout.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS)
     refuse_hidden_zeros(metrics)
-    sites: dict[str, SiteStudy] = {}
-    home: dict[str, str] = {}
-    for row in metrics:
-        participant, site = row["participant_id"], row["site_id"]
-        if not site:
-            msg = f"{participant}: has no site; give its site_id in participants.tsv and run again"
-            raise BundleError(msg)
-        if home.setdefault(participant, site) != site:
-            both = f"{home[participant]} and {site}"
-            msg = (
-                f"{participant}: is of the sites {both}, expected one; correct participants.tsv and run again"
-            )
-            raise BundleError(msg)
-        study = sites.setdefault(site, SiteStudy(study_id=row["study_id"] or "", site_id=site))
-        if study.study_id != (row["study_id"] or ""):
-            both = f"{study.study_id!r} and {row['study_id']!r}"
-            msg = f"{site}: has visits of the studies {both}, expected one; run all visits with one study_id"
-            raise BundleError(msg)
-        study.metrics.append(row)
+    sites, home = _by_site(metrics)
     for participant, site in home.items():
         sites[site].lesions += _read(layout.ledger(participant), LEDGER_COLUMNS)
         for row in _sessions(bids_dir, participant):
@@ -170,6 +152,30 @@ def visit_status(layout: Layout) -> dict[Visit, str]:
     for path in sorted(layout.out_dir.glob("sub-*/ses-*/*_metrics.json")):
         status[path.parent.parent.name, path.parent.name] = read_json(path)["status"]
     return status
+
+
+def _by_site(metrics: Iterable[Row]) -> tuple[dict[str, SiteStudy], dict[str, str]]:
+    """Return the studies of the sites with their rows of visit_metrics, and the site of each participant."""
+    sites: dict[str, SiteStudy] = {}
+    home: dict[str, str] = {}
+    for row in metrics:
+        participant, site = row["participant_id"], row["site_id"]
+        if not site:
+            msg = f"{participant}: has no site; give its site_id in participants.tsv and run again"
+            raise BundleError(msg)
+        if home.setdefault(participant, site) != site:
+            both = f"{home[participant]} and {site}"
+            msg = (
+                f"{participant}: is of the sites {both}, expected one; correct participants.tsv and run again"
+            )
+            raise BundleError(msg)
+        study = sites.setdefault(site, SiteStudy(study_id=row["study_id"] or "", site_id=site))
+        if study.study_id != (row["study_id"] or ""):
+            both = f"{study.study_id!r} and {row['study_id']!r}"
+            msg = f"{site}: has visits of the studies {both}, expected one; run all visits with one study_id"
+            raise BundleError(msg)
+        study.metrics.append(row)
+    return sites, home
 
 
 def _bids_dir(layout: Layout) -> Path:
