@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, select
 
-from mesems_mri.central.content import Row
-from mesems_mri.central.rejection import RejectedError, UnavailableError, Why
+from mesems_mri.central.content import BundleRow
+from mesems_mri.central.rejection import RejectedError, RejectionCode, UnavailableError
 from mesems_mri.central.schedule import ExpectedVisit
 from mesems_mri.central.schema import transfer
-from mesems_mri.transfer.manifest import MANIFEST, Manifest
+from mesems_mri.transfer.manifest import MANIFEST, BundleManifest
 
 
-def check_chain(connection: Connection, manifest: Manifest) -> None:
+def check_chain(connection: Connection, manifest: BundleManifest) -> None:
     """Refuse a bundle that is not the next one of its site."""
     last = connection.execute(
         select(transfer.c.sequence, transfer.c.manifest_sha256)
@@ -23,17 +23,17 @@ def check_chain(connection: Connection, manifest: Manifest) -> None:
     what = f"{MANIFEST}: sequence {manifest.sequence} of site {manifest.site_id}"
     if manifest.sequence > number + 1:
         msg = f"{what} leaves a gap, expected {number + 1}; send what is before it, then build again"
-        raise RejectedError(Why.GAP, msg, where=f"sequence {manifest.sequence}")
+        raise RejectedError(RejectionCode.GAP, msg, where=f"sequence {manifest.sequence}")
     if manifest.sequence <= number:
         msg = f"{what} was received with another content, expected {number + 1}; build a bundle anew"
-        raise RejectedError(Why.REPLAY, msg, where=f"sequence {manifest.sequence}")
+        raise RejectedError(RejectionCode.REPLAY, msg, where=f"sequence {manifest.sequence}")
     if manifest.previous_sha256 != digest:
         msg = f"{what} follows {manifest.previous_sha256}, expected {digest}; build it again"
-        raise RejectedError(Why.FORK, msg, where=f"sequence {manifest.sequence}")
+        raise RejectedError(RejectionCode.FORK, msg, where=f"sequence {manifest.sequence}")
 
 
 def check_visits(
-    expected: Mapping[tuple[str, str], ExpectedVisit], manifest: Manifest, rows: Mapping[str, Row]
+    expected: Mapping[tuple[str, str], ExpectedVisit], manifest: BundleManifest, rows: Mapping[str, BundleRow]
 ) -> list[str]:
     """Refuse visits that contradict the schedule; return what else is odd about them."""
     if not expected:
@@ -42,7 +42,7 @@ def check_visits(
     homes = {visit.participant_id: visit.site_id for visit in expected.values()}
     wrong = list(_strangers(homes, manifest, rows))
     if wrong:
-        raise RejectedError(Why.PARTICIPANT, *wrong, where="visit_metrics.csv")
+        raise RejectedError(RejectionCode.PARTICIPANT, *wrong, where="visit_metrics.csv")
     warnings = []
     for key, row in rows.items():
         visit = expected.get(row.visit)
@@ -60,11 +60,13 @@ def check_visits(
                 f"visit_metrics.csv {key}: {abs(days)} days {'after' if days > 0 else 'before'} its window"
             )
     if wrong:
-        raise RejectedError(Why.VISIT, *wrong, where=wrong[0].split(":")[0])
+        raise RejectedError(RejectionCode.VISIT, *wrong, where=wrong[0].split(":")[0])
     return warnings
 
 
-def _strangers(homes: Mapping[str, str], manifest: Manifest, rows: Mapping[str, Row]) -> Iterator[str]:
+def _strangers(
+    homes: Mapping[str, str], manifest: BundleManifest, rows: Mapping[str, BundleRow]
+) -> Iterator[str]:
     for participant in sorted({row.visit[0] for row in rows.values()}):
         home = homes.get(participant)
         if home != manifest.site_id:

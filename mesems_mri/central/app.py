@@ -18,9 +18,9 @@ from mesems_mri.central import audit
 from mesems_mri.central.receipts import Decision, read_claim
 from mesems_mri.central.receive import Source, receive, refuse
 from mesems_mri.central.reconcile import reconcile
-from mesems_mri.central.rejection import RejectedError, UnavailableError, Why
+from mesems_mri.central.rejection import RejectedError, RejectionCode, UnavailableError
 from mesems_mri.central.schema import transfer
-from mesems_mri.central.sites import Holder, Role, holder_of
+from mesems_mri.central.sites import Role, TokenHolder, holder_of
 from mesems_mri.central.store import Store
 from mesems_mri.errors import MesemsError, UsageError
 from mesems_mri.transfer.archive import MAX_ARCHIVE_BYTES
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What a request may cost.
 
     Parameters
@@ -48,18 +48,18 @@ class Limits:
     at_once: int = 2
 
 
-def create_app(store: Store, limits: Limits | None = None) -> FastAPI:
+def create_app(store: Store, limits: RequestLimits | None = None) -> FastAPI:
     """Make the service over an open database.
 
     Parameters
     ----------
     store : Store
-    limits : Limits, optional
+    limits : RequestLimits, optional
     """
     # the interactive pages load their scripts from elsewhere
     app = FastAPI(title="mesems-mri central", docs_url=None, redoc_url=None, openapi_url=None)
     _answer_outages(app, store)
-    _add_transfers(app, store, limits or Limits())
+    _add_transfers(app, store, limits or RequestLimits())
     _add_oversight(app, store)
     return app
 
@@ -82,13 +82,13 @@ def _retry_later(detail: str) -> JSONResponse:
     return JSONResponse({"detail": detail}, 503, headers={"Retry-After": _RETRY_SECONDS})
 
 
-def _add_transfers(app: FastAPI, store: Store, limits: Limits) -> None:
+def _add_transfers(app: FastAPI, store: Store, limits: RequestLimits) -> None:
     """Add the routes of the transfers: one that receives them, one that lists them."""
     turn = asyncio.Semaphore(limits.at_once)
 
     @app.post("/api/v1/transfers")
     async def post_transfer(
-        request: Request, holder: Annotated[Holder, Depends(_allowed(store, Role.SENDER))]
+        request: Request, holder: Annotated[TokenHolder, Depends(_allowed(store, Role.SENDER))]
     ) -> JSONResponse:
         source = Source(by=f"{holder.name} (token)", site_id=holder.site_id)
         with tempfile.NamedTemporaryFile(prefix="mesems-mri-central-") as file:
@@ -100,7 +100,7 @@ def _add_transfers(app: FastAPI, store: Store, limits: Limits) -> None:
 
     @app.get("/api/v1/transfers")
     async def get_transfers(
-        holder: Annotated[Holder, Depends(_allowed(store, Role.SENDER, Role.DATA_MANAGER))],
+        holder: Annotated[TokenHolder, Depends(_allowed(store, Role.SENDER, Role.DATA_MANAGER))],
     ) -> list[dict[str, Any]]:
         return await run_in_threadpool(_transfers, store, holder.site_id)
 
@@ -114,21 +114,21 @@ def _add_oversight(app: FastAPI, store: Store) -> None:
 
     @app.get("/api/v1/reconciliation")
     async def get_reconciliation(
-        holder: Annotated[Holder, Depends(_allowed(store, Role.SENDER, Role.DATA_MANAGER))],
+        holder: Annotated[TokenHolder, Depends(_allowed(store, Role.SENDER, Role.DATA_MANAGER))],
     ) -> list[dict[str, Any]]:
         return await run_in_threadpool(_reconciliation, store, holder.site_id)
 
     @app.get("/api/v1/audit")
     async def get_audit(
-        _: Annotated[Holder, Depends(_allowed(store, Role.AUDITOR))],
+        _: Annotated[TokenHolder, Depends(_allowed(store, Role.AUDITOR))],
     ) -> dict[str, Any]:
         return await run_in_threadpool(_audit_state, store)
 
 
-def _allowed(store: Store, *roles: Role) -> Callable[[Request], Awaitable[Holder]]:
+def _allowed(store: Store, *roles: Role) -> Callable[[Request], Awaitable[TokenHolder]]:
     """Make the check of the token of a request, before its body is read."""
 
-    async def check(request: Request) -> Holder:
+    async def check(request: Request) -> TokenHolder:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not value.strip():
             msg = "the request has no token; send Authorization: Bearer TOKEN"
@@ -149,12 +149,12 @@ def _unauthorized(detail: str) -> HTTPException:
     return HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
 
 
-def _look_up(store: Store, token: str) -> Holder | str:
+def _look_up(store: Store, token: str) -> TokenHolder | str:
     with store.reading() as connection:
         return holder_of(connection, token)
 
 
-async def _read_body(request: Request, file: Any, limits: Limits) -> bool:
+async def _read_body(request: Request, file: Any, limits: RequestLimits) -> bool:
     """Write the body to disk; return whether all of it was within the limit."""
     size = 0
     try:
@@ -180,10 +180,10 @@ def _decide(store: Store, archive: Path, source: Source, key: str, complete: boo
             raise HTTPException(400, msg)
         if not complete:
             msg = "the transfer: is larger than this data centre accepts; ask it for its limit"
-            return refuse(store, claim, RejectedError(Why.TOO_LARGE, msg), source)
+            return refuse(store, claim, RejectedError(RejectionCode.TOO_LARGE, msg), source)
         return receive(store, archive, source)
     except RejectedError as error:
-        status = error.why.status if complete else Why.TOO_LARGE.status
+        status = error.code.status if complete else RejectionCode.TOO_LARGE.status
         raise HTTPException(status, str(error)) from error
 
 

@@ -20,7 +20,7 @@ _SEALED = ("number", "at", "actor", "action", "subject", "details", "previous_ha
 
 
 @dataclass(frozen=True)
-class Head:
+class AuditHead:
     """The last entry of the trail; whoever keeps it can tell later whether entries were taken away.
 
     Parameters
@@ -36,7 +36,7 @@ class Head:
 
 def append(
     connection: Connection, at: str, actor: str, action: str, subject: str, details: Mapping[str, Any]
-) -> Head:
+) -> AuditHead:
     """Add an entry; the caller holds the only writing transaction.
 
     Parameters
@@ -55,7 +55,7 @@ def append(
 
     Returns
     -------
-    Head
+    AuditHead
         The entry.
     """
     check_forbidden(details, "audit trail")
@@ -71,15 +71,15 @@ def append(
     }
     entry["hash"] = _seal(entry)
     connection.execute(insert(audit).values(entry))
-    return Head(entry["number"], entry["hash"])
+    return AuditHead(entry["number"], entry["hash"])
 
 
-def head(connection: Connection) -> Head:
+def head(connection: Connection) -> AuditHead:
     """Return the last entry."""
     row = connection.execute(
         select(audit.c.number, audit.c.hash).order_by(desc(audit.c.number)).limit(1)
     ).first()
-    return Head(*row) if row else Head(0, BEGIN)
+    return AuditHead(*row) if row else AuditHead(0, BEGIN)
 
 
 def listing(connection: Connection) -> Iterator[str]:
@@ -88,13 +88,13 @@ def listing(connection: Connection) -> Iterator[str]:
         yield f"{row.number}  {row.at}  {row.actor}  {row.action}  {row.subject}  {row.details}"
 
 
-def verify(connection: Connection, known: Head | None = None) -> list[str]:
+def verify(connection: Connection, known: AuditHead | None = None) -> list[str]:
     """Check every entry against its seal and the entry before it.
 
     Parameters
     ----------
     connection : Connection
-    known : Head, optional
+    known : AuditHead, optional
         An entry that was noted earlier; the trail must still hold it.
 
     Returns
@@ -102,7 +102,7 @@ def verify(connection: Connection, known: Head | None = None) -> list[str]:
     list of str
         What is wrong, one sentence each; empty when the trail is whole.
     """
-    wrong, last, found = [], Head(0, BEGIN), known is None or known == Head(0, BEGIN)
+    wrong, last, found = [], AuditHead(0, BEGIN), known is None or known == AuditHead(0, BEGIN)
     for row in connection.execute(select(audit).order_by(audit.c.number)).mappings():
         number = row["number"]
         if number != last.number + 1:
@@ -111,7 +111,7 @@ def verify(connection: Connection, known: Head | None = None) -> list[str]:
             wrong.append(f"audit trail: entry {number} was not written after the entry that stands before it")
         if row["hash"] != _seal({**row}):
             wrong.append(f"audit trail: entry {number} was changed after it was written")
-        last = Head(number, row["hash"])
+        last = AuditHead(number, row["hash"])
         found = found or last == known
     if not found and known:
         wrong.append(

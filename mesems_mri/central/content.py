@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.central.rejection import RejectedError, Why
+from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.dataset.columns import EVALUATED, NEEDS_EARLIER_GEL, SCHEMA_VERSION, Column
 from mesems_mri.dataset.counts import visit_counts
 from mesems_mri.dataset.tables import parse_value
 from mesems_mri.transfer.columns import TABLE_COLUMNS
-from mesems_mri.transfer.manifest import DOMAINS, Manifest
+from mesems_mri.transfer.manifest import DOMAINS, BundleManifest
 
 VISITS, LESIONS, QUERIES, ENDPOINTS = "visit_metrics", "lesions", "queries", "participant_endpoints"
 TABLES = {name.removesuffix(".csv"): columns for name, columns in TABLE_COLUMNS.items()}
@@ -40,7 +40,7 @@ _NAMELESS_QUERY = {"participant_id", "session_id"}  # a query may be about a sca
 
 
 @dataclass(frozen=True)
-class Row:
+class BundleRow:
     """A row of a table.
 
     Parameters
@@ -68,19 +68,19 @@ class Row:
         return self.values.get("participant_id") or "", self.values.get("session_id") or ""
 
 
-def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
+def read_tables(folder: Path, manifest: BundleManifest) -> dict[str, dict[str, BundleRow]]:
     """Read and check the tables of a bundle whose signature and hashes are right.
 
     Parameters
     ----------
     folder : Path
         The bundle, unpacked.
-    manifest : Manifest
+    manifest : BundleManifest
         Its manifest.
 
     Returns
     -------
-    dict of str to dict of str to Row
+    dict of str to dict of str to BundleRow
         By table and key.
 
     Raises
@@ -89,7 +89,7 @@ def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
         With what is wrong, the first of it.
     """
     problems: list[str] = []
-    tables: dict[str, dict[str, Row]] = {}
+    tables: dict[str, dict[str, BundleRow]] = {}
     for kind, columns in TABLES.items():
         entry = manifest.entry(f"{kind}.csv")
         if entry.columns != tuple(columns):
@@ -98,10 +98,10 @@ def read_tables(folder: Path, manifest: Manifest) -> dict[str, dict[str, Row]]:
                 f"{entry.name}: other columns than those of schema {SCHEMA_VERSION} ({', '.join(odd[:5])}), "
                 f"the manifest says {manifest.tables_schema_version}; use the same version on both sides"
             )
-            raise RejectedError(Why.SCHEMA, msg, where=entry.name)
+            raise RejectedError(RejectionCode.SCHEMA, msg, where=entry.name)
         if entry.rows > MAX_ROWS:
             msg = f"{entry.name}: has {entry.rows} rows, at most {MAX_ROWS} are allowed; ask the data centre"
-            raise RejectedError(Why.TOO_LARGE, msg, where=entry.name)
+            raise RejectedError(RejectionCode.TOO_LARGE, msg, where=entry.name)
         rows = tables[kind] = {}
         for place, row in _rows(folder / entry.name, kind, columns, problems):
             if row.key in rows:
@@ -125,12 +125,12 @@ def _refuse(problems: list[str]) -> None:
         shown = [
             f"{problem}; correct it at the reading centre and build again" for problem in problems[:_SHOWN]
         ]
-        raise RejectedError(Why.CONTENT, *shown, where=problems[0].split(":")[0])
+        raise RejectedError(RejectionCode.CONTENT, *shown, where=problems[0].split(":")[0])
 
 
 def _rows(
     path: Path, kind: str, columns: Mapping[str, Column], problems: list[str]
-) -> Iterator[tuple[str, Row]]:
+) -> Iterator[tuple[str, BundleRow]]:
     with path.open(encoding="utf-8", newline="") as stream:
         lines = csv.reader(stream, strict=True)
         next(lines)
@@ -148,7 +148,7 @@ def _rows(
                 if empty := [name for name in names if values[name] is None]:
                     problems.append(f"{place}: {empty[0]} is empty, expected what names the row")
                     continue
-                yield place, Row(kind, "/".join(str(values[name]) for name in names), values)
+                yield place, BundleRow(kind, "/".join(str(values[name]) for name in names), values)
 
 
 def _value(name: str, column: Column, text: str) -> Any:
@@ -175,14 +175,14 @@ def _value(name: str, column: Column, text: str) -> Any:
     return value
 
 
-def _foreign(place: str, row: Row, manifest: Manifest) -> Iterator[str]:
+def _foreign(place: str, row: BundleRow, manifest: BundleManifest) -> Iterator[str]:
     """Say what in a row is of another study or site."""
     for name, expected in (("study_id", manifest.study_id), ("site_id", manifest.site_id)):
         if name in row.values and row.values[name] != expected:
             yield f"{place}: {name} is {row.values[name]!r}, expected {expected!r}, that of the manifest"
 
 
-def _domain_strays(path: Path, manifest: Manifest, visits: Iterable[Row]) -> Iterator[str]:
+def _domain_strays(path: Path, manifest: BundleManifest, visits: Iterable[BundleRow]) -> Iterator[str]:
     """Say where an SDTM domain is about somebody else, or has a result of what was not done."""
     prefix = f"{manifest.study_id}-{manifest.site_id}-"
     subjects = {prefix + row.visit[0].removeprefix("sub-") for row in visits}
@@ -195,7 +195,7 @@ def _domain_strays(path: Path, manifest: Manifest, visits: Iterable[Row]) -> Ite
                 yield f"{path.name} row {number}: has a result although NVSTAT is NOT DONE"
 
 
-def _contradictions(row: Row) -> Iterator[str]:
+def _contradictions(row: BundleRow) -> Iterator[str]:
     """Say where a visit is evaluable without a value, or not evaluable with one or without a reason."""
     values, place = row.values, f"visit_metrics.csv {row.key}"
     for name in ("visit_type", "read_status", "qc_status", "software_version", "config_sha256"):
@@ -215,7 +215,7 @@ def _contradictions(row: Row) -> Iterator[str]:
                 yield f"{place}: {column} is {values[column]}, but {said}"
 
 
-def _ledger_differs(tables: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
+def _ledger_differs(tables: Mapping[str, Mapping[str, BundleRow]]) -> Iterator[str]:
     """Say where a count is not that of the lesion ledger, from which all counts come."""
     by_visit: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in tables[LESIONS].values():

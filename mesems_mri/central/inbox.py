@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mesems_mri.central.receipts import Claim, Decision, read_claim
 from mesems_mri.central.receive import Source, receive, refuse
-from mesems_mri.central.rejection import RejectedError, Why
+from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.store import Store
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_text
@@ -25,7 +25,7 @@ _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
-class Taken:
+class IngestedArchive:
     """What became of an archive of an inbox.
 
     Parameters
@@ -40,7 +40,7 @@ class Taken:
     decision: Decision | None
 
 
-def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator[Taken]:
+def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator[IngestedArchive]:
     """Receive the archives of an inbox in the order of their numbers; write receipts, take archives away.
 
     Whatever is interrupted is done the next time: an archive is taken away after its receipt is written.
@@ -76,11 +76,11 @@ def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator
                     receipts / receipt_name(match["sha"]), json.dumps(decision.receipt, indent=1) + "\n"
                 )
                 (inbox / match.string).unlink()
-            yield Taken(match.string, decision)
+            yield IngestedArchive(match.string, decision)
     known = {match.string for match in named} | {RECEIPTS}
     for path in sorted(inbox.iterdir()):
         if path.name not in known and not path.name.startswith("."):
-            yield Taken(path.name, None)
+            yield IngestedArchive(path.name, None)
 
 
 def _take(store: Store, path: Path, match: re.Match[str], source: Source) -> Decision | None:
@@ -101,11 +101,11 @@ def _check_name(archive: Path, size: int, named: Claim) -> None:
     """Refuse an archive that is not the one it is named after."""
     if size > MAX_ARCHIVE_BYTES:
         msg = f"the archive: has more than {MAX_ARCHIVE_BYTES} bytes; send what transfer build made"
-        raise RejectedError(Why.TOO_LARGE, msg)
+        raise RejectedError(RejectionCode.TOO_LARGE, msg)
     claim = read_claim(archive)
     if claim.manifest_sha256 != named.manifest_sha256:
         msg = f"the archive: holds the manifest {claim.manifest_sha256}; send it under its own name"
-        raise RejectedError(Why.NO_BUNDLE, msg)
+        raise RejectedError(RejectionCode.NO_BUNDLE, msg)
 
 
 def _copy(path: Path, target: "tempfile._TemporaryFileWrapper[bytes]") -> int | None:

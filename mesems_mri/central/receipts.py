@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesems_mri.central.rejection import RejectedError, Why
+from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.sites import SITE
 from mesems_mri.central.store import now
 from mesems_mri.transfer.archive import MAX_BYTES
@@ -42,7 +42,7 @@ class Decision:
     Parameters
     ----------
     receipt : dict
-        `mesems_mri.transfer.manifest.Receipt`, with ``warnings`` and, if accepted, numbers of rows.
+        `mesems_mri.transfer.manifest.TransferReceipt`, with ``warnings`` and, if accepted, numbers of rows.
     http_status : int
     """
 
@@ -70,7 +70,7 @@ def read_claim(archive: Path) -> Claim:
             member = None
         if member is None or member.name != MANIFEST or not 0 < member.size <= MAX_BYTES[MANIFEST]:
             msg = f"the transfer: does not begin with {MANIFEST}; send what transfer build made"
-            raise RejectedError(Why.NO_BUNDLE, msg)
+            raise RejectedError(RejectionCode.NO_BUNDLE, msg)
         content = stream.read(member.size)
     try:
         manifest = json.loads(content)

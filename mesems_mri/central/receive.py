@@ -12,7 +12,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from mesems_mri.central.content import read_tables
 from mesems_mri.central.receipts import Claim, Decision, read_claim, rejection_receipt
-from mesems_mri.central.rejection import RejectedError, UnavailableError, Why
+from mesems_mri.central.rejection import RejectedError, RejectionCode, UnavailableError
 from mesems_mri.central.schema import site, trial
 from mesems_mri.central.sites import keys_of
 from mesems_mri.central.store import Store
@@ -20,7 +20,7 @@ from mesems_mri.central.storing import Verified, answered, audit_refusal, store_
 from mesems_mri.errors import BundleError, ForbiddenColumnError
 from mesems_mri.transfer.archive import extract_archive
 from mesems_mri.transfer.keys import is_signed, parse_public_key
-from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, Manifest
+from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, BundleManifest
 from mesems_mri.transfer.verify import verify_bundle
 
 PATIENCE_SECONDS = 60
@@ -87,7 +87,7 @@ def refuse(store: Store, claim: Claim, error: RejectedError, source: Source) -> 
     def note() -> Decision:
         with store.writing() as connection:
             audit_refusal(connection, "transfer.refused", claim, error, source.by)
-        return Decision(rejection_receipt(claim, error), error.why.status)
+        return Decision(rejection_receipt(claim, error), error.code.status)
 
     return _with_patience(store, note)
 
@@ -95,7 +95,7 @@ def refuse(store: Store, claim: Claim, error: RejectedError, source: Source) -> 
 def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Source) -> Decision:
     if source.site_id and source.site_id != claim.site_id:
         msg = f"{MANIFEST}: is of site {claim.site_id}, the token of {source.site_id}; use its own token"
-        raise RejectedError(Why.OTHER_SITE, msg)
+        raise RejectedError(RejectionCode.OTHER_SITE, msg)
     with store.reading() as connection:
         # First of all: a sender that missed the answer must get it, even if its key was revoked since.
         if known := answered(connection, claim):
@@ -104,7 +104,7 @@ def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Sou
         keys = keys_of(connection, claim.site_id)
         if connection.scalar(select(site.c.site_id).where(site.c.site_id == claim.site_id)) is None:
             msg = f"{MANIFEST}: site {claim.site_id} is not registered here; ask the data centre"
-            raise RejectedError(Why.UNKNOWN_SITE, msg)
+            raise RejectedError(RejectionCode.UNKNOWN_SITE, msg)
     fingerprint, manifest = _verify(archive, bundle, keys)
     try:
         _check_study(manifest, study_id)
@@ -114,7 +114,7 @@ def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Sou
         return store_rejection(store, claim, error, source.by)
 
 
-def _verify(archive: Path, bundle: Path, keys: Mapping[str, bytes]) -> tuple[str, Manifest]:
+def _verify(archive: Path, bundle: Path, keys: Mapping[str, bytes]) -> tuple[str, BundleManifest]:
     """Return the key that signed a bundle, and its manifest, once all of it is verified."""
     try:
         if not bundle.exists():  # it is there already when the database failed once
@@ -122,17 +122,17 @@ def _verify(archive: Path, bundle: Path, keys: Mapping[str, bytes]) -> tuple[str
         parsed = {name: parse_public_key(pem, name) for name, pem in keys.items()}
         manifest = verify_bundle(bundle, parsed.values())
     except ForbiddenColumnError as error:
-        raise RejectedError(Why.FORBIDDEN_COLUMN, str(error)) from error
+        raise RejectedError(RejectionCode.FORBIDDEN_COLUMN, str(error)) from error
     except BundleError as error:
-        raise RejectedError(Why.NOT_VERIFIED, str(error)) from error
+        raise RejectedError(RejectionCode.NOT_VERIFIED, str(error)) from error
     content, signature = ((bundle / name).read_bytes() for name in (MANIFEST, SIGNATURE))
     return next(name for name, key in parsed.items() if is_signed(content, signature, key)), manifest
 
 
-def _check_study(manifest: Manifest, study_id: str) -> None:
+def _check_study(manifest: BundleManifest, study_id: str) -> None:
     if manifest.study_id != study_id:
         msg = f"{MANIFEST}: is of study {manifest.study_id}, expected {study_id}; ask the data centre"
-        raise RejectedError(Why.OTHER_STUDY, msg)
+        raise RejectedError(RejectionCode.OTHER_STUDY, msg)
 
 
 def _with_patience(store: Store, attempt: Callable[[], Decision]) -> Decision:

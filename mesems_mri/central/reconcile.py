@@ -19,7 +19,7 @@ from mesems_mri.central.versions import current
 _PARTS = ("gel", "t2_change", "t2")
 
 
-class State(StrEnum):
+class ReconciliationState(StrEnum):
     """What is known of a visit."""
 
     RECEIVED = "received"
@@ -31,24 +31,24 @@ class State(StrEnum):
 
 
 MEANING = {
-    State.RECEIVED: "received and evaluable",
-    State.NOT_EVALUABLE: "received; something of it is not evaluable, see the reason",
-    State.IN_QUERY: "waits for the answer of the site to a query",
-    State.MISSING: "not received, although a later visit of the participant was",
-    State.AWAITED: "not received yet",
-    State.UNEXPECTED: "received, but not in the visit table",
+    ReconciliationState.RECEIVED: "received and evaluable",
+    ReconciliationState.NOT_EVALUABLE: "received; something of it is not evaluable, see the reason",
+    ReconciliationState.IN_QUERY: "waits for the answer of the site to a query",
+    ReconciliationState.MISSING: "not received, although a later visit of the participant was",
+    ReconciliationState.AWAITED: "not received yet",
+    ReconciliationState.UNEXPECTED: "received, but not in the visit table",
 }
 
 
 @dataclass(frozen=True)
-class Line:
+class ReconciliationLine:
     """A visit of the list; its parts are the columns.
 
     Parameters
     ----------
     site_id, participant_id, session_id : str
     week : int or None
-    state : State
+    state : ReconciliationState
     reason : str
         What is not evaluable and why, or the open queries.
     days_outside_window : int or None
@@ -64,7 +64,7 @@ class Line:
     participant_id: str
     session_id: str
     week: int | None
-    state: State
+    state: ReconciliationState
     reason: str
     days_outside_window: int | None
     read_status: str
@@ -72,7 +72,7 @@ class Line:
     received_at: str
 
 
-def reconcile(connection: Connection, site_id: str | None = None) -> list[Line]:
+def reconcile(connection: Connection, site_id: str | None = None) -> list[ReconciliationLine]:
     """Compare the visit table with what was received.
 
     Parameters
@@ -84,7 +84,7 @@ def reconcile(connection: Connection, site_id: str | None = None) -> list[Line]:
 
     Returns
     -------
-    list of Line
+    list of ReconciliationLine
         By site, participant and week; those without a week last.
     """
     expected = {
@@ -108,22 +108,22 @@ def reconcile(connection: Connection, site_id: str | None = None) -> list[Line]:
     return sorted(lines, key=_order)
 
 
-def as_table(lines: Iterable[Line]) -> str:
+def as_table(lines: Iterable[ReconciliationLine]) -> str:
     """Return the list as tab-separated text."""
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(field.name for field in fields(Line))
+    writer.writerow(field.name for field in fields(ReconciliationLine))
     for line in lines:
         writer.writerow("" if value is None else value for value in asdict(line).values())
     return stream.getvalue()
 
 
-def told(lines: Iterable[Line], *, all_visits: bool = False) -> list[str]:
+def told(lines: Iterable[ReconciliationLine], *, all_visits: bool = False) -> list[str]:
     """Say in one line each which visits are not in order (or all of them), then `summary`.
 
     Parameters
     ----------
-    lines : iterable of Line
+    lines : iterable of ReconciliationLine
         The list.
     all_visits : bool
         Whether visits that are in order, or not due, have a line too.
@@ -132,20 +132,25 @@ def told(lines: Iterable[Line], *, all_visits: bool = False) -> list[str]:
     texts = []
     for line in lines:
         late = f", {line.days_outside_window:+} days outside its window" if line.days_outside_window else ""
-        if all_visits or late or line.state not in (State.RECEIVED, State.AWAITED):
+        if (
+            all_visits
+            or late
+            or line.state not in (ReconciliationState.RECEIVED, ReconciliationState.AWAITED)
+        ):
             visit = f"{line.site_id}  {line.participant_id}/{line.session_id}"
             texts.append(f"{visit}  {line.state}{late}{f'  ({line.reason})' if line.reason else ''}")
     return texts + summary(lines)
 
 
-def summary(lines: Iterable[Line]) -> list[str]:
+def summary(lines: Iterable[ReconciliationLine]) -> list[str]:
     """Count the visits of each site by state, one line a site, and one for all."""
-    by_site: dict[str, Counter[State]] = defaultdict(Counter)
+    by_site: dict[str, Counter[ReconciliationState]] = defaultdict(Counter)
     for line in lines:
         by_site[line.site_id][line.state] += 1
         by_site["all sites"][line.state] += 1
     return [
-        f"{site}: " + ", ".join(f"{by_site[site][state]} {state.replace('_', ' ')}" for state in State)
+        f"{site}: "
+        + ", ".join(f"{by_site[site][state]} {state.replace('_', ' ')}" for state in ReconciliationState)
         for site in sorted(by_site, key=lambda name: (name == "all sites", name))
     ]
 
@@ -166,7 +171,7 @@ def _line(
     received: Mapping[str, Any] | None,
     queries: list[str],
     latest: int | None,
-) -> Line:
+) -> ReconciliationLine:
     values = json.loads(received["content"]) if received else {}
     reasons = [
         f"{part}: {values[f'{part}_reason']}"
@@ -176,16 +181,16 @@ def _line(
     ]
     week = expected.week if expected else values.get("week")
     if expected is None:
-        state = State.UNEXPECTED
+        state = ReconciliationState.UNEXPECTED
     elif queries:
-        state = State.IN_QUERY
+        state = ReconciliationState.IN_QUERY
     elif received:
-        state = State.NOT_EVALUABLE if reasons else State.RECEIVED
+        state = ReconciliationState.NOT_EVALUABLE if reasons else ReconciliationState.RECEIVED
     else:
         overtaken = week is not None and latest is not None and week < latest
-        state = State.MISSING if overtaken else State.AWAITED
+        state = ReconciliationState.MISSING if overtaken else ReconciliationState.AWAITED
     day = values.get("day_from_baseline")
-    return Line(
+    return ReconciliationLine(
         site_id=expected.site_id if expected else values["site_id"],
         participant_id=key[0],
         session_id=key[1],
@@ -199,6 +204,6 @@ def _line(
     )
 
 
-def _order(line: Line) -> tuple[Any, ...]:
+def _order(line: ReconciliationLine) -> tuple[Any, ...]:
     week = line.week if line.week is not None else float("inf")
     return line.site_id, line.participant_id, week, line.session_id

@@ -5,7 +5,7 @@ from enum import StrEnum
 from mesems_mri.errors import MesemsError
 
 
-class Why(StrEnum):
+class RejectionCode(StrEnum):
     """Closed list, for the audit trail; the sentences are for the sender."""
 
     NO_BUNDLE = "no_bundle"
@@ -27,9 +27,9 @@ class Why(StrEnum):
     @property
     def status(self) -> int:
         """Status code of the HTTP answer."""
-        if self is Why.TOO_LARGE:
+        if self is RejectionCode.TOO_LARGE:
             return 413
-        return 409 if self in (Why.GAP, Why.REPLAY, Why.FORK) else 422
+        return 409 if self in (RejectionCode.GAP, RejectionCode.REPLAY, RejectionCode.FORK) else 422
 
 
 class RejectedError(MesemsError):
@@ -37,7 +37,7 @@ class RejectedError(MesemsError):
 
     Parameters
     ----------
-    why : Why
+    code : RejectionCode
     *reasons : str
         Sentences for the sender; they may repeat a value of the bundle, so they are not in the audit trail.
     where : str
@@ -46,9 +46,9 @@ class RejectedError(MesemsError):
 
     exit_code = 5
 
-    def __init__(self, why: Why, *reasons: str, where: str = "") -> None:
+    def __init__(self, code: RejectionCode, *reasons: str, where: str = "") -> None:
         super().__init__(reasons[0])
-        self.why = why
+        self.code = code
         self.reasons = reasons
         self.where = where
 

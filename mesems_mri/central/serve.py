@@ -9,7 +9,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mesems_mri.central.app import Limits, create_app
+from mesems_mri.central.app import RequestLimits, create_app
 from mesems_mri.central.store import Store
 from mesems_mri.errors import UsageError
 
@@ -62,7 +62,7 @@ def serve(
     certificate: Path | None = None,
     key: Path | None = None,
     behind_proxy: bool = False,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     header_seconds: float = HEADER_SECONDS,
 ) -> None:
     """Serve until the process is told to stop; transfers that have begun are finished.
@@ -77,7 +77,7 @@ def serve(
         PEM files for TLS.
     behind_proxy : bool
         A proxy on this machine or network does the TLS.
-    limits : Limits, optional
+    limits : RequestLimits, optional
     header_seconds : float
         For the head of a request.
 

@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Holder:
+class TokenHolder:
     """Who shows a token.
 
     Parameters
@@ -192,7 +192,7 @@ def revoke(connection: Connection, identifier: str, by: str) -> str:
     return f"{kind} {name}"
 
 
-def holder_of(connection: Connection, value: str) -> Holder | str:
+def holder_of(connection: Connection, value: str) -> TokenHolder | str:
     """Return who shows a token, or why it does not hold."""
     row = connection.execute(select(token).where(token.c.sha256 == _hash(value))).mappings().first()
     if row is None:
@@ -201,7 +201,7 @@ def holder_of(connection: Connection, value: str) -> Holder | str:
         return f"the token {row['token_id']} was revoked on {row['revoked_at']}"
     if row["expires_at"] <= now():
         return f"the token {row['token_id']} expired on {row['expires_at']}"
-    return Holder(row["holder"], Role(row["role"]), row["site_id"] or "")
+    return TokenHolder(row["holder"], Role(row["role"]), row["site_id"] or "")
 
 
 def listing(connection: Connection) -> list[str]:

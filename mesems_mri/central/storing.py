@@ -11,15 +11,15 @@ from sqlalchemy import Connection, func, insert, select
 
 from mesems_mri.central import audit
 from mesems_mri.central.admission import check_chain, check_visits
-from mesems_mri.central.content import VISITS, Row
+from mesems_mri.central.content import VISITS, BundleRow
 from mesems_mri.central.receipts import Claim, Decision, rejection_receipt, shortened
-from mesems_mri.central.rejection import RejectedError, Why
+from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.schedule import current_schedule
 from mesems_mri.central.schema import rejection, stored_file, transfer, transfer_file
 from mesems_mri.central.sites import keys_of
 from mesems_mri.central.store import Store, now
 from mesems_mri.central.versions import compare_rows, store_versions
-from mesems_mri.transfer.manifest import SIGNATURE, Manifest
+from mesems_mri.transfer.manifest import SIGNATURE, BundleManifest
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Verified:
     Parameters
     ----------
     claim : Claim
-    manifest : Manifest
+    manifest : BundleManifest
     fingerprint : str
         Of the key that signed it.
     folder : Path
@@ -38,10 +38,10 @@ class Verified:
     """
 
     claim: Claim
-    manifest: Manifest
+    manifest: BundleManifest
     fingerprint: str
     folder: Path
-    tables: Mapping[str, Mapping[str, Row]]
+    tables: Mapping[str, Mapping[str, BundleRow]]
 
 
 def answered(connection: Connection, claim: Claim) -> Decision | None:
@@ -77,7 +77,7 @@ def store_bundle(store: Store, bundle: Verified, by: str) -> Decision:
             return known
         if bundle.fingerprint not in keys_of(connection, manifest.site_id):
             msg = f"{SIGNATURE}: the key {bundle.fingerprint[:16]} was revoked; sign with a key that holds"
-            raise RejectedError(Why.NOT_VERIFIED, msg)
+            raise RejectedError(RejectionCode.NOT_VERIFIED, msg)
         check_chain(connection, manifest)
         warnings = check_visits(current_schedule(connection), manifest, bundle.tables[VISITS])
         changes = compare_rows(connection, manifest, bundle.tables)
@@ -151,17 +151,17 @@ def store_rejection(store: Store, claim: Claim, error: RejectedError, by: str) -
                 manifest_sha256=claim.manifest_sha256,
                 site_id=claim.site_id,
                 received_at=receipt["received_at"],
-                receipt=json.dumps({"receipt": receipt, "http_status": error.why.status}),
+                receipt=json.dumps({"receipt": receipt, "http_status": error.code.status}),
             )
         )
         audit_refusal(connection, "transfer.rejected", claim, error, by)
-    return Decision(receipt, error.why.status)
+    return Decision(receipt, error.code.status)
 
 
 def audit_refusal(connection: Connection, action: str, claim: Claim, error: RejectedError, by: str) -> None:
     """Note a refusal: why and where, not the value that was wrong."""
     details = {
-        "why": error.why.value,
+        "why": error.code.value,
         "where": error.where,
         "manifest_sha256": claim.manifest_sha256,
         "sequence": claim.sequence,

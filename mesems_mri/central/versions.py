@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, Select, and_, func, insert, select
 
-from mesems_mri.central.content import LESIONS, QUERIES, TABLES, VISITS, Row
-from mesems_mri.central.rejection import RejectedError, Why
+from mesems_mri.central.content import LESIONS, QUERIES, TABLES, VISITS, BundleRow
+from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.schema import record
-from mesems_mri.transfer.manifest import Manifest
+from mesems_mri.transfer.manifest import BundleManifest
 
 _NAMES = ("site_id", "kind", "record_key")
 _NOT_VALUES = ("software_version", "config_sha256", "read_status")
@@ -57,7 +57,7 @@ def current(site_id: str | None = None, kind: str | None = None) -> Select[Any]:
 
 
 def compare_rows(
-    connection: Connection, manifest: Manifest, tables: Mapping[str, Mapping[str, Row]]
+    connection: Connection, manifest: BundleManifest, tables: Mapping[str, Mapping[str, BundleRow]]
 ) -> Changes:
     """Make a version of each row that is new, has changed or is gone; one that stayed as it was needs none.
 
@@ -88,7 +88,7 @@ def compare_rows(
         for key in old[kind].keys() - rows.keys():
             before = old[kind][key]
             if not before.removed:
-                row = Row(kind, key, _load(before.content))
+                row = BundleRow(kind, key, _load(before.content))
                 reason = why.of(row, ())
                 new.append(_version(manifest, row, before.content, before, (), reason, removed=True))
                 numbers["removed"] += 1
@@ -106,7 +106,7 @@ class _Reasons:
     """Why a row has changed, as far as the bundle tells."""
 
     def __init__(
-        self, old: Mapping[str, Mapping[str, _Stored]], tables: Mapping[str, Mapping[str, Row]]
+        self, old: Mapping[str, Mapping[str, _Stored]], tables: Mapping[str, Mapping[str, BundleRow]]
     ) -> None:
         self._before = {key: _load(stored.content) for key, stored in old[VISITS].items()}
         self._after = {key: row.values for key, row in tables[VISITS].items()}
@@ -120,7 +120,7 @@ class _Reasons:
         """Tell whether the reading of a visit was closed before."""
         return self._before.get("/".join(visit), {}).get("read_status") == "locked"
 
-    def of(self, row: Row, differing: tuple[str, ...]) -> str:
+    def of(self, row: BundleRow, differing: tuple[str, ...]) -> str:
         """Say in one line why a row has changed."""
         if row.kind == QUERIES:
             values = row.values
@@ -141,7 +141,7 @@ class _Reasons:
 
 
 def _refuse_withdrawn(
-    old: Mapping[str, Mapping[str, _Stored]], tables: Mapping[str, Mapping[str, Row]]
+    old: Mapping[str, Mapping[str, _Stored]], tables: Mapping[str, Mapping[str, BundleRow]]
 ) -> None:
     gone = [
         f"{kind} {key}"
@@ -154,12 +154,12 @@ def _refuse_withdrawn(
             "build it from the whole output folder"
             for what in gone
         ]
-        raise RejectedError(Why.WITHDRAWN_ROW, *reasons, where=gone[0])
+        raise RejectedError(RejectionCode.WITHDRAWN_ROW, *reasons, where=gone[0])
 
 
 def _version(
-    manifest: Manifest,
-    row: Row,
+    manifest: BundleManifest,
+    row: BundleRow,
     content: str,
     before: _Stored | None,
     differing: tuple[str, ...],
@@ -182,7 +182,7 @@ def _version(
     }
 
 
-def _differing(before: _Stored, row: Row) -> tuple[str, ...]:
+def _differing(before: _Stored, row: BundleRow) -> tuple[str, ...]:
     values = _load(before.content)
     return tuple(name for name, value in row.values.items() if values.get(name) != value)
 

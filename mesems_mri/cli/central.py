@@ -30,7 +30,7 @@ SiteId = Annotated[str, typer.Argument(metavar="SITE", help="Label of the site, 
 Days = Annotated[int, typer.Option(min=1, max=1100, help="So many days the token holds.")]
 
 
-class Reader(StrEnum):
+class OversightRole(StrEnum):
     """Roles that are given with ``central token``."""
 
     DATA_MANAGER = "data_manager"
@@ -126,7 +126,7 @@ def _list(database: Database = _DEFAULT) -> None:
 @central_app.command("token")
 def _role_token(
     holder: Annotated[str, typer.Argument(help="Who gets it.")],
-    role: Annotated[Reader, typer.Option(help="What it is for.")],
+    role: Annotated[OversightRole, typer.Option(help="What it is for.")],
     days: Days = 365,
     database: Database = _DEFAULT,
 ) -> None:
@@ -188,7 +188,7 @@ def serve(
     database: Database = _DEFAULT,
 ) -> None:
     """Receive transfers over HTTPS until stopped."""
-    from mesems_mri.central.app import Limits
+    from mesems_mri.central.app import RequestLimits
     from mesems_mri.central.serve import serve as serve_app
 
     with _opened(database) as store:
@@ -199,7 +199,7 @@ def serve(
             certificate=tls_certificate,
             key=tls_key,
             behind_proxy=behind_proxy,
-            limits=Limits(body_bytes=max_mb * 2**20),
+            limits=RequestLimits(body_bytes=max_mb * 2**20),
         )
 
 
@@ -244,7 +244,7 @@ def _audit(
         if show:
             for line in audit.listing(connection):
                 typer.echo(line)
-        problems = audit.verify(connection, audit.Head(int(number), digest) if known else None)
+        problems = audit.verify(connection, audit.AuditHead(int(number), digest) if known else None)
         last = audit.head(connection)
     if problems:
         typer.echo("\n".join(problems))

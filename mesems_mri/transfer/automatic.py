@@ -8,7 +8,7 @@ from mesems_mri.config import TransferRule
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import write_json
 from mesems_mri.transfer.build import BuildRequest, build
-from mesems_mri.transfer.outbox import State, outboxes
+from mesems_mri.transfer.outbox import BundleState, outboxes
 from mesems_mri.transfer.send import Sent, refuse_rejected, send
 from mesems_mri.transfer.study import visit_status
 
@@ -45,7 +45,7 @@ def send_when_complete(
         sheet = Path(rule.sheet).expanduser() if rule.sheet else None
         request = BuildRequest(out_dir=layout.out_dir, key_file=rule.key_file, bids_dir=bids_dir, sheet=sheet)
         build(request, say)
-        waits = any(outbox.bundles(State.PENDING, State.SENT) for outbox in outboxes(layout))
+        waits = any(outbox.bundles(BundleState.PENDING, BundleState.SENT) for outbox in outboxes(layout))
         sent = send(layout.out_dir, rule, say) if waits else Sent()
         refuse_rejected(sent)
         parts = {"accepted": sent.accepted, "delivered, receipt to come": sent.delivered}

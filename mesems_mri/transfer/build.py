@@ -21,7 +21,7 @@ from mesems_mri.errors import BundleError, DatasetError, UsageError
 from mesems_mri.provenance import PACKAGE_DIR
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
 from mesems_mri.transfer.keys import read_private_key
-from mesems_mri.transfer.manifest import FILES, MANIFEST, SCHEMA_VERSION, SIGNATURE, FileEntry, Manifest
+from mesems_mri.transfer.manifest import FILES, MANIFEST, SCHEMA_VERSION, SIGNATURE, BundleManifest, FileEntry
 from mesems_mri.transfer.outbox import Bundle, Outbox, locked
 from mesems_mri.transfer.study import SiteStudy, read_study
 from mesems_mri.transfer.tables import bundle_tables
@@ -154,10 +154,10 @@ def _entry(name: str, content: bytes, columns: tuple[str, ...], rows: int) -> Fi
     )
 
 
-def _manifest(study: SiteStudy, entries: tuple[FileEntry, ...], tip: Bundle | None) -> Manifest:
+def _manifest(study: SiteStudy, entries: tuple[FileEntry, ...], tip: Bundle | None) -> BundleManifest:
     read = Counter(row["read_status"] for row in study.metrics)
     try:
-        return Manifest(
+        return BundleManifest(
             schema_version=SCHEMA_VERSION,
             tables_schema_version=TABLES_SCHEMA_VERSION,
             study_id=study.study_id,

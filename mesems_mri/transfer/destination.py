@@ -4,7 +4,7 @@ import secrets
 from typing import BinaryIO, Protocol
 
 from mesems_mri.errors import BundleError
-from mesems_mri.transfer.manifest import Receipt
+from mesems_mri.transfer.manifest import TransferReceipt
 from mesems_mri.transfer.outbox import Bundle, check_receipt, parse_receipt
 
 MAX_RECEIPT_BYTES = 64 * 2**10
@@ -15,7 +15,7 @@ RECEIPTS = "receipts"
 class Destination(Protocol):
     """Somewhere to send bundles to."""
 
-    def deliver(self, bundle: Bundle) -> Receipt | None:
+    def deliver(self, bundle: Bundle) -> TransferReceipt | None:
         """Send a bundle, once or again; return its receipt, None if that is still to come.
 
         Raises
@@ -27,7 +27,7 @@ class Destination(Protocol):
         """
         ...
 
-    def receipt(self, bundle: Bundle) -> Receipt | None:
+    def receipt(self, bundle: Bundle) -> TransferReceipt | None:
         """Look for the receipt of a bundle that was sent; None if there is none yet."""
         ...
 
@@ -37,7 +37,7 @@ def part_name(name: str) -> str:
     return f".{name}.{secrets.token_hex(4)}.part"
 
 
-def read_receipt(stream: BinaryIO, name: str, bundle: Bundle) -> Receipt:
+def read_receipt(stream: BinaryIO, name: str, bundle: Bundle) -> TransferReceipt:
     """Read the receipt of a bundle; `name` is for the error text.
 
     Raises

@@ -8,7 +8,7 @@ from pathlib import Path
 from mesems_mri.errors import DeliveryError
 from mesems_mri.transfer.archive import write_archive
 from mesems_mri.transfer.destination import RECEIPTS, part_name, read_receipt
-from mesems_mri.transfer.manifest import Receipt, archive_name, receipt_name
+from mesems_mri.transfer.manifest import TransferReceipt, archive_name, receipt_name
 from mesems_mri.transfer.outbox import Bundle
 
 
@@ -24,7 +24,7 @@ class FolderInbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def deliver(self, bundle: Bundle) -> Receipt | None:
+    def deliver(self, bundle: Bundle) -> TransferReceipt | None:
         """Write the archive under a temporary name and rename it."""
         if not self.folder.is_dir():
             msg = f"{self.folder}: no such inbox; mount or create the folder"
@@ -48,7 +48,7 @@ class FolderInbox:
                 temporary.unlink(missing_ok=True)
         return None
 
-    def receipt(self, bundle: Bundle) -> Receipt | None:
+    def receipt(self, bundle: Bundle) -> TransferReceipt | None:
         """Read the receipt that the receiving side has left, if it has."""
         path = self.folder / RECEIPTS / receipt_name(bundle.sha256)
         try:

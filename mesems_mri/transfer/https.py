@@ -18,7 +18,7 @@ from mesems_mri.errors import BundleError, DeliveryError, UsageError
 from mesems_mri.transfer.archive import write_archive
 from mesems_mri.transfer.destination import MAX_RECEIPT_BYTES, read_receipt
 from mesems_mri.transfer.keys import read_secret
-from mesems_mri.transfer.manifest import Receipt
+from mesems_mri.transfer.manifest import TransferReceipt
 from mesems_mri.transfer.outbox import Bundle
 
 PATH = "/api/v1/transfers"
@@ -73,7 +73,7 @@ class HttpsService:
         ) as client:
             yield cls(client, access.destination.rstrip("/") + PATH)
 
-    def deliver(self, bundle: Bundle) -> Receipt | None:
+    def deliver(self, bundle: Bundle) -> TransferReceipt | None:
         """Post the archive; the receipt comes with the answer."""
         with tempfile.TemporaryFile() as archive:
             write_archive(bundle.folder, archive)
@@ -92,11 +92,11 @@ class HttpsService:
                 msg = f"{self._url}: {_what(error)}; it is tried again"
                 raise DeliveryError(msg) from error
 
-    def receipt(self, bundle: Bundle) -> Receipt | None:
+    def receipt(self, bundle: Bundle) -> TransferReceipt | None:
         """Return None: receipts come with the answer to a bundle."""
         return None
 
-    def _receipt(self, answer: httpx.Response, bundle: Bundle) -> Receipt:
+    def _receipt(self, answer: httpx.Response, bundle: Bundle) -> TransferReceipt:
         content = b""
         for part in answer.iter_bytes(_CHUNK):
             content += part

@@ -50,7 +50,7 @@ class FileEntry(_Strict):
     )
 
 
-class Manifest(_Strict):
+class BundleManifest(_Strict):
     """``manifest.json``: what a bundle holds, and where it stands in the chain of its site.
 
     Parameters
@@ -115,7 +115,7 @@ class Manifest(_Strict):
         return f"{self.site_id}_{self.sequence:06}"
 
 
-class Receipt(_Strict):
+class TransferReceipt(_Strict):
     """What the receiving side answers; other keys are allowed and kept, but mean nothing to the sender.
 
     Parameters
@@ -142,7 +142,7 @@ class Receipt(_Strict):
     sequence: int = Field(ge=1)
 
 
-def archive_name(manifest: Manifest, manifest_sha256: str) -> str:
+def archive_name(manifest: BundleManifest, manifest_sha256: str) -> str:
     """Name the archive of a bundle, e.g. ``S01_000003_<sha256 of the manifest>.tar``."""
     return f"{manifest.folder_name}_{manifest_sha256}.tar"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, UsageError
 from mesems_mri.files import read_json, write_json, write_text
-from mesems_mri.transfer.manifest import MANIFEST, Manifest, Receipt
+from mesems_mri.transfer.manifest import MANIFEST, BundleManifest, TransferReceipt
 from mesems_mri.transfer.tables import read_visits
 from mesems_mri.transfer.verify import parse_manifest
 
@@ -24,7 +24,7 @@ _TRIES = 20
 _ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, not the threads of one
 
 
-class State(StrEnum):
+class BundleState(StrEnum):
     """What has become of a bundle; the name is that of its folder."""
 
     PENDING = "outbox"
@@ -40,18 +40,18 @@ class Bundle:
     Parameters
     ----------
     folder : Path
-    state : State
-    manifest : Manifest
+    state : BundleState
+    manifest : BundleManifest
     sha256 : str
         Of the manifest.
-    receipt : Receipt or None
+    receipt : TransferReceipt or None
     """
 
     folder: Path
-    state: State
-    manifest: Manifest
+    state: BundleState
+    manifest: BundleManifest
     sha256: str
-    receipt: Receipt | None = None
+    receipt: TransferReceipt | None = None
 
     @property
     def name(self) -> str:
@@ -73,11 +73,11 @@ class Outbox:
         self.site_id = site_id
         self.folder = layout.transfer / site_id
 
-    def place(self, manifest: Manifest, sha256: str) -> Path:
+    def place(self, manifest: BundleManifest, sha256: str) -> Path:
         """Name the folder of a new bundle, by its hash too: the number of a rejected one is given again."""
-        return self.folder / State.PENDING / f"{manifest.folder_name}_{sha256[:12]}"
+        return self.folder / BundleState.PENDING / f"{manifest.folder_name}_{sha256[:12]}"
 
-    def bundles(self, *states: State) -> list[Bundle]:
+    def bundles(self, *states: BundleState) -> list[Bundle]:
         """List the bundles in these states, or in all of them, in the order of their numbers."""
         for _ in range(_TRIES):
             with contextlib.suppress(FileNotFoundError):  # another process has just moved one on
@@ -85,9 +85,9 @@ class Outbox:
         msg = f"{self.folder}: a bundle has no {MANIFEST}; restore it, or take its folder away"
         raise BundleError(msg)
 
-    def _list(self, states: tuple[State, ...]) -> list[Bundle]:
+    def _list(self, states: tuple[BundleState, ...]) -> list[Bundle]:
         found: dict[str, Bundle] = {}
-        for state in states or tuple(State):
+        for state in states or tuple(BundleState):
             for folder in sorted((self.folder / state).glob("[!.]*/")):
                 content = (folder / MANIFEST).read_bytes()
                 path = _receipt_path(folder)
@@ -100,15 +100,16 @@ class Outbox:
                     receipt=_kept(path),
                 )
         return sorted(
-            found.values(), key=lambda bundle: (bundle.manifest.sequence, bundle.state != State.REJECTED)
+            found.values(),
+            key=lambda bundle: (bundle.manifest.sequence, bundle.state != BundleState.REJECTED),
         )
 
     def tip(self) -> Bundle | None:
         """Return the bundle on which the next one is built; what was rejected is no part of the chain."""
         tip: Bundle | None = None
-        for bundle in self.bundles(State.ACCEPTED):
+        for bundle in self.bundles(BundleState.ACCEPTED):
             tip = bundle
-        waiting = self.bundles(State.SENT, State.PENDING)
+        waiting = self.bundles(BundleState.SENT, BundleState.PENDING)
         while True:
             wanted = tip.sha256 if tip else None
             following = next((b for b in waiting if b.manifest.previous_sha256 == wanted), None)
@@ -116,9 +117,9 @@ class Outbox:
                 return tip
             tip = following
 
-    def settle(self, bundle: Bundle, receipt: Receipt) -> None:
+    def settle(self, bundle: Bundle, receipt: TransferReceipt) -> None:
         """Keep the receipt for a bundle and put it where it belongs."""
-        state = State.REJECTED if receipt.status == "rejected" else State.ACCEPTED
+        state = BundleState.REJECTED if receipt.status == "rejected" else BundleState.ACCEPTED
         target = self.folder / state / bundle.folder.name
         target.parent.mkdir(parents=True, exist_ok=True)
         # first the receipt: a bundle is never settled without one
@@ -127,14 +128,14 @@ class Outbox:
 
     def mark_sent(self, bundle: Bundle, destination: str, when: str) -> None:
         """Note that a bundle has arrived, and that its receipt is still to come."""
-        target = self.folder / State.SENT / bundle.folder.name
+        target = self.folder / BundleState.SENT / bundle.folder.name
         target.parent.mkdir(parents=True, exist_ok=True)
         write_json(target.with_name(f"{target.name}.delivery.json"), {"to": destination, "delivered": when})
         bundle.folder.rename(target)
 
     def put_back(self, bundle: Bundle) -> None:
         """Let a bundle that was sent wait again."""
-        bundle.folder.rename(self.folder / State.PENDING / bundle.folder.name)
+        bundle.folder.rename(self.folder / BundleState.PENDING / bundle.folder.name)
 
 
 def outboxes(layout: Layout) -> list[Outbox]:
@@ -146,12 +147,12 @@ def sent_visits(layout: Layout) -> set[tuple[str, str]]:
     """Return the visits that stand in the newest bundle that was sent or accepted, over all sites."""
     visits: set[tuple[str, str]] = set()
     for outbox in outboxes(layout):
-        for bundle in outbox.bundles(State.SENT, State.ACCEPTED)[-1:]:
+        for bundle in outbox.bundles(BundleState.SENT, BundleState.ACCEPTED)[-1:]:
             visits |= read_visits(bundle.folder)
     return visits
 
 
-def parse_receipt(content: bytes, name: str) -> Receipt:
+def parse_receipt(content: bytes, name: str) -> TransferReceipt:
     """Read a receipt; `name` is for the error text.
 
     Raises
@@ -160,13 +161,13 @@ def parse_receipt(content: bytes, name: str) -> Receipt:
         If it is none.
     """
     try:
-        return Receipt.model_validate_json(content)
+        return TransferReceipt.model_validate_json(content)
     except ValueError as error:
         msg = f"{name}: is no receipt of a transfer ({type(error).__name__}); ask the receiving side"
         raise BundleError(msg) from error
 
 
-def check_receipt(receipt: Receipt, bundle: Bundle) -> Receipt:
+def check_receipt(receipt: TransferReceipt, bundle: Bundle) -> TransferReceipt:
     """Refuse a receipt that is for another bundle.
 
     Raises
@@ -215,7 +216,7 @@ def delivery(bundle: Bundle) -> dict[str, str]:
     return read_json(path) if path.is_file() else {}
 
 
-def _kept(path: Path) -> Receipt | None:
+def _kept(path: Path) -> TransferReceipt | None:
     return parse_receipt(path.read_bytes(), str(path)) if path.is_file() else None
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mesems_mri.dataset.tables import Row
 from mesems_mri.errors import Reason
-from mesems_mri.transfer.sdtm_columns import NV_RESULTS
-from mesems_mri.transfer.study import Row, SiteStudy, Visit
+from mesems_mri.transfer.sdtm_columns import NV_TESTS
+from mesems_mri.transfer.study import SiteStudy, VisitKey
 
 NOT_DONE = "NOT DONE"
 _DEVICE = {
@@ -82,8 +83,8 @@ def device_id(scanner: Row) -> str:
     return f"MRI-{hashlib.sha256(text.encode()).hexdigest()[:8].upper()}"
 
 
-def _whens(site: SiteStudy) -> dict[Visit, _When]:
-    whens: dict[Visit, _When] = {}
+def _whens(site: SiteStudy) -> dict[VisitKey, _When]:
+    whens: dict[VisitKey, _When] = {}
     last: dict[str, float] = {}
     for row in site.metrics:
         participant, session, week = row["participant_id"], row["session_id"], row["week"]
@@ -116,7 +117,7 @@ def _baselines(site: SiteStudy) -> dict[str, dict[str, str]]:
     for row in site.metrics:
         if row["visit_type"] != "scheduled" or row["week"] is None or row["week"] > 0:
             continue
-        for asked in NV_RESULTS:
+        for asked in NV_TESTS:
             if row[asked.column] is not None:
                 found.setdefault(row["participant_id"], {})[asked.code] = row["session_id"]
     return found
@@ -134,7 +135,7 @@ def _common(site: SiteStudy, domain: str, when: _When) -> dict[str, Any]:
 
 def _results(row: Row, baselines: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     read = row["read_status"] != "automatic"
-    for asked in NV_RESULTS:
+    for asked in NV_TESTS:
         value = row[asked.column]
         result: dict[str, Any] = {
             "NVTESTCD": asked.code,
@@ -199,7 +200,7 @@ def _agent(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
     return agent
 
 
-def _steroids(site: SiteStudy, visit: Visit, agent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _steroids(site: SiteStudy, visit: VisitKey, agent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     flag = {"true": "Y", "false": "N"}.get(site.sessions.get(visit, {}).get("steroid_within_30d", ""))
     if flag:
         yield {

@@ -133,7 +133,7 @@ DOMAIN_LABELS = {
 
 
 @dataclass(frozen=True)
-class Result:
+class NvTest:
     """A result of NV.
 
     Parameters
@@ -166,20 +166,20 @@ _GEL, _T2, _CUA, _VOLUME = (
     "COMBINED UNIQUE ACTIVE LESIONS",
     "VOLUMES",
 )
-NV_RESULTS = (
-    Result("GELCNT", "Gd-Enhancing Lesions", _GEL, "gel_count"),
-    Result("GELNEW", "New Gd-Enhancing Lesions", _GEL, "gel_new_count"),
-    Result("GELPERS", "Persistent Gd-Enhancing Lesions", _GEL, "gel_persistent_count"),
-    Result("GELREENH", "Re-Enhancing Lesions", _GEL, "gel_re_enhancing_count"),
-    Result("GELVOL", "Volume of Gd-Enhancing Lesions", _GEL, "gel_volume_mm3", "mm3"),
-    Result("T2NEW", "New T2 Lesions", _T2, "t2_new_count"),
-    Result("T2ENL", "Enlarging T2 Lesions", _T2, "t2_enlarging_count"),
-    Result("T2NEWVOL", "Volume of New T2 Lesions", _T2, "t2_new_volume_mm3", "mm3"),
-    Result("T2ENLVOL", "Volume of Growth of T2 Lesions", _T2, "t2_enlarging_volume_mm3", "mm3"),
-    Result("CUACNT", "Combined Unique Active Lesions", _CUA, "cua_count"),
-    Result("T2CNT", "T2 Lesions", _VOLUME, "t2_lesion_count"),
-    Result("T2VOL", "Volume of T2 Lesions", _VOLUME, "t2_lesion_volume_mm3", "mm3"),
-    Result("BHVOL", "Volume of T1 Black Holes", _VOLUME, "black_hole_volume_mm3", "mm3"),
-    Result("BRAINVOL", "Volume of the Brain", _VOLUME, "brain_volume_mm3", "mm3"),
+NV_TESTS = (
+    NvTest("GELCNT", "Gd-Enhancing Lesions", _GEL, "gel_count"),
+    NvTest("GELNEW", "New Gd-Enhancing Lesions", _GEL, "gel_new_count"),
+    NvTest("GELPERS", "Persistent Gd-Enhancing Lesions", _GEL, "gel_persistent_count"),
+    NvTest("GELREENH", "Re-Enhancing Lesions", _GEL, "gel_re_enhancing_count"),
+    NvTest("GELVOL", "Volume of Gd-Enhancing Lesions", _GEL, "gel_volume_mm3", "mm3"),
+    NvTest("T2NEW", "New T2 Lesions", _T2, "t2_new_count"),
+    NvTest("T2ENL", "Enlarging T2 Lesions", _T2, "t2_enlarging_count"),
+    NvTest("T2NEWVOL", "Volume of New T2 Lesions", _T2, "t2_new_volume_mm3", "mm3"),
+    NvTest("T2ENLVOL", "Volume of Growth of T2 Lesions", _T2, "t2_enlarging_volume_mm3", "mm3"),
+    NvTest("CUACNT", "Combined Unique Active Lesions", _CUA, "cua_count"),
+    NvTest("T2CNT", "T2 Lesions", _VOLUME, "t2_lesion_count"),
+    NvTest("T2VOL", "Volume of T2 Lesions", _VOLUME, "t2_lesion_volume_mm3", "mm3"),
+    NvTest("BHVOL", "Volume of T1 Black Holes", _VOLUME, "black_hole_volume_mm3", "mm3"),
+    NvTest("BRAINVOL", "Volume of the Brain", _VOLUME, "brain_volume_mm3", "mm3"),
 )
 """Results of a visit in NV, in order."""

@@ -13,15 +13,15 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageError
 from mesems_mri.transfer.connect import connected
 from mesems_mri.transfer.destination import Destination
-from mesems_mri.transfer.manifest import Receipt
-from mesems_mri.transfer.outbox import Bundle, Outbox, State, delivery, locked, outboxes
+from mesems_mri.transfer.manifest import TransferReceipt
+from mesems_mri.transfer.outbox import Bundle, BundleState, Outbox, delivery, locked, outboxes
 
 _LONGEST_WAIT_S = 60
 _WORDS = {
-    State.PENDING: "pending",
-    State.SENT: "sent, no receipt yet",
-    State.ACCEPTED: "accepted",
-    State.REJECTED: "rejected",
+    BundleState.PENDING: "pending",
+    BundleState.SENT: "sent, no receipt yet",
+    BundleState.ACCEPTED: "accepted",
+    BundleState.REJECTED: "rejected",
 }
 
 
@@ -87,9 +87,9 @@ def send(
     deadline = time.monotonic() + give_up_after_s
     with locked(layout, say):
         for outbox in _chosen(layout, sites):
-            for bundle in outbox.bundles(State.SENT) if again else ():
+            for bundle in outbox.bundles(BundleState.SENT) if again else ():
                 outbox.put_back(bundle)
-            if not outbox.bundles(State.PENDING, State.SENT):
+            if not outbox.bundles(BundleState.PENDING, BundleState.SENT):
                 continue
             try:
                 left_s = max(0.0, deadline - time.monotonic())
@@ -113,7 +113,7 @@ def collect_receipts(out_dir: Path, access: Access, say: Callable[[str], None]) 
     layout = Layout(out_dir.resolve())
     with locked(layout, say):
         for outbox in _chosen(layout, ()):
-            if outbox.bundles(State.SENT):
+            if outbox.bundles(BundleState.SENT):
                 with connected(access.of_site(outbox.site_id)) as destination:
                     _collect(outbox, destination, say, Sent())
 
@@ -169,7 +169,7 @@ def _with_patience(work: Callable[[], None], give_up_after_s: float, say: Callab
 def _send_site(outbox: Outbox, access: Access, say: Callable[[str], None], sent: Sent) -> None:
     with connected(access.of_site(outbox.site_id)) as destination:
         _collect(outbox, destination, say, sent)
-        for bundle in outbox.bundles(State.PENDING):
+        for bundle in outbox.bundles(BundleState.PENDING):
             receipt = destination.deliver(bundle)
             if receipt is None:
                 now = dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
@@ -181,12 +181,14 @@ def _send_site(outbox: Outbox, access: Access, say: Callable[[str], None], sent:
 
 
 def _collect(outbox: Outbox, destination: Destination, say: Callable[[str], None], sent: Sent) -> None:
-    for bundle in outbox.bundles(State.SENT):
+    for bundle in outbox.bundles(BundleState.SENT):
         if receipt := destination.receipt(bundle):
             _settle(outbox, bundle, receipt, say, sent)
 
 
-def _settle(outbox: Outbox, bundle: Bundle, receipt: Receipt, say: Callable[[str], None], sent: Sent) -> None:
+def _settle(
+    outbox: Outbox, bundle: Bundle, receipt: TransferReceipt, say: Callable[[str], None], sent: Sent
+) -> None:
     outbox.settle(bundle, receipt)
     say(f"{bundle.name}: {'; '.join((receipt.status, *receipt.reasons))}")
     (sent.rejected if receipt.status == "rejected" else sent.accepted).append(bundle.name)

@@ -13,7 +13,7 @@ from mesems_mri.config import Access
 from mesems_mri.errors import DeliveryError, UsageError
 from mesems_mri.transfer.archive import write_archive
 from mesems_mri.transfer.destination import RECEIPTS, part_name, read_receipt
-from mesems_mri.transfer.manifest import Receipt, archive_name, receipt_name
+from mesems_mri.transfer.manifest import TransferReceipt, archive_name, receipt_name
 from mesems_mri.transfer.outbox import Bundle
 
 _TIMEOUT_S = 30
@@ -82,7 +82,7 @@ class SftpInbox:
                 raise DeliveryError(msg) from error
             yield cls(sftp, unquote(url.path).rstrip("/") or ".", access.destination)
 
-    def deliver(self, bundle: Bundle) -> Receipt | None:
+    def deliver(self, bundle: Bundle) -> TransferReceipt | None:
         """Write the archive under a temporary name and rename it."""
         if found := self.receipt(bundle):
             return found
@@ -99,7 +99,7 @@ class SftpInbox:
             raise DeliveryError(msg) from error
         return None
 
-    def receipt(self, bundle: Bundle) -> Receipt | None:
+    def receipt(self, bundle: Bundle) -> TransferReceipt | None:
         """Read the receipt that the receiving side has left, if it has."""
         path = f"{self._folder}/{RECEIPTS}/{receipt_name(bundle.sha256)}"
         try:

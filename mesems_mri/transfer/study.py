@@ -17,12 +17,11 @@ from mesems_mri.dataset.columns import (
 from mesems_mri.dataset.input_tables import read_tsv, refuse_forbidden_columns
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import Query, read_queries
-from mesems_mri.dataset.tables import read_table, table_cells
+from mesems_mri.dataset.tables import Row, read_table, table_cells
 from mesems_mri.errors import BundleError, UsageError
 from mesems_mri.files import read_json
 
-Row = Mapping[str, Any]
-Visit = tuple[str, str]
+VisitKey = tuple[str, str]
 
 
 @dataclass(kw_only=True)
@@ -52,9 +51,9 @@ class SiteStudy:
     lesions: list[Row] = field(default_factory=list)
     endpoints: list[Row] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
-    sessions: dict[Visit, Mapping[str, str]] = field(default_factory=dict)
-    scanners: dict[Visit, Row] = field(default_factory=dict)
-    contrasts: dict[Visit, list[str]] = field(default_factory=dict)
+    sessions: dict[VisitKey, Mapping[str, str]] = field(default_factory=dict)
+    scanners: dict[VisitKey, Row] = field(default_factory=dict)
+    contrasts: dict[VisitKey, list[str]] = field(default_factory=dict)
     visits: Counter[str] = field(default_factory=Counter)
 
 
@@ -134,7 +133,7 @@ def refuse_hidden_zeros(metrics: Sequence[Row]) -> None:
                 raise BundleError(msg)
 
 
-def visit_status(layout: Layout) -> dict[Visit, str]:
+def visit_status(layout: Layout) -> dict[VisitKey, str]:
     """Return what has become of every visit: ``done``, ``not_evaluable``, ``failed`` or ``waiting``.
 
     Parameters

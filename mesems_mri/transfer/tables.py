@@ -9,7 +9,7 @@ from typing import Any
 from mesems_mri.dataset.tables import table_cells
 from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
 from mesems_mri.transfer.sdtm import domains
-from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS
+from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_TESTS
 from mesems_mri.transfer.study import SiteStudy
 from mesems_mri.transfer.xpt import xpt_bytes
 
@@ -78,7 +78,7 @@ def dictionary() -> Cells:
         for variable, v in variables.items():
             values = ""
             if variable == "NVTESTCD":
-                values = "; ".join(f"{r.code} = {r.column} of visit_metrics.csv" for r in NV_RESULTS)
+                values = "; ".join(f"{r.code} = {r.column} of visit_metrics.csv" for r in NV_TESTS)
             elif variable in ("NVREASND", "PRREASND", "AGREASND"):
                 values = "reason codes, as gel_reason of visit_metrics.csv"
             for kind in ("csv", "xpt"):

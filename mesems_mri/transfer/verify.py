@@ -17,12 +17,12 @@ from mesems_mri.dataset.tables import check_forbidden
 from mesems_mri.errors import BundleError
 from mesems_mri.transfer.archive import MAX_BYTES, MAX_FILE_BYTES, MEMBERS, extract_archive
 from mesems_mri.transfer.keys import is_signed
-from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest
+from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, BundleManifest, FileEntry
 
 _CHUNK = 2**20
 
 
-def verify_bundle(bundle: Path, public_key: Ed25519PublicKey | Iterable[Ed25519PublicKey]) -> Manifest:
+def verify_bundle(bundle: Path, public_key: Ed25519PublicKey | Iterable[Ed25519PublicKey]) -> BundleManifest:
     """Verify a bundle: its files, its signature, and that the two belong together.
 
     Checked in this order: the folder holds exactly the plain files of a bundle, none too large; the detached
@@ -40,7 +40,7 @@ def verify_bundle(bundle: Path, public_key: Ed25519PublicKey | Iterable[Ed25519P
 
     Returns
     -------
-    Manifest
+    BundleManifest
 
     Raises
     ------
@@ -67,7 +67,7 @@ def manifest_sha256(folder: Path) -> str:
     return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> BundleManifest:
     """Read the manifest of a bundle without verifying it, e.g. to learn which site claims to have sent it.
 
     Raises
@@ -78,7 +78,7 @@ def read_manifest(folder: Path) -> Manifest:
     return parse_manifest(_read(folder, MANIFEST))
 
 
-def _verify_folder(folder: Path, public_key: Ed25519PublicKey | Iterable[Ed25519PublicKey]) -> Manifest:
+def _verify_folder(folder: Path, public_key: Ed25519PublicKey | Iterable[Ed25519PublicKey]) -> BundleManifest:
     _check_names(folder)
     content, signature = _read(folder, MANIFEST), _read(folder, SIGNATURE)
     keys = [public_key] if isinstance(public_key, Ed25519PublicKey) else list(public_key)
@@ -179,7 +179,7 @@ def _read(folder: Path, name: str) -> bytes:
     return content
 
 
-def parse_manifest(content: bytes) -> Manifest:
+def parse_manifest(content: bytes) -> BundleManifest:
     """Read a manifest from its bytes.
 
     Raises
@@ -188,7 +188,7 @@ def parse_manifest(content: bytes) -> Manifest:
         If it is none.
     """
     try:
-        return Manifest.model_validate_json(content)
+        return BundleManifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -23,7 +23,7 @@ from mesems_mri.central.sites import add_key
 from mesems_mri.central.versions import current
 from mesems_mri.config import Access
 from mesems_mri.transfer.keys import public_pem
-from mesems_mri.transfer.outbox import Outbox, State
+from mesems_mri.transfer.outbox import BundleState, Outbox
 from mesems_mri.transfer.send import send
 from tests.small_study import SmallStudy
 from tests.system.postgres import Postgres
@@ -266,7 +266,7 @@ def test_real_sender_reaches_a_service_that_is_killed(tmp_path: Path) -> None:
     service.start()
     sender.join(120)
     bundles = Outbox(study.layout, "S01").bundles()
-    assert [bundle.state for bundle in bundles] == [State.ACCEPTED] * 8
+    assert [bundle.state for bundle in bundles] == [BundleState.ACCEPTED] * 8
     rows = service.trial.rows(select(schema.record).where(schema.record.c.kind == "visit_metrics"))
     assert sorted(row["record_key"] for row in rows) == sorted(
         f"sub-{number:04}/{session}" for number in range(1, 9) for session in ("ses-w00", "ses-w04")

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.central.inbox import ingest
-from mesems_mri.central.reconcile import State as Visit
-from mesems_mri.central.reconcile import reconcile
+from mesems_mri.central.reconcile import ReconciliationState, reconcile
 from mesems_mri.central.store import Store as CentralStore
 from mesems_mri.config import Access
 from mesems_mri.errors import DeliveryError, UsageError
-from mesems_mri.transfer.outbox import Outbox, State
+from mesems_mri.transfer.outbox import BundleState, Outbox
 from mesems_mri.transfer.send import collect_receipts, send
 from mesems_mri.transfer.verify import verify_bundle
 from tests.command import mesems
@@ -64,7 +63,7 @@ def access(server: sshd.Server) -> Access:
     return Access(destination=server.url, ssh_key_file=server.key(), known_hosts_file=server.known_hosts())
 
 
-def states(study: SmallStudy) -> dict[State, int]:
+def states(study: SmallStudy) -> dict[BundleState, int]:
     return dict(Counter(bundle.state for bundle in Outbox(study.layout, "S01").bundles()))
 
 
@@ -78,7 +77,7 @@ def test_command_line_sends_and_picks_up_receipts(study: SmallStudy, server: ssh
     store.empty_inbox(server.inbox)
     said = mesems("transfer", "status", study.out_dir, *options).stdout
     assert "S01: 3 accepted" in said
-    assert states(study) == {State.ACCEPTED: 3}
+    assert states(study) == {BundleState.ACCEPTED: 3}
 
 
 def test_data_centre_receives_what_comes_over_sftp(
@@ -91,10 +90,10 @@ def test_data_centre_receives_what_comes_over_sftp(
     decided = [taken.decision for taken in ingest(central, server.inbox, by="tester")]
     assert [decision.receipt["status"] for decision in decided if decision] == ["accepted"] * BUNDLES
     collect_receipts(study.out_dir, access, quiet)
-    assert states(study) == {State.ACCEPTED: BUNDLES}
+    assert states(study) == {BundleState.ACCEPTED: BUNDLES}
     with central.reading() as connection:
         found = Counter(line.state for line in reconcile(connection))
-    assert found == {Visit.RECEIVED: 3 * 40, Visit.AWAITED: 40}
+    assert found == {ReconciliationState.RECEIVED: 3 * 40, ReconciliationState.AWAITED: 40}
     central.close()
 
 
@@ -119,7 +118,7 @@ def test_unknown_host_and_wrong_key_send_nothing(
     with pytest.raises(UsageError, match=error):
         send(study.out_dir, changed, quiet)
     assert list(server.inbox.iterdir()) == []
-    assert states(study) == {State.PENDING: 3}
+    assert states(study) == {BundleState.PENDING: 3}
     assert len(send(study.out_dir, access, quiet).delivered) == BUNDLES
 
 
@@ -150,7 +149,7 @@ def test_sender_killed_at_20_points(
         store.empty_inbox(server.inbox)
         send(study.out_dir, access, quiet)
         assert sorted(store.bundles.values()) == [1, 2, 3]
-        assert states(study) == {State.ACCEPTED: 3}
+        assert states(study) == {BundleState.ACCEPTED: 3}
         assert [path.name for path in server.inbox.iterdir()] == ["receipts"]
     assert killed >= KILLS // 2  # else it is not this that was tested
     assert halves
@@ -179,7 +178,7 @@ def test_server_that_comes_back_is_waited_for(study: SmallStudy, server: sshd.Se
     server.stop()
     with pytest.raises(DeliveryError, match="cannot be reached over SFTP"):
         send(study.out_dir, access, quiet, give_up_after_s=0)
-    assert states(study) == {State.PENDING: 3}
+    assert states(study) == {BundleState.PENDING: 3}
     back = threading.Timer(1.5, server.start)
     back.start()
     said: list[str] = []
@@ -194,4 +193,4 @@ def test_inbox_that_cannot_be_written_is_no_success(
     shutil.chown(server.inbox, "root")
     with pytest.raises(DeliveryError, match="the archive cannot be written"):
         send(study.out_dir, access, quiet, give_up_after_s=0)
-    assert states(study) == {State.PENDING: 3}
+    assert states(study) == {BundleState.PENDING: 3}

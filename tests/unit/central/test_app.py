@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from mesems_mri.central import schema
-from mesems_mri.central.app import Limits, create_app
+from mesems_mri.central.app import RequestLimits, create_app
 from mesems_mri.central.receive import Source, receive
 from mesems_mri.central.serve import serve
 from mesems_mri.central.sites import Role, add_token, revoke
@@ -45,7 +45,7 @@ class Client:
 
 @pytest.fixture
 def client(trial: Trial) -> Client:
-    return Client(create_app(trial.store, Limits(body_bytes=300_000)))
+    return Client(create_app(trial.store, RequestLimits(body_bytes=300_000)))
 
 
 def token(

@@ -7,15 +7,14 @@ import pytest
 
 from mesems_mri.central.content import TABLES
 from mesems_mri.central.inbox import ingest
-from mesems_mri.central.reconcile import State, reconcile
+from mesems_mri.central.reconcile import ReconciliationState, reconcile
 from mesems_mri.central.schedule import read_schedule, replace_schedule
 from mesems_mri.central.store import Store
 from mesems_mri.central.versions import current, history
 from mesems_mri.config import Access
 from mesems_mri.transfer import manifest
 from mesems_mri.transfer.columns import TABLE_COLUMNS
-from mesems_mri.transfer.outbox import Outbox
-from mesems_mri.transfer.outbox import State as Sent
+from mesems_mri.transfer.outbox import BundleState, Outbox
 from mesems_mri.transfer.send import collect_receipts, send
 from tests.small_study import SmallStudy, missing_visit
 from tests.unit.central.conftest import register, write_schedule
@@ -75,10 +74,10 @@ def test_visits_arrive_with_their_values_and_corrections(
     assert (old["version"], new["version"]) == (1, 2)
     assert "qc_flags" in new["changed"].split(";")
     assert new["reason"] == "read_status automatic to read"
-    assert states["sub-001/ses-w04"] is State.NOT_EVALUABLE
-    assert states["sub-002/ses-w24"] is State.AWAITED
+    assert states["sub-001/ses-w04"] is ReconciliationState.NOT_EVALUABLE
+    assert states["sub-002/ses-w24"] is ReconciliationState.AWAITED
     outbox = Outbox(study.layout, "S01").bundles()
-    assert [bundle.state for bundle in outbox] == [Sent.ACCEPTED] * 2
+    assert [bundle.state for bundle in outbox] == [BundleState.ACCEPTED] * 2
     store.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from mesems_mri.central.inbox import ingest
 from mesems_mri.central.rejection import UnavailableError
 from mesems_mri.errors import UsageError
-from mesems_mri.transfer.manifest import Receipt
+from mesems_mri.transfer.manifest import TransferReceipt
 from tests.unit.central.bundles import Bundle, lesion, visit
 from tests.unit.central.conftest import Trial
 
@@ -29,8 +29,8 @@ def land(trial: Trial, inbox: Path, bundle: Bundle) -> str:
     return digest
 
 
-def receipt(inbox: Path, digest: str) -> Receipt:
-    return Receipt.model_validate_json((inbox / "receipts" / f"{digest}.receipt.json").read_text())
+def receipt(inbox: Path, digest: str) -> TransferReceipt:
+    return TransferReceipt.model_validate_json((inbox / "receipts" / f"{digest}.receipt.json").read_text())
 
 
 def statuses(trial: Trial, inbox: Path, **options: str) -> list[str]:

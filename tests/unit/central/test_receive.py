@@ -13,7 +13,7 @@ from mesems_mri.central.schema import record, rejection, transfer
 from mesems_mri.central.sites import add_key, revoke
 from mesems_mri.central.versions import current, history
 from mesems_mri.transfer.keys import public_pem
-from mesems_mri.transfer.manifest import Receipt
+from mesems_mri.transfer.manifest import TransferReceipt
 from tests.unit.central.bundles import Bundle, lesion, query, visit
 from tests.unit.central.conftest import Trial
 
@@ -25,7 +25,7 @@ def test_accepted_transfer_is_stored_and_answered(trial: Trial) -> None:
     archive, digest = trial.archive(Bundle([BASELINE, WEEK4], [query(1, "sub-002", 0)]))
     decision = receive(trial.store, archive, Source(by="tester"))
     assert decision.http_status == 201
-    receipt = Receipt.model_validate_json(json.dumps(decision.receipt))
+    receipt = TransferReceipt.model_validate_json(json.dumps(decision.receipt))
     assert (receipt.manifest_sha256, receipt.status, receipt.reasons) == (digest, "accepted", ())
     assert decision.receipt["rows"] == {"added": 6, "changed": 0, "removed": 0}
     assert trial.counts()["record"] == 6

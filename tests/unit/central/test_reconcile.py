@@ -1,11 +1,18 @@
 """The list of expected against received visits."""
 
-from mesems_mri.central.reconcile import MEANING, Line, State, as_table, reconcile, summary
+from mesems_mri.central.reconcile import (
+    MEANING,
+    ReconciliationLine,
+    ReconciliationState,
+    as_table,
+    reconcile,
+    summary,
+)
 from tests.unit.central.bundles import Bundle, query, visit
 from tests.unit.central.conftest import Trial
 
 
-def lines(trial: Trial, site_id: str | None = None) -> dict[str, Line]:
+def lines(trial: Trial, site_id: str | None = None) -> dict[str, ReconciliationLine]:
     with trial.store.reading() as connection:
         return {f"{line.participant_id}/{line.session_id}": line for line in reconcile(connection, site_id)}
 
@@ -27,15 +34,15 @@ def test_every_visit_has_one_state_and_its_reason(trial: Trial) -> None:
     assert trial.send(Bundle(sent, asked)).accepted
     found = lines(trial)
     assert {visit_: line.state for visit_, line in found.items() if line.site_id == "S01"} == {
-        "sub-001/ses-w00": State.RECEIVED,
-        "sub-001/ses-w04": State.MISSING,
-        "sub-001/ses-w12": State.NOT_EVALUABLE,
-        "sub-001/ses-u01": State.UNEXPECTED,
-        "sub-001/ses-w24": State.AWAITED,
-        "sub-002/ses-w00": State.RECEIVED,
-        "sub-002/ses-w04": State.IN_QUERY,
-        "sub-002/ses-w12": State.IN_QUERY,
-        "sub-002/ses-w24": State.AWAITED,
+        "sub-001/ses-w00": ReconciliationState.RECEIVED,
+        "sub-001/ses-w04": ReconciliationState.MISSING,
+        "sub-001/ses-w12": ReconciliationState.NOT_EVALUABLE,
+        "sub-001/ses-u01": ReconciliationState.UNEXPECTED,
+        "sub-001/ses-w24": ReconciliationState.AWAITED,
+        "sub-002/ses-w00": ReconciliationState.RECEIVED,
+        "sub-002/ses-w04": ReconciliationState.IN_QUERY,
+        "sub-002/ses-w12": ReconciliationState.IN_QUERY,
+        "sub-002/ses-w24": ReconciliationState.AWAITED,
     }
     assert found["sub-001/ses-w12"].reason == "gel: artefact; t2_change: artefact; t2: artefact"
     assert found["sub-002/ses-w12"].reason == "Q0002 missing_slices"
@@ -43,20 +50,20 @@ def test_every_visit_has_one_state_and_its_reason(trial: Trial) -> None:
     assert found["sub-002/ses-w00"].days_outside_window == -4
     assert found["sub-001/ses-w00"].days_outside_window == 0
     assert found["sub-001/ses-w04"].days_outside_window is None
-    assert all(line.state is State.AWAITED for line in found.values() if line.site_id == "S02")
-    assert set(MEANING) == set(State)
+    assert all(line.state is ReconciliationState.AWAITED for line in found.values() if line.site_id == "S02")
+    assert set(MEANING) == set(ReconciliationState)
 
 
 def test_list_follows_corrections(trial: Trial) -> None:
     first = trial.send(Bundle([visit("sub-001", 0, reason="artefact")]))
     again = Bundle([visit("sub-001", 0)], sequence=2, previous=first.receipt["manifest_sha256"])
     assert (lines(trial)["sub-001/ses-w00"].state, lines(trial)["sub-001/ses-w00"].version) == (
-        State.NOT_EVALUABLE,
+        ReconciliationState.NOT_EVALUABLE,
         1,
     )
     second = trial.send(again)
     line = lines(trial)["sub-001/ses-w00"]
-    assert (line.state, line.version) == (State.RECEIVED, 2)
+    assert (line.state, line.version) == (ReconciliationState.RECEIVED, 2)
     assert line.received_at == second.receipt["received_at"]
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from mesems_mri.central import schema
 from mesems_mri.central.sites import (
-    Holder,
     Role,
+    TokenHolder,
     add_key,
     add_site,
     add_token,
@@ -30,8 +30,8 @@ def test_holder_of_a_token(trial: Trial) -> None:
     with trial.store.writing() as connection:
         sender = add_token(connection, Role.SENDER, "site S01", "admin", days=1, site_id="S01")
         auditor = add_token(connection, Role.AUDITOR, "A. Auditor", "admin", days=1)
-        assert holder_of(connection, sender) == Holder("site S01", Role.SENDER, "S01")
-        assert holder_of(connection, auditor) == Holder("A. Auditor", Role.AUDITOR, "")
+        assert holder_of(connection, sender) == TokenHolder("site S01", Role.SENDER, "S01")
+        assert holder_of(connection, auditor) == TokenHolder("A. Auditor", Role.AUDITOR, "")
         assert holder_of(connection, sender + "x") == "the token is not known"
     assert len({sender, auditor}) == 2
     assert len(sender) > 40

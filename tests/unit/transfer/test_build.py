@@ -16,9 +16,9 @@ from mesems_mri.dataset.queries import add_queries, close_query, new_query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import BundleError, DatasetError, ForbiddenColumnError, UsageError
 from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
-from mesems_mri.transfer.manifest import DOMAINS, FILES, MANIFEST, Receipt
-from mesems_mri.transfer.outbox import Outbox, State
-from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_RESULTS
+from mesems_mri.transfer.manifest import DOMAINS, FILES, MANIFEST, TransferReceipt
+from mesems_mri.transfer.outbox import BundleState, Outbox
+from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_TESTS
 from mesems_mri.transfer.verify import manifest_sha256, read_manifest, verify_bundle
 from tests.small_study import SmallStudy, missing_visit, small_study
 
@@ -32,7 +32,7 @@ def rows_of(bundle: Path, name: str) -> list[dict[str, str]]:
 
 def reject(study: SmallStudy, sequence: int | None = None) -> None:
     outbox = Outbox(study.layout, "S01")
-    for bundle in outbox.bundles(State.PENDING, State.SENT):
+    for bundle in outbox.bundles(BundleState.PENDING, BundleState.SENT):
         if sequence not in (None, bundle.manifest.sequence):
             continue
         receipt = {
@@ -42,7 +42,7 @@ def reject(study: SmallStudy, sequence: int | None = None) -> None:
             "received_at": "2026-03-31T12:00:00Z",
             "sequence": bundle.manifest.sequence,
         }
-        outbox.settle(bundle, Receipt.model_validate_json(json.dumps(receipt)))
+        outbox.settle(bundle, TransferReceipt.model_validate_json(json.dumps(receipt)))
 
 
 # ---- what is in it
@@ -117,8 +117,8 @@ def test_what_is_not_evaluable_is_not_done_with_its_reason_and_never_zero(tmp_pa
     study.finish()
     (bundle,) = study.build()
     results = {(r["NVLNKID"], r["NVTESTCD"]): r for r in rows_of(bundle, "nv.csv")}
-    assert len(results) == 3 * len(NV_RESULTS)
-    for result in NV_RESULTS:
+    assert len(results) == 3 * len(NV_TESTS)
+    for result in NV_TESTS:
         gap = results["ses-w04", result.code]
         assert (gap["NVSTAT"], gap["NVREASND"]) == ("NOT DONE", "missing_scan")
         assert not any(gap[name] for name in ("NVORRES", "NVSTRESC", "NVSTRESN", "NVEVALID", "NVLOBXFL"))
@@ -146,11 +146,11 @@ def test_a_scan_that_waits_for_an_answer_was_made(tmp_path: Path) -> None:
 
 
 def test_every_result_of_a_visit_is_in_nv_once(tmp_path: Path) -> None:
-    columns = [result.column for result in NV_RESULTS]
+    columns = [result.column for result in NV_TESTS]
     assert sorted(columns) == sorted(name for names in EVALUATED.values() for name in names)
     results = {n for n in VISIT_METRICS_COLUMNS if n.endswith(("_count", "_mm3"))}
     assert results == set(columns)
-    assert all(result.column in EVALUATED[result.part] for result in NV_RESULTS)
+    assert all(result.column in EVALUATED[result.part] for result in NV_TESTS)
 
 
 def test_visits_agent_scanner_and_steroids_are_those_of_the_tables(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_names_and_labels_fit_sas_transport_version_5() -> None:
             assert name.isupper()
             assert len(variable.label) <= 40
             assert variable.length <= 200
-    assert all(len(result.code) <= 8 and len(result.name) <= 40 for result in NV_RESULTS)
+    assert all(len(result.code) <= 8 and len(result.name) <= 40 for result in NV_TESTS)
 
 
 def test_dictionary_explains_every_column_of_every_file(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_number_of_a_rejected_bundle_is_given_again(tmp_path: Path) -> None:
     manifest = read_manifest(again)
     assert (manifest.sequence, manifest.previous_sha256) == (1, None)
     states = [(b.state, b.sha256 == sha256) for b in Outbox(study.layout, "S01").bundles()]
-    assert (State.REJECTED, True) in states
+    assert (BundleState.REJECTED, True) in states
 
 
 def test_bundle_on_a_rejected_one_is_no_part_of_the_chain(tmp_path: Path) -> None:
@@ -325,10 +325,10 @@ def test_bundle_on_a_rejected_one_is_no_part_of_the_chain(tmp_path: Path) -> Non
         manifest_sha256(third),
     )
     # a second bundle of the same number, while the receipt for the other one is still to come
-    for bundle in outbox.bundles(State.PENDING):
+    for bundle in outbox.bundles(BundleState.PENDING):
         outbox.mark_sent(bundle, "inbox", "2026-03-31T12:00:00+00:00")
-    assert [b.manifest.sequence for b in outbox.bundles(State.SENT)] == [1, 2, 2]
-    assert second.name in [b.folder.name for b in outbox.bundles(State.SENT)]
+    assert [b.manifest.sequence for b in outbox.bundles(BundleState.SENT)] == [1, 2, 2]
+    assert second.name in [b.folder.name for b in outbox.bundles(BundleState.SENT)]
 
 
 def test_damaged_outbox_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mesems_mri.config import Access, TransferRule
 from mesems_mri.transfer.automatic import send_when_complete
-from mesems_mri.transfer.outbox import Outbox, State
+from mesems_mri.transfer.outbox import BundleState, Outbox
 from mesems_mri.transfer.send import send
 from mesems_mri.transfer.verify import verify_bundle
 from tests.killing import in_child, random_points
@@ -26,7 +26,7 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def states(study: SmallStudy) -> dict[State, int]:
+def states(study: SmallStudy) -> dict[BundleState, int]:
     return dict(Counter(bundle.state for bundle in Outbox(study.layout, "S01").bundles()))
 
 
@@ -53,7 +53,7 @@ def test_sender_to_a_folder_killed_at_20_points(
         store.empty_inbox(inbox)
         send(study.out_dir, access, quiet)
         assert sorted(store.bundles.values()) == [1, 2, 3]
-        assert states(study) == {State.ACCEPTED: 3}
+        assert states(study) == {BundleState.ACCEPTED: 3}
         assert [p.name for p in inbox.iterdir()] == ["receipts"]
 
 
@@ -70,7 +70,7 @@ def test_sender_over_https_killed_at_20_points(
         study = there(three_bundles, tmp_path / "copy")
         send(study.out_dir, access, quiet)
         assert sorted(service.store.bundles.values()) == [1, 2, 3]
-        assert states(study) == {State.ACCEPTED: 3}
+        assert states(study) == {BundleState.ACCEPTED: 3}
 
 
 def test_builder_killed_at_20_points(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_two_senders_at_once(study: SmallStudy, access: Access, service: Service
     # one at a time, so that nothing is even sent twice
     assert sorted(service.store.bundles.values()) == [1, 2, 3]
     assert len(service.requests) == BUNDLES
-    assert states(study) == {State.ACCEPTED: 3}
+    assert states(study) == {BundleState.ACCEPTED: 3}
 
 
 def test_waiting_sender_says_so(study: SmallStudy, inbox: Path) -> None:

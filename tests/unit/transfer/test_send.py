@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from mesems_mri.config import Access
 from mesems_mri.errors import BundleError, DeliveryError, UsageError
 from mesems_mri.transfer.manifest import receipt_name
-from mesems_mri.transfer.outbox import Outbox, State, sent_visits
+from mesems_mri.transfer.outbox import BundleState, Outbox, sent_visits
 from mesems_mri.transfer.send import Sent, collect_receipts, describe, refuse_rejected, send
 from mesems_mri.transfer.verify import manifest_sha256, verify_bundle
 from tests.receiver import Answer, Service, Store, receipt
@@ -32,7 +32,7 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def states(study: SmallStudy) -> dict[State, int]:
+def states(study: SmallStudy) -> dict[BundleState, int]:
     return dict(Counter(bundle.state for bundle in Outbox(study.layout, "S01").bundles()))
 
 
@@ -44,7 +44,7 @@ def test_bundles_arrive_whole_and_in_order(study: SmallStudy, inbox: Path) -> No
     assert sent.delivered == ["S01_000001", "S01_000002", "S01_000003"]
     archives = sorted(inbox.iterdir())
     assert [verify_bundle(path, study.public_key).sequence for path in archives] == [1, 2, 3]
-    assert states(study) == {State.SENT: 3}
+    assert states(study) == {BundleState.SENT: 3}
     assert send(study.out_dir, Access(destination=str(inbox)), quiet) == Sent()
 
 
@@ -53,7 +53,7 @@ def test_receipts_are_picked_up_checked_and_kept(study: SmallStudy, inbox: Path,
     send(study.out_dir, access, quiet)
     store.empty_inbox(inbox)
     collect_receipts(study.out_dir, access, quiet)
-    assert states(study) == {State.ACCEPTED: 3}
+    assert states(study) == {BundleState.ACCEPTED: 3}
     kept = [b.receipt for b in Outbox(study.layout, "S01").bundles()]
     assert [r.status if r else None for r in kept] == ["accepted"] * 3
     assert list(inbox.glob("*.tar")) == []
@@ -75,10 +75,10 @@ def test_receipt_that_is_none_of_the_bundle_settles_nothing(
     path.write_text(json.dumps(answer | changes) if changes else "x" * 70_000)
     with pytest.raises(BundleError, match="receipt"):
         collect_receipts(study.out_dir, Access(destination=str(inbox)), quiet)
-    assert states(study) == {State.SENT: 3}
+    assert states(study) == {BundleState.SENT: 3}
     path.write_text(json.dumps(answer | {"note": "other keys are kept"}))
     collect_receipts(study.out_dir, Access(destination=str(inbox)), quiet)
-    assert states(study) == {State.SENT: 2, State.ACCEPTED: 1}
+    assert states(study) == {BundleState.SENT: 2, BundleState.ACCEPTED: 1}
 
 
 def test_rejection_is_told_with_its_reasons(study: SmallStudy, inbox: Path) -> None:
@@ -106,7 +106,7 @@ def test_again_sends_what_the_inbox_has_lost(study: SmallStudy, inbox: Path, sto
     assert len(send(study.out_dir, access, quiet, again=True).delivered) == BUNDLES
     store.empty_inbox(inbox)
     send(study.out_dir, access, quiet)
-    assert states(study) == {State.ACCEPTED: 3}
+    assert states(study) == {BundleState.ACCEPTED: 3}
     assert store.arrivals == BUNDLES  # what was still there was not written again
 
 
@@ -115,7 +115,7 @@ def test_inbox_that_is_not_mounted_is_not_created(study: SmallStudy, inbox: Path
     with pytest.raises(DeliveryError, match="no such inbox"):
         send(study.out_dir, Access(destination=str(inbox)), quiet, give_up_after_s=0)
     assert not inbox.exists()
-    assert states(study) == {State.PENDING: 3}
+    assert states(study) == {BundleState.PENDING: 3}
 
 
 def test_every_site_has_its_own_chain_and_place(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_site_that_cannot_be_sent_stops_no_other(tmp_path: Path, service: Servic
     with pytest.raises(UsageError, match=r"S01\.token: the token cannot be read"):
         send(study.out_dir, access, quiet)
     found = {site: [b.state for b in Outbox(study.layout, site).bundles()] for site in ("S01", "S02")}
-    assert found == {"S01": [State.PENDING], "S02": [State.ACCEPTED]}
+    assert found == {"S01": [BundleState.PENDING], "S02": [BundleState.ACCEPTED]}
 
 
 # ---- HTTPS
@@ -150,7 +150,7 @@ def test_site_that_cannot_be_sent_stops_no_other(tmp_path: Path, service: Servic
 def test_request_is_that_of_the_contract(study: SmallStudy, access: Access, service: Service) -> None:
     sent = send(study.out_dir, access, quiet)
     assert sent.accepted == ["S01_000001", "S01_000002", "S01_000003"]
-    assert states(study) == {State.ACCEPTED: 3}
+    assert states(study) == {BundleState.ACCEPTED: 3}
     first = Outbox(study.layout, "S01").bundles()[0]
     request = {name.lower(): value for name, value in service.requests[0].items()}
     assert request["path"] == "/api/v1/transfers"
@@ -201,7 +201,7 @@ def test_what_no_repetition_can_help_stops_at_once(
     with pytest.raises(UsageError, match=f"refuses the transfer with {code}"):
         send(study.out_dir, access, quiet)
     assert len(service.requests) == 1
-    assert states(study) == {State.PENDING: 3}
+    assert states(study) == {BundleState.PENDING: 3}
 
 
 @pytest.mark.parametrize("code", [409, 413, 422])
@@ -233,7 +233,7 @@ def test_retry_after_is_heeded_and_patience_ends(study: SmallStudy, access: Acce
     service.script = [answers(503, b"", **{"Retry-After": f"{in_an_hour:%a, %d %b %Y %H:%M:%S GMT}"})] * 2
     with pytest.raises(DeliveryError, match="answers 503"):
         send(other.out_dir, access, quiet, give_up_after_s=60)
-    assert states(other) == {State.PENDING: 3}
+    assert states(other) == {BundleState.PENDING: 3}
 
 
 def test_nobody_listens(study: SmallStudy, access: Access, service: Service) -> None:
@@ -241,7 +241,7 @@ def test_nobody_listens(study: SmallStudy, access: Access, service: Service) -> 
     service.server_close()
     with pytest.raises(DeliveryError, match="cannot be reached"):
         send(study.out_dir, access, quiet, give_up_after_s=0)
-    assert states(study) == {State.PENDING: 3}
+    assert states(study) == {BundleState.PENDING: 3}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from mesems_mri.transfer.keys import (
     read_public_key,
     read_secret,
 )
-from mesems_mri.transfer.manifest import FILES, MANIFEST, SIGNATURE, Manifest
+from mesems_mri.transfer.manifest import FILES, MANIFEST, SIGNATURE, BundleManifest
 from mesems_mri.transfer.verify import verify_bundle
 from tests.small_study import SmallStudy, small_study
 
@@ -80,7 +80,7 @@ def sign_again(study: SmallStudy, bundle: Path, **changes: Any) -> None:
 
 def test_folder_and_archive_are_verified_alike(study: SmallStudy, bundle: Path) -> None:
     manifest = verify_bundle(bundle, study.public_key)
-    assert isinstance(manifest, Manifest)
+    assert isinstance(manifest, BundleManifest)
     assert verify_bundle(archive_of(bundle), study.public_key) == manifest
 
 
