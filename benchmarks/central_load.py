@@ -108,7 +108,7 @@ def thousand(database: str, folder: Path) -> str:
     (taken,) = ingest(store, inbox, by="benchmark")
     seconds, name = time.perf_counter() - began, store.engine.dialect.name
     store.close()
-    status = taken.decision.receipt["status"] if taken.decision else "left"
+    status = taken.decision.receipt.status if taken.decision else "left"
     return f"| {name} | 1,000 | {1000 * len(LESIONS):,} | {size:.1f} | {status} | {seconds:.1f} |"
 
 

@@ -96,7 +96,7 @@ def _add_transfers(app: FastAPI, store: Store, limits: RequestLimits) -> None:
             key = request.headers.get("idempotency-key", "").strip().strip('"')
             async with turn:
                 decision = await run_in_threadpool(_decide, store, Path(file.name), source, key, complete)
-        return JSONResponse(decision.receipt, decision.http_status)
+        return JSONResponse(decision.receipt.to_json(), decision.http_status)
 
     @app.get("/api/v1/transfers")
     async def get_transfers(

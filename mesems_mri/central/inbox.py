@@ -73,7 +73,8 @@ def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator
             decision = _take(store, inbox / match.string, match, source)
             if decision is not None:
                 write_text(
-                    receipts / receipt_name(match["sha"]), json.dumps(decision.receipt, indent=1) + "\n"
+                    receipts / receipt_name(match["sha"]),
+                    json.dumps(decision.receipt.to_json(), indent=1) + "\n",
                 )
                 (inbox / match.string).unlink()
             yield IngestedArchive(match.string, decision)

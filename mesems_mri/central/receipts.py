@@ -3,11 +3,12 @@
 import hashlib
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from mesems_mri.central.audit import AuditHead
 from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.sites import SITE
 from mesems_mri.central.store import now
@@ -35,24 +36,68 @@ class Claim:
     site_id: str
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What became of a transfer.
+@dataclass(frozen=True, kw_only=True)
+class IssuedReceipt:
+    """Receipt as the data centre issues it.
 
     Parameters
     ----------
-    receipt : dict
-        `mesems_mri.transfer.manifest.TransferReceipt`, with ``warnings`` and, if accepted, numbers of rows.
+    manifest_sha256, status, reasons, received_at, sequence
+        As in `mesems_mri.transfer.manifest.TransferReceipt`; the time is text, as it is stored.
+    rows : mapping of str to int, optional
+        Numbers of rows ``added``, ``changed`` and ``removed``; of an accepted bundle.
+    warnings : tuple of str, optional
+        Sentences for the sender; of an accepted bundle.
+    audit : AuditHead, optional
+        Entry of the audit trail; of an accepted bundle.
+    """
+
+    manifest_sha256: str
+    status: str
+    reasons: tuple[str, ...]
+    received_at: str
+    sequence: int
+    rows: Mapping[str, int] | None = None
+    warnings: tuple[str, ...] | None = None
+    audit: AuditHead | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of the receipt in order, without those that it lacks."""
+        values = vars(self) | {"audit": self.audit and vars(self.audit)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the receipt that was stored with these keys."""
+        made: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
+        if "audit" in made:
+            made["audit"] = AuditHead(**made["audit"])
+        return cls(**made)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Decision about a transfer.
+
+    Parameters
+    ----------
+    receipt : IssuedReceipt
     http_status : int
     """
 
-    receipt: dict[str, Any]
+    receipt: IssuedReceipt
     http_status: int
 
     @property
     def accepted(self) -> bool:
-        """Tell whether the bundle is stored, now or before."""
-        return self.receipt["status"] != "rejected"
+        """Return whether the bundle is stored, now or before."""
+        return self.receipt.status != "rejected"
 
 
 def read_claim(archive: Path) -> Claim:
@@ -85,18 +130,18 @@ def read_claim(archive: Path) -> Claim:
     )
 
 
-def rejection_receipt(claim: Claim, error: RejectedError) -> dict[str, Any]:
-    """Word the receipt of a bundle that is not accepted."""
-    return {
-        "manifest_sha256": claim.manifest_sha256,
-        "status": "rejected",
-        "reasons": shortened(error.reasons),
-        "received_at": now(),
-        "sequence": claim.sequence,
-    }
+def rejection_receipt(claim: Claim, error: RejectedError) -> IssuedReceipt:
+    """Make the receipt of a bundle that is not accepted."""
+    return IssuedReceipt(
+        manifest_sha256=claim.manifest_sha256,
+        status="rejected",
+        reasons=shortened(error.reasons),
+        received_at=now(),
+        sequence=claim.sequence,
+    )
 
 
-def shortened(texts: Sequence[str]) -> list[str]:
-    """Return what fits a receipt."""
+def shortened(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the sentences that fit a receipt, each shortened, and the number of the others."""
     more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
-    return [*(text[:1000] for text in texts[:_SHOWN]), *more]
+    return (*(text[:1000] for text in texts[:_SHOWN]), *more)

@@ -75,8 +75,8 @@ def receive(store: Store, archive: Path, source: Source) -> Decision:
         except OSError as error:
             msg = f"the disk of the data centre does not answer ({error.strerror}); send the transfer again"
             raise UnavailableError(msg) from error
-    said = "; ".join(decision.receipt["reasons"][:1])
-    status = decision.receipt["status"]
+    said = "; ".join(decision.receipt.reasons[:1])
+    status = decision.receipt.status
     _log.info("site %s, transfer %d by %s: %s %s", claim.site_id, claim.sequence, source.by, status, said)
     return decision
 

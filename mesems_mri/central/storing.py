@@ -4,7 +4,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, select
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 from mesems_mri.central import audit
 from mesems_mri.central.admission import check_chain, check_visits
 from mesems_mri.central.content import VISITS, BundleRow
-from mesems_mri.central.receipts import Claim, Decision, rejection_receipt, shortened
+from mesems_mri.central.receipts import Claim, Decision, IssuedReceipt, rejection_receipt, shortened
 from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.schedule import current_schedule
 from mesems_mri.central.schema import rejection, stored_file, transfer, transfer_file
@@ -50,13 +50,13 @@ def answered(connection: Connection, claim: Claim) -> Decision | None:
         select(transfer.c.receipt).where(transfer.c.manifest_sha256 == claim.manifest_sha256)
     )
     if row is not None:
-        return Decision(json.loads(row) | {"status": "duplicate"}, 200)
+        return Decision(replace(IssuedReceipt.from_json(json.loads(row)), status="duplicate"), 200)
     row = connection.scalar(
         select(rejection.c.receipt).where(rejection.c.manifest_sha256 == claim.manifest_sha256)
     )
     if row is not None:
         content = json.loads(row)
-        return Decision(content["receipt"], content["http_status"])
+        return Decision(IssuedReceipt.from_json(content["receipt"]), content["http_status"])
     return None
 
 
@@ -94,16 +94,16 @@ def store_bundle(store: Store, bundle: Verified, by: str) -> Decision:
             "rows": changes.numbers,
         }
         entry = audit.append(connection, at, by, "transfer.accepted", manifest.site_id, details)
-        receipt = {
-            "manifest_sha256": claim.manifest_sha256,
-            "status": "accepted",
-            "reasons": [],
-            "received_at": at,
-            "sequence": manifest.sequence,
-            "rows": changes.numbers,
-            "warnings": shortened(warnings),
-            "audit": {"number": entry.number, "hash": entry.hash},
-        }
+        receipt = IssuedReceipt(
+            manifest_sha256=claim.manifest_sha256,
+            status="accepted",
+            reasons=(),
+            received_at=at,
+            sequence=manifest.sequence,
+            rows=changes.numbers,
+            warnings=shortened(warnings),
+            audit=entry,
+        )
         connection.execute(
             insert(transfer).values(
                 transfer_id=number,
@@ -113,7 +113,7 @@ def store_bundle(store: Store, bundle: Verified, by: str) -> Decision:
                 fingerprint=bundle.fingerprint,
                 received_at=at,
                 received_from=by,
-                receipt=json.dumps(receipt),
+                receipt=json.dumps(receipt.to_json()),
             )
         )
         store_versions(connection, number, changes)
@@ -150,8 +150,8 @@ def store_rejection(store: Store, claim: Claim, error: RejectedError, by: str) -
             insert(rejection).values(
                 manifest_sha256=claim.manifest_sha256,
                 site_id=claim.site_id,
-                received_at=receipt["received_at"],
-                receipt=json.dumps({"receipt": receipt, "http_status": error.code.status}),
+                received_at=receipt.received_at,
+                receipt=json.dumps({"receipt": receipt.to_json(), "http_status": error.code.status}),
             )
         )
         audit_refusal(connection, "transfer.rejected", claim, error, by)

@@ -170,8 +170,8 @@ def ingest(
                     refused += 1
                     continue
                 receipt = taken.decision.receipt
-                typer.echo(f"{taken.name}: {receipt['status']}")
-                for line in [*receipt["reasons"], *receipt.get("warnings", [])]:
+                typer.echo(f"{taken.name}: {receipt.status}")
+                for line in [*receipt.reasons, *(receipt.warnings or ())]:
                     typer.echo(f"  {line}")
                 refused += not taken.decision.accepted
     raise typer.Exit(5 if refused else 0)

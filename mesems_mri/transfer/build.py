@@ -19,6 +19,7 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.tables import check_forbidden
 from mesems_mri.errors import BundleError, DatasetError, UsageError
 from mesems_mri.provenance import PACKAGE_DIR
+from mesems_mri.transfer.columns import TextTable
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
 from mesems_mri.transfer.keys import read_private_key
 from mesems_mri.transfer.manifest import FILES, MANIFEST, SCHEMA_VERSION, SIGNATURE, BundleManifest, FileEntry
@@ -124,11 +125,10 @@ def _build_site(
     layout: Layout, study: SiteStudy, key: Ed25519PrivateKey, patients: set[str], say: Callable[[str], None]
 ) -> Path | None:
     tables, contents = bundle_tables(study)
-    for name, (columns, _) in tables.items():
-        check_forbidden(columns, name)
+    for name, table in tables.items():
+        check_forbidden(table.columns, name)
     refuse_identifiers({name: table for name, table in tables.items() if name != "dictionary.csv"}, patients)
-    shapes = {name: (tuple(columns), len(cells)) for name, (columns, cells) in tables.items()}
-    entries = tuple(_entry(name, contents[name], *shapes[name.replace(".xpt", ".csv")]) for name in FILES)
+    entries = tuple(_entry(name, contents[name], tables[name.replace(".xpt", ".csv")]) for name in FILES)
     outbox = Outbox(layout, study.site_id)
     tip = outbox.tip()
     if tip and tip.manifest.files == entries:
@@ -144,13 +144,13 @@ def _build_site(
     return folder
 
 
-def _entry(name: str, content: bytes, columns: tuple[str, ...], rows: int) -> FileEntry:
+def _entry(name: str, content: bytes, table: TextTable) -> FileEntry:
     return FileEntry(
         name=name,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
-        rows=rows,
-        columns=columns,
+        rows=len(table.rows),
+        columns=tuple(table.columns),
     )
 
 

@@ -1,6 +1,7 @@
 """Columns of the tables of a bundle, the same for who sends and who receives it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mesems_mri.dataset.columns import (
     LEDGER_COLUMNS,
@@ -29,6 +30,23 @@ QUERY_COLUMNS: dict[str, Column] = {
     "submission_id": Column("Submission that it is about"),
 }
 """Columns of ``queries.csv``: those of ``queries.tsv`` that say something at the data centre."""
+
+
+class TextTable(NamedTuple):
+    """Table as text.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names in order.
+    rows : sequence of sequence of str
+        Cells in the order of the columns; empty for none.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 TABLE_COLUMNS: dict[str, Mapping[str, Column]] = {
     "visit_metrics.csv": VISIT_METRICS_COLUMNS,
     "lesions.csv": LEDGER_COLUMNS,

@@ -1,11 +1,12 @@
 """Refuse what names a person: patient IDs of the scans, names, dates of the scans, addresses."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mesems_mri.dataset.input_tables import read_tsv
 from mesems_mri.errors import BundleError
+from mesems_mri.transfer.columns import TextTable
 
 _LABELS = {
     "participant_id": re.compile(r"(sub-[a-zA-Z0-9]+)?"),
@@ -26,8 +27,6 @@ _HASHES = {"config_sha256", "SPDEVID", "submission_id"}
 _MIN_ID, _MIN_NUMBER = 4, 5
 """Shorter patient IDs, and shorter ones of digits alone, stand in labels and dates by chance."""
 
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]
-
 
 def patient_ids(sheet: Path) -> set[str]:
     """Read from the sheet of a trial under which patient IDs the scans come, those that are labels left out.
@@ -45,12 +44,12 @@ def patient_ids(sheet: Path) -> set[str]:
     return {one for one in ids - labels if len(one) >= (_MIN_NUMBER if one.isdigit() else _MIN_ID)}
 
 
-def refuse_identifiers(tables: Mapping[str, Table], patients: Iterable[str] = ()) -> None:
+def refuse_identifiers(tables: Mapping[str, TextTable], patients: Iterable[str] = ()) -> None:
     """Refuse tables in which a value names a person; the message does not repeat the value.
 
     Parameters
     ----------
-    tables : mapping of str to (columns, rows)
+    tables : mapping of str to TextTable
         By file name.
     patients : iterable of str
         Patient IDs as `patient_ids` gives them.
@@ -62,9 +61,9 @@ def refuse_identifiers(tables: Mapping[str, Table], patients: Iterable[str] = ()
     """
     find = _patient_finder(patients)
     seen = set()
-    for name, (columns, rows) in tables.items():
-        for number, row in enumerate(rows, start=1):
-            for cell in zip(columns, row, strict=True):
+    for name, table in tables.items():
+        for number, row in enumerate(table.rows, start=1):
+            for cell in zip(table.columns, row, strict=True):
                 if not cell[1] or cell in seen:
                     continue
                 seen.add(cell)

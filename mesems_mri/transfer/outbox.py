@@ -210,10 +210,10 @@ def locked(layout: Layout, say: Callable[[str], None]) -> Generator[None]:
             yield
 
 
-def delivery(bundle: Bundle) -> dict[str, str]:
-    """Return where to and when a bundle was delivered; empty when nothing is known of it."""
+def delivered_at(bundle: Bundle) -> str:
+    """Return the time of the delivery of a bundle, ISO 8601; empty if none is recorded."""
     path = bundle.folder.with_name(f"{bundle.folder.name}.delivery.json")
-    return read_json(path) if path.is_file() else {}
+    return read_json(path)["delivered"] if path.is_file() else ""
 
 
 def _kept(path: Path) -> TransferReceipt | None:

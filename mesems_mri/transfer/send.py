@@ -14,7 +14,7 @@ from mesems_mri.errors import BundleError, DeliveryError, MesemsError, UsageErro
 from mesems_mri.transfer.connect import connected
 from mesems_mri.transfer.destination import Destination
 from mesems_mri.transfer.manifest import TransferReceipt
-from mesems_mri.transfer.outbox import Bundle, BundleState, Outbox, delivery, locked, outboxes
+from mesems_mri.transfer.outbox import Bundle, BundleState, Outbox, delivered_at, locked, outboxes
 
 _LONGEST_WAIT_S = 60
 _WORDS = {
@@ -198,8 +198,8 @@ def _line(bundle: Bundle) -> str:
     when = f"built {bundle.manifest.created:%Y-%m-%d %H:%M}"
     if bundle.receipt:
         when += f", received {bundle.receipt.received_at:%Y-%m-%d %H:%M}"
-    elif found := delivery(bundle):
-        when += f", delivered {found['delivered'][:16].replace('T', ' ')}"
+    elif at := delivered_at(bundle):
+        when += f", delivered {at[:16].replace('T', ' ')}"
     return f"{bundle.name}  {bundle.sha256[:12]}  {_WORDS[bundle.state]}  ({when})"
 
 

@@ -2,12 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mesems_mri.dataset.tables import table_cells
-from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
+from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS, TextTable
 from mesems_mri.transfer.sdtm import domains
 from mesems_mri.transfer.sdtm_columns import DOMAIN_VARIABLES, NV_TESTS
 from mesems_mri.transfer.study import SiteStudy
@@ -15,16 +15,14 @@ from mesems_mri.transfer.xpt import xpt_bytes
 
 DICTIONARY = ("file", "column", "description", "type", "units", "decimals", "values")
 
-Cells = list[list[str]]
 
-
-def bundle_tables(site: SiteStudy) -> tuple[dict[str, tuple[Sequence[str], Cells]], dict[str, bytes]]:
+def bundle_tables(site: SiteStudy) -> tuple[dict[str, TextTable], dict[str, bytes]]:
     """Make the files of a bundle.
 
     Returns
     -------
-    tables : dict of str to (columns, cells)
-        Of every CSV file, as text.
+    tables : dict of str to TextTable
+        Of every CSV file.
     contents : dict of str to bytes
         Of every file but manifest and signature.
 
@@ -42,32 +40,34 @@ def bundle_tables(site: SiteStudy) -> tuple[dict[str, tuple[Sequence[str], Cells
         "queries.csv": queries,
         "participant_endpoints.csv": site.endpoints,
     }
-    tables: dict[str, tuple[Sequence[str], Cells]] = {
-        name: (list(columns), list(table_cells(name, columns, rows[name])))
+    tables = {
+        name: TextTable(list(columns), list(table_cells(name, columns, rows[name])))
         for name, columns in TABLE_COLUMNS.items()
     }
     contents = {}
     for name, domain in domains(site).items():
         variables = list(DOMAIN_VARIABLES[name])
-        tables[f"{name}.csv"] = (variables, [[_text(row.get(v)) for v in variables] for row in domain])
+        tables[f"{name}.csv"] = TextTable(
+            variables, [[_text(row.get(v)) for v in variables] for row in domain]
+        )
         contents[f"{name}.xpt"] = xpt_bytes(name, domain)
-    tables["dictionary.csv"] = (DICTIONARY, dictionary())
-    contents |= {name: csv_bytes(columns, cells) for name, (columns, cells) in tables.items()}
+    tables["dictionary.csv"] = TextTable(DICTIONARY, dictionary())
+    contents |= {name: csv_bytes(table) for name, table in tables.items()}
     return tables, contents
 
 
-def csv_bytes(columns: Sequence[str], cells: Iterable[Sequence[str]]) -> bytes:
+def csv_bytes(table: TextTable) -> bytes:
     """Return a table as CSV (RFC 4180, but a line feed alone ends a line), UTF-8."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(cells)
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
     return stream.getvalue().encode()
 
 
-def dictionary() -> Cells:
+def dictionary() -> list[list[str]]:
     """Explain every column of every file of a bundle, in the order of `DICTIONARY`."""
-    lines: Cells = []
+    lines: list[list[str]] = []
     for name, columns in TABLE_COLUMNS.items():
         for column, c in columns.items():
             decimals = str(c.decimals) if c.kind == "number" else ""

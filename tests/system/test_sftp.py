@@ -88,7 +88,7 @@ def test_data_centre_receives_what_comes_over_sftp(
     register(central, table, {"S01": study.public_key}, study.study_id)
     send(study.out_dir, access, quiet)
     decided = [taken.decision for taken in ingest(central, server.inbox, by="tester")]
-    assert [decision.receipt["status"] for decision in decided if decision] == ["accepted"] * BUNDLES
+    assert [decision.receipt.status for decision in decided if decision] == ["accepted"] * BUNDLES
     collect_receipts(study.out_dir, access, quiet)
     assert states(study) == {BundleState.ACCEPTED: BUNDLES}
     with central.reading() as connection:

@@ -223,4 +223,6 @@ def test_nothing_is_served_in_the_clear_over_a_network(trial: Trial, tmp_path: P
 def test_answer_of_the_service_is_that_of_an_inbox(trial: Trial, client: Client) -> None:
     archive, digest = trial.archive(FIRST)
     answer = send(client, archive, digest, token(trial)).json()
-    assert receive(trial.store, archive, Source(by="inbox")).receipt == answer | {"status": "duplicate"}
+    assert receive(trial.store, archive, Source(by="inbox")).receipt.to_json() == answer | {
+        "status": "duplicate"
+    }

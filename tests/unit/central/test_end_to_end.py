@@ -50,7 +50,7 @@ def travel(study: SmallStudy, store: Store, inbox: Path) -> list[str]:
     send(study.out_dir, access, quiet)
     taken = [one.decision for one in ingest(store, inbox, by="tester")]
     collect_receipts(study.out_dir, access, quiet)
-    return [reason for d in taken if d for reason in [d.receipt["status"], *d.receipt["reasons"]]]
+    return [reason for d in taken if d for reason in [d.receipt.status, *d.receipt.reasons]]
 
 
 def test_visits_arrive_with_their_values_and_corrections(

@@ -35,7 +35,7 @@ def receipt(inbox: Path, digest: str) -> TransferReceipt:
 
 def statuses(trial: Trial, inbox: Path, **options: str) -> list[str]:
     taken = ingest(trial.store, inbox, by="tester", **options)
-    return [one.decision.receipt["status"] if one.decision else "left" for one in taken]
+    return [one.decision.receipt.status if one.decision else "left" for one in taken]
 
 
 def test_archives_are_taken_in_the_order_of_their_numbers(trial: Trial, inbox: Path) -> None:

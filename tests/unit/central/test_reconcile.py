@@ -56,7 +56,7 @@ def test_every_visit_has_one_state_and_its_reason(trial: Trial) -> None:
 
 def test_list_follows_corrections(trial: Trial) -> None:
     first = trial.send(Bundle([visit("sub-001", 0, reason="artefact")]))
-    again = Bundle([visit("sub-001", 0)], sequence=2, previous=first.receipt["manifest_sha256"])
+    again = Bundle([visit("sub-001", 0)], sequence=2, previous=first.receipt.manifest_sha256)
     assert (lines(trial)["sub-001/ses-w00"].state, lines(trial)["sub-001/ses-w00"].version) == (
         ReconciliationState.NOT_EVALUABLE,
         1,
@@ -64,7 +64,7 @@ def test_list_follows_corrections(trial: Trial) -> None:
     second = trial.send(again)
     line = lines(trial)["sub-001/ses-w00"]
     assert (line.state, line.version) == (ReconciliationState.RECEIVED, 2)
-    assert line.received_at == second.receipt["received_at"]
+    assert line.received_at == second.receipt.received_at
 
 
 def test_table_and_summary(trial: Trial) -> None:

@@ -35,9 +35,9 @@ def refused(trial: Trial, folder: Path, words: str) -> None:
     """The bundle is refused with these words and stores nothing; then its twin, put right, is accepted."""
     empty = trial.counts()
     decision = decide(trial, folder)
-    assert decision.receipt["status"] == "rejected"
+    assert decision.receipt.status == "rejected"
     assert decision.http_status in (409, 413, 422)
-    assert words in "\n".join(decision.receipt["reasons"])
+    assert words in "\n".join(decision.receipt.reasons)
     assert trial.counts() == empty
     shutil.rmtree(folder)
     GOOD.write(folder, trial.keys["S01"])
@@ -82,7 +82,7 @@ def test_archive_with_another_member(trial: Trial, bundle: Path, member: str) ->
         odd.linkname = "/etc/passwd" if member == "link" else ""
         stream.addfile(odd)
     decision = receive.receive(trial.store, archive, Source(by="tester"))
-    assert "has the member" in decision.receipt["reasons"][0]
+    assert "has the member" in decision.receipt.reasons[0]
     assert not (trial.folder.parent / "x").exists()
     assert sum(trial.counts().values()) == 0
     assert decide(trial, bundle).accepted
@@ -93,7 +93,7 @@ def test_forbidden_column_is_named_and_its_values_are_not(trial: Trial, bundle: 
     files["nv.xpt"] = b"x"
     GOOD.write(bundle, trial.keys["S01"], files)
     decision = decide(trial, bundle)
-    assert "'Treatment Arm' would unblind" in decision.receipt["reasons"][0]
+    assert "'Treatment Arm' would unblind" in decision.receipt.reasons[0]
     refused(trial, bundle, "would unblind")
     with trial.store.reading() as connection:
         from mesems_mri.central import audit
@@ -188,7 +188,7 @@ def test_domain_of_another_participant_or_with_a_hidden_zero(
     GOOD.write(bundle, trial.keys["S01"], GOOD.files() | {"nv.csv": table(columns, [row])})
     empty = trial.counts()
     decision = decide(trial, bundle)
-    assert words in decision.receipt["reasons"][0]
+    assert words in decision.receipt.reasons[0]
     assert trial.counts() == empty
     GOOD.write(bundle, trial.keys["S01"], right)
     assert decide(trial, bundle).accepted

@@ -8,6 +8,7 @@ from mesems_mri.dataset.input_tables import SHEET_COLUMNS
 from mesems_mri.dataset.queries import add_queries, new_query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import BundleError
+from mesems_mri.transfer.columns import TextTable
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
 from tests.small_study import small_study
 
@@ -22,7 +23,7 @@ def write_sheet(path: Path, *rows: tuple[str, str]) -> Path:
 
 
 def check(text: str, column: str = "what", patients: tuple[str, ...] = ()) -> None:
-    refuse_identifiers({"queries.csv": ((column,), [[text]])}, patients)
+    refuse_identifiers({"queries.csv": TextTable((column,), [[text]])}, patients)
 
 
 @pytest.mark.parametrize(
