@@ -38,6 +38,7 @@ from mesems_mri.core.intensity import find_nawm, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
 from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
+from mesems_mri.core.typing import Mask
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
@@ -54,16 +55,14 @@ NEGATIVES = 30
 BRIGHT_SIGMA = 1.5
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
-BoolArray = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
     """The FLAIR of one visit in subject space, cropped to the brain, with what is known of it."""
 
     image: NDArray[np.float32]
-    brain_mask: BoolArray
-    nawm: BoolArray
+    brain_mask: Mask
+    nawm: Mask
     entry: dict[str, Any]
     priors: dict[str, NDArray[np.float32]]
     box: tuple[slice, ...]
@@ -82,14 +81,14 @@ class Pair:
     session: str
     now: Scan
     then: Scan
-    found: BoolArray
+    found: Mask
 
     @property
-    def brain(self) -> BoolArray:
+    def brain(self) -> Mask:
         """Brain covered by both visits."""
         return self.now.brain_mask & self.then.brain_mask
 
-    def whole(self, mask: BoolArray) -> BoolArray:
+    def whole(self, mask: Mask) -> Mask:
         """Put a mask of the box back into subject space."""
         whole = np.zeros(SUBJECT_GRID.shape, bool)
         whole[self.now.box] = mask
@@ -157,7 +156,7 @@ def difference_z(pair: Pair) -> NDArray[np.float32]:
     return np.where(bright, (now - then - middle) / noise, -np.inf).astype(np.float32)
 
 
-def segmented_apart(pair: Pair, seed_z: float) -> BoolArray:
+def segmented_apart(pair: Pair, seed_z: float) -> Mask:
     """Segment both visits on their own; keep the lesions of this one that touch none of the other."""
     now, then = (
         segment_t2_lesions(
@@ -193,7 +192,7 @@ def local_features(pair: Pair) -> NDArray[np.float32]:
     return np.stack([image[pair.brain] for image in maps], axis=1).astype(np.float32)
 
 
-def real_truth(pair: Pair, truth_dir: Path) -> tuple[BoolArray, BoolArray]:
+def real_truth(pair: Pair, truth_dir: Path) -> tuple[Mask, Mask]:
     """Truth and what is ignored, of every voxel of the brain."""
     masks = []
     for desc in ("change", "ignore"):
@@ -204,7 +203,7 @@ def real_truth(pair: Pair, truth_dir: Path) -> tuple[BoolArray, BoolArray]:
 
 
 def train_boosting(
-    features: NDArray[np.float32], truth: BoolArray, ignored: BoolArray
+    features: NDArray[np.float32], truth: Mask, ignored: Mask
 ) -> HistGradientBoostingClassifier:
     """Train on all voxels with change and `NEGATIVES` times as many without."""
     rng = np.random.default_rng(0)
@@ -261,7 +260,7 @@ class Boosting:
         return volume
 
 
-def detections(pair: Pair, boosting: Boosting) -> dict[tuple[str, float], BoolArray]:
+def detections(pair: Pair, boosting: Boosting) -> dict[tuple[str, float], Mask]:
     """Detect with every method at every threshold, cut to foci by the counting rule."""
     z = difference_z(pair)
     probability = boosting.read(pair)
@@ -270,12 +269,12 @@ def detections(pair: Pair, boosting: Boosting) -> dict[tuple[str, float], BoolAr
     return _foci(pair, masks) | {("mesems-mri", 0.0): pair.found}
 
 
-def _plain_masks(pair: Pair, z: NDArray[np.float32]) -> dict[tuple[str, float], BoolArray]:
+def _plain_masks(pair: Pair, z: NDArray[np.float32]) -> dict[tuple[str, float], Mask]:
     masks = {("subtraction", limit): z > limit for limit in SUBTRACTION_Z}
     return masks | {("two segmentations", seed_z): segmented_apart(pair, seed_z) for seed_z in SEGMENTATION_Z}
 
 
-def _foci(pair: Pair, masks: dict[tuple[str, float], BoolArray]) -> dict[tuple[str, float], BoolArray]:
+def _foci(pair: Pair, masks: dict[tuple[str, float], Mask]) -> dict[tuple[str, float], Mask]:
     coarser = max((pair.now, pair.then), key=lambda scan: scan.thickness_mm)
     return {
         key: label_foci(
@@ -291,7 +290,7 @@ def _foci(pair: Pair, masks: dict[tuple[str, float], BoolArray]) -> dict[tuple[s
     }
 
 
-def score_real(pair: Pair, mask: BoolArray, truth_dir: Path) -> Tally:
+def score_real(pair: Pair, mask: Mask, truth_dir: Path) -> Tally:
     """Compare with the truth on the FLAIR that was sent."""
     truth, affine = nifti.read_labels(_truth_path(pair, truth_dir, "change"))
     ignore, _ = nifti.read_labels(_truth_path(pair, truth_dir, "ignore"))

@@ -22,9 +22,9 @@ from scipy import ndimage
 from benchmarks.calibration import LIMITS, MIN_INSIDE, print_calibration
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components
-from mesems_mri.core.t2.fluid import T2Contrast
 from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
+from mesems_mri.core.typing import T2Contrast
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels

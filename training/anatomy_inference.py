@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
+from mesems_mri.core.typing import Affine, FloatArray, Mask
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.preparation import (
     blur_and_resample,
@@ -25,11 +26,8 @@ from mesems_mri.images.preparation import (
     without_empty_ends,
 )
 from mesems_mri.images.resampling import resample_image
-from mesems_mri.images.volume import FloatArray, Grid, Volume, as_ras
+from mesems_mri.images.volume import Grid, Volume, as_ras
 from mesems_mri.models.inference import run_network
-
-BoolArray = npt.NDArray[np.bool_]
-Float32Array = npt.NDArray[np.float32]
 
 CLASSES: Final = (
     "background",
@@ -72,11 +70,11 @@ class Anatomy:
         It holds the part of the field of view about the brain.
     """
 
-    mask: BoolArray
-    probability: Float32Array
+    mask: Mask
+    probability: FloatArray
     grid: Grid
 
-    def on(self, grid: Grid, name: str) -> Float32Array:
+    def on(self, grid: Grid, name: str) -> FloatArray:
         """Return the probability of a class on another grid.
 
         Parameters
@@ -104,7 +102,7 @@ class Anatomy:
         return resample_image(Volume(probability, self.grid.affine), grid, np.eye(4))
 
 
-def scale_intensities(array: Float32Array) -> Float32Array:
+def scale_intensities(array: FloatArray) -> FloatArray:
     """Return an image from 0 to 1, its percentiles 1 and 99 there (float32, same shape)."""
     low, high = np.percentile(array, _RANGE_PERCENT)
     return np.clip((array - low) / max(float(high - low), 1e-6), 0.0, 1.0).astype(np.float32)
@@ -152,14 +150,14 @@ def segment_anatomy(volume: Volume) -> Anatomy:
     return Anatomy(one_piece(mask), probability, grid)
 
 
-def _as_network_sees(volume: Volume) -> tuple[Float32Array, FloatArray]:
+def _as_network_sees(volume: Volume) -> tuple[FloatArray, Affine]:
     """Return an image at 2 mm, axes to the right, front and top, and its voxel -> RAS mm affine."""
     image, affine = blur_and_resample(volume, SPACING_MM)
     turned, _ = as_ras(image, affine)
     return turned, affine @ inv_ornt_aff(io_orientation(affine), image.shape)
 
 
-def _box_about_brain(image: Float32Array) -> npt.NDArray[np.int64]:
+def _box_about_brain(image: FloatArray) -> npt.NDArray[np.int64]:
     """Return where the box starts that has the brain in its middle and lies inside the image."""
     brain = 1.0 - _probabilities(image)[0]
     starts = []
@@ -170,7 +168,7 @@ def _box_about_brain(image: Float32Array) -> npt.NDArray[np.int64]:
     return np.array(starts, np.int64)
 
 
-def _probabilities(image: Float32Array) -> Float32Array:
+def _probabilities(image: FloatArray) -> FloatArray:
     """Run the network on an image of any size; it is padded with zeros to the box it was trained on."""
     sides = [max(box, -(-n // _MULTIPLE) * _MULTIPLE) for n, box in zip(image.shape, BOX, strict=True)]
     before = [(side - n) // 2 for side, n in zip(sides, image.shape, strict=True)]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from mesems_mri.core.typing import FloatArray, Mask
+
 Index = tuple[slice, ...]
 _REACH = 16
 """Half the side (mm) of the box a lesion is drawn in."""
@@ -31,8 +31,8 @@ class Pair:
     post: FloatArray
     pre: FloatArray
     t2_images: dict[str, FloatArray]
-    brain_mask: BoolArray
-    nawm: BoolArray
+    brain_mask: Mask
+    nawm: Mask
     priors: dict[str, FloatArray]
 
 

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mesems_mri.core.typing import FloatArray, Mask
 from mesems_mri.models.inference import run_network
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 CHANNELS: Final = ("FLAIR", "T1w", "T2w")
 """Of the network; a contrast that is missing is 0 everywhere."""
@@ -25,7 +22,7 @@ _MULTIPLE = 8
 _MARGIN = 4
 
 
-def prepare(images: Mapping[str, FloatArray], brain_mask: BoolArray) -> FloatArray:
+def prepare(images: Mapping[str, FloatArray], brain_mask: Mask) -> FloatArray:
     """Stack the images of a visit as the network takes them.
 
     Parameters
@@ -47,7 +44,7 @@ def prepare(images: Mapping[str, FloatArray], brain_mask: BoolArray) -> FloatArr
     return stack
 
 
-def lesion_probability(images: Mapping[str, FloatArray], brain_mask: BoolArray, network: Path) -> FloatArray:
+def lesion_probability(images: Mapping[str, FloatArray], brain_mask: Mask, network: Path) -> FloatArray:
     """Return how likely each voxel is a T2 lesion.
 
     Parameters

@@ -16,12 +16,12 @@ from scipy.optimize import linear_sum_assignment
 
 from mesems_mri.core.components import MIN_VOLUME_MM3, as_mask, label_components
 from mesems_mri.core.tally import ROUNDING, SIZE_CLASSES_MM3, Agreement, Focus, Tally, size_class
+from mesems_mri.core.typing import Float64Array, Mask
 
 MIN_COVERED = 0.10
 MAX_OUTSIDE = 0.70
 
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
 
 
 def compare_masks(
@@ -123,7 +123,7 @@ def compare_masks(
 
 def _crop(
     truth: npt.ArrayLike, detection: npt.ArrayLike, ignore: npt.ArrayLike | None
-) -> tuple[BoolArray, BoolArray, BoolArray, IntArray]:
+) -> tuple[Mask, Mask, Mask, Counts]:
     """Masks cropped to the box of both, and its corner."""
     truth_mask = as_mask(truth, "truth")
     detection_mask = as_mask(detection, "detection")
@@ -142,30 +142,30 @@ def _crop(
     return truth_mask[box], detection_mask[box], ignore_mask[box], corner
 
 
-def _label(mask: BoolArray) -> tuple[IntArray, IntArray]:
+def _label(mask: Mask) -> tuple[Counts, Counts]:
     """Components and their sizes in voxels (component ``i + 1`` at index ``i``)."""
     dseg, n = label_components(mask)
     dseg = dseg.astype(np.int64)
     return dseg, _voxels(dseg, n)
 
 
-def _voxels(dseg: IntArray, n: int) -> IntArray:
+def _voxels(dseg: Counts, n: int) -> Counts:
     return np.bincount(dseg.ravel(), minlength=n + 1)[1:]
 
 
-def _share(dseg: IntArray, mask: BoolArray, size: IntArray) -> npt.NDArray[np.float64]:
+def _share(dseg: Counts, mask: Mask, size: Counts) -> Float64Array:
     """Share of each component that lies in the mask."""
     return _voxels(np.where(mask, dseg, 0), size.size) / size
 
 
-def _overlap(truth: IntArray, detection: IntArray, n_truth: int, n_detection: int) -> IntArray:
+def _overlap(truth: Counts, detection: Counts, n_truth: int, n_detection: int) -> Counts:
     """Count the common voxels, shape (n_truth, n_detection)."""
     codes = truth.ravel() * (n_detection + 1) + detection.ravel()
     table = np.bincount(codes, minlength=(n_truth + 1) * (n_detection + 1))
     return table.reshape(n_truth + 1, n_detection + 1)[1:, 1:]
 
 
-def _hit(overlap: IntArray, voxels: IntArray, other_voxels: IntArray) -> BoolArray:
+def _hit(overlap: Counts, voxels: Counts, other_voxels: Counts) -> Mask:
     """Which components (rows) are hit by components of the other side (columns)."""
     inside = overlap.sum(axis=0)
     qualifies = (other_voxels > 0) & (other_voxels - inside <= MAX_OUTSIDE * other_voxels + ROUNDING)
@@ -173,7 +173,7 @@ def _hit(overlap: IntArray, voxels: IntArray, other_voxels: IntArray) -> BoolArr
     return (voxels > 0) & (covered > 0) & (covered >= MIN_COVERED * voxels - ROUNDING)
 
 
-def _match(overlap: IntArray, truth_voxels: IntArray, detection_voxels: IntArray) -> dict[int, int]:
+def _match(overlap: Counts, truth_voxels: Counts, detection_voxels: Counts) -> dict[int, int]:
     """One-to-one pairs: as many as possible, and among those the largest total Jaccard overlap.
 
     A pair is allowed under the thresholds of the lesion-wise rule, applied to these two components alone.
@@ -191,7 +191,7 @@ def _match(overlap: IntArray, truth_voxels: IntArray, detection_voxels: IntArray
     return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if allowed[i, j]}
 
 
-def _centres(dseg: IntArray, size: IntArray, offset: IntArray) -> list[tuple[float, float, float]]:
+def _centres(dseg: Counts, size: Counts, offset: Counts) -> list[tuple[float, float, float]]:
     """Mean voxel index of each component in the uncropped array."""
     voxels = np.nonzero(dseg)
     labels = dseg[voxels]

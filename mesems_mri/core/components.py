@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mesems_mri.core.feret import Vector, check_spacing, largest_in_plane_diameter_mm
+from mesems_mri.core.feret import check_spacing, largest_in_plane_diameter_mm
+from mesems_mri.core.typing import Float64Array, IntArray, Labels, Mask, Vector
 
 MIN_VOLUME_MM3 = 14.0
 """Smallest volume of a focus: a sphere of 3 mm, in whole voxels of 1 mm."""
@@ -21,23 +22,6 @@ MAX_HOLE_MM2 = 700.0
 
 _TOLERANCE = 1e-6
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
-
-__all__ = [
-    "MAX_HOLE_MM2",
-    "MIN_DIAMETER_MM",
-    "MIN_VOLUME_MM3",
-    "Vector",
-    "as_mask",
-    "close_fragments",
-    "label_components",
-    "label_coordinates",
-    "label_foci",
-    "largest_in_plane_diameter_mm",
-    "renumber_by_first_voxel",
-]
-
-Labels = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.bool_]
 
 
 def as_mask(mask: npt.ArrayLike, name: str = "mask") -> Mask:
@@ -90,7 +74,7 @@ def label_components(mask: npt.ArrayLike) -> tuple[Labels, int]:
     return renumber_by_first_voxel(dseg), int(dseg.max(initial=0))
 
 
-def renumber_by_first_voxel(dseg: npt.NDArray[np.integer]) -> Labels:
+def renumber_by_first_voxel(dseg: IntArray) -> Labels:
     """Renumber the labels of a dseg 1..n in C order of their first voxel, as int32."""
     renumbered = np.zeros(dseg.shape, dtype=np.int32)
     inside = dseg != 0
@@ -156,7 +140,7 @@ def label_foci(
     return numbers[components]
 
 
-def label_coordinates(dseg: npt.NDArray[np.integer]) -> dict[int, npt.NDArray[np.intp]]:
+def label_coordinates(dseg: IntArray) -> dict[int, npt.NDArray[np.intp]]:
     """Return the voxel coordinates (n, 3) of every label, in C order, by ascending label."""
     coordinates = np.argwhere(dseg)
     labels = dseg[tuple(coordinates.T)]
@@ -228,7 +212,7 @@ def close_fragments(
     return whole
 
 
-def _plane_element(spacing: npt.NDArray[np.float64], axis: int, gap_mm: float) -> Mask:
+def _plane_element(spacing: Float64Array, axis: int, gap_mm: float) -> Mask:
     """Return an ellipse in the plane across ``axis`` that is one voxel wider than the gap.
 
     Its width may be even, so that a gap of three voxels is closed and one of four is not.
@@ -238,7 +222,7 @@ def _plane_element(spacing: npt.NDArray[np.float64], axis: int, gap_mm: float) -
     return ((2 * offsets / width.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) <= 1 + _TOLERANCE
 
 
-def _distance_map(mask: Mask, sampling: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _distance_map(mask: Mask, sampling: Float64Array) -> Float64Array:
     """Return the distance of every voxel to the nearest one inside the mask, both by their centres."""
     return np.asarray(ndimage.distance_transform_edt(~mask, sampling=sampling))
 
@@ -260,7 +244,7 @@ def _fill_plane_holes(mask: Mask, axis: int, max_voxels: float) -> Mask:
     return mask | fillable[holes]
 
 
-def _bridge_components(mask: Mask, scale: npt.NDArray[np.float64]) -> Mask:
+def _bridge_components(mask: Mask, scale: Float64Array) -> Mask:
     """Connect components whose distance is at most 1 in units of ``scale`` by the shortest way."""
     labels, n = label_components(mask)
     bridged = mask.copy()

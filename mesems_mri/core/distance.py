@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import ndimage
 
-if TYPE_CHECKING:
-    from mesems_mri.core.feret import Vector
-    from mesems_mri.core.intensity import BoolArray, FloatArray
+from mesems_mri.core.typing import Box, FloatArray, Mask, Vector
 
 
-def distance_inside(mask: BoolArray, spacing_mm: Vector) -> FloatArray:
+def distance_inside(mask: Mask, spacing_mm: Vector) -> FloatArray:
     """Distance (mm) of every voxel of a mask to the nearest one outside; 0 outside."""
     # Voxels of 1 mm, as in subject space, are counted: the same distances in two thirds of the time.
     sampling = None if all(step == 1.0 for step in spacing_mm) else spacing_mm
     return np.asarray(ndimage.distance_transform_edt(mask, sampling=sampling), np.float32)
 
 
-def distance_from(mask: BoolArray, spacing_mm: Vector, reach_mm: float | None = None) -> FloatArray:
+def distance_from(mask: Mask, spacing_mm: Vector, reach_mm: float | None = None) -> FloatArray:
     """Distance (mm) of every voxel to a mask.
 
     Parameters
@@ -39,14 +35,14 @@ def distance_from(mask: BoolArray, spacing_mm: Vector, reach_mm: float | None = 
     distance = np.full(mask.shape, np.inf, np.float32)
     if not mask.any():
         return distance
-    box: tuple[slice, ...] = (slice(None),) * mask.ndim
+    box: Box = (slice(None),) * mask.ndim
     if reach_mm is not None:
         box = bounding_box(mask, margin=int(np.ceil(reach_mm / min(spacing_mm))))
     distance[box] = distance_inside(~mask[box], spacing_mm)
     return distance
 
 
-def close_mask(mask: BoolArray, radius_mm: float, spacing_mm: Vector) -> BoolArray:
+def close_mask(mask: Mask, radius_mm: float, spacing_mm: Vector) -> Mask:
     """Close gaps in a mask: what lies between the two lateral ventricles is septum and fornix."""
     closed = mask.copy()
     if not mask.any():
@@ -59,7 +55,7 @@ def close_mask(mask: BoolArray, radius_mm: float, spacing_mm: Vector) -> BoolArr
     return closed
 
 
-def bounding_box(mask: BoolArray, margin: int) -> tuple[slice, ...]:
+def bounding_box(mask: Mask, margin: int) -> Box:
     """Box around a mask that holds at least one voxel, wider by ``margin`` voxels where the array allows."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     return tuple(

@@ -1,20 +1,18 @@
 """Diameter of a component in the plane in which it was acquired."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
-Vector = Sequence[float] | npt.NDArray[np.floating]
-"""Three numbers, one for each array axis."""
+from mesems_mri.core.typing import Float64Array, Vector
 
 _PAIRWISE_LIMIT = 256
 """Up to so many voxels every pair is measured; above only the corners of convex hulls."""
 
 
-def check_spacing(spacing_mm: Vector) -> npt.NDArray[np.float64]:
+def check_spacing(spacing_mm: Vector) -> Float64Array:
     """Return the spacing as an array; raise ValueError unless it is 3 positive numbers."""
     spacing = np.asarray(spacing_mm, dtype=float)
     if spacing.shape != (3,) or not np.isfinite(spacing).all() or not (spacing > 0).all():
@@ -98,8 +96,8 @@ def largest_in_plane_diameter_mm(
 
 
 def _slab_windows(
-    in_plane_mm: npt.NDArray[np.float64], depth_mm: npt.NDArray[np.float64], reach_mm: float
-) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    in_plane_mm: Float64Array, depth_mm: Float64Array, reach_mm: float
+) -> list[tuple[Float64Array, Float64Array]]:
     """Return for every position of the slab the points of the convex hull of each level in it.
 
     Depths are rounded to an eighth of the slab, symmetrically about the middle of the component so that a
@@ -120,7 +118,7 @@ def _slab_windows(
     return windows
 
 
-def _hull_points(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _hull_points(points: Float64Array) -> Float64Array:
     """Return the corners of the convex hull of points in the plane."""
     if len(points) <= 8:
         return points

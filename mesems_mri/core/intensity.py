@@ -6,22 +6,20 @@ the same scan, or to a second scan of the same head on the same grid.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Contrast = Literal["T1w", "FLAIR", "T2w", "PDw"]
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from mesems_mri.core.typing import Contrast, FloatArray, Mask, RealArray
 
 MAD_TO_SIGMA = 1.4826
 #: Fewer voxels than this give no meaningful median and deviation.
 MIN_VOXELS = 30
 
 
-def robust_noise(image: NDArray[np.floating], mask: BoolArray) -> tuple[float, float]:
+def robust_noise(image: RealArray, mask: Mask) -> tuple[float, float]:
     """Median and robust standard deviation (1.4826 x MAD) inside a mask.
 
     Parameters
@@ -46,7 +44,7 @@ def robust_noise(image: NDArray[np.floating], mask: BoolArray) -> tuple[float, f
     return centre, MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
 
 
-def estimate_noise(image: NDArray[np.floating], mask: BoolArray) -> float:
+def estimate_noise(image: RealArray, mask: Mask) -> float:
     """Measure the standard deviation of the noise, free of anatomy.
 
     Mixed second differences along two axes vanish on any plane edge along an axis and on slow variation
@@ -88,12 +86,12 @@ def estimate_noise(image: NDArray[np.floating], mask: BoolArray) -> float:
 
 
 def find_nawm(
-    image: NDArray[np.floating],
+    image: RealArray,
     *,
-    brain_mask: BoolArray,
-    white_matter: NDArray[np.floating],
+    brain_mask: Mask,
+    white_matter: RealArray,
     contrast: Contrast,
-) -> BoolArray:
+) -> Mask:
     """Find normal-appearing white matter: white matter by prior, without lesions and partial volume.
 
     The level of white matter is the mode of the intensities where the prior is high; its spread is measured
@@ -123,8 +121,8 @@ def find_nawm(
     """
     same_shape(image, brain_mask, "brain_mask")
     same_shape(image, white_matter, "white_matter")
-    if contrast not in ("T1w", "FLAIR", "T2w", "PDw"):
-        msg = f"contrast must be one of T1w, FLAIR, T2w, PDw, got {contrast!r}"
+    if contrast not in get_args(Contrast):
+        msg = f"contrast must be one of {', '.join(get_args(Contrast))}, got {contrast!r}"
         raise ValueError(msg)
     candidates = brain_mask & (np.nan_to_num(white_matter) > 0.5)
     core = brain_mask & (np.nan_to_num(white_matter) > 0.8)
@@ -136,7 +134,7 @@ def find_nawm(
     smooth = ndimage.gaussian_filter(np.asarray(np.nan_to_num(image), np.float32), 0.7)
     values = values_in(smooth, core)
     mode = _mode(values)
-    clean = values[values >= mode] if contrast == "T1w" else values[values <= mode]
+    clean = values[values >= mode] if contrast.endswith("T1w") else values[values <= mode]
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(clean - mode)))
     if sigma <= 0:
         return candidates & (smooth == mode) if np.ptp(values) == 0 else candidates
@@ -150,7 +148,7 @@ def find_nawm(
     return accepted
 
 
-def scale_to_nawm(image: NDArray[np.floating], nawm: BoolArray) -> tuple[FloatArray, float]:
+def scale_to_nawm(image: RealArray, nawm: Mask) -> tuple[FloatArray, float]:
     """Scale an image so that the median of NAWM is 1.
 
     Parameters
@@ -177,7 +175,7 @@ def scale_to_nawm(image: NDArray[np.floating], nawm: BoolArray) -> tuple[FloatAr
     return np.asarray(image / median, np.float32), median
 
 
-def _mode(values: NDArray[np.floating]) -> float:
+def _mode(values: RealArray) -> float:
     low, high = np.percentile(values, [1.0, 99.0])
     if not high > low:
         return float(np.median(values))
@@ -194,7 +192,7 @@ def same_shape(image: NDArray[np.generic], other: NDArray[np.generic], name: str
         raise ValueError(msg)
 
 
-def values_in(image: NDArray[np.floating], mask: BoolArray) -> NDArray[np.floating]:
+def values_in(image: RealArray, mask: Mask) -> RealArray:
     """Return the intensities inside a mask; ValueError if shapes differ, it is empty or one is not finite."""
     same_shape(image, mask, "mask")
     values = image[mask]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from mesems_mri.core.components import label_coordinates
 from mesems_mri.core.distance import distance_from
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
+from mesems_mri.core.typing import Affine, IntArray, Mask, Priors, Spacing
 
 Region = Literal["periventricular", "juxtacortical", "infratentorial", "deep_white_matter"]
 
 
 def lesion_regions(
-    dseg: NDArray[np.integer],
+    dseg: IntArray,
     *,
-    priors: Mapping[str, NDArray[np.floating]],
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    priors: Priors,
+    spacing_mm: Spacing = (1.0, 1.0, 1.0),
     touch_mm: float = 2.0,
-    ventricles: NDArray[np.bool_] | None = None,
+    ventricles: Mask | None = None,
 ) -> dict[int, Region]:
     """Assign every lesion to the region that counts for dissemination in space (McDonald criteria).
 
@@ -83,7 +79,7 @@ def lesion_regions(
     return regions
 
 
-def centres(dseg: NDArray[np.integer], affine: NDArray[np.floating]) -> dict[int, tuple[float, float, float]]:
+def centres(dseg: IntArray, affine: Affine) -> dict[int, tuple[float, float, float]]:
     """Return the centre of mass of every label in physical space.
 
     Parameters

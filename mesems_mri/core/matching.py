@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from mesems_mri.core.intensity import MAD_TO_SIGMA, MIN_VOXELS, BoolArray, FloatArray, same_shape, values_in
+from mesems_mri.core.intensity import MAD_TO_SIGMA, MIN_VOXELS, same_shape, values_in
+from mesems_mri.core.typing import FloatArray, Mask, Normal, RealArray, Spacing
 
 FWHM_TO_SIGMA = 1.0 / 2.3548
 
 
 def match_intensity(
-    moving: NDArray[np.floating], fixed: NDArray[np.floating], mask: BoolArray, *, trim_sigma: float = 3.0
+    moving: RealArray, fixed: RealArray, mask: Mask, *, trim_sigma: float = 3.0
 ) -> FloatArray:
     """Bring the moving image to the intensity scale of the fixed one: gain and offset.
 
@@ -64,10 +64,10 @@ def match_intensity(
 
 
 def differential_bias(
-    moving: NDArray[np.floating],
-    fixed: NDArray[np.floating],
-    mask: BoolArray,
-    spacing_mm: tuple[float, float, float],
+    moving: RealArray,
+    fixed: RealArray,
+    mask: Mask,
+    spacing_mm: Spacing,
     sigma_mm: float = 25.0,
 ) -> FloatArray:
     """Smooth factor that removes the difference in coil sensitivity between two scans of one head.
@@ -131,10 +131,10 @@ def differential_bias(
 
 
 def match_resolution(
-    image: NDArray[np.floating],
+    image: RealArray,
     *,
-    spacing_mm: tuple[float, float, float],
-    plane_normal: tuple[float, float, float],
+    spacing_mm: Spacing,
+    plane_normal: Normal,
     thickness_mm: float,
     target_thickness_mm: float,
 ) -> FloatArray:
@@ -211,8 +211,8 @@ def _smooth_blocks(volume: FloatArray, factors: list[int], sigma: list[float]) -
     return np.asarray(ndimage.gaussian_filter(blocks, sigma, mode="constant"), np.float32)
 
 
-def _expand(field: NDArray[np.floating], factors: list[int], shape: tuple[int, ...]) -> FloatArray:
-    fine: NDArray[np.floating] = np.asarray(field, np.float32)
+def _expand(field: RealArray, factors: list[int], shape: tuple[int, ...]) -> FloatArray:
+    fine: RealArray = np.asarray(field, np.float32)
     for axis, (factor, n) in enumerate(zip(factors, shape, strict=True)):
         at = np.clip((np.arange(n) + 0.5) / factor - 0.5, 0, fine.shape[axis] - 1)
         lower = np.minimum(at.astype(int), max(fine.shape[axis] - 2, 0))

@@ -6,10 +6,8 @@ no air around the head because the skull was removed) is None, never a number th
 """
 
 import numpy as np
-import numpy.typing as npt
 
-BoolArray = npt.NDArray[np.bool_]
-ImageArray = npt.NDArray[np.floating]
+from mesems_mri.core.typing import Mask, RealArray
 
 # Below this a spread or an energy is that of rounding, not of an image.
 _NEGLIGIBLE = 1e-8
@@ -17,7 +15,7 @@ _MIN_VOXELS = 10
 _NORMAL_MAD = 0.6744897501960817
 
 
-def signal_to_noise(values: ImageArray) -> float | None:
+def signal_to_noise(values: RealArray) -> float | None:
     """Return the signal-to-noise ratio inside one tissue: median / (sd * sqrt(n / (n - 1))).
 
     Parameters
@@ -40,7 +38,7 @@ def signal_to_noise(values: ImageArray) -> float | None:
     return median / (spread * float(np.sqrt(count / (count - 1))))
 
 
-def contrast_to_noise(white: ImageArray, grey: ImageArray, air: ImageArray) -> float | None:
+def contrast_to_noise(white: RealArray, grey: RealArray, air: RealArray) -> float | None:
     """Return the contrast-to-noise ratio: |WM - GM| / sqrt(sd_air^2 + sd_WM^2 + sd_GM^2).
 
     Parameters
@@ -61,7 +59,7 @@ def contrast_to_noise(white: ImageArray, grey: ImageArray, air: ImageArray) -> f
     return abs(float(np.median(white)) - float(np.median(grey))) / spread
 
 
-def coefficient_of_joint_variation(white: ImageArray, grey: ImageArray) -> float | None:
+def coefficient_of_joint_variation(white: RealArray, grey: RealArray) -> float | None:
     """Return the coefficient of joint variation: (mad_WM + mad_GM) / |WM - GM|.
 
     Parameters
@@ -82,7 +80,7 @@ def coefficient_of_joint_variation(white: ImageArray, grey: ImageArray) -> float
     return (_mad(white) + _mad(grey)) / contrast
 
 
-def entropy_focus_criterion(image: ImageArray) -> float | None:
+def entropy_focus_criterion(image: RealArray) -> float | None:
     """Return the entropy focus criterion, normalised by the largest possible entropy.
 
     Parameters
@@ -106,7 +104,7 @@ def entropy_focus_criterion(image: ImageArray) -> float | None:
     return float(np.sum(share * np.log(share)) / maximum)
 
 
-def foreground_background_energy_ratio(image: ImageArray, air: BoolArray) -> float | None:
+def foreground_background_energy_ratio(image: RealArray, air: Mask) -> float | None:
     """Return the energy of the head over that of the air around it (medians of squares).
 
     Parameters
@@ -132,13 +130,13 @@ def foreground_background_energy_ratio(image: ImageArray, air: BoolArray) -> flo
 
 
 def quality_measures(
-    image: ImageArray,
+    image: RealArray,
     *,
-    brain_mask: BoolArray,
-    white_matter: BoolArray,
-    grey_matter: BoolArray,
-    csf: BoolArray,
-    air: BoolArray | None,
+    brain_mask: Mask,
+    white_matter: Mask,
+    grey_matter: Mask,
+    csf: Mask,
+    air: Mask | None,
 ) -> dict[str, float | None]:
     """Return the quality measures of one image.
 
@@ -194,5 +192,5 @@ def quality_measures(
     return measures
 
 
-def _mad(values: ImageArray) -> float:
+def _mad(values: RealArray) -> float:
     return float(np.median(np.abs(values - np.median(values)))) / _NORMAL_MAD

@@ -9,10 +9,10 @@ import os
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK
 from scipy import ndimage
 
+from mesems_mri.core.typing import Float64Array, FloatArray, Mask, Spacing
 from mesems_mri.images.preparation import blur_and_resample
 from mesems_mri.images.volume import Volume
 
@@ -25,7 +25,7 @@ _ITERATIONS = (40, 30, 20)
 _MAX_GAIN = 4.0
 
 
-def correct_bias(volume: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
+def correct_bias(volume: Volume, mask: Mask) -> Volume:
     """Return the image divided by its bias field.
 
     The field is estimated inside the mask and extended smoothly over the rest of the image. Its geometric
@@ -71,14 +71,12 @@ def correct_bias(volume: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
     return Volume((volume.array * np.exp(-full)).astype(np.float32), volume.affine)
 
 
-def _spacing(affine: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+def _spacing(affine: Float64Array) -> Spacing:
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return float(x), float(y), float(z)
 
 
-def _shrink(
-    volume: Volume, mask: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+def _shrink(volume: Volume, mask: Mask) -> tuple[FloatArray, Float64Array, Mask]:
     """Return image, affine and mask at low resolution; only brain is averaged into a voxel of the mask."""
     inside = Volume(mask.astype(np.float32), volume.affine)
     share, affine = blur_and_resample(inside, _SPACING_MM)
@@ -89,9 +87,7 @@ def _shrink(
     return (total / np.maximum(share, 0.05)).astype(np.float32), affine, low_mask
 
 
-def _n4_log_field(
-    low: npt.NDArray[np.float32], low_mask: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _n4_log_field(low: FloatArray, low_mask: Mask, affine: Float64Array) -> Float64Array:
     """Return the log of the bias field that N4 finds."""
     spacing = [float(s) for s in _spacing(affine)]
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(np.maximum(low, 0.0).T))

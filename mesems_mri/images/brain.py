@@ -19,10 +19,10 @@ import SimpleITK
 from picsl_greedy import Greedy3D
 from scipy import ndimage
 
+from mesems_mri.core.typing import Affine, FloatArray, Mask
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.head_alignment import HEAD_CLASSES, HeadAlignment, align_head
 from mesems_mri.images.preparation import (
-    FloatArray,
     blur_and_resample,
     filled_slices,
     intensity_ceiling,
@@ -32,8 +32,6 @@ from mesems_mri.images.preparation import (
 )
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
-
-BoolArray = npt.NDArray[np.bool_]
 
 # Share of voxels that equal the background exactly, above which the skull may have been removed.
 _MIN_CONSTANT_SHARE = 0.3
@@ -82,14 +80,14 @@ class BrainExtraction:
         ``skull_stripped_input``, ``partial_coverage``, ``nonstandard_orientation``.
     """
 
-    mask: BoolArray
-    to_mni: FloatArray
+    mask: Mask
+    to_mni: Affine
     skull_stripped: bool
     covered_fraction: float
     flags: tuple[str, ...]
 
 
-def rigid_part(to_mni: npt.ArrayLike) -> FloatArray:
+def rigid_part(to_mni: npt.ArrayLike) -> Affine:
     """Return the rigid transform closest to an affine one.
 
     The rotation is that of the polar decomposition; the centre of the MNI brain goes where the affine
@@ -204,7 +202,7 @@ def _has_bright_bone(alignment: HeadAlignment) -> bool:
 
 
 def _describe(
-    volume: Volume, alignment: HeadAlignment, mask: BoolArray, *, skull_stripped: bool
+    volume: Volume, alignment: HeadAlignment, mask: Mask, *, skull_stripped: bool
 ) -> BrainExtraction:
     covered = _covered_fraction(volume, alignment.from_mni)
     if covered < _MIN_COVERED or not mask.any():
@@ -222,7 +220,7 @@ def _describe(
     return BrainExtraction(mask, to_mni, skull_stripped, covered, flags)
 
 
-def _region_beside_constant_background(volume: Volume) -> BoolArray | None:
+def _region_beside_constant_background(volume: Volume) -> Mask | None:
     """Return the filled region beside a background of one exact value, when a brain may be as large."""
     array = volume.array
     faces = np.concatenate([np.take(array, [0, -1], axis=axis).ravel() for axis in range(3)])
@@ -241,7 +239,7 @@ def _region_beside_constant_background(volume: Volume) -> BoolArray | None:
     return np.asarray(region, dtype=np.bool_)
 
 
-def _covered_fraction(volume: Volume, from_mni: FloatArray) -> float:
+def _covered_fraction(volume: Volume, from_mni: Affine) -> float:
     """Return the share of the atlas brain that lies in slices with an image."""
     atlas = load_atlas()
     brain = atlas.probability["brain"][::2, ::2, ::2]
@@ -255,8 +253,8 @@ def _covered_fraction(volume: Volume, from_mni: FloatArray) -> float:
 
 
 def _map_to_image(
-    probability: npt.NDArray[np.float32], affine: FloatArray, alignment: HeadAlignment, volume: Volume
-) -> npt.NDArray[np.float32]:
+    probability: FloatArray, affine: Affine, alignment: HeadAlignment, volume: Volume
+) -> FloatArray:
     """Return a map in MNI space on the grid of the image."""
     to_index = np.linalg.inv(affine) @ np.linalg.inv(alignment.from_mni) @ volume.affine
     return ndimage.affine_transform(
@@ -264,7 +262,7 @@ def _map_to_image(
     )
 
 
-def _to_itk(array: npt.NDArray[np.float32], affine: FloatArray) -> SimpleITK.Image:
+def _to_itk(array: FloatArray, affine: Affine) -> SimpleITK.Image:
     """Return an axis-aligned RAS array as an ITK image."""
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
     image.SetSpacing([float(spacing) for spacing in np.diag(affine)[:3]])
@@ -273,7 +271,7 @@ def _to_itk(array: npt.NDArray[np.float32], affine: FloatArray) -> SimpleITK.Ima
     return image
 
 
-def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[npt.NDArray[np.float32], FloatArray]:
+def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[FloatArray, Affine]:
     """Return the brain probability bent onto the head, on a grid in MNI space, and that grid's affine."""
     atlas = load_atlas()
     index = np.argwhere(atlas.probability["brain"] > 0.5)

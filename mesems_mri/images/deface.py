@@ -14,17 +14,15 @@ from typing import Final
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from mesems_mri.core.typing import Affine, Mask
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.resampling import resample_image
-from mesems_mri.images.volume import FloatArray, Grid, Volume, corners_of
+from mesems_mri.images.volume import Grid, Volume, corners_of
 from mesems_mri.models.atlas import load_atlas
-
-BoolArray = NDArray[np.bool_]
 
 MARGIN_MM: Final = 6.0
 """Nothing closer than this to a brain is removed; half a slice of 5 mm and the error of a mask lie in it."""
@@ -49,7 +47,7 @@ class Face:
         Distance of the closest removed place to a brain; infinite when nothing is removed.
     """
 
-    mask: BoolArray
+    mask: Mask
     grid: Grid
     nearest_brain_mm: float
 
@@ -58,7 +56,7 @@ class Face:
         """How much is removed, of images that cover all of it."""
         return float(self.mask.sum()) * self.grid.voxel_volume_mm3 / 1000
 
-    def of_image(self, volume: Volume) -> BoolArray:
+    def of_image(self, volume: Volume) -> Mask:
         """Return which voxels of an image lie in the face."""
         to_grid = np.linalg.inv(self.grid.affine) @ volume.affine
         removed = np.zeros(volume.shape, dtype=bool)
@@ -151,13 +149,13 @@ def _common_grid(volumes: Sequence[Volume]) -> Grid:
     return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
 
-def _brain_of_model(to_mni: FloatArray, grid: Grid) -> BoolArray:
+def _brain_of_model(to_mni: Affine, grid: Grid) -> Mask:
     atlas = load_atlas()
     placed = resample_image(Volume(atlas.probability["brain"], atlas.affine), grid, to_mni)
     return placed > _PROBABLE_BRAIN
 
 
-def _in_front_and_below(to_mni: FloatArray, grid: Grid) -> BoolArray:
+def _in_front_and_below(to_mni: Affine, grid: Grid) -> Mask:
     rise = (_FOREHEAD[1] - _PALATE[1]) / (_FOREHEAD[0] - _PALATE[0])
     matrix = to_mni @ grid.affine
     i, j, k = (np.arange(n) for n in grid.shape)
@@ -168,7 +166,7 @@ def _in_front_and_below(to_mni: FloatArray, grid: Grid) -> BoolArray:
     return z < _PALATE[1] + rise * (y - _PALATE[0])
 
 
-def _blank(path: Path, removed: BoolArray) -> None:
+def _blank(path: Path, removed: Mask) -> None:
     """Write the raw value of intensity 0 into voxels, and leave every other byte of the file as it is."""
     raw = bytearray(gzip.decompress(path.read_bytes()))
     header = nib.nifti1.Nifti1Header.from_fileobj(io.BytesIO(raw))  # pyright: ignore[reportAttributeAccessIssue]

@@ -15,14 +15,12 @@ from typing import Final
 
 import numpy as np
 import SimpleITK
-from numpy.typing import NDArray
 from picsl_greedy import Greedy3D
 from scipy import linalg, ndimage
 
+from mesems_mri.core.typing import Affine, FloatArray, Mask
 from mesems_mri.images.resampling import resample_image
-from mesems_mri.images.volume import FloatArray, Grid, Volume
-
-BoolArray = NDArray[np.bool_]
+from mesems_mri.images.volume import Grid, Volume
 
 _MARGIN_MM: Final = 12.0
 _OBLIQUE_MM: Final = 2.5
@@ -35,21 +33,21 @@ class Scan:
     """A scan cropped to the brain, averaged down, clipped to the brain's intensities."""
 
     volume: Volume
-    mask: BoolArray
-    surroundings: NDArray[np.float32]
+    mask: Mask
+    surroundings: FloatArray
     """1 in the mask and close to it, else 0."""
     oblique: Volume
     """The same on an isotropic grid turned against every voxel grid, and its surroundings."""
-    oblique_surroundings: NDArray[np.float32]
+    oblique_surroundings: FloatArray
 
 
-def foreground(volume: Volume) -> BoolArray:
+def foreground(volume: Volume) -> Mask:
     """Return a crude mask for a scan that has none: above the mean of the positive voxels / 2."""
     bright = volume.array > 0.5 * volume.array[volume.array > 0].mean(dtype=np.float64)
     return bright if bright.any() else np.ones(volume.shape, dtype=bool)
 
 
-def _crop(volume: Volume, mask: BoolArray, margin_mm: float) -> tuple[Volume, BoolArray]:
+def _crop(volume: Volume, mask: Mask, margin_mm: float) -> tuple[Volume, Mask]:
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     sides = []
     for side, size, spacing in zip(box, mask.shape, volume.spacing_mm, strict=True):
@@ -60,7 +58,7 @@ def _crop(volume: Volume, mask: BoolArray, margin_mm: float) -> tuple[Volume, Bo
     return Volume(volume.array[tuple(sides)], affine), mask[tuple(sides)]
 
 
-def average_down(volume: Volume, mask: BoolArray, spacing_mm: float) -> Scan:
+def average_down(volume: Volume, mask: Mask, spacing_mm: float) -> Scan:
     """Average blocks of voxels to about `spacing_mm`; thick slices stay as they are."""
     cropped, cropped_mask = _crop(volume, mask, _MARGIN_MM)
     factors = [
@@ -89,7 +87,7 @@ def average_down(volume: Volume, mask: BoolArray, spacing_mm: float) -> Scan:
     )
 
 
-def _oblique_grid(volume: Volume, mask: BoolArray, spacing_mm: float) -> Grid:
+def _oblique_grid(volume: Volume, mask: Mask, spacing_mm: float) -> Grid:
     """Return a turned grid around the mask.
 
     Where two voxel grids coincide, mutual information peaks falsely. greedy jitters its samples against
@@ -107,7 +105,7 @@ def _oblique_grid(volume: Volume, mask: BoolArray, spacing_mm: float) -> Grid:
     return Grid((int(nx), int(ny), int(nz)), affine)
 
 
-def to_itk(array: NDArray[np.float32], affine: FloatArray) -> SimpleITK.Image:
+def to_itk(array: FloatArray, affine: Affine) -> SimpleITK.Image:
     """Return an ITK image; `affine` must be free of shear."""
     lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
     spacing = np.linalg.norm(lps[:, :3], axis=0)
@@ -135,7 +133,7 @@ def _quiet() -> Iterator[None]:
                 os.close(descriptor)
 
 
-def run_greedy(fixed: Scan, moving: Scan, start: FloatArray, schedule: str) -> FloatArray:
+def run_greedy(fixed: Scan, moving: Scan, start: Affine, schedule: str) -> Affine:
     """Return the matrix that greedy finds from `start`, or `start` when its optimiser breaks off.
 
     The start is put into the geometry of the moving image instead of `-ia`: it needs no file.
@@ -163,7 +161,7 @@ def run_greedy(fixed: Scan, moving: Scan, start: FloatArray, schedule: str) -> F
     return start @ nearest_rigid(step)
 
 
-def nearest_rigid(matrix: FloatArray) -> FloatArray:
+def nearest_rigid(matrix: Affine) -> Affine:
     """Return the rigid transform closest to a 4x4 matrix."""
     u, _, v = np.linalg.svd(matrix[:3, :3])
     rigid = matrix.copy()

@@ -19,13 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mesems_mri.core.typing import Affine, Float64Array, FloatArray, Mask
 from mesems_mri.images.likeness import local_agreement
-from mesems_mri.images.preparation import (
-    FloatArray,
-    blur_and_resample,
-    intensity_ceiling,
-    without_empty_ends,
-)
+from mesems_mri.images.preparation import blur_and_resample, intensity_ceiling, without_empty_ends
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
 
@@ -68,7 +64,7 @@ class HeadAlignment:
         Fitted intensity of each class, in units of the image.
     """
 
-    from_mni: FloatArray
+    from_mni: Affine
     explained: float
     explained_inside: float
     agreement: float
@@ -80,18 +76,20 @@ class HeadAlignment:
 class _Level:
     """Samples of the atlas at one resolution and the image at the same."""
 
-    points_mm: FloatArray
-    classes: FloatArray
-    weights: FloatArray
-    image: npt.NDArray[np.float32]
-    gradient: tuple[npt.NDArray[np.float32], ...]
-    to_index: FloatArray
+    points_mm: Float64Array
+    classes: Float64Array
+    weights: Float64Array
+    image: FloatArray
+    gradient: tuple[FloatArray, ...]
+    to_index: Affine
     push_in: bool
     scale_sd: float
 
 
 @lru_cache(maxsize=8)
-def _atlas_samples(spacing_mm: float, names: tuple[str, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _atlas_samples(
+    spacing_mm: float, names: tuple[str, ...]
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return MNI points (mm) in and around the brain, the class memberships there (air last) and weights."""
     atlas = load_atlas()
     step = max(round(spacing_mm / 2.0), 1)
@@ -131,7 +129,7 @@ def _make_level(
     )
 
 
-def _matrix(parameters: FloatArray) -> FloatArray:
+def _matrix(parameters: Float64Array) -> Affine:
     """Return the MNI -> image transform of 3 shifts (mm), 3 rotations, 3 log scales and 3 shears."""
     shift, rotation, log_scale, shear = parameters.reshape(4, 3)
     (cx, cy, cz), (sx, sy, sz) = np.cos(rotation), np.sin(rotation)
@@ -146,7 +144,7 @@ def _matrix(parameters: FloatArray) -> FloatArray:
     return matrix
 
 
-def _sample(level: _Level, matrix: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray, FloatArray]:
+def _sample(level: _Level, matrix: Affine) -> tuple[Mask, Float64Array, Float64Array]:
     """Return which samples lie in the field of view, their image indices and intensities."""
     to_index = level.to_index @ matrix
     index = to_index[:3, :3] @ level.points_mm.T + to_index[:3, 3:]
@@ -158,8 +156,8 @@ def _sample(level: _Level, matrix: FloatArray) -> tuple[npt.NDArray[np.bool_], F
 
 
 def _fit_intensities(
-    classes: FloatArray, weights: FloatArray, values: FloatArray
-) -> tuple[FloatArray, float, float]:
+    classes: Float64Array, weights: Float64Array, values: Float64Array
+) -> tuple[Float64Array, float, float]:
     """Return class intensities (ridge least squares), residual and total sum of squares."""
     weighted = classes * weights[:, None]
     gram = np.einsum("ni,nj->ij", weighted, classes)
@@ -172,7 +170,7 @@ def _fit_intensities(
     return beta, float(np.sum(weights * residual**2)), float(np.sum(weights * (values - mean) ** 2))
 
 
-def _strain_penalty(parameters: FloatArray, scale_sd: float) -> tuple[float, FloatArray, FloatArray]:
+def _strain_penalty(parameters: Float64Array, scale_sd: float) -> tuple[float, Float64Array, Float64Array]:
     """Return the penalty on scales and shears, its gradient and its (diagonal) Hessian, each halved."""
     centre = np.zeros(12)
     centre[6:9] = np.log(_MEAN_SCALE)
@@ -182,7 +180,7 @@ def _strain_penalty(parameters: FloatArray, scale_sd: float) -> tuple[float, Flo
     return float(np.sum(weight * off**2)), weight * off, weight
 
 
-def _cost(level: _Level, parameters: FloatArray) -> float:
+def _cost(level: _Level, parameters: Float64Array) -> float:
     """Return the cost of a transform (lower is better)."""
     inside, _, values = _sample(level, _matrix(parameters))
     if np.count_nonzero(inside) < 200:
@@ -199,7 +197,7 @@ def _cost(level: _Level, parameters: FloatArray) -> float:
     return float(observations * np.log(max(share, 1e-6)) + _strain_penalty(parameters, level.scale_sd)[0])
 
 
-def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], steps: int) -> FloatArray:
+def _refine(level: _Level, parameters: Float64Array, free: npt.NDArray[np.int_], steps: int) -> Float64Array:
     """Improve a transform by damped Gauss-Newton steps over the free parameters."""
     damping = 1e-2
     cost = _cost(level, parameters)
@@ -255,7 +253,7 @@ def _refine(level: _Level, parameters: FloatArray, free: npt.NDArray[np.int_], s
     return parameters
 
 
-def _coarse_search(level: _Level, centre_mm: FloatArray, sizes: Sequence[float]) -> list[FloatArray]:
+def _coarse_search(level: _Level, centre_mm: Float64Array, sizes: Sequence[float]) -> list[Float64Array]:
     """Return the best few starts over sizes, shifts and pitches, best first."""
     thin = replace(
         level,
@@ -263,7 +261,7 @@ def _coarse_search(level: _Level, centre_mm: FloatArray, sizes: Sequence[float])
         classes=level.classes[::3],
         weights=level.weights[::3],
     )
-    candidates: list[tuple[float, FloatArray]] = []
+    candidates: list[tuple[float, Float64Array]] = []
     shifts = product(np.arange(-84.0, 85.0, 14.0), (-28.0, -14.0, 0.0, 14.0, 28.0), (-10.0, 0.0, 10.0))
     for size, pitch, (dz, dy, dx) in product(sizes, np.deg2rad([-20.0, 0.0, 20.0]), list(shifts)):
         parameters = np.zeros(12)
@@ -272,7 +270,7 @@ def _coarse_search(level: _Level, centre_mm: FloatArray, sizes: Sequence[float])
         parameters[6:9] = np.log(_MEAN_SCALE * size)
         candidates.append((_cost(thin, parameters), parameters))
     candidates.sort(key=lambda candidate: candidate[0])
-    starts: list[FloatArray] = []
+    starts: list[Float64Array] = []
     for _, parameters in candidates:
         apart = [
             np.abs(parameters[[0, 1, 2, 3, 6]] - other[[0, 1, 2, 3, 6]]) / [15, 20, 20, 0.5, 0.05]
@@ -285,7 +283,7 @@ def _coarse_search(level: _Level, centre_mm: FloatArray, sizes: Sequence[float])
     return starts
 
 
-def _explained_inside(classes: FloatArray, points_mm: FloatArray, values: FloatArray) -> float:
+def _explained_inside(classes: Float64Array, points_mm: Float64Array, values: Float64Array) -> float:
     """Return the share of the variance inside the brain, free of linear trends, that the classes explain."""
     tissue = classes[:, : len(INTRACRANIAL_CLASSES)]
     core = tissue.sum(axis=1) > 0.95
@@ -343,7 +341,9 @@ def align_head(volume: Volume, *, skull_stripped: bool, thorough: bool = False) 
     return max(candidates, key=lambda candidate: candidate.explained * candidate.agreement)
 
 
-def _describe(level: _Level, volume: Volume, parameters: FloatArray, names: tuple[str, ...]) -> HeadAlignment:
+def _describe(
+    level: _Level, volume: Volume, parameters: Float64Array, names: tuple[str, ...]
+) -> HeadAlignment:
     inside, _, values = _sample(level, _matrix(parameters))
     classes, weights = level.classes[inside], level.weights[inside]
     beta, residual, total = _fit_intensities(classes, weights, values)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from mesems_mri.images.preparation import FloatArray, blur_and_resample
+from mesems_mri.core.typing import Affine, Float64Array, FloatArray
+from mesems_mri.images.preparation import blur_and_resample
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import load_atlas
 
@@ -15,7 +15,7 @@ _AGREEMENT_SPACING_MM: Final = 3.0
 _AGREEMENT_WINDOW: Final = 5
 
 
-def local_agreement(volume: Volume, from_mni: FloatArray, names: Sequence[str]) -> float:
+def local_agreement(volume: Volume, from_mni: Affine, names: Sequence[str]) -> float:
     """Return the mean local correlation of an image with the atlas fitted to it, inside the brain.
 
     Parameters
@@ -40,7 +40,7 @@ def local_agreement(volume: Volume, from_mni: FloatArray, names: Sequence[str]) 
     grid = np.diag([*[_AGREEMENT_SPACING_MM] * 3, 1.0])
     grid[:3, 3] = low
 
-    def on_grid(array: npt.NDArray[np.float32], affine: FloatArray, order: int = 1) -> FloatArray:
+    def on_grid(array: FloatArray, affine: Affine, order: int = 1) -> Float64Array:
         matrix = np.linalg.inv(affine) @ grid
         return ndimage.affine_transform(
             array, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=order
@@ -60,7 +60,7 @@ def local_agreement(volume: Volume, from_mni: FloatArray, names: Sequence[str]) 
     beta = np.linalg.solve(gram, np.einsum("in,n->i", columns, values[inside]))
     model = np.where(inside, np.einsum("i,ixyz->xyz", beta, classes), 0.0)
 
-    def total(array: FloatArray) -> FloatArray:
+    def total(array: Float64Array) -> Float64Array:
         return ndimage.uniform_filter(array, _AGREEMENT_WINDOW, mode="constant") * _AGREEMENT_WINDOW**3
 
     count = np.maximum(total(inside.astype(np.float64)), 1.0)

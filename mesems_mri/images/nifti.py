@@ -17,33 +17,10 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import ArrayLike, NDArray
 
+from mesems_mri.core.typing import Affine, FloatArray, Labels
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.files import write_bytes
-from mesems_mri.images.resampling import resample_image, resample_labels
-from mesems_mri.images.volume import (
-    SUBJECT_GRID,
-    FloatArray,
-    Grid,
-    Volume,
-    as_ras,
-    corner_distance_mm,
-    spacing_of,
-)
-
-__all__ = [
-    "SUBJECT_GRID",
-    "Grid",
-    "Volume",
-    "read_image",
-    "read_labels",
-    "read_xfm",
-    "resample_image",
-    "resample_labels",
-    "write_image",
-    "write_labels",
-    "write_labels_like",
-    "write_xfm",
-]
+from mesems_mri.images.volume import Volume, as_ras, corner_distance_mm, spacing_of
 
 HEADER_LIMIT_MM: Final = 0.1
 """Largest displacement of any corner that a disagreement inside a header may cause."""
@@ -61,7 +38,7 @@ def _unreadable(what: str) -> InputError:
     return InputError(what, Reason.UNREADABLE_FILE)
 
 
-def _without_shear(affine: FloatArray) -> FloatArray:
+def _without_shear(affine: Affine) -> Affine:
     """Return the affine with the same spacing and centre whose axes are the nearest right angles."""
     spacing = np.array(spacing_of(affine))
     u, _, v = np.linalg.svd(affine[:3, :3] / spacing)
@@ -70,7 +47,7 @@ def _without_shear(affine: FloatArray) -> FloatArray:
     return straight
 
 
-def _shear_mm(shape: tuple[int, ...], affine: FloatArray) -> float:
+def _shear_mm(shape: tuple[int, ...], affine: Affine) -> float:
     # Both affines agree at the middle of the image, where a rotation about voxel 0 would not.
     straight = _without_shear(affine)
     centre = np.append((np.array(shape[:3]) - 1) / 2, 1.0)
@@ -78,9 +55,9 @@ def _shear_mm(shape: tuple[int, ...], affine: FloatArray) -> float:
     return corner_distance_mm(shape, affine, straight)
 
 
-def _forms(header: nib.Nifti1Header) -> dict[str, tuple[int, FloatArray]]:
+def _forms(header: nib.Nifti1Header) -> dict[str, tuple[int, Affine]]:
     """Return the usable orientations of a header: name -> (code, affine)."""
-    forms: dict[str, tuple[int, FloatArray]] = {}
+    forms: dict[str, tuple[int, Affine]] = {}
     for name, read in (("sform", header.get_sform), ("qform", header.get_qform)):
         try:
             affine, code = read(coded=True)
@@ -104,7 +81,7 @@ def _is_rounding(header: nib.Nifti1Header) -> bool:
     return all(np.allclose(again[key], header[key], rtol=1e-6, atol=1e-6) for key in keys)
 
 
-def _orientation(header: nib.Nifti1Header, *, header_repair: bool) -> tuple[FloatArray, list[str]]:
+def _orientation(header: nib.Nifti1Header, *, header_repair: bool) -> tuple[Affine, list[str]]:
     """Return voxel -> RAS mm after the header policy, and the flags it raised."""
     shape = header.get_data_shape()
     flags: list[str] = []
@@ -194,7 +171,7 @@ def _load(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _check_extent(shape: tuple[int, ...], affine: FloatArray) -> None:
+def _check_extent(shape: tuple[int, ...], affine: Affine) -> None:
     extent = np.array(shape[:3]) * spacing_of(affine)
     if min(shape[:3]) < 2 or extent.min() < _MIN_FIELD_OF_VIEW_MM:
         msg = (
@@ -210,7 +187,7 @@ def _check_extent(shape: tuple[int, ...], affine: FloatArray) -> None:
         raise _unreadable(msg)
 
 
-def _read_voxels(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
+def _read_voxels(path: Path, image: nib.Nifti1Image) -> FloatArray:
     try:
         with np.errstate(over="ignore"):
             # Scaled with the file's slope and intercept.
@@ -272,7 +249,7 @@ def read_image(path: str | Path, *, header_repair: bool = False) -> tuple[Volume
     return Volume(voxels, affine), tuple(flags)
 
 
-def read_in_ras(path: str | Path) -> tuple[NDArray[np.float32], tuple[float, float, float]] | None:
+def read_in_ras(path: str | Path) -> tuple[FloatArray, tuple[float, float, float]] | None:
     """Read an image for a picture: its voxels with axes in RAS order, and their size in mm.
 
     Returns
@@ -287,7 +264,7 @@ def read_in_ras(path: str | Path) -> tuple[NDArray[np.float32], tuple[float, flo
     return as_ras(volume.array, volume.affine)
 
 
-def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[NDArray[np.int32], FloatArray]:
+def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[Labels, Affine]:
     """Read a mask or a dseg: whole numbers (int32) in file order and voxel -> RAS mm.
 
     Raises
@@ -314,7 +291,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
     write_bytes(path, content)
 
 
-def _write(path: Path, array: NDArray[np.generic], affine: FloatArray) -> None:
+def _write(path: Path, array: NDArray[np.generic], affine: Affine) -> None:
     image = nib.Nifti1Image(array, affine)
     # Code 2: aligned to something, not the scanner's own frame; both forms say the same.
     image.set_qform(affine, code=2, strip_shears=True)
@@ -323,7 +300,7 @@ def _write(path: Path, array: NDArray[np.generic], affine: FloatArray) -> None:
     _write_bytes(path, image.to_bytes())
 
 
-def write_image(path: str | Path, array: ArrayLike, affine: FloatArray) -> None:
+def write_image(path: str | Path, array: ArrayLike, affine: Affine) -> None:
     """Write an image as float32 with qform = sform; equal input gives equal bytes."""
     _write(Path(path), np.asarray(array, dtype=np.float32), affine)
 
@@ -337,7 +314,7 @@ def _as_stored_labels(array: ArrayLike) -> NDArray[np.unsignedinteger]:
     return labels.astype(np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16)
 
 
-def write_labels(path: str | Path, array: ArrayLike, affine: FloatArray) -> None:
+def write_labels(path: str | Path, array: ArrayLike, affine: Affine) -> None:
     """Write a mask or dseg as uint8 (uint16 above 255) with qform = sform; equal input gives equal bytes."""
     _write(Path(path), _as_stored_labels(array), affine)
 
@@ -378,7 +355,7 @@ def write_labels_like(path: str | Path, array: ArrayLike, source_path: str | Pat
     _write_bytes(Path(path), image.to_bytes())
 
 
-def write_xfm(path: str | Path, matrix: FloatArray) -> None:
+def write_xfm(path: str | Path, matrix: Affine) -> None:
     """Write a transform as ITK text.
 
     Parameters
@@ -399,7 +376,7 @@ def write_xfm(path: str | Path, matrix: FloatArray) -> None:
     _write_bytes(Path(path), text.encode())
 
 
-def read_xfm(path: str | Path) -> FloatArray:
+def read_xfm(path: str | Path) -> Affine:
     """Read a linear ITK text transform as a 4x4 matrix in RAS mm (fixed -> moving).
 
     Raises

@@ -3,25 +3,23 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
+from mesems_mri.core.typing import Affine, FloatArray, Mask
 from mesems_mri.images.volume import Volume
-
-FloatArray = npt.NDArray[np.float64]
 
 _FLATTENING_SPACING_MM: Final = 6.0
 _FLATTENING_MM: Final = 25.0
 
 
-def intensity_ceiling(array: npt.NDArray[np.float32], multiple: float) -> float:
+def intensity_ceiling(array: FloatArray, multiple: float) -> float:
     """Return a multiple of the median foreground intensity, to cut fat, vessels and spikes."""
     foreground = array[array > array.mean()]
     return multiple * float(np.median(foreground)) if foreground.size else 1.0
 
 
-def blur_and_resample(volume: Volume, spacing_mm: float) -> tuple[npt.NDArray[np.float32], FloatArray]:
+def blur_and_resample(volume: Volume, spacing_mm: float) -> tuple[FloatArray, Affine]:
     """Return an image at an isotropic spacing on its own axes, without aliasing.
 
     Parameters
@@ -84,7 +82,7 @@ def without_bias(volume: Volume) -> Volume:
     return Volume((volume.array / np.maximum(level, max(floor, 1e-6))).astype(np.float32), volume.affine)
 
 
-def filled_slices(volume: Volume) -> npt.NDArray[np.bool_]:
+def filled_slices(volume: Volume) -> Mask:
     """Return which slices show anything; an empty one was never acquired and holds no air.
 
     Parameters
@@ -114,7 +112,7 @@ def without_empty_ends(volume: Volume) -> Volume:
     return Volume(volume.array[tuple(box)], volume.affine @ shift)
 
 
-def one_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def one_piece(mask: Mask) -> Mask:
     """Return the largest piece of a mask without holes."""
     pieces, count = label_components(mask)
     if count > 1:

@@ -11,16 +11,11 @@ from itertools import permutations, product
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg, ndimage
 
+from mesems_mri.core.typing import Affine, Float64Array, FloatArray, Mask
 from mesems_mri.images.greedy import Scan, average_down, foreground, nearest_rigid, run_greedy
-from mesems_mri.images.same_head import HeadComparison, compare_heads
-from mesems_mri.images.volume import FloatArray, Volume
-
-__all__ = ["HeadComparison", "RigidRegistration", "compare_heads", "halfway", "register_rigid"]
-
-BoolArray = NDArray[np.bool_]
+from mesems_mri.images.volume import Volume
 
 _COARSE_MM: Final = 4.0
 _FINE_MM: Final = 1.5
@@ -66,7 +61,7 @@ class RigidRegistration:
         off), `not_inverse_consistent`, `low_overlap`.
     """
 
-    matrix: FloatArray
+    matrix: Affine
     similarity: float
     similarity_before: float
     inverse_consistency_mm: float
@@ -74,17 +69,17 @@ class RigidRegistration:
     flags: tuple[str, ...]
 
 
-def _inverse(matrix: FloatArray) -> FloatArray:
+def _inverse(matrix: Affine) -> Affine:
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
-def halfway(one: FloatArray, other: FloatArray) -> FloatArray:
+def halfway(one: Affine, other: Affine) -> Affine:
     """Return the rigid transform half-way between two, by the matrix logarithm."""
     step = linalg.expm(0.5 * np.real(linalg.logm(np.linalg.inv(one) @ other)))
     return nearest_rigid(one @ step)
 
 
-def _mask_points(scan: Scan, limit: int) -> NDArray[np.float64]:
+def _mask_points(scan: Scan, limit: int) -> Float64Array:
     """Return RAS mm of evenly taken voxels of the mask, homogeneous, shape (4, n)."""
     voxels = np.flatnonzero(scan.mask)
     voxels = voxels[:: max(1, len(voxels) // limit)]
@@ -92,18 +87,18 @@ def _mask_points(scan: Scan, limit: int) -> NDArray[np.float64]:
     return scan.volume.affine @ np.vstack([index, np.ones(len(voxels))])
 
 
-def _sample(scan: Scan, points_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], BoolArray]:
+def _sample(scan: Scan, points_mm: Float64Array) -> tuple[FloatArray, Mask]:
     index = (np.linalg.inv(scan.volume.affine) @ points_mm)[:3]
     values = ndimage.map_coordinates(scan.volume.array, index, order=1, mode="nearest", output=np.float32)
     in_mask = ndimage.map_coordinates(scan.mask.astype(np.uint8), index, order=0, mode="constant") > 0
     return values, in_mask
 
 
-def _mutual_information(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def _mutual_information(one: FloatArray, other: FloatArray) -> float:
     counts, _, _ = np.histogram2d(one, other, bins=_BINS)
     joint = counts / counts.sum()
 
-    def entropy(p: NDArray[np.float64]) -> float:
+    def entropy(p: Float64Array) -> float:
         positive = p[p > 0]
         return float(-(positive * np.log(positive)).sum())
 
@@ -113,9 +108,7 @@ def _mutual_information(one: NDArray[np.float32], other: NDArray[np.float32]) ->
     return (entropy(joint.sum(axis=0)) + entropy(joint.sum(axis=1))) / together
 
 
-def _similarity(
-    fixed: Scan, moving: Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES
-) -> tuple[float, float]:
+def _similarity(fixed: Scan, moving: Scan, matrix: Affine, limit: int = _MAX_SAMPLES) -> tuple[float, float]:
     """Return NMI where both masks overlap, mean of both directions, and the overlap (0 to 1)."""
     similarities, overlaps = [], []
     for here, there, xfm in ((fixed, moving, matrix), (moving, fixed, np.linalg.inv(matrix))):
@@ -128,11 +121,11 @@ def _similarity(
     return float(np.mean(similarities)), max(overlaps)
 
 
-def _centre(scan: Scan) -> FloatArray:
+def _centre(scan: Scan) -> Float64Array:
     return _mask_points(scan, _MAX_SAMPLES)[:3].mean(axis=1)
 
 
-def _turns() -> list[FloatArray]:
+def _turns() -> list[Float64Array]:
     """Return the 24 rotations by right angles, the identity first."""
     rotations = []
     for order in permutations(range(3)):
@@ -144,18 +137,18 @@ def _turns() -> list[FloatArray]:
     return sorted(rotations, key=lambda rotation: -np.trace(rotation))
 
 
-def _about_centres(rotation: FloatArray, fixed_centre: FloatArray, moving_centre: FloatArray) -> FloatArray:
+def _about_centres(rotation: Float64Array, fixed_centre: Float64Array, moving_centre: Float64Array) -> Affine:
     start = np.eye(4)
     start[:3, :3] = rotation
     start[:3, 3] = moving_centre - rotation @ fixed_centre
     return start
 
 
-def _angle_deg(matrix: FloatArray) -> float:
+def _angle_deg(matrix: Affine) -> float:
     return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
 
 
-def _first_starts(fixed: Scan, moving: Scan, header: FloatArray) -> list[FloatArray]:
+def _first_starts(fixed: Scan, moving: Scan, header: Affine) -> list[Affine]:
     """Return the header, the centres laid on each other, and the best heads turned about them."""
     centres = _centre(fixed), _centre(moving)
     turned = [_about_centres(rotation @ header[:3, :3], *centres) for rotation in _turns()]
@@ -164,7 +157,7 @@ def _first_starts(fixed: Scan, moving: Scan, header: FloatArray) -> list[FloatAr
     return [header, turned[0], *ranked[:3]]
 
 
-def _nearby_starts(fixed: Scan, moving: Scan, header: FloatArray) -> list[FloatArray]:
+def _nearby_starts(fixed: Scan, moving: Scan, header: Affine) -> list[Affine]:
     """Return the header shifted and turned a little each way, and the centres shifted for half a brain."""
     centre = _centre(fixed)
     centred = _about_centres(header[:3, :3], centre, _centre(moving))
@@ -180,7 +173,7 @@ def _nearby_starts(fixed: Scan, moving: Scan, header: FloatArray) -> list[FloatA
     return starts
 
 
-def _coarse_start(fixed: Scan, moving: Scan, starts: list[FloatArray]) -> FloatArray:
+def _coarse_start(fixed: Scan, moving: Scan, starts: list[Affine]) -> Affine:
     """Return the best of what is found from several starts; the first two need no turned head.
 
     The others are tried unless the first two lead to far more than what any of the others begins with.
@@ -199,19 +192,19 @@ def _coarse_start(fixed: Scan, moving: Scan, starts: list[FloatArray]) -> FloatA
     return found[straight]
 
 
-def _score(fixed: Scan, moving: Scan, matrix: FloatArray, limit: int = _MAX_SAMPLES) -> float:
+def _score(fixed: Scan, moving: Scan, matrix: Affine, limit: int = _MAX_SAMPLES) -> float:
     similarity, overlap = _similarity(fixed, moving, matrix, limit)
     return similarity if overlap >= _MIN_OVERLAP else 1.0
 
 
-def _both_directions(fixed: Scan, moving: Scan, start: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+def _both_directions(fixed: Scan, moving: Scan, start: Affine) -> tuple[Affine, Affine, float]:
     """Return fixed -> moving as found forwards and backwards, and their mean distance (mm)."""
     forward = run_greedy(fixed, moving, start, _FINE_SCHEDULE)
     backward = _inverse(run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE))
     return forward, backward, _mean_distance_mm(fixed, forward, backward)
 
 
-def _mean_distance_mm(scan: Scan, one: FloatArray, other: FloatArray) -> float:
+def _mean_distance_mm(scan: Scan, one: Affine, other: Affine) -> float:
     points = _mask_points(scan, 5000)
     return float(np.linalg.norm(((one - other) @ points)[:3], axis=0).mean())
 
@@ -220,9 +213,9 @@ def register_rigid(
     fixed: Volume,
     moving: Volume,
     *,
-    fixed_mask: BoolArray | None,
-    moving_mask: BoolArray | None,
-    initial: FloatArray | None = None,
+    fixed_mask: Mask | None,
+    moving_mask: Mask | None,
+    initial: Affine | None = None,
 ) -> RigidRegistration:
     """Register two scans of one head by a rotation and a shift.
 
@@ -267,7 +260,7 @@ def _fingerprint(volume: Volume) -> bytes:
 
 
 def _register_ordered(
-    fixed: tuple[Scan, Scan], moving: tuple[Scan, Scan], header: FloatArray
+    fixed: tuple[Scan, Scan], moving: tuple[Scan, Scan], header: Affine
 ) -> RigidRegistration:
     """Register two scans, each given fine and coarse."""
     (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = fixed, moving

@@ -6,18 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mesems_mri.images.volume import FloatArray, Grid, Volume, corners_of, spacing_of
+from mesems_mri.core.typing import Affine, FloatArray, IntArray, Labels, Mask
+from mesems_mri.images.volume import Grid, Volume, corners_of, spacing_of
 
 # Foci smaller than this many output voxels get the finer supersampling: it costs nothing there.
 _SMALL_BOX_VOXELS = 200_000
 _CHUNK_SAMPLES = 4_000_000
 
 
-def _voxel_to_voxel(affine: FloatArray, grid: Grid, xfm: FloatArray) -> FloatArray:
+def _voxel_to_voxel(affine: Affine, grid: Grid, xfm: Affine) -> Affine:
     return np.linalg.inv(affine) @ xfm @ grid.affine
 
 
-def _inside_field_of_view(matrix: FloatArray, grid: Grid, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _inside_field_of_view(matrix: Affine, grid: Grid, shape: tuple[int, ...]) -> Mask:
     i, j, k = (np.arange(n, dtype=np.float32) for n in grid.shape)
     inside = np.ones(grid.shape, dtype=bool)
     for row, size in zip(matrix[:3].astype(np.float32), shape, strict=True):
@@ -27,7 +28,7 @@ def _inside_field_of_view(matrix: FloatArray, grid: Grid, shape: tuple[int, ...]
     return inside
 
 
-def field_of_view(volume: Volume, grid: Grid, xfm: FloatArray) -> NDArray[np.bool_]:
+def field_of_view(volume: Volume, grid: Grid, xfm: Affine) -> Mask:
     """Tell where an image has voxels.
 
     Parameters
@@ -47,9 +48,7 @@ def field_of_view(volume: Volume, grid: Grid, xfm: FloatArray) -> NDArray[np.boo
     return _inside_field_of_view(_voxel_to_voxel(volume.affine, grid, xfm), grid, volume.shape)
 
 
-def resample_image(
-    volume: Volume, grid: Grid, xfm: FloatArray, *, order: Literal[1, 3] = 1
-) -> NDArray[np.float32]:
+def resample_image(volume: Volume, grid: Grid, xfm: Affine, *, order: Literal[1, 3] = 1) -> FloatArray:
     """Resample an image once, through one composed transform.
 
     Parameters
@@ -72,7 +71,7 @@ def resample_image(
     """
     matrix = _voxel_to_voxel(volume.affine, grid, xfm)
 
-    def interpolate(spline_order: int) -> NDArray[np.float32]:
+    def interpolate(spline_order: int) -> FloatArray:
         output = np.empty(grid.shape, dtype=np.float32)
         ndimage.affine_transform(
             volume.array, matrix, output_shape=grid.shape, output=output, order=spline_order, mode="nearest"
@@ -89,12 +88,12 @@ def resample_image(
 
 
 def _occupancy(
-    inside: NDArray[np.bool_],
-    matrix: FloatArray,
+    inside: Mask,
+    matrix: Affine,
     low: NDArray[np.int64],
     high: NDArray[np.int64],
     per_axis: list[int],
-) -> NDArray[np.float32]:
+) -> FloatArray:
     """Return the fraction of each output voxel of the box [low, high) that lies inside the mask."""
     positions = [
         np.repeat(np.arange(a, b), k) + (np.tile(np.arange(k), b - a) + 0.5) / k - 0.5
@@ -119,9 +118,7 @@ def _occupancy(
     return occupancy
 
 
-def resample_labels(
-    dseg: NDArray[np.integer], affine: FloatArray, grid: Grid, xfm: FloatArray
-) -> NDArray[np.int32]:
+def resample_labels(dseg: IntArray, affine: Affine, grid: Grid, xfm: Affine) -> Labels:
     """Resample numbered foci so that each keeps its volume and none vanishes.
 
     The fraction of every output voxel that a focus occupies is measured by supersampling; the focus gets
@@ -187,9 +184,7 @@ def resample_labels(
     return _keep_every_focus(resampled, claims)
 
 
-def _keep_every_focus(
-    resampled: NDArray[np.int32], claims: dict[int, NDArray[np.int64]]
-) -> NDArray[np.int32]:
+def _keep_every_focus(resampled: Labels, claims: dict[int, NDArray[np.int64]]) -> Labels:
     """Give a focus that lost all its voxels to neighbours the best one that nobody needs."""
     flat = resampled.ravel()
     sizes = np.bincount(flat, minlength=max(claims, default=0) + 1)

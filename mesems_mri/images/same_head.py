@@ -12,14 +12,11 @@ from itertools import product
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from mesems_mri.core.typing import Affine, FloatArray, Mask
 from mesems_mri.images.resampling import resample_image
-from mesems_mri.images.volume import FloatArray, Grid, Volume
-
-BoolArray = NDArray[np.bool_]
-FloatImage = NDArray[np.float32]
+from mesems_mri.images.volume import Grid, Volume
 
 OTHER_CONTRAST_THRESHOLD: Final = 0.37
 """Share of places that match best where they are, from which two scans show one head."""
@@ -56,7 +53,7 @@ class HeadComparison:
     details: Mapping[str, float]
 
 
-def _common_grid(fixed: Volume, mask: BoolArray) -> Grid:
+def _common_grid(fixed: Volume, mask: Mask) -> Grid:
     """Return a grid along the world axes around the fixed brain."""
     index = np.argwhere(mask)
     low, high = index.min(axis=0), index.max(axis=0)
@@ -69,24 +66,22 @@ def _common_grid(fixed: Volume, mask: BoolArray) -> Grid:
     return Grid((int(nx), int(ny), int(nz)), affine)
 
 
-def _blurred(volume: Volume, mask: BoolArray) -> Volume:
+def _blurred(volume: Volume, mask: Mask) -> Volume:
     low, high = np.percentile(volume.array[mask], [1, 99])
     sigma = [np.sqrt(max(0.0, _RESOLUTION_MM**2 - s**2)) / _MM_PER_SIGMA / s for s in volume.spacing_mm]
     return Volume(ndimage.gaussian_filter(np.clip(volume.array, low, high), sigma), volume.affine)
 
 
-def _standardised(image: FloatImage, mask: BoolArray) -> FloatImage:
+def _standardised(image: FloatArray, mask: Mask) -> FloatArray:
     inside = image[mask].astype(np.float64)
     spread = float(inside.std()) or 1.0
     return np.where(mask, (image - inside.mean()) / spread, 0).astype(np.float32)
 
 
-def _local_match(
-    fixed: FloatImage, moving: FloatImage, fixed_mask: BoolArray, moving_mask: BoolArray
-) -> FloatImage:
+def _local_match(fixed: FloatArray, moving: FloatArray, fixed_mask: Mask, moving_mask: Mask) -> FloatArray:
     """Return the squared local correlation inside both masks, 0 where there is nothing to compare."""
 
-    def local_sum(image: FloatImage) -> FloatImage:
+    def local_sum(image: FloatArray) -> FloatArray:
         return ndimage.uniform_filter(image, _WINDOW, mode="constant")
 
     both = fixed_mask & moving_mask
@@ -107,9 +102,9 @@ def _local_match(
 def compare_heads(
     fixed: Volume,
     moving: Volume,
-    matrix: FloatArray,
-    fixed_mask: BoolArray,
-    moving_mask: BoolArray,
+    matrix: Affine,
+    fixed_mask: Mask,
+    moving_mask: Mask,
     *,
     same_contrast: bool = False,
 ) -> HeadComparison:

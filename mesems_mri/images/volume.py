@@ -6,36 +6,33 @@ from typing import Final
 
 import numpy as np
 from nibabel.orientations import apply_orientation, io_orientation
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from mesems_mri.core.typing import Affine, Float64Array, FloatArray, Normal, Spacing
 
 # Below this ratio between the largest and the next spacing a scan counts as isotropic (3D).
 _THICK_SLICE_RATIO: Final = 1.3
 
 
-def spacing_of(affine: FloatArray) -> tuple[float, float, float]:
+def spacing_of(affine: Affine) -> Spacing:
     """Return the voxel spacing (mm) of a 4x4 voxel -> RAS mm affine."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return float(x), float(y), float(z)
 
 
-def corners_of(shape: Sequence[int]) -> FloatArray:
+def corners_of(shape: Sequence[int]) -> Float64Array:
     """Return the eight outer corners of a grid, homogeneous voxel coordinates, shape (4, 8)."""
     edges = [(-0.5, n - 0.5) for n in shape[:3]]
     points = [(x, y, z, 1.0) for x in edges[0] for y in edges[1] for z in edges[2]]
     return np.array(points, dtype=np.float64).T
 
 
-def corner_distance_mm(shape: Sequence[int], one: FloatArray, other: FloatArray) -> float:
+def corner_distance_mm(shape: Sequence[int], one: Affine, other: Affine) -> float:
     """Return the largest distance (mm) that two affines put between the same corner of a grid."""
     apart = (one - other)[:3] @ corners_of(shape)
     return float(np.linalg.norm(apart, axis=0).max())
 
 
-def as_ras(
-    array: NDArray[np.float32], affine: FloatArray
-) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
+def as_ras(array: FloatArray, affine: Affine) -> tuple[FloatArray, Spacing]:
     """Flip and swap the axes of an image so that they run to the right, front and top, as nearly as can be.
 
     Parameters
@@ -72,10 +69,10 @@ class Grid:
     """
 
     shape: tuple[int, int, int]
-    affine: FloatArray
+    affine: Affine
 
     @property
-    def spacing_mm(self) -> tuple[float, float, float]:
+    def spacing_mm(self) -> Spacing:
         """Voxel spacing along the array axes (mm)."""
         return spacing_of(self.affine)
 
@@ -97,8 +94,8 @@ class Volume:
         Voxel -> RAS mm, without shear.
     """
 
-    array: NDArray[np.float32]
-    affine: FloatArray
+    array: FloatArray
+    affine: Affine
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -112,7 +109,7 @@ class Volume:
         return Grid(self.shape, self.affine)
 
     @property
-    def spacing_mm(self) -> tuple[float, float, float]:
+    def spacing_mm(self) -> Spacing:
         """Voxel spacing along the array axes (mm)."""
         return spacing_of(self.affine)
 
@@ -125,7 +122,7 @@ class Volume:
         return axis if spacing[axis] >= _THICK_SLICE_RATIO * others.max() else 2
 
     @property
-    def plane_normal(self) -> tuple[float, float, float]:
+    def plane_normal(self) -> Normal:
         """Unit vector along the slice direction, in array axes."""
         x, y, z = (float(axis == self.slice_axis) for axis in range(3))
         return x, y, z
@@ -135,7 +132,7 @@ class Volume:
         """Distance between neighbouring slices (mm); a gap between slices is counted in."""
         return self.spacing_mm[self.slice_axis]
 
-    def world_plane_normal(self) -> FloatArray:
+    def world_plane_normal(self) -> Float64Array:
         """Return the unit vector along the slice direction in RAS mm, shape (3,)."""
         column = self.affine[:3, self.slice_axis]
         return column / np.linalg.norm(column)

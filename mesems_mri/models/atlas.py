@@ -11,7 +11,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
+
+from mesems_mri.core.typing import Float64Array, FloatArray
 
 ATLAS_FILE = Path(__file__).with_name("tissue_atlas.nii.gz")
 
@@ -32,8 +33,6 @@ CLASSES = (
 )
 INTRACRANIAL_CLASSES = CLASSES[:8]
 
-FloatArray = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Atlas:
@@ -49,11 +48,11 @@ class Atlas:
         ``eyes`` is air. ``csf`` is intracranial CSF outside the lateral ventricles.
     """
 
-    affine: npt.NDArray[np.float64]
+    affine: Float64Array
     probability: dict[str, FloatArray]
 
 
-def write_atlas(path: Path, memberships: FloatArray, affine: npt.NDArray[np.float64]) -> None:
+def write_atlas(path: Path, memberships: FloatArray, affine: Float64Array) -> None:
     """Write class memberships as a 4D uint8 NIfTI, byte-identical for identical input.
 
     Parameters

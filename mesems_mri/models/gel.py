@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mesems_mri.core.typing import FloatArray
 from mesems_mri.models.inference import run_network
-
-FloatArray = NDArray[np.float32]
 
 NETWORK_WEIGHT = 1.4287
 HAND_WEIGHT = 0.1758

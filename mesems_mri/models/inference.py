@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from mesems_mri.core.typing import FloatArray
+
 _FOLDER = Path(__file__).parent
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import close_fragments, label_components
@@ -25,11 +24,7 @@ from mesems_mri.core.gel.maps import (
     tissue_probability,
 )
 from mesems_mri.core.intensity import robust_noise
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
-Priors = Mapping[str, NDArray[np.floating]]
-Spacing = tuple[float, float, float]
+from mesems_mri.core.typing import Box, FloatArray, Labels, Mask, Normal, Priors, RealArray, Spacing
 
 PATCH_SIDE = 24
 """Voxels of 1 mm along each side of a patch."""
@@ -92,13 +87,13 @@ class Thresholds:
 class Images:
     """Images of a visit on one grid and its masks, as `enhancement.detect_enhancement` takes them."""
 
-    post: NDArray[np.floating]
-    pre: NDArray[np.floating] | None
-    t2_images: Mapping[str, NDArray[np.floating]]
-    brain_mask: BoolArray
+    post: RealArray
+    pre: RealArray | None
+    t2_images: Mapping[str, RealArray]
+    brain_mask: Mask
     priors: Priors
     spacing_mm: Spacing
-    nawm: BoolArray
+    nawm: Mask
 
 
 @dataclass(frozen=True)
@@ -110,14 +105,14 @@ class Maps:
     anatomy: FloatArray
     correlate_z: FloatArray
     support_z: FloatArray
-    correlate: BoolArray
-    csf: BoolArray
-    hot: BoolArray
+    correlate: Mask
+    csf: Mask
+    hot: Mask
     depth_mm: FloatArray
     ventricle: FloatArray
     choroid: FloatArray
     tissue: FloatArray
-    places: Mapping[str, BoolArray]
+    places: Mapping[str, Mask]
     spacing_mm: Spacing
 
 
@@ -128,8 +123,8 @@ class Candidate:
     ``parent`` is the number of the candidate it is a part of: considered only when that was turned down.
     """
 
-    inside: BoolArray
-    around: tuple[slice, ...]
+    inside: Mask
+    around: Box
     parent: int | None = None
     faint: bool = False
 
@@ -192,8 +187,8 @@ def propose(
     maps: Maps,
     limits: Thresholds,
     *,
-    plane_normal: tuple[float, float, float],
-    nawm: BoolArray,
+    plane_normal: Normal,
+    nawm: Mask,
     factor: float,
     faint: bool,
 ) -> list[Candidate]:
@@ -228,7 +223,7 @@ def propose(
 
 
 def _propose_faint(
-    maps: Maps, excluded: BoolArray, known: BoolArray, limits: Thresholds, nawm: BoolArray, factor: float
+    maps: Maps, excluded: Mask, known: Mask, limits: Thresholds, nawm: Mask, factor: float
 ) -> list[Candidate]:
     """Candidates that stand out only on average over some millimetres."""
     width = [limits.faint_width_mm / step for step in maps.spacing_mm]
@@ -320,7 +315,7 @@ def cut_patches(maps: Maps, candidates: Sequence[Candidate], side: int = PATCH_S
     return patches
 
 
-def _paste(mask: BoolArray, box: tuple[slice, ...], candidate: Candidate) -> None:
+def _paste(mask: Mask, box: Box, candidate: Candidate) -> None:
     """Draw a candidate into a mask that covers `box` of the whole array."""
     target, source = [], []
     for whole, part in zip(box, candidate.around, strict=True):
@@ -336,7 +331,7 @@ def _to_millimetres(volume: FloatArray, spacing_mm: Spacing, side: int) -> Float
     return ndimage.affine_transform(volume, np.diag(scale), offset, output_shape=(side,) * 3, order=1)
 
 
-def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDArray[np.int32]:
+def _split(closed: Mask, spacing_mm: Spacing, structure: Mask) -> Labels:
     """Cut what is thin (vessels) off what is compact: opening, cores regrown; the rest are own candidates."""
     cores, n = label_components(ndimage.binary_opening(closed, structure))
     if n == 0:
@@ -347,9 +342,7 @@ def _split(closed: BoolArray, spacing_mm: Spacing, structure: BoolArray) -> NDAr
     return np.where(rest > 0, rest + n, grown).astype(np.int32)
 
 
-def _boxes(
-    dseg: NDArray[np.int32], within: tuple[slice, ...] | None = None, parent: int | None = None
-) -> list[Candidate]:
+def _boxes(dseg: Labels, within: Box | None = None, parent: int | None = None) -> list[Candidate]:
     """Candidate of each label, cut out with a margin of 4 voxels."""
     boxes = []
     for label, box in enumerate(ndimage.find_objects(dseg), start=1):
@@ -366,7 +359,7 @@ def _boxes(
     return boxes
 
 
-def _drop_specks(mask: BoolArray, min_voxels: float) -> BoolArray:
+def _drop_specks(mask: Mask, min_voxels: float) -> Mask:
     components, n = label_components(mask)
     large = np.bincount(components.ravel(), minlength=n + 1) >= min_voxels
     large[0] = False

@@ -13,24 +13,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import label_foci
 from mesems_mri.core.gel.candidates import (
-    BoolArray,
     Candidate,
-    FloatArray,
     Images,
     Maps,
-    Priors,
-    Spacing,
     Thresholds,
     cut_patches,
     describe,
     gather_maps,
     propose,
 )
+from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, RealArray, Spacing
 
 Classify = Callable[[FloatArray, FloatArray], FloatArray]
 """Log odds that candidates are GEL, from their patches (`cut_patches`) and the log odds by hand weights."""
@@ -50,7 +46,7 @@ class Rejected:
 class Enhancement:
     """Foci (int32 dseg numbered from 1), the score of each (0 to 1), and the rejected candidates."""
 
-    dseg: NDArray[np.int32]
+    dseg: Labels
     scores: tuple[float, ...]
     rejected: tuple[Rejected, ...]
 
@@ -67,16 +63,16 @@ class Weighed:
 
 
 def detect_enhancement(
-    post: NDArray[np.floating],
-    pre: NDArray[np.floating] | None,
+    post: RealArray,
+    pre: RealArray | None,
     *,
-    t2_images: Mapping[str, NDArray[np.floating]],
-    brain_mask: BoolArray,
+    t2_images: Mapping[str, RealArray],
+    brain_mask: Mask,
     priors: Priors,
     spacing_mm: Spacing,
-    plane_normal: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    plane_normal: Normal = (0.0, 0.0, 1.0),
     slice_thickness_mm: float | None = None,
-    nawm: BoolArray,
+    nawm: Mask,
     thresholds: Thresholds | None = None,
     classify: Classify | None = None,
 ) -> Enhancement:
@@ -132,7 +128,7 @@ def detect_enhancement(
 def weigh_candidates(
     images: Images,
     *,
-    plane_normal: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    plane_normal: Normal = (0.0, 0.0, 1.0),
     thresholds: Thresholds | None = None,
     classify: Classify | None = None,
 ) -> Weighed:
@@ -157,7 +153,7 @@ def accept_foci(
     weighed: Weighed,
     least: float,
     *,
-    plane_normal: tuple[float, float, float],
+    plane_normal: Normal,
     slice_thickness_mm: float | None,
     thresholds: Thresholds | None = None,
 ) -> Enhancement:
@@ -258,7 +254,7 @@ def _weigh(features: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _rejected_by_place(seeds: BoolArray, maps: Maps, limits: Thresholds) -> tuple[Rejected, ...]:
+def _rejected_by_place(seeds: Mask, maps: Maps, limits: Thresholds) -> tuple[Rejected, ...]:
     """Bright foci that lie mostly where no GEL can lie, for the report."""
     places, spacing_mm = maps.places, maps.spacing_mm
     dseg = label_foci(seeds, spacing_mm=spacing_mm, min_volume_mm3=limits.min_volume_mm3)
@@ -278,7 +274,7 @@ def _rejected_by_place(seeds: BoolArray, maps: Maps, limits: Thresholds) -> tupl
     return tuple(rejected)
 
 
-def _triple(centre: NDArray[np.floating] | tuple[float, ...]) -> tuple[float, float, float]:
+def _triple(centre: RealArray | tuple[float, ...]) -> tuple[float, float, float]:
     x, y, z = (round(float(c), 1) for c in centre)
     return x, y, z
 

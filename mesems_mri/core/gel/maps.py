@@ -8,24 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.distance import close_mask
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
-Priors = Mapping[str, NDArray[np.floating]]
-Spacing = tuple[float, float, float]
+from mesems_mri.core.typing import FloatArray, Mask, Priors, RealArray, Spacing
 
 
 def contrast_increase(
-    post: NDArray[np.floating],
-    pre: NDArray[np.floating] | None,
-    brain_mask: BoolArray,
-    nawm: BoolArray,
+    post: RealArray,
+    pre: RealArray | None,
+    brain_mask: Mask,
+    nawm: Mask,
     spacing_mm: Spacing,
 ) -> tuple[FloatArray, FloatArray]:
     """Brightening after contrast and its noise (sigma), both slightly smoothed, in units of NAWM.
@@ -71,9 +66,7 @@ def contrast_increase(
     return increase, np.sqrt(variance + gradient_squared).astype(np.float32)
 
 
-def find_csf(
-    t1: FloatArray, t2_images: Mapping[str, NDArray[np.floating]], brain_mask: BoolArray
-) -> BoolArray:
+def find_csf(t1: FloatArray, t2_images: Mapping[str, RealArray], brain_mask: Mask) -> Mask:
     """CSF: dark on T1w, and dark on FLAIR, or bright on T2w where there is no FLAIR."""
     dark = brain_mask & (t1 < 0.6)
     if "FLAIR" in t2_images:
@@ -84,11 +77,11 @@ def find_csf(
 
 
 def correlate_z(
-    t2_images: Mapping[str, NDArray[np.floating]],
+    t2_images: Mapping[str, RealArray],
     t1: FloatArray,
-    brain_mask: BoolArray,
+    brain_mask: Mask,
     priors: Priors,
-    nawm: BoolArray,
+    nawm: Mask,
     spacing_mm: Spacing,
 ) -> tuple[FloatArray, FloatArray]:
     """How far a voxel is brighter than NAWM, or than cortex near the cortex, in sigmas of NAWM.
@@ -128,7 +121,7 @@ def correlate_z(
     return level, support
 
 
-def find_choroid(csf: BoolArray, priors: Priors, spacing_mm: Spacing) -> BoolArray:
+def find_choroid(csf: Mask, priors: Priors, spacing_mm: Spacing) -> Mask:
     """Choroid plexus: where its prior is high, and whatever lies inside the outline of a ventricle."""
     shape = csf.shape
     plexus = prior(priors, "choroid_plexus", shape) > 0.25

@@ -9,28 +9,18 @@ fraction of a voxel gives a difference in proportion to the local gradient (Gani
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.components import (
-    label_components,
-)
+from mesems_mri.core.components import label_components
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.t2.difference import Support, difference_noise, match_visits, rise_of
-from mesems_mri.core.t2.fluid import CSF_BELOW, T2Contrast
+from mesems_mri.core.t2.fluid import CSF_BELOW
 from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
 from mesems_mri.core.t2.tissue import describe_tissue, local_white_level, mean_by_label, white_surround
+from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, Spacing, T2Contrast
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from mesems_mri.core.intensity import BoolArray, FloatArray
-
-Spacing = tuple[float, float, float]
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -56,11 +46,11 @@ class T2Change:
         (that both visits were matched to).
     """
 
-    new: NDArray[np.int32]
-    enlarging: NDArray[np.int32]
-    lesions: BoolArray
+    new: Labels
+    enlarging: Labels
+    lesions: Mask
     score: FloatArray
-    candidates: NDArray[np.int32]
+    candidates: Labels
     candidate_scores: tuple[float, ...] = ()
     details: dict[str, float] = field(default_factory=dict)
 
@@ -69,15 +59,15 @@ def detect_t2_change(
     current: FloatArray,
     reference: FloatArray,
     *,
-    current_lesions: BoolArray,
-    reference_lesions: BoolArray,
-    brain_mask: BoolArray,
-    nawm: BoolArray,
-    priors: Mapping[str, FloatArray],
+    current_lesions: Mask,
+    reference_lesions: Mask,
+    brain_mask: Mask,
+    nawm: Mask,
+    priors: Priors,
     spacing_mm: Spacing,
     current_thickness_mm: float,
     reference_thickness_mm: float,
-    plane_normal: Spacing,
+    plane_normal: Normal,
     contrast: T2Contrast = "FLAIR",
     current_t1w: FloatArray | None = None,
     support: Support | None = None,
@@ -229,7 +219,7 @@ def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:
     return np.asarray((z + limited) / np.sqrt(2.0), np.float32)
 
 
-def _with_seeds(candidates: BoolArray, seeds: BoolArray) -> BoolArray:
+def _with_seeds(candidates: Mask, seeds: Mask) -> Mask:
     """Keep the components of the candidates that hold a seed."""
     components, n = label_components(candidates)
     keep = np.zeros(n + 1, bool)
@@ -239,15 +229,15 @@ def _with_seeds(candidates: BoolArray, seeds: BoolArray) -> BoolArray:
 
 
 def _carry_on(
-    current_lesions: BoolArray,
-    reference_lesions: BoolArray,
+    current_lesions: Mask,
+    reference_lesions: Mask,
     *,
-    growth: BoolArray,
-    fallen: BoolArray,
-    changed: BoolArray,
+    growth: Mask,
+    fallen: Mask,
+    changed: Mask,
     geometry: Geometry,
     limits: ChangeThresholds,
-) -> BoolArray:
+) -> Mask:
     """Carry the lesions of the reference visit on to this one, changed only where the images changed.
 
     Two segmentations of one unchanged head differ by many times the change that a trial looks for, mostly in
@@ -266,10 +256,10 @@ def _carry_on(
 def _check(
     current: FloatArray,
     reference: FloatArray,
-    current_lesions: BoolArray,
-    reference_lesions: BoolArray,
-    brain_mask: BoolArray,
-    nawm: BoolArray,
+    current_lesions: Mask,
+    reference_lesions: Mask,
+    brain_mask: Mask,
+    nawm: Mask,
     support: Support | None,
 ) -> None:
     images = {"current": current, "reference": reference}

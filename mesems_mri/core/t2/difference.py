@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.intensity import MAD_TO_SIGMA, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
+from mesems_mri.core.t2.growth import ChangeThresholds
+from mesems_mri.core.typing import Box, FloatArray, Mask, Normal, Spacing
 
-if TYPE_CHECKING:
-    from mesems_mri.core.intensity import BoolArray, FloatArray
-    from mesems_mri.core.t2.growth import ChangeThresholds
-
-Spacing = tuple[float, float, float]
 _LOCAL_NOISE_MM = 8.0
 """Gaussian sigma of the neighbourhood in which the noise of the difference is measured."""
 
@@ -38,16 +34,16 @@ class Support:
     reference: FloatArray
     current_thickness_mm: float
     reference_thickness_mm: float
-    plane_normal: Spacing
+    plane_normal: Normal
 
 
 def match_visits(
     current: FloatArray,
     reference: FloatArray,
-    brain: BoolArray,
+    brain: Mask,
     spacing_mm: Spacing,
     thickness_mm: tuple[float, float],
-    plane_normal: Spacing,
+    plane_normal: Normal,
     limits: ChangeThresholds,
 ) -> tuple[FloatArray, FloatArray]:
     """Bring both visits to one resolution, bias field and intensity scale."""
@@ -75,8 +71,8 @@ def difference_noise(
     rise: FloatArray,
     now: FloatArray,
     then: FloatArray,
-    brain: BoolArray,
-    nawm: BoolArray,
+    brain: Mask,
+    nawm: Mask,
     spacing_mm: Spacing,
 ) -> tuple[FloatArray, float, float]:
     """Noise of the difference at every voxel: a floor from NAWM and a part that grows with the gradient."""
@@ -104,9 +100,9 @@ def difference_noise(
 
 def rise_of(
     support: Support,
-    cut: tuple[slice, ...],
-    brain: BoolArray,
-    white: BoolArray,
+    cut: Box,
+    brain: Mask,
+    white: Mask,
     spacing_mm: Spacing,
     limits: ChangeThresholds,
 ) -> FloatArray:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 import numpy as np
 
 from mesems_mri.core.components import label_components
 from mesems_mri.core.distance import distance_from
+from mesems_mri.core.typing import FloatArray, Mask, Priors, Spacing, T2Contrast
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mesems_mri.core.intensity import BoolArray, FloatArray
-
-Spacing = tuple[float, float, float]
-T2Contrast = Literal["FLAIR", "T2w", "PDw"]
 CSF_BELOW = 0.65
 """Darker than this fraction of NAWM is cerebrospinal fluid on FLAIR and T1w."""
 
@@ -23,10 +15,10 @@ CSF_BELOW = 0.65
 def find_fluid(
     smooth: FloatArray,
     contrast: T2Contrast,
-    brain: BoolArray,
-    priors: Mapping[str, FloatArray],
+    brain: Mask,
+    priors: Priors,
     t1w: FloatArray | None,
-) -> BoolArray:
+) -> Mask:
     """Find cerebrospinal fluid: dark on FLAIR; bright on T2w and PDw, dark on T1w.
 
     Parameters
@@ -58,7 +50,7 @@ def find_fluid(
     return brain & (smooth > (1.0 + level) / 2.0) & (expected > 0.05)
 
 
-def find_ventricles(fluid: BoolArray, priors: Mapping[str, FloatArray], spacing_mm: Spacing) -> BoolArray:
+def find_ventricles(fluid: Mask, priors: Priors, spacing_mm: Spacing) -> Mask:
     """Find the lateral ventricles: fluid connected to where the prior expects them, and near it.
 
     Parameters

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components, label_coordinates, label_foci
 from mesems_mri.core.feret import largest_in_plane_diameter_mm
+from mesems_mri.core.typing import Labels, Mask, Normal, Spacing
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mesems_mri.core.intensity import BoolArray
-
-Spacing = tuple[float, float, float]
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -98,11 +92,11 @@ class Geometry:
     """Voxel size, plane normal (array axes), slice thickness of the coarser visit, smallest diameter (mm)."""
 
     spacing_mm: Spacing
-    plane_normal: Spacing
+    plane_normal: Normal
     thickness_mm: float
     min_diameter_mm: float = 3.0
 
-    def label_foci(self, mask: BoolArray, min_volume_mm3: float) -> NDArray[np.int32]:
+    def label_foci(self, mask: Mask, min_volume_mm3: float) -> Labels:
         """Label the foci of a mask by `components.label_foci` in this geometry."""
         return label_foci(
             mask,
@@ -115,12 +109,12 @@ class Geometry:
 
 
 def classify_growth(
-    growth: BoolArray,
-    current_lesions: BoolArray,
-    reference_lesions: BoolArray,
+    growth: Mask,
+    current_lesions: Mask,
+    reference_lesions: Mask,
     geometry: Geometry,
     limits: ChangeThresholds,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[Labels, Labels]:
     """Split growth into new foci and enlarging foci by the counting rules.
 
     Parameters

@@ -9,7 +9,6 @@ how much of its surroundings is white matter, which tells a lesion from a bright
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -17,17 +16,9 @@ from scipy import ndimage
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.distance import distance_from
 from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.t2.fluid import T2Contrast
 from mesems_mri.core.t2.tissue import Tissue, describe_tissue, mean_by_label, white_surround
+from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, Spacing, T2Contrast
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from mesems_mri.core.intensity import BoolArray, FloatArray
-
-Spacing = tuple[float, float, float]
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 _STEEPNESS = 2.0
 """Log odds by evidence; fitted to another patient it is no better (`benchmarks/t2_curve.py`)."""
@@ -102,7 +93,7 @@ class T2Segmentation:
         0 outside; inside, how sure the focus is, 0 to 1, the same for all its voxels.
     """
 
-    mask: BoolArray
+    mask: Mask
     score: FloatArray
 
 
@@ -110,12 +101,12 @@ def segment_t2_lesions(
     image: FloatArray,
     *,
     contrast: T2Contrast,
-    brain_mask: BoolArray,
-    priors: Mapping[str, FloatArray],
+    brain_mask: Mask,
+    priors: Priors,
     spacing_mm: Spacing,
     slice_thickness_mm: float,
-    plane_normal: Spacing,
-    nawm: BoolArray,
+    plane_normal: Normal,
+    nawm: Mask,
     t1w: FloatArray | None = None,
     thresholds: LesionThresholds | None = None,
 ) -> T2Segmentation:
@@ -187,16 +178,16 @@ def segment_t2_lesions(
 def segment_black_holes(
     t1w: FloatArray,
     *,
-    t2_mask: BoolArray,
-    nawm: BoolArray,
-    csf: BoolArray,
-    gel_mask: BoolArray | None,
+    t2_mask: Mask,
+    nawm: Mask,
+    csf: Mask,
+    gel_mask: Mask | None,
     spacing_mm: Spacing,
-    plane_normal: Spacing = (0.0, 0.0, 1.0),
+    plane_normal: Normal = (0.0, 0.0, 1.0),
     slice_thickness_mm: float | None = None,
     min_volume_mm3: float = 14.0,
     min_diameter_mm: float = 3.0,
-) -> BoolArray:
+) -> Mask:
     """Segment the T1-hypointense part of T2 lesions.
 
     A black hole lies inside a T2 lesion, is darker than the midpoint between NAWM and CSF on pre-contrast
@@ -261,9 +252,9 @@ def _grow_foci(
     tissue: Tissue,
     spacing_mm: Spacing,
     slice_thickness_mm: float,
-    plane_normal: Spacing,
+    plane_normal: Normal,
     limits: LesionThresholds,
-) -> NDArray[np.int32]:
+) -> Labels:
     """Grow seeds to candidate foci."""
     in_lining = tissue.from_ventricle_mm <= limits.lining_mm
     seeds = tissue.allowed & (tissue.z > limits.seed_z)

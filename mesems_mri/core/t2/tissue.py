@@ -8,23 +8,14 @@ scan itself, so nothing here depends on a scanner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.distance import bounding_box, close_mask, distance_from, distance_inside
 from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.t2.fluid import T2Contrast, find_fluid, find_ventricles
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from mesems_mri.core.intensity import BoolArray, FloatArray
-
-Spacing = tuple[float, float, float]
+from mesems_mri.core.t2.fluid import find_fluid, find_ventricles
+from mesems_mri.core.typing import Box, Float64Array, FloatArray, Labels, Mask, Priors, Spacing, T2Contrast
 
 NEEDED_PRIORS = (
     "white_matter",
@@ -80,12 +71,12 @@ class Tissue:
         Distance to the lateral ventricles; may be infinite beyond `VENTRICLE_REACH_MM`.
     """
 
-    box: tuple[slice, ...]
+    box: Box
     excess: FloatArray
     z: FloatArray
-    allowed: BoolArray
-    white: BoolArray
-    judged: BoolArray
+    allowed: Mask
+    white: Mask
+    judged: Mask
     from_ventricle_mm: FloatArray
 
 
@@ -93,10 +84,10 @@ def describe_tissue(
     image: FloatArray,
     *,
     contrast: T2Contrast,
-    brain_mask: BoolArray,
-    priors: Mapping[str, FloatArray],
+    brain_mask: Mask,
+    priors: Priors,
     spacing_mm: Spacing,
-    nawm: BoolArray,
+    nawm: Mask,
     t1w: FloatArray | None = None,
 ) -> Tissue | None:
     """Describe the tissue of a scan; parameters as for `lesions.segment_t2_lesions`.
@@ -155,7 +146,7 @@ def describe_tissue(
     )
 
 
-def white_surround(foci: NDArray[np.int32], tissue: Tissue, spacing_mm: Spacing) -> NDArray[np.float64]:
+def white_surround(foci: Labels, tissue: Tissue, spacing_mm: Spacing) -> Float64Array:
     """Share of normal white matter in the surroundings (1.5 to 3.5 mm away) of each focus.
 
     Parameters
@@ -185,7 +176,7 @@ def white_surround(foci: NDArray[np.int32], tissue: Tissue, spacing_mm: Spacing)
     return share
 
 
-def mean_by_label(values: FloatArray, foci: NDArray[np.int32]) -> NDArray[np.float64]:
+def mean_by_label(values: FloatArray, foci: Labels) -> Float64Array:
     """Mean of an image over each focus, by label; 0 at index 0 and for labels without voxels."""
     n = int(foci.max(initial=0)) + 1
     inside = foci > 0
@@ -195,8 +186,8 @@ def mean_by_label(values: FloatArray, foci: NDArray[np.int32]) -> NDArray[np.flo
 
 def expected_intensity(
     smooth: FloatArray,
-    solid: BoolArray,
-    priors: Mapping[str, FloatArray],
+    solid: Mask,
+    priors: Priors,
     spacing_mm: Spacing,
     t1w: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray]:
@@ -249,7 +240,7 @@ def expected_intensity(
 
 
 def local_white_level(
-    image: FloatArray, nawm: BoolArray, spacing_mm: Spacing, sigma_mm: float = 15.0
+    image: FloatArray, nawm: Mask, spacing_mm: Spacing, sigma_mm: float = 15.0
 ) -> FloatArray:
     """Level of the white matter around every voxel: what bias correction left over.
 
@@ -288,9 +279,9 @@ def local_white_level(
 def _check(
     image: FloatArray,
     contrast: str,
-    brain_mask: BoolArray,
-    priors: Mapping[str, FloatArray],
-    nawm: BoolArray,
+    brain_mask: Mask,
+    priors: Priors,
+    nawm: Mask,
     t1w: FloatArray | None,
 ) -> None:
     if contrast not in ("FLAIR", "T2w", "PDw"):

@@ -7,9 +7,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mesems_mri.core.components import Labels
-from mesems_mri.core.feret import Vector, largest_in_plane_diameter_mm
+from mesems_mri.core.feret import largest_in_plane_diameter_mm
 from mesems_mri.core.tracking.identity import Identity
+from mesems_mri.core.typing import IntArray, Labels, Vector
 
 ROW_FIELDS = (
     "session_id",
@@ -102,9 +102,7 @@ class KnownFoci:
         }
 
     @classmethod
-    def from_record(
-        cls, record: Mapping[str, Any], t2: npt.NDArray[np.integer], gel: npt.NDArray[np.integer]
-    ) -> Self:
+    def from_record(cls, record: Mapping[str, Any], t2: IntArray, gel: IntArray) -> Self:
         """Restore the state from `to_record` and the two footprint images."""
         return cls(
             t2.astype(np.int32),

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from mesems_mri.core.components import Labels, Mask, label_components
+from mesems_mri.core.components import label_components
+from mesems_mri.core.typing import IntArray, Labels, Mask
 
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 
@@ -39,8 +39,8 @@ class T2Units:
 
 def divide_t2(
     mask: Mask,
-    new: npt.NDArray[np.integer] | None,
-    enlarging: npt.NDArray[np.integer] | None,
+    new: IntArray | None,
+    enlarging: IntArray | None,
     known: Labels,
     *,
     min_remainder_voxels: float,

@@ -11,23 +11,13 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.components import (
-    MIN_VOLUME_MM3,
-    Labels,
-    as_mask,
-    label_coordinates,
-    renumber_by_first_voxel,
-)
+from mesems_mri.core.components import MIN_VOLUME_MM3, as_mask, label_coordinates, renumber_by_first_voxel
 from mesems_mri.core.distance import distance_from
-from mesems_mri.core.feret import Vector
 from mesems_mri.core.tracking.foci import (
     ACTIVE_GEL,
     ACTIVE_T2,
-    ROW_FIELDS,
-    AcquiredPlane,
     KnownFoci,
     Row,
-    Track,
     VisitFoci,
     ended_in,
     in_plane_diameter_mm,
@@ -39,19 +29,7 @@ from mesems_mri.core.tracking.foci import (
     with_ids,
 )
 from mesems_mri.core.tracking.identity import Identity, assign_ids, divide_t2, find_overlaps
-
-__all__ = [
-    "ROW_FIELDS",
-    "AcquiredPlane",
-    "KnownFoci",
-    "Track",
-    "TrackedVisit",
-    "VisitFoci",
-    "complete_rows",
-    "track_gel",
-    "track_t2",
-    "track_visit",
-]
+from mesems_mri.core.typing import Labels, Vector
 
 _GD_PRIORITY = ("new", "re_enhancing", "baseline", "persistent")
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 from mesems_mri.images import registration
 from mesems_mri.images.greedy import Scan
 from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.same_head import HeadComparison, compare_heads
 from mesems_mri.images.volume import Grid, Volume
 
 CENTRED = np.array([[3.0, 0, 0, -84], [0, 3, 0, -99], [0, 0, 3, -78], [0, 0, 0, 1]])
@@ -177,7 +178,7 @@ def test_every_process_gives_the_same_bytes() -> None:
         "import test_registration as t; t1w, flair, brain = t.synthetic_head(4);"
         "other, mask = t.moved(flair, brain, t.rigid((3, 4, 5), (6, 1, 2)), t.THICK);"
         "found = t.registration.register_rigid(t1w, other, fixed_mask=brain, moving_mask=mask);"
-        "heads = t.registration.compare_heads(t1w, other, found.matrix, brain, mask);"
+        "heads = t.compare_heads(t1w, other, found.matrix, brain, mask);"
         "print(found.matrix.tobytes().hex(), repr(found.similarity), repr(heads.score))"
     )
     answers = set()
@@ -211,23 +212,21 @@ def test_the_right_head_passes_and_others_do_not(other_contrast: bool) -> None:
     wrong, wrong_brain = moved(wrong_flair if other_contrast else wrong_t1w, wrong_brain, xfm, THICK)
     mirrored, mirrored_brain = Volume(right.array[::-1], right.affine), right_brain[::-1]
 
-    def compare(moving: Volume, mask: np.ndarray) -> registration.HeadComparison:
+    def compare(moving: Volume, mask: np.ndarray) -> HeadComparison:
         found = registration.register_rigid(t1w, moving, fixed_mask=brain, moving_mask=mask)
-        return registration.compare_heads(
-            t1w, moving, found.matrix, brain, mask, same_contrast=not other_contrast
-        )
+        return compare_heads(t1w, moving, found.matrix, brain, mask, same_contrast=not other_contrast)
 
     same = compare(right, right_brain)
     assert same.same_head
     other = compare(wrong, wrong_brain) if other_contrast else compare(mirrored, mirrored_brain)
     assert not other.same_head
     assert other.score < 0.6 * same.score
-    astray = registration.compare_heads(t1w, right, rigid((5, 3, -6), (4, 9, -7)), brain, right_brain)
+    astray = compare_heads(t1w, right, rigid((5, 3, -6), (4, 9, -7)), brain, right_brain)
     assert not astray.same_head
 
 
 def test_heads_that_share_nothing_are_not_confirmed() -> None:
     t1w, _, brain = synthetic_head(7)
-    apart = registration.compare_heads(t1w, t1w, rigid((0, 0, 0), (500, 0, 0)), brain, brain)
+    apart = compare_heads(t1w, t1w, rigid((0, 0, 0), (500, 0, 0)), brain, brain)
     assert not apart.same_head
     assert apart.score == 0
