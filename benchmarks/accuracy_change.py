@@ -36,6 +36,7 @@ from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.intensity import find_nawm, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
 from mesems_mri.core.typing import Mask
@@ -160,15 +161,9 @@ def segmented_apart(pair: Pair, seed_z: float) -> Mask:
     """Segment both visits on their own; keep the lesions of this one that touch none of the other."""
     now, then = (
         segment_t2_lesions(
-            scan.image,
-            contrast="FLAIR",
-            brain_mask=scan.brain_mask,
-            priors=scan.priors,
-            nawm=scan.nawm,
-            spacing_mm=SUBJECT_GRID.spacing_mm,
-            plane_normal=tuple(scan.entry["plane_normal"]),
-            slice_thickness_mm=scan.thickness_mm,
-            thresholds=replace(thresholds_for("FLAIR"), seed_z=seed_z),
+            T2Scan(scan.image, "FLAIR", scan.thickness_mm, tuple(scan.entry["plane_normal"])),
+            Anatomy(scan.brain_mask, scan.nawm, scan.priors, SUBJECT_GRID.spacing_mm),
+            replace(thresholds_for("FLAIR"), seed_z=seed_z),
         ).mask
         for scan in (pair.now, pair.then)
     )

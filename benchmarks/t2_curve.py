@@ -22,6 +22,7 @@ from scipy import ndimage
 from benchmarks.calibration import LIMITS, MIN_INSIDE, print_calibration
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
 from mesems_mri.core.typing import T2Contrast
@@ -74,15 +75,17 @@ def read_candidates(out_dir: Path, truth_dir: Path, contrast: T2Contrast) -> Ite
 
 
 def _judge(scene: Scene, contrast: T2Contrast, truth: NDArray[np.bool_]) -> Candidates:
+    entry = scene.entries[contrast]
     found = segment_t2_lesions(
-        scene.images[contrast],
-        contrast=contrast,
-        brain_mask=scene.brain_mask,
-        priors=scene.priors,
-        t1w=scene.images.get("T1w"),
-        nawm=scene.nawm(contrast),
-        thresholds=replace(thresholds_for(contrast), min_score=0.0),
-        **scene.geometry(contrast),
+        T2Scan(scene.images[contrast], contrast, entry["slice_thickness_mm"], tuple(entry["plane_normal"])),
+        Anatomy(
+            scene.brain_mask,
+            scene.nawm(contrast),
+            scene.priors,
+            SUBJECT_GRID.spacing_mm,
+            scene.images.get("T1w"),
+        ),
+        replace(thresholds_for(contrast), min_score=0.0),
     )
     dseg, n = label_components(found.mask)
     scores = np.asarray(ndimage.maximum(found.score, dseg, np.arange(1, n + 1)), np.float64)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mesems_mri.core.feret import check_spacing, largest_in_plane_diameter_mm
-from mesems_mri.core.typing import Float64Array, IntArray, Labels, Mask, Vector
+from mesems_mri.core.typing import Coordinates, Float64Array, IntArray, Labels, Mask, Vector
 
 MIN_VOLUME_MM3 = 14.0
 """Smallest volume of a focus: a sphere of 3 mm, in whole voxels of 1 mm."""
@@ -140,7 +140,7 @@ def label_foci(
     return numbers[components]
 
 
-def label_coordinates(dseg: IntArray) -> dict[int, npt.NDArray[np.intp]]:
+def label_coordinates(dseg: IntArray) -> dict[int, Coordinates]:
     """Return the voxel coordinates (n, 3) of every label, in C order, by ascending label."""
     coordinates = np.argwhere(dseg)
     labels = dseg[tuple(coordinates.T)]

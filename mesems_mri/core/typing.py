@@ -21,6 +21,8 @@ Labels = NDArray[np.int32]
 """Numbered foci (dseg): 0 is background."""
 IntArray = NDArray[np.integer]
 """Labels or counts of any integer dtype."""
+Coordinates = NDArray[np.intp]
+"""Voxel indices, shape (n, 3)."""
 Affine = NDArray[np.float64]
 """Matrix of shape (4, 4): array index to mm, or mm to mm."""
 

@@ -10,10 +10,11 @@ import numpy as np
 from mesems_mri.core.gel.candidates import Thresholds as EnhancementThresholds
 from mesems_mri.core.gel.detect import detect_enhancement
 from mesems_mri.core.matching import match_resolution
+from mesems_mri.core.t2.black_holes import segment_black_holes
 from mesems_mri.core.t2.change import detect_t2_change
-from mesems_mri.core.t2.difference import Support
 from mesems_mri.core.t2.growth import ChangeThresholds
-from mesems_mri.core.t2.segment import segment_black_holes, segment_t2_lesions, thresholds_for
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
+from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, own_masks
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
@@ -146,14 +147,15 @@ def _t2_and_change(
     arrays: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     segmentation = segment_t2_lesions(
-        scene.images[contrast],
-        contrast=contrast,  # pyright: ignore[reportArgumentType]
-        brain_mask=scene.brain_mask,
-        priors=scene.priors,
-        t1w=scene.images.get("T1w"),
-        nawm=scene.nawm(contrast),
-        thresholds=replace(thresholds_for(contrast), **settings["t2"], **settings["focus"]),  # pyright: ignore[reportArgumentType]
-        **scene.geometry(contrast),
+        _t2_scan(scene, contrast),
+        Anatomy(
+            scene.brain_mask,
+            scene.nawm(contrast),
+            scene.priors,
+            SUBJECT_GRID.spacing_mm,
+            scene.images.get("T1w"),
+        ),
+        replace(thresholds_for(contrast), **settings["t2"], **settings["focus"]),  # pyright: ignore[reportArgumentType]
     )
     arrays["t2"] = segmentation.mask
     arrays["t2_score"] = _as_percent(segmentation.score)
@@ -172,22 +174,19 @@ def _t2_and_change(
         box=scene.box,
     )
     reference_lesions, reference_score = _lesions_of(visit, reference)
-    support = None
-    if second:
-        support = Support(scene.images[second], other.images[second], **_slices(scene, other, second))
     change = detect_t2_change(
-        scene.images[common],
-        other.images[common],
-        **_slices(scene, other, common),
+        _t2_scan(scene, common),
+        _t2_scan(other, common),
         current_lesions=segmentation.mask,
         reference_lesions=reference_lesions,
-        brain_mask=scene.brain_mask & other.brain_mask,
-        nawm=scene.nawm(common) & other.nawm(common),
-        priors=scene.priors,
-        spacing_mm=SUBJECT_GRID.spacing_mm,
-        contrast=common,  # pyright: ignore[reportArgumentType]
-        current_t1w=scene.images.get("T1w"),
-        support=support,
+        anatomy=Anatomy(
+            scene.brain_mask & other.brain_mask,
+            scene.nawm(common) & other.nawm(common),
+            scene.priors,
+            SUBJECT_GRID.spacing_mm,
+            scene.images.get("T1w"),
+        ),
+        support=(_t2_scan(scene, second), _t2_scan(other, second)) if second else None,
         thresholds=ChangeThresholds(**settings["change"], **settings["focus"]),
     )
     arrays["new"] = change.new
@@ -209,14 +208,15 @@ def _t2_and_change(
     }
 
 
-def _slices(scene: Scene, other: Scene, contrast: str) -> dict[str, Any]:
-    """Thickness of the slices of both visits, and the normal of the coarser ones."""
-    coarser = max((scene, other), key=lambda s: s.entries[contrast]["slice_thickness_mm"])
-    return {
-        "current_thickness_mm": scene.entries[contrast]["slice_thickness_mm"],
-        "reference_thickness_mm": other.entries[contrast]["slice_thickness_mm"],
-        "plane_normal": tuple(coarser.entries[contrast]["plane_normal"]),
-    }
+def _t2_scan(scene: Scene, contrast: str) -> T2Scan:
+    """Return a T2-type image of a visit as the detectors take it."""
+    entry = scene.entries[contrast]
+    return T2Scan(
+        scene.images[contrast],
+        contrast,  # pyright: ignore[reportArgumentType]
+        entry["slice_thickness_mm"],
+        tuple(entry["plane_normal"]),
+    )
 
 
 def _change_of_masks(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.core.components import close_fragments, label_components
-from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
+from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, OwnMask
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
@@ -155,12 +155,12 @@ class OwnMasks:
     def _min_volume_mm3(self) -> float:
         return self.settings["focus"]["min_volume_mm3"]
 
-    def _geometry(self, contrasts: Sequence[str], *more: Mapping[str, Any]) -> Geometry:
+    def _geometry(self, contrasts: Sequence[str], *more: Mapping[str, Any]) -> SliceGeometry:
         coarser = max(
             [*(self.images[contrast] for contrast in contrasts), *more],
             key=lambda image: image["slice_thickness_mm"],
         )
-        return Geometry(
+        return SliceGeometry(
             SUBJECT_GRID.spacing_mm,
             tuple(coarser["plane_normal"]),
             coarser["slice_thickness_mm"],

@@ -1,46 +1,53 @@
 """New and enlarging T2 lesions between two registered visits, by subtraction.
 
-Both visits are brought to one resolution, one bias field and one intensity scale, and subtracted. The
-difference is divided by the noise measured in this pair, which is larger at edges: a misregistration of a
-fraction of a voxel gives a difference in proportion to the local gradient (Ganiler et al., Neuroradiology
-2014;56:363; Moraal et al., Radiology 2010;255:154).
+Both visits are matched in resolution, bias field and intensity, and subtracted. The difference is divided by
+the noise measured in this pair, which is larger at edges: a misregistration of a fraction of a voxel gives a
+difference in proportion to the local gradient (Ganiler et al., Neuroradiology 2014;56:363; Moraal et al.,
+Radiology 2010;255:154).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
 from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.t2.difference import Support, difference_noise, match_visits, rise_of
+from mesems_mri.core.t2.difference import VisitDifference, subtract_visits
 from mesems_mri.core.t2.fluid import CSF_BELOW
-from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
-from mesems_mri.core.t2.tissue import describe_tissue, local_white_level, mean_by_label, white_surround
-from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, Spacing, T2Contrast
+from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
+from mesems_mri.core.t2.tissue import (
+    TissueMaps,
+    describe_tissue,
+    local_white_level,
+    mean_by_label,
+    white_surround,
+)
+from mesems_mri.core.typing import Box, FloatArray, Labels, Mask
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class T2Change:
-    """Change between two visits.
+    """Change between two visits, on the grid of their images.
 
     Attributes
     ----------
-    new, enlarging
-        Numbered foci (int32), each 1..n on its own, on the grid of the images.
-    lesions
-        T2 lesions of this visit, carried on from the reference visit (`_carry_on`).
-    score
-        0 outside foci; inside, how sure the focus is, 0 to 1, the same for all its voxels.
-    candidates
-        Numbered foci (int32) that were considered, those that were turned down included.
-    candidate_scores
+    new, enlarging : ndarray of int32, shape (x, y, z)
+        Numbered foci, each 1..n on its own.
+    lesions : ndarray of bool, shape (x, y, z)
+        T2 lesions of the current visit, carried on from the reference visit (`_carry_on`).
+    score : ndarray of float32, shape (x, y, z)
+        0 outside foci; inside the score of the focus, 0 to 1, the same for all its voxels.
+    candidates : ndarray of int32, shape (x, y, z)
+        Numbered foci that were considered, the rejected ones included.
+    candidate_scores : tuple of float
         Score of each candidate, from number 1 on.
-    details
+    details : dict of str to float
         Measured quantities: ``difference_sigma`` (noise of the difference in NAWM, units of NAWM),
         ``edge_shift_mm`` (misregistration that would explain the noise at edges), ``thickness_mm``
         (that both visits were matched to).
@@ -55,54 +62,73 @@ class T2Change:
     details: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """Maps over the brain box that a change is detected and scored by.
+
+    Attributes
+    ----------
+    tissue : TissueMaps
+        Of the current visit.
+    difference : VisitDifference
+        Of the contrast that is read.
+    support_z : ndarray of float32 or None
+        Rise of the second contrast in units of its own noise.
+    joined_z : ndarray of float32
+        Rise of both contrasts together; that of the first where there is no second.
+    """
+
+    tissue: TissueMaps
+    difference: VisitDifference
+    support_z: FloatArray | None
+    joined_z: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Growth:
+    """Voxels that became hyperintense, and those of them in components with a seed on the first contrast."""
+
+    mask: Mask
+    seeded_alone: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredFoci:
+    """New and enlarging foci in the brain box, and every candidate with its score (as in `T2Change`)."""
+
+    new: Labels
+    enlarging: Labels
+    score: FloatArray
+    candidates: Labels
+    candidate_scores: tuple[float, ...]
+
+
 def detect_t2_change(
-    current: FloatArray,
-    reference: FloatArray,
+    current: T2Scan,
+    reference: T2Scan,
     *,
     current_lesions: Mask,
     reference_lesions: Mask,
-    brain_mask: Mask,
-    nawm: Mask,
-    priors: Priors,
-    spacing_mm: Spacing,
-    current_thickness_mm: float,
-    reference_thickness_mm: float,
-    plane_normal: Normal,
-    contrast: T2Contrast = "FLAIR",
-    current_t1w: FloatArray | None = None,
-    support: Support | None = None,
+    anatomy: Anatomy,
+    support: tuple[T2Scan, T2Scan] | None = None,
     thresholds: ChangeThresholds | None = None,
 ) -> T2Change:
     """Detect new and enlarging T2 lesions.
 
     Parameters
     ----------
-    current, reference
-        Same contrast at this and at the reference visit, on one grid, each bias-corrected and with NAWM
-        median 1.
-    current_lesions, reference_lesions
+    current, reference : T2Scan
+        One contrast at the current and at the reference visit, on one grid.
+    current_lesions, reference_lesions : ndarray of bool, shape (x, y, z)
         T2 lesions of the two visits.
-    brain_mask
-        Brain covered by both visits.
-    nawm
-        Normal-appearing white matter of both visits.
-    priors
-        Tissue probabilities on the same grid (see `lesions.segment_t2_lesions`).
-    spacing_mm
-        Voxel size (mm).
-    current_thickness_mm, reference_thickness_mm
-        Slice thickness of the two acquisitions (mm).
-    plane_normal
-        Normal of the slices of the coarser acquisition, unit vector in array axes.
-    contrast
-        Contrast of both images.
-    current_t1w
-        T1w of this visit on the same grid, NAWM median 1, when there is one.
-    support
-        Another T2-type contrast of both visits. A change that both contrasts show may be fainter: the noise
-        of two series is independent, and so are flow and the edge of the fluid, which are no lesions.
-    thresholds
-        Default: `ChangeThresholds`.
+    anatomy : Anatomy
+        Brain and NAWM of both visits, priors, and the T1w of the current visit.
+    support : tuple of two T2Scan, optional
+        Another T2-type contrast at the current and at the reference visit. A change that both contrasts show
+        may be fainter: the noise of two series is independent, and so are flow and the edge of the fluid,
+        which are no lesions.
+    thresholds : ChangeThresholds, optional
+        Defaults when None.
 
     Returns
     -------
@@ -111,103 +137,167 @@ def detect_t2_change(
     Raises
     ------
     ValueError
-        When shapes differ or an image is not finite inside the brain.
+        When the contrasts of the visits differ, shapes differ or an image is not finite inside the brain.
     """
     limits = thresholds or ChangeThresholds()
-    _check(current, reference, current_lesions, reference_lesions, brain_mask, nawm, support)
-    thickness_mm = max(current_thickness_mm, reference_thickness_mm)
-    new = np.zeros(current.shape, np.int32)
-    enlarging = np.zeros(current.shape, np.int32)
-    candidates = np.zeros(current.shape, np.int32)
-    candidate_scores: list[float] = []
-    score = np.zeros(current.shape, np.float32)
-    details = {"thickness_mm": float(thickness_mm)}
-    if np.array_equal(current, reference):
-        return T2Change(new, enlarging, reference_lesions.copy(), score, candidates, details=details)
-    tissue = describe_tissue(
-        current,
-        contrast=contrast,
-        brain_mask=brain_mask,
-        priors=priors,
-        spacing_mm=spacing_mm,
-        nawm=nawm,
-        t1w=current_t1w,
-    )
+    _check(current, reference, current_lesions, reference_lesions, anatomy, support)
+    coarser = max((current, reference), key=lambda scan: scan.slice_thickness_mm)
+    details = {"thickness_mm": float(coarser.slice_thickness_mm)}
+    if np.array_equal(current.image, reference.image):
+        return _no_change(reference_lesions.copy(), details)
+    tissue = describe_tissue(current, anatomy)
     if tissue is None:
-        return T2Change(new, enlarging, current_lesions.copy(), score, candidates, details=details)
+        return _no_change(current_lesions.copy(), details)
 
-    cut = tissue.box
-    brain, white = brain_mask[cut], nawm[cut] & brain_mask[cut]
-    now, then = match_visits(
-        current[cut],
-        reference[cut],
-        brain,
-        spacing_mm,
-        (current_thickness_mm, reference_thickness_mm),
-        plane_normal,
+    box = tissue.box
+    cropped = anatomy.crop(box)
+    evidence = _gather_evidence(current, reference, support, tissue, cropped, limits)
+    details["difference_sigma"] = evidence.difference.nawm_sigma
+    details["edge_shift_mm"] = evidence.difference.edge_shift_mm
+    growth = _find_growth(evidence, cropped, limits, flair=current.contrast == "FLAIR")
+    geometry = SliceGeometry(
+        anatomy.spacing_mm, coarser.plane_normal, details["thickness_mm"], limits.min_diameter_mm
+    )
+    scored = _score_growth(
+        classify_growth(growth.mask, current_lesions[box], reference_lesions[box], geometry, limits),
+        evidence,
+        growth,
+        geometry,
         limits,
     )
-    rise = now - then
-    sigma, details["difference_sigma"], details["edge_shift_mm"] = difference_noise(
-        rise, now, then, brain, white, spacing_mm
-    )
-    z = rise / sigma
-    other = None if support is None else rise_of(support, cut, brain, white, spacing_mm, limits)
-    both = z if other is None else _joined(z, other, limits.support_share)
-    level = local_white_level(now, white, spacing_mm)
-    _, white_sigma = robust_noise(now / level, white)
-    bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
-    plausible = tissue.allowed & bright
-    if contrast == "FLAIR":
-        # Beside fluid that moved or changed its flow void nothing can be said.
-        plausible &= ~ndimage.binary_dilation(then < CSF_BELOW, _ALL_NEIGHBOURS)
-    grown = plausible & (np.maximum(z, both) > limits.grow_sigma) & (rise > limits.grow_rise)
-    seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
-    reach = [2 * round(limits.outline_reach_mm / step) + 1 for step in spacing_mm]
-    strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
-    outlined = grown & (rise >= limits.outline_fraction * strongest)
-    by_itself = growth = _with_seeds(outlined, seeds)
-    if other is not None:
-        growth = _with_seeds(outlined, seeds | (grown & (both > limits.supported_seed_sigma)))
-
-    more = limits.accept_per_mm * max(thickness_mm - limits.thin_slices_mm, 0.0)
-    geometry = Geometry(spacing_mm, plane_normal, float(thickness_mm), limits.min_diameter_mm)
-    for dseg, foci in zip(
-        (new, enlarging),
-        classify_growth(growth, current_lesions[cut], reference_lesions[cut], geometry, limits),
-        strict=True,
-    ):
-        place = mean_by_label(tissue.z, foci)
-        place += limits.surround_weight * white_surround(foci, tissue, spacing_mm) - more
-        margin = mean_by_label(z, foci) + place - limits.accept
-        if other is not None:
-            margin = np.where(mean_by_label(by_itself.astype(np.float32), foci) > 0, margin, -np.inf)
-            supported = mean_by_label(both, foci) + place - limits.supported_accept
-            shown = mean_by_label(other, foci) >= limits.support_sigma
-            margin = np.maximum(margin, np.where(shown, supported, -np.inf))
-        certainty = (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
-        kept = certainty >= limits.min_score
-        kept[0] = False
-        numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-        dseg[cut] = numbers[foci]
-        score[cut] = np.where(kept[foci], certainty[foci], score[cut])
-        candidates[cut] = np.where(foci > 0, foci + len(candidate_scores), candidates[cut])
-        candidate_scores += certainty[1:].tolist()
-    fallen = _with_seeds(
-        (z < -limits.grow_sigma) & (rise < -limits.grow_rise),
-        (z < -limits.seed_sigma) & (rise < -limits.seed_rise),
-    )
-    lesions = current_lesions & ~brain_mask  # where the reference visit shows nothing
-    lesions[cut] |= _carry_on(
-        current_lesions[cut],
-        reference_lesions[cut] & brain,
-        growth=growth,
-        fallen=fallen,
-        changed=(new[cut] > 0) | (enlarging[cut] > 0),
+    lesions = current_lesions & ~anatomy.brain_mask  # where the reference visit shows nothing
+    lesions[box] |= _carry_on(
+        current_lesions[box],
+        reference_lesions[box] & cropped.brain_mask,
+        growth=growth.mask,
+        fallen=_find_fallen(evidence.difference, limits),
+        changed=(scored.new > 0) | (scored.enlarging > 0),
         geometry=geometry,
         limits=limits,
     )
-    return T2Change(new, enlarging, lesions, score, candidates, tuple(candidate_scores), details)
+    return _uncropped(scored, box, lesions, details)
+
+
+def _no_change(lesions: Mask, details: dict[str, float]) -> T2Change:
+    """Return the change of visits without any: no focus, the lesions given."""
+    new, enlarging, candidates = (np.zeros(lesions.shape, np.int32) for _ in range(3))
+    score = np.zeros(lesions.shape, np.float32)
+    return T2Change(new, enlarging, lesions, score, candidates, details=details)
+
+
+def _uncropped(scored: _ScoredFoci, box: Box, lesions: Mask, details: dict[str, float]) -> T2Change:
+    """Return the foci of the brain box on the whole grid, with the lesions of the whole grid."""
+    whole = _no_change(lesions, details)
+    for part, target in (
+        (scored.new, whole.new),
+        (scored.enlarging, whole.enlarging),
+        (scored.score, whole.score),
+        (scored.candidates, whole.candidates),
+    ):
+        target[box] = part
+    return replace(whole, candidate_scores=scored.candidate_scores)
+
+
+def _gather_evidence(
+    current: T2Scan,
+    reference: T2Scan,
+    support: tuple[T2Scan, T2Scan] | None,
+    tissue: TissueMaps,
+    anatomy: Anatomy,
+    limits: ChangeThresholds,
+) -> _Evidence:
+    """Subtract the visits on each contrast in the brain box."""
+
+    def subtract(now: T2Scan, then: T2Scan) -> VisitDifference:
+        return subtract_visits(
+            now.crop(tissue.box), then.crop(tissue.box), anatomy, smooth_mm=limits.smooth_mm
+        )
+
+    difference = subtract(current, reference)
+    if support is None:
+        return _Evidence(tissue, difference, None, difference.z)
+    support_z = subtract(*support).z
+    return _Evidence(tissue, difference, support_z, _joined(difference.z, support_z, limits.support_share))
+
+
+def _find_growth(evidence: _Evidence, anatomy: Anatomy, limits: ChangeThresholds, *, flair: bool) -> _Growth:
+    """Find the voxels that became hyperintense: seeds on the difference, grown and outlined."""
+    tissue, difference = evidence.tissue, evidence.difference
+    now, z, rise = difference.current, difference.z, difference.rise
+    level = local_white_level(now, anatomy.nawm, anatomy.spacing_mm)
+    _, white_sigma = robust_noise(now / level, anatomy.nawm)
+    bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
+    plausible = tissue.allowed & bright
+    if flair:
+        # Beside fluid that moved or changed its flow void nothing can be said.
+        plausible &= ~ndimage.binary_dilation(difference.reference < CSF_BELOW, _ALL_NEIGHBOURS)
+    grown = plausible & (np.maximum(z, evidence.joined_z) > limits.grow_sigma) & (rise > limits.grow_rise)
+    seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
+    reach = [2 * round(limits.outline_reach_mm / step) + 1 for step in anatomy.spacing_mm]
+    strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
+    outlined = grown & (rise >= limits.outline_fraction * strongest)
+    seeded_alone = _with_seeds(outlined, seeds)
+    if evidence.support_z is None:
+        return _Growth(seeded_alone, seeded_alone)
+    supported_seeds = seeds | (grown & (evidence.joined_z > limits.supported_seed_sigma))
+    return _Growth(_with_seeds(outlined, supported_seeds), seeded_alone)
+
+
+def _find_fallen(difference: VisitDifference, limits: ChangeThresholds) -> Mask:
+    """Find the voxels that darkened, by the thresholds of growth."""
+    z, rise = difference.z, difference.rise
+    return _with_seeds(
+        (z < -limits.grow_sigma) & (rise < -limits.grow_rise),
+        (z < -limits.seed_sigma) & (rise < -limits.seed_rise),
+    )
+
+
+def _score_growth(
+    classified: tuple[Labels, Labels],
+    evidence: _Evidence,
+    growth: _Growth,
+    geometry: SliceGeometry,
+    limits: ChangeThresholds,
+) -> _ScoredFoci:
+    """Score the new and the enlarging foci and accept those of enough score; all arrays on the brain box."""
+    shape = growth.mask.shape
+    accepted: list[Labels] = []
+    score = np.zeros(shape, np.float32)
+    candidates = np.zeros(shape, np.int32)
+    candidate_scores: list[float] = []
+    for foci in classified:
+        certainty = _score_foci(foci, evidence, growth, geometry, limits)
+        kept = certainty >= limits.min_score
+        kept[0] = False
+        numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+        accepted.append(numbers[foci])
+        score = np.where(kept[foci], certainty[foci], score)
+        candidates = np.where(foci > 0, foci + len(candidate_scores), candidates)
+        candidate_scores += certainty[1:].tolist()
+    new, enlarging = accepted
+    return _ScoredFoci(new, enlarging, score, candidates, tuple(candidate_scores))
+
+
+def _score_foci(
+    foci: Labels,
+    evidence: _Evidence,
+    growth: _Growth,
+    geometry: SliceGeometry,
+    limits: ChangeThresholds,
+) -> FloatArray:
+    """Return the score of each focus, 0 to 1, by label; index 0 is background."""
+    tissue, z = evidence.tissue, evidence.difference.z
+    more = limits.accept_per_mm * max(geometry.thickness_mm - limits.thin_slices_mm, 0.0)
+    place = mean_by_label(tissue.z, foci)
+    place += limits.surround_weight * white_surround(foci, tissue, geometry.spacing_mm) - more
+    margin = mean_by_label(z, foci) + place - limits.accept
+    if evidence.support_z is not None:
+        alone = mean_by_label(growth.seeded_alone.astype(np.float32), foci) > 0
+        margin = np.where(alone, margin, -np.inf)
+        supported = mean_by_label(evidence.joined_z, foci) + place - limits.supported_accept
+        shown = mean_by_label(evidence.support_z, foci) >= limits.support_sigma
+        margin = np.maximum(margin, np.where(shown, supported, -np.inf))
+    return (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
 
 
 def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:
@@ -235,7 +325,7 @@ def _carry_on(
     growth: Mask,
     fallen: Mask,
     changed: Mask,
-    geometry: Geometry,
+    geometry: SliceGeometry,
     limits: ChangeThresholds,
 ) -> Mask:
     """Carry the lesions of the reference visit on to this one, changed only where the images changed.
@@ -254,29 +344,32 @@ def _carry_on(
 
 
 def _check(
-    current: FloatArray,
-    reference: FloatArray,
+    current: T2Scan,
+    reference: T2Scan,
     current_lesions: Mask,
     reference_lesions: Mask,
-    brain_mask: Mask,
-    nawm: Mask,
-    support: Support | None,
+    anatomy: Anatomy,
+    support: tuple[T2Scan, T2Scan] | None,
 ) -> None:
-    images = {"current": current, "reference": reference}
+    """Raise ValueError unless the scans and masks fit together."""
+    if current.contrast != reference.contrast:
+        msg = f"both visits must be of one contrast, got {current.contrast} and {reference.contrast}"
+        raise ValueError(msg)
+    images = {"current": current.image, "reference": reference.image}
     if support is not None:
-        images |= {"support.current": support.current, "support.reference": support.reference}
+        images |= {"support.current": support[0].image, "support.reference": support[1].image}
     arrays = {
         **images,
         "current_lesions": current_lesions,
         "reference_lesions": reference_lesions,
-        "brain_mask": brain_mask,
-        "nawm": nawm,
+        "brain_mask": anatomy.brain_mask,
+        "nawm": anatomy.nawm,
     }
     for name, array in arrays.items():
-        if array.shape != current.shape:
-            msg = f"{name} must have the shape of current, {current.shape}, got {array.shape}"
+        if array.shape != current.image.shape:
+            msg = f"{name} must have the shape of current, {current.image.shape}, got {array.shape}"
             raise ValueError(msg)
     for name, image in images.items():
-        if not np.isfinite(image[brain_mask]).all():
+        if not np.isfinite(image[anatomy.brain_mask]).all():
             msg = f"{name} must be finite inside brain_mask"
             raise ValueError(msg)

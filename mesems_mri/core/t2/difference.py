@@ -1,4 +1,4 @@
-"""The difference of two visits and its noise, after both were brought to one resolution, bias and scale."""
+"""Difference of two visits and its noise, after resolution, bias field and intensity were matched."""
 
 from __future__ import annotations
 
@@ -9,57 +9,81 @@ from scipy import ndimage
 
 from mesems_mri.core.intensity import MAD_TO_SIGMA, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
-from mesems_mri.core.t2.growth import ChangeThresholds
-from mesems_mri.core.typing import Box, FloatArray, Mask, Normal, Spacing
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
+from mesems_mri.core.typing import FloatArray, Spacing
 
 _LOCAL_NOISE_MM = 8.0
 """Gaussian sigma of the neighbourhood in which the noise of the difference is measured."""
 
 
-@dataclass(frozen=True)
-class Support:
-    """A second T2-type contrast (T2w or PDw) of both visits, on the grid of the first.
+@dataclass(frozen=True, eq=False)
+class VisitDifference:
+    """Difference of two visits of one contrast.
 
     Attributes
     ----------
-    current, reference
-        At this and at the reference visit, bias-corrected and with NAWM median 1.
-    current_thickness_mm, reference_thickness_mm
-        Slice thickness of the two acquisitions (mm).
-    plane_normal
-        Normal of the slices of the coarser acquisition, unit vector in array axes.
+    current, reference : ndarray of float32, shape (x, y, z)
+        Matched images, in units of NAWM.
+    rise : ndarray of float32, shape (x, y, z)
+        Current minus reference.
+    z : ndarray of float32, shape (x, y, z)
+        The rise in units of its noise at each voxel.
+    nawm_sigma : float
+        Noise of the difference in NAWM, in units of NAWM.
+    edge_shift_mm : float
+        Misregistration that would explain the noise at edges.
     """
 
     current: FloatArray
     reference: FloatArray
-    current_thickness_mm: float
-    reference_thickness_mm: float
-    plane_normal: Normal
+    rise: FloatArray
+    z: FloatArray
+    nawm_sigma: float
+    edge_shift_mm: float
 
 
-def match_visits(
-    current: FloatArray,
-    reference: FloatArray,
-    brain: Mask,
-    spacing_mm: Spacing,
-    thickness_mm: tuple[float, float],
-    plane_normal: Normal,
-    limits: ChangeThresholds,
+def subtract_visits(
+    current: T2Scan, reference: T2Scan, anatomy: Anatomy, *, smooth_mm: float
+) -> VisitDifference:
+    """Match two visits and subtract the reference visit.
+
+    Parameters
+    ----------
+    current, reference : T2Scan
+        One contrast at both visits, cropped to the brain.
+    anatomy : Anatomy
+        On the same grid.
+    smooth_mm : float
+        Gaussian sigma of the smoothing before subtraction.
+
+    Returns
+    -------
+    VisitDifference
+    """
+    now, then = _match_visits(current, reference, anatomy, smooth_mm)
+    rise = now - then
+    sigma, nawm_sigma, edge_shift_mm = _difference_noise(rise, now, then, anatomy)
+    return VisitDifference(now, then, rise, np.asarray(rise / sigma, np.float32), nawm_sigma, edge_shift_mm)
+
+
+def _match_visits(
+    current: T2Scan, reference: T2Scan, anatomy: Anatomy, smooth_mm: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Bring both visits to one resolution, bias field and intensity scale."""
-    coarser = max(thickness_mm)
+    """Match both visits in resolution (that of the coarser one), bias field and intensity."""
+    coarser = max((current, reference), key=lambda scan: scan.slice_thickness_mm)
+    spacing_mm = anatomy.spacing_mm
     matched = []
-    for image, own in zip((current, reference), thickness_mm, strict=True):
+    for scan in (current, reference):
         blurred = match_resolution(
-            np.nan_to_num(np.asarray(image, np.float32)),
+            np.nan_to_num(np.asarray(scan.image, np.float32)),
             spacing_mm=spacing_mm,
-            plane_normal=plane_normal,
-            thickness_mm=own,
-            target_thickness_mm=coarser,
+            plane_normal=coarser.plane_normal,
+            thickness_mm=scan.slice_thickness_mm,
+            target_thickness_mm=coarser.slice_thickness_mm,
         )
-        matched.append(ndimage.gaussian_filter(blurred, [limits.smooth_mm / step for step in spacing_mm]))
+        matched.append(ndimage.gaussian_filter(blurred, [smooth_mm / step for step in spacing_mm]))
     now, then = matched
-    tissue = brain & (now > 0.6) & (then > 0.6)
+    tissue = anatomy.brain_mask & (now > 0.6) & (then > 0.6)
     if tissue.sum() < 1000:
         return now, then
     then = match_intensity(then, now, tissue)
@@ -67,16 +91,12 @@ def match_visits(
     return now, then
 
 
-def difference_noise(
-    rise: FloatArray,
-    now: FloatArray,
-    then: FloatArray,
-    brain: Mask,
-    nawm: Mask,
-    spacing_mm: Spacing,
+def _difference_noise(
+    rise: FloatArray, now: FloatArray, then: FloatArray, anatomy: Anatomy
 ) -> tuple[FloatArray, float, float]:
     """Noise of the difference at every voxel: a floor from NAWM and a part that grows with the gradient."""
-    _, floor = robust_noise(rise, nawm)
+    brain, spacing_mm = anatomy.brain_mask, anatomy.spacing_mm
+    _, floor = robust_noise(rise, anatomy.nawm)
     floor = max(floor, 1e-4)
     # Some regions are noisier than others (flow, susceptibility, far from the coil). Clipping keeps a true
     # change from raising its own threshold much.
@@ -96,29 +116,6 @@ def difference_noise(
         shift_mm = 0.0
     sigma = np.sqrt(np.maximum(local, floor) ** 2 + np.square(shift_mm * shared))
     return np.asarray(sigma, np.float32), floor, shift_mm
-
-
-def rise_of(
-    support: Support,
-    cut: Box,
-    brain: Mask,
-    white: Mask,
-    spacing_mm: Spacing,
-    limits: ChangeThresholds,
-) -> FloatArray:
-    """Measure how much a second contrast rose, in units of its own noise."""
-    now, then = match_visits(
-        support.current[cut],
-        support.reference[cut],
-        brain,
-        spacing_mm,
-        (support.current_thickness_mm, support.reference_thickness_mm),
-        support.plane_normal,
-        limits,
-    )
-    rise = now - then
-    sigma, _, _ = difference_noise(rise, now, then, brain, white, spacing_mm)
-    return np.asarray(rise / sigma, np.float32)
 
 
 def _gradient(image: FloatArray, spacing_mm: Spacing) -> FloatArray:

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from mesems_mri.core.components import label_components, label_coordinates, label_foci
 from mesems_mri.core.feret import largest_in_plane_diameter_mm
-from mesems_mri.core.typing import Labels, Mask, Normal, Spacing
+from mesems_mri.core.typing import Coordinates, Labels, Mask, Normal, Spacing
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -88,7 +88,7 @@ class ChangeThresholds:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class SliceGeometry:
     """Voxel size, plane normal (array axes), slice thickness of the coarser visit, smallest diameter (mm)."""
 
     spacing_mm: Spacing
@@ -112,7 +112,7 @@ def classify_growth(
     growth: Mask,
     current_lesions: Mask,
     reference_lesions: Mask,
-    geometry: Geometry,
+    geometry: SliceGeometry,
     limits: ChangeThresholds,
 ) -> tuple[Labels, Labels]:
     """Split growth into new foci and enlarging foci by the counting rules.
@@ -146,28 +146,40 @@ def classify_growth(
     reference_dseg, _ = label_components(reference_lesions)
     outside = growth & ~reference_lesions & touching[components]
     candidates = geometry.label_foci(outside, limits.min_growth_mm3)
-    # One voxel of the coarser visit: its in-plane size is that of the grid here, so a layer one grid voxel
-    # thick around the lesion is what a boundary shift alone can produce.
-    shifted = one_voxel
-    voxel_mm3 = float(np.prod(geometry.spacing_mm))
     accepted = np.zeros(int(candidates.max(initial=0)) + 1, bool)
     for label, coordinates in label_coordinates(candidates).items():
-        at = tuple(coordinates.T)
-        surviving = coordinates[~shifted[at]]
-        if not len(surviving):
-            continue
-        mask = np.zeros(growth.shape, bool)
-        mask[at] = True
-        parents = np.unique(reference_dseg[ndimage.binary_dilation(mask, _ALL_NEIGHBOURS)])
-        parent_voxels = int(np.isin(reference_dseg, parents[parents > 0]).sum())
-        growth_mm3 = len(coordinates) * voxel_mm3
-        fraction = growth_mm3 / max(parent_voxels * voxel_mm3, voxel_mm3)
-        nodule_mm = largest_in_plane_diameter_mm(
-            surviving,
-            spacing_mm=geometry.spacing_mm,
-            plane_normal=geometry.plane_normal,
-            slice_thickness_mm=geometry.thickness_mm,
-        )
-        accepted[label] = fraction >= limits.min_growth_fraction or nodule_mm >= limits.min_nodule_mm
+        accepted[label] = _enlarges(coordinates, reference_dseg, one_voxel, geometry, limits)
     enlarging = geometry.label_foci(accepted[candidates], limits.min_growth_mm3)
     return new, enlarging
+
+
+def _enlarges(
+    coordinates: Coordinates,
+    reference_dseg: Labels,
+    one_voxel: Mask,
+    geometry: SliceGeometry,
+    limits: ChangeThresholds,
+) -> bool:
+    """Return whether a growth focus makes its lesion an enlarging one: by its share, or as a nodule.
+
+    One voxel of the coarser visit: its in-plane size is that of the grid here, so a layer one grid voxel
+    thick around the lesion (``one_voxel``) is what a boundary shift alone can produce.
+    """
+    at = tuple(coordinates.T)
+    surviving = coordinates[~one_voxel[at]]
+    if not len(surviving):
+        return False
+    voxel_mm3 = float(np.prod(geometry.spacing_mm))
+    mask = np.zeros(one_voxel.shape, bool)
+    mask[at] = True
+    parents = np.unique(reference_dseg[ndimage.binary_dilation(mask, _ALL_NEIGHBOURS)])
+    parent_voxels = int(np.isin(reference_dseg, parents[parents > 0]).sum())
+    growth_mm3 = len(coordinates) * voxel_mm3
+    fraction = growth_mm3 / max(parent_voxels * voxel_mm3, voxel_mm3)
+    nodule_mm = largest_in_plane_diameter_mm(
+        surviving,
+        spacing_mm=geometry.spacing_mm,
+        plane_normal=geometry.plane_normal,
+        slice_thickness_mm=geometry.thickness_mm,
+    )
+    return fraction >= limits.min_growth_fraction or nodule_mm >= limits.min_nodule_mm

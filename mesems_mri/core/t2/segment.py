@@ -1,9 +1,10 @@
-"""T2 lesions and black holes of one visit, without learning.
+"""Segmentation of the T2 lesions of one visit, without learning.
 
-A lesion is brighter than the tissue expected at its place (`core.tissue`). Certain voxels are seeds, and a
-lesion is grown from them down to about half of its own contrast (cf. Schmidt et al., NeuroImage
-2012;59:3774 for seeds and growth on FLAIR). Each candidate is then judged as a whole: how bright it is and
-how much of its surroundings is white matter, which tells a lesion from a bright stretch of cortex.
+A lesion is brighter than the tissue expected at its place (`core.t2.tissue`). Certain voxels are seeds, and a
+lesion is grown from them (region growing with hysteresis) down to about half of its own contrast (cf. Schmidt
+et al., NeuroImage 2012;59:3774 for seeds and growth on FLAIR). Each candidate is then scored as a whole, by
+its brightness and by the share of white matter in its surroundings, which tells a lesion from a bright
+stretch of cortex.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from scipy import ndimage
 
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.distance import distance_from
-from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.t2.tissue import Tissue, describe_tissue, mean_by_label, white_surround
-from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, Spacing, T2Contrast
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
+from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, mean_by_label, white_surround
+from mesems_mri.core.typing import FloatArray, Labels, Mask, Spacing, T2Contrast
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 _STEEPNESS = 2.0
@@ -83,14 +84,14 @@ def thresholds_for(contrast: T2Contrast) -> LesionThresholds:
 
 @dataclass(frozen=True)
 class T2Segmentation:
-    """Lesions of one visit.
+    """T2 lesions of one visit.
 
     Attributes
     ----------
-    mask
-        Voxels of all foci, bool.
-    score
-        0 outside; inside, how sure the focus is, 0 to 1, the same for all its voxels.
+    mask : ndarray of bool, shape (x, y, z)
+        Voxels of all foci.
+    score : ndarray of float32, shape (x, y, z)
+        0 outside; inside the score of the focus, 0 to 1, the same for all its voxels.
     """
 
     mask: Mask
@@ -98,43 +99,17 @@ class T2Segmentation:
 
 
 def segment_t2_lesions(
-    image: FloatArray,
-    *,
-    contrast: T2Contrast,
-    brain_mask: Mask,
-    priors: Priors,
-    spacing_mm: Spacing,
-    slice_thickness_mm: float,
-    plane_normal: Normal,
-    nawm: Mask,
-    t1w: FloatArray | None = None,
-    thresholds: LesionThresholds | None = None,
+    scan: T2Scan, anatomy: Anatomy, thresholds: LesionThresholds | None = None
 ) -> T2Segmentation:
     """Segment the T2 lesions of one scan.
 
     Parameters
     ----------
-    image
-        FLAIR, T2w or PDw, bias-corrected, scaled so that the NAWM median is 1.
-    contrast
-        Contrast of the image. On T2w and PDw cerebrospinal fluid is bright and is excluded.
-    brain_mask
-        Brain, same grid.
-    priors
-        Tissue probabilities on the same grid: ``white_matter``, ``cortex``, ``deep_grey``,
-        ``lateral_ventricles``, ``csf``, ``choroid_plexus``, ``cerebellum``, ``brainstem``. They may be
-        misplaced by some millimetres.
-    spacing_mm
-        Voxel size (mm).
-    slice_thickness_mm
-        Slice thickness of the acquisition (mm).
-    plane_normal
-        Normal of the acquired slices, unit vector in array axes.
-    nawm
-        Normal-appearing white matter, same grid.
-    t1w
-        Pre-contrast T1w of the same visit on the same grid, NAWM median 1; helps to find CSF and cortex.
-    thresholds
+    scan : T2Scan
+        On T2w and PDw cerebrospinal fluid is bright and is excluded.
+    anatomy : Anatomy
+        On the same grid.
+    thresholds : LesionThresholds, optional
         Default: `thresholds_for` the contrast.
 
     Returns
@@ -147,25 +122,18 @@ def segment_t2_lesions(
     ValueError
         When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
     """
-    limits = thresholds or thresholds_for(contrast)
-    mask = np.zeros(image.shape, bool)
-    score = np.zeros(image.shape, np.float32)
-    tissue = describe_tissue(
-        image,
-        contrast=contrast,
-        brain_mask=brain_mask,
-        priors=priors,
-        spacing_mm=spacing_mm,
-        nawm=nawm,
-        t1w=t1w,
-    )
+    limits = thresholds or thresholds_for(scan.contrast)
+    mask = np.zeros(scan.image.shape, bool)
+    score = np.zeros(scan.image.shape, np.float32)
+    tissue = describe_tissue(scan, anatomy)
     if tissue is None:
         return T2Segmentation(mask, score)
-    foci = _grow_foci(tissue, spacing_mm, slice_thickness_mm, plane_normal, limits)
+    spacing_mm = anatomy.spacing_mm
+    foci = _grow_foci(tissue, scan, spacing_mm, limits)
     evidence = mean_by_label(tissue.z, foci) + limits.surround_weight * white_surround(
         foci, tissue, spacing_mm
     )
-    ventricle = np.asarray(priors["lateral_ventricles"][tissue.box], np.float32)
+    ventricle = np.asarray(anatomy.priors["lateral_ventricles"][tissue.box], np.float32)
     certainty = (1.0 / (1.0 + np.exp(-_STEEPNESS * (evidence - limits.accept)))).astype(np.float32)
     keep = (certainty >= limits.min_score) & (mean_by_label(ventricle, foci) <= limits.max_ventricle)
     keep[0] = False
@@ -175,86 +143,7 @@ def segment_t2_lesions(
     return T2Segmentation(mask, score)
 
 
-def segment_black_holes(
-    t1w: FloatArray,
-    *,
-    t2_mask: Mask,
-    nawm: Mask,
-    csf: Mask,
-    gel_mask: Mask | None,
-    spacing_mm: Spacing,
-    plane_normal: Normal = (0.0, 0.0, 1.0),
-    slice_thickness_mm: float | None = None,
-    min_volume_mm3: float = 14.0,
-    min_diameter_mm: float = 3.0,
-) -> Mask:
-    """Segment the T1-hypointense part of T2 lesions.
-
-    A black hole lies inside a T2 lesion, is darker than the midpoint between NAWM and CSF on pre-contrast
-    T1w, is a focus by size and does not enhance at this visit.
-
-    Parameters
-    ----------
-    t1w
-        Pre-contrast T1w, any intensity scale.
-    t2_mask
-        T2 lesions of the same visit, same grid.
-    nawm, csf
-        Where the two levels are measured; medians are used, so a few wrong voxels do no harm.
-    gel_mask
-        Enhancing lesions of the visit; None when the visit has no post-contrast scan.
-    spacing_mm
-        Voxel size (mm).
-    plane_normal, slice_thickness_mm
-        Geometry of the acquired slices, for the in-plane diameter.
-    min_volume_mm3, min_diameter_mm
-        Smallest focus.
-
-    Returns
-    -------
-    ndarray of bool
-        Black holes.
-
-    Raises
-    ------
-    ValueError
-        When shapes differ, ``nawm`` or ``csf`` is empty, or CSF is not darker than NAWM.
-    """
-    white, _ = robust_noise(t1w, nawm)
-    fluid, _ = robust_noise(t1w, csf)
-    if fluid >= white:
-        msg = f"t1w must be darker in csf than in nawm, got medians {fluid:.6g} and {white:.6g}"
-        raise ValueError(msg)
-    dark = t2_mask & (t1w < (white + fluid) / 2.0)
-    if gel_mask is not None:
-        # A whole dark component is dropped, not only its enhancing voxels: the oedema around an enhancing
-        # nodule is dark for weeks and is no black hole.
-        components, n = label_components(dark)
-        touched = np.unique(components[ndimage.binary_dilation(gel_mask, _ALL_NEIGHBOURS)])
-        keep = np.ones(n + 1, bool)
-        keep[touched] = False
-        keep[0] = False
-        dark = keep[components]
-    return (
-        label_foci(
-            dark,
-            spacing_mm=spacing_mm,
-            plane_normal=plane_normal,
-            slice_thickness_mm=slice_thickness_mm,
-            min_volume_mm3=min_volume_mm3,
-            min_diameter_mm=min_diameter_mm,
-        )
-        > 0
-    )
-
-
-def _grow_foci(
-    tissue: Tissue,
-    spacing_mm: Spacing,
-    slice_thickness_mm: float,
-    plane_normal: Normal,
-    limits: LesionThresholds,
-) -> Labels:
+def _grow_foci(tissue: TissueMaps, scan: T2Scan, spacing_mm: Spacing, limits: LesionThresholds) -> Labels:
     """Grow seeds to candidate foci."""
     in_lining = tissue.from_ventricle_mm <= limits.lining_mm
     seeds = tissue.allowed & (tissue.z > limits.seed_z)
@@ -274,8 +163,8 @@ def _grow_foci(
     return label_foci(
         keep[components],
         spacing_mm=spacing_mm,
-        plane_normal=plane_normal,
-        slice_thickness_mm=slice_thickness_mm,
+        plane_normal=scan.plane_normal,
+        slice_thickness_mm=scan.slice_thickness_mm,
         min_volume_mm3=limits.min_volume_mm3,
         min_diameter_mm=limits.min_diameter_mm,
     )

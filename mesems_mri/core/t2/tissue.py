@@ -8,6 +8,7 @@ scan itself, so nothing here depends on a scanner.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +16,7 @@ from scipy import ndimage
 from mesems_mri.core.distance import bounding_box, close_mask, distance_from, distance_inside
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.t2.fluid import find_fluid, find_ventricles
+from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.typing import Box, Float64Array, FloatArray, Labels, Mask, Priors, Spacing, T2Contrast
 
 NEEDED_PRIORS = (
@@ -49,25 +51,25 @@ _MIXTURE = {
 }
 
 
-@dataclass(frozen=True)
-class Tissue:
-    """Maps over the brain box (`box`) of the scan.
+@dataclass(frozen=True, eq=False)
+class TissueMaps:
+    """Maps over the brain box of a scan.
 
     Attributes
     ----------
-    box
-        Where in the full array the maps lie.
-    excess
+    box : tuple of slice
+        Place of the maps in the full array.
+    excess : ndarray of float32, shape (x, y, z)
         Smoothed intensity above the expected one, in units of NAWM.
-    z
+    z : ndarray of float32, shape (x, y, z)
         The same in units of the spread expected there.
-    allowed
-        Where a lesion can be: brain without fluid, septum, choroid plexus and the very edge.
-    white
-        Looks like normal white matter.
-    judged
-        What counts as surrounding of a lesion: everything in the brain but the ventricles.
-    from_ventricle_mm
+    allowed : ndarray of bool, shape (x, y, z)
+        Places of possible lesions: brain without fluid, septum, choroid plexus and the very edge.
+    white : ndarray of bool, shape (x, y, z)
+        Intensity of normal white matter.
+    surroundings : ndarray of bool, shape (x, y, z)
+        Possible surroundings of a lesion: everything in the brain but the ventricles.
+    from_ventricle_mm : ndarray of float32, shape (x, y, z)
         Distance to the lateral ventricles; may be infinite beyond `VENTRICLE_REACH_MM`.
     """
 
@@ -76,25 +78,22 @@ class Tissue:
     z: FloatArray
     allowed: Mask
     white: Mask
-    judged: Mask
+    surroundings: Mask
     from_ventricle_mm: FloatArray
 
 
-def describe_tissue(
-    image: FloatArray,
-    *,
-    contrast: T2Contrast,
-    brain_mask: Mask,
-    priors: Priors,
-    spacing_mm: Spacing,
-    nawm: Mask,
-    t1w: FloatArray | None = None,
-) -> Tissue | None:
-    """Describe the tissue of a scan; parameters as for `lesions.segment_t2_lesions`.
+def describe_tissue(scan: T2Scan, anatomy: Anatomy) -> TissueMaps | None:
+    """Describe the tissue of a scan.
+
+    Parameters
+    ----------
+    scan : T2Scan
+    anatomy : Anatomy
+        On the same grid.
 
     Returns
     -------
-    Tissue or None
+    TissueMaps or None
         None when the brain mask or the NAWM is empty.
 
     Raises
@@ -102,51 +101,61 @@ def describe_tissue(
     ValueError
         When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
     """
-    _check(image, contrast, brain_mask, priors, nawm, t1w)
-    if not (nawm & brain_mask).any():
+    _check(scan, anatomy)
+    brain_mask, spacing_mm = anatomy.brain_mask, anatomy.spacing_mm
+    if not (anatomy.nawm & brain_mask).any():
         return None
     box = bounding_box(brain_mask, margin=2)
-    brain, white_matter = brain_mask[box], nawm[box] & brain_mask[box]
-    prior = {name: np.asarray(priors[name][box], np.float32) for name in NEEDED_PRIORS}
+    brain, nawm = brain_mask[box], anatomy.nawm[box] & brain_mask[box]
+    prior = {name: np.asarray(anatomy.priors[name][box], np.float32) for name in NEEDED_PRIORS}
     sigma = [SMOOTH_MM / step for step in spacing_mm]
-    seen = np.asarray(np.where(brain, np.nan_to_num(image[box]), 0.0), np.float32)
+    seen = np.asarray(np.where(brain, np.nan_to_num(scan.image[box]), 0.0), np.float32)
     smooth = np.asarray(ndimage.gaussian_filter(seen, sigma), np.float32)
-    smooth /= local_white_level(smooth, white_matter, spacing_mm)
-    smooth_t1w = None if t1w is None else np.asarray(np.nan_to_num(t1w[box]), np.float32)
-    fluid = find_fluid(smooth, contrast, brain, prior, smooth_t1w)
+    smooth /= local_white_level(smooth, nawm, spacing_mm)
+    t1w = None if anatomy.t1w is None else np.asarray(np.nan_to_num(anatomy.t1w[box]), np.float32)
+    fluid = find_fluid(smooth, scan.contrast, brain, prior, t1w)
     ventricles = find_ventricles(fluid, prior, spacing_mm)
-    expected, spread = expected_intensity(smooth, brain & ~fluid, prior, spacing_mm, smooth_t1w)
+    expected, spread = expected_intensity(smooth, brain & ~fluid, prior, spacing_mm, t1w)
     z = (smooth - expected) / spread
+    allowed = _allowed_places(brain, fluid, ventricles, prior, spacing_mm)
+    if scan.contrast != "FLAIR":
+        # Beside bright fluid partial volume looks like a lesion.
+        allowed &= ~ndimage.binary_dilation(fluid, np.ones((3, 3, 3), bool))
+    return TissueMaps(
+        box=box,
+        excess=np.asarray(smooth - expected, np.float32),
+        z=np.asarray(z, np.float32),
+        allowed=allowed,
+        white=_normal_white(smooth, brain, nawm, prior, t1w),
+        surroundings=brain & ~ventricles,
+        from_ventricle_mm=distance_from(ventricles, spacing_mm, reach_mm=VENTRICLE_REACH_MM),
+    )
 
-    _, white_sigma = robust_noise(smooth, white_matter)
+
+def _normal_white(smooth: FloatArray, brain: Mask, nawm: Mask, prior: Priors, t1w: FloatArray | None) -> Mask:
+    """Find what has the intensity of normal white matter, on T1w too where there is one."""
+    _, white_sigma = robust_noise(smooth, nawm)
     white = brain & (np.abs(smooth - 1.0) < 2.0 * white_sigma)
-    if smooth_t1w is not None:
-        _, t1w_sigma = robust_noise(smooth_t1w, white_matter)
-        white &= np.abs(smooth_t1w - 1.0) < 2.5 * t1w_sigma
+    if t1w is not None:
+        _, t1w_sigma = robust_noise(t1w, nawm)
+        white &= np.abs(t1w - 1.0) < 2.5 * t1w_sigma
     else:
         white &= prior["white_matter"] + prior["brainstem"] + prior["deep_grey"] > 0.3
+    return white
+
+
+def _allowed_places(brain: Mask, fluid: Mask, ventricles: Mask, prior: Priors, spacing_mm: Spacing) -> Mask:
+    """Find the places of possible lesions: tissue of the brain, away from its edge and choroid plexus."""
     inside = (brain & ~fluid) | ventricles | (fluid & (prior["lateral_ventricles"] > 0.3))
     edge_mm = distance_inside(inside, spacing_mm)
     closed = close_mask(ventricles, 6.0, spacing_mm)
     allowed = brain & ~fluid & ~closed & (edge_mm > 1.0) & (prior["choroid_plexus"] < CHOROID_PRIOR)
     # The mask holds everything inside the dura, and below the medulla that is vessels and nerve roots.
     parenchyma = np.sum([prior[name] for name in _MIXTURE], axis=0) + prior["lateral_ventricles"]
-    allowed &= distance_from(parenchyma > 0.3, spacing_mm) <= TISSUE_REACH_MM
-    if contrast != "FLAIR":
-        # Beside bright fluid partial volume looks like a lesion.
-        allowed &= ~ndimage.binary_dilation(fluid, np.ones((3, 3, 3), bool))
-    return Tissue(
-        box=box,
-        excess=np.asarray(smooth - expected, np.float32),
-        z=np.asarray(z, np.float32),
-        allowed=allowed,
-        white=white,
-        judged=brain & ~ventricles,
-        from_ventricle_mm=distance_from(ventricles, spacing_mm, reach_mm=VENTRICLE_REACH_MM),
-    )
+    return allowed & (distance_from(parenchyma > 0.3, spacing_mm) <= TISSUE_REACH_MM)
 
 
-def white_surround(foci: Labels, tissue: Tissue, spacing_mm: Spacing) -> Float64Array:
+def white_surround(foci: Labels, tissue: TissueMaps, spacing_mm: Spacing) -> Float64Array:
     """Share of normal white matter in the surroundings (1.5 to 3.5 mm away) of each focus.
 
     Parameters
@@ -171,7 +180,7 @@ def white_surround(foci: Labels, tissue: Tissue, spacing_mm: Spacing) -> Float64
         around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
         distance_mm = distance_from(foci[around] == label, spacing_mm)
         # The first layer outside a focus is partial volume and tells nothing.
-        shell = (distance_mm > 1.5) & (distance_mm <= 3.5) & tissue.judged[around]
+        shell = (distance_mm > 1.5) & (distance_mm <= 3.5) & tissue.surroundings[around]
         share[label] = float(tissue.white[around][shell].mean()) if shell.any() else 0.0
     return share
 
@@ -200,7 +209,7 @@ def expected_intensity(
     solid
         Brain without fluid.
     priors
-        Tissue probabilities.
+        TissueMaps probabilities.
     spacing_mm
         Voxel size (mm).
     t1w
@@ -276,28 +285,23 @@ def local_white_level(
     return np.asarray(np.maximum(median + fine, 0.1 * median), np.float32)
 
 
-def _check(
-    image: FloatArray,
-    contrast: str,
-    brain_mask: Mask,
-    priors: Priors,
-    nawm: Mask,
-    t1w: FloatArray | None,
-) -> None:
-    if contrast not in ("FLAIR", "T2w", "PDw"):
-        msg = f"contrast must be FLAIR, T2w or PDw, got {contrast!r}"
+def _check(scan: T2Scan, anatomy: Anatomy) -> None:
+    """Raise ValueError unless the scan and the anatomy fit together."""
+    if scan.contrast not in get_args(T2Contrast):
+        msg = f"contrast must be FLAIR, T2w or PDw, got {scan.contrast!r}"
         raise ValueError(msg)
-    missing = [name for name in NEEDED_PRIORS if name not in priors]
+    missing = [name for name in NEEDED_PRIORS if name not in anatomy.priors]
     if missing:
         msg = f"priors must hold {', '.join(missing)}"
         raise ValueError(msg)
-    arrays = {"brain_mask": brain_mask, "nawm": nawm, **{name: priors[name] for name in NEEDED_PRIORS}}
-    if t1w is not None:
-        arrays["t1w"] = t1w
+    arrays = {"brain_mask": anatomy.brain_mask, "nawm": anatomy.nawm}
+    arrays |= {name: anatomy.priors[name] for name in NEEDED_PRIORS}
+    if anatomy.t1w is not None:
+        arrays["t1w"] = anatomy.t1w
     for name, array in arrays.items():
-        if array.shape != image.shape:
-            msg = f"{name} must have the shape of the image, {image.shape}, got {array.shape}"
+        if array.shape != scan.image.shape:
+            msg = f"{name} must have the shape of the image, {scan.image.shape}, got {array.shape}"
             raise ValueError(msg)
-    if not np.isfinite(image[brain_mask]).all():
+    if not np.isfinite(scan.image[anatomy.brain_mask]).all():
         msg = "image must be finite inside brain_mask"
         raise ValueError(msg)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mesems_mri.core.feret import largest_in_plane_diameter_mm
 from mesems_mri.core.tracking.identity import Identity
-from mesems_mri.core.typing import IntArray, Labels, Vector
+from mesems_mri.core.typing import Coordinates, IntArray, Labels, Vector
 
 ROW_FIELDS = (
     "session_id",
@@ -217,9 +217,7 @@ def start_row(session_id: str, track: Track, identity: Identity) -> Row:
     }
 
 
-def in_plane_diameter_mm(
-    coordinates: npt.NDArray[np.intp], spacing_mm: Vector, plane: AcquiredPlane
-) -> float:
+def in_plane_diameter_mm(coordinates: Coordinates, spacing_mm: Vector, plane: AcquiredPlane) -> float:
     """Return the largest diameter of a focus in the acquired plane."""
     return largest_in_plane_diameter_mm(
         coordinates,

@@ -1,15 +1,16 @@
 """New and enlarging T2: the counting rules on masks, and detection on a small synthetic head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mesems_mri.core.t2.change import detect_t2_change
-from mesems_mri.core.t2.difference import Support
-from mesems_mri.core.t2.growth import ChangeThresholds, Geometry, classify_growth
+from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
 from tests.unit.core.t2.test_segment import SHAPE, SPACING, Head, radius_map
 
-GEOMETRY = Geometry(SPACING, (0.0, 0.0, 1.0), 1.0)
+GEOMETRY = SliceGeometry(SPACING, (0.0, 0.0, 1.0), 1.0)
 
 
 def block(*spans: tuple[int, int]) -> np.ndarray:
@@ -67,20 +68,21 @@ def test_nothing_grew():
     assert not enlarging.any()
 
 
-def detect(current: Head, reference: Head, old=None, **changes):
+def detect(current: Head, reference: Head, old=None, *, thickness_mm=(1.0, 1.0), **changes):
     none = np.zeros(SHAPE, bool)
+    scans = [
+        replace(head.scan(), slice_thickness_mm=mm)
+        for head, mm in zip((current, reference), thickness_mm, strict=True)
+    ]
+    anatomy = replace(current.anatomy(), nawm=current.nawm & reference.nawm)
+    if "brain_mask" in changes:
+        anatomy = replace(anatomy, brain_mask=changes.pop("brain_mask"))
     given = {
         "current_lesions": none,
         "reference_lesions": none if old is None else old,
-        "brain_mask": current.brain,
-        "nawm": current.nawm & reference.nawm,
-        "priors": current.priors,
-        "spacing_mm": SPACING,
-        "current_thickness_mm": 1.0,
-        "reference_thickness_mm": 1.0,
-        "plane_normal": (0.0, 0.0, 1.0),
+        "anatomy": anatomy,
     }
-    return detect_t2_change(current.image, reference.image, **(given | changes))
+    return detect_t2_change(*scans, **(given | changes))
 
 
 def test_identical_visits_did_not_change():
@@ -132,7 +134,7 @@ def test_thicker_slices_of_one_visit_are_matched():
     now, then = Head(seed=1), Head(seed=2)
     lesion = now.add((42, 32, 24), 4.0, 0.5)
     then.image = ndimage.gaussian_filter1d(then.image, 3.0 / 2.3548, axis=2)
-    change = detect(now, then, reference_thickness_mm=3.0)
+    change = detect(now, then, thickness_mm=(1.0, 3.0))
     assert change.details["thickness_mm"] == 3.0
     assert change.new.max() == 1
     assert (change.new > 0)[lesion].any()
@@ -141,11 +143,10 @@ def test_thicker_slices_of_one_visit_are_matched():
 def test_thick_slices_need_more_evidence():
     now, then = Head(seed=1), Head(seed=2)
     now.add((42, 32, 24), 3.0, 0.2)
-    thick = {"current_thickness_mm": 4.5, "reference_thickness_mm": 5.0}
     log_odds = []
     for thin_slices_mm in (5.0, 3.0):
         (score,) = detect(
-            now, then, **thick, thresholds=ChangeThresholds(thin_slices_mm=thin_slices_mm)
+            now, then, thickness_mm=(4.5, 5.0), thresholds=ChangeThresholds(thin_slices_mm=thin_slices_mm)
         ).candidate_scores
         log_odds.append(np.log(score / (1 - score)))
     assert log_odds[0] - log_odds[1] == pytest.approx(2.0, abs=0.01)
@@ -222,7 +223,7 @@ def test_a_faint_lesion_counts_when_both_contrasts_show_it():
     for seed in range(0, 60, 10):
         now, then, t2w_now, t2w_then = (noisy(seed + i) for i in range(4))
         now.add((42, 32, 24), 2.0, 0.13)
-        support = Support(t2w_now.image, t2w_then.image, 1.0, 1.0, (0.0, 0.0, 1.0))
+        support = (t2w_now.scan(), t2w_then.scan())
         alone.append(detect(now, then).new.any())
         with_noise.append(detect(now, then, support=support).new.any())
         t2w_now.add((42, 32, 24), 2.0, 0.13)
@@ -235,12 +236,17 @@ def test_a_faint_lesion_counts_when_both_contrasts_show_it():
 def test_what_the_second_contrast_alone_shows_is_no_change():
     now, then, t2w_now, t2w_then = map(noisy, range(4))
     t2w_now.add((42, 32, 24), 3.0, 0.5)
-    support = Support(t2w_now.image, t2w_then.image, 1.0, 1.0, (0.0, 0.0, 1.0))
+    support = (t2w_now.scan(), t2w_then.scan())
     assert not detect(now, then, support=support).new.any()
 
 
 def test_support_of_another_shape_is_refused():
     now, then = Head(seed=1), Head(seed=2)
-    support = Support(now.image[:-1], then.image, 1.0, 1.0, (0.0, 0.0, 1.0))
+    support = (replace(now.scan(), image=now.image[:-1]), then.scan())
     with pytest.raises(ValueError, match=r"support\.current must have the shape"):
         detect(now, then, support=support)
+
+
+def test_visits_of_two_contrasts_are_refused():
+    with pytest.raises(ValueError, match="one contrast"):
+        detect(Head("FLAIR"), Head("T2w"))
