@@ -1,6 +1,7 @@
-"""Who may import whom inside the package (the picture is in CONTRIBUTING.md)."""
+"""The import law of the package; CONTRIBUTING.md repeats it for readers."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,20 @@ def test_imports_follow_the_architecture(module: Path) -> None:
 def test_every_part_has_its_line() -> None:
     parts = {module.with_suffix("").parts[0] for module in MODULES}
     assert parts - {"cli", "__main__"} == ALLOWED.keys()
+
+
+def test_law_in_contributing_is_this_one() -> None:
+    text = (SOURCES.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = text.split("enforces it; nothing imports upwards")[1].split("```")[1]
+    shown: dict[str, set[str]] = {}
+    for line in block.strip().splitlines():
+        parts, allowed = re.split(r" {2,}| = ", line, maxsplit=1)
+        names = set(re.findall(r"\w+", re.sub(r"\(.*?\)|;.*", "", allowed)))
+        shown |= {part: names for part in parts.split(", ")}
+    assert shown.pop("BASE") == BASE
+    assert shown.pop("cli") == {"all"}
+    written = {part: names - {"BASE"} | (BASE if "BASE" in names else set()) for part, names in shown.items()}
+    assert written == ALLOWED
 
 
 def test_no_module_is_imported_in_a_circle() -> None:
