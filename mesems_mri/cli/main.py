@@ -149,9 +149,7 @@ def run(
     ] = None,
     session_label: Annotated[list[str] | None, typer.Option(help="Only up to these visits.")] = None,
     config: Annotated[Path | None, typer.Option(help="Trial configuration (YAML).")] = None,
-    profile: Annotated[
-        str, typer.Option(help="Profile: default, slurm, or a folder of your own.")
-    ] = "default",
+    profile: Annotated[str, typer.Option(help="Profile: default, slurm, or your own folder.")] = "default",
     cores: Annotated[
         int | None, typer.Option(min=1, help="Cores to use at once; default: what the profile says.")
     ] = None,

@@ -208,10 +208,7 @@ def index_dataset(
         raise DatasetError(msg)
     refuse_forbidden_columns(bids_dir)
     sites = read_sites(bids_dir)
-    waiting = {
-        visit: tuple(f"{query.query_id}: {query.what}" for query in queries)
-        for visit, queries in blocking_queries(bids_dir).items()
-    }
+    waiting = _blocking_query_subjects(bids_dir)
     folders = sorted((p for p in bids_dir.glob("sub-*") if p.is_dir()), key=lambda p: natural_key(p.name))
     wanted = _wanted(participant_labels, "sub-", {folder.name for folder in folders})
     participants = []
@@ -232,6 +229,14 @@ def index_dataset(
     if session_labels is not None:
         participants = _up_to(participants, session_labels)
     return tuple(participants)
+
+
+def _blocking_query_subjects(bids_dir: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return number and subject of the open blocking queries of each visit."""
+    return {
+        visit: tuple(f"{query.query_id}: {query.what}" for query in queries)
+        for visit, queries in blocking_queries(bids_dir).items()
+    }
 
 
 def _check_labels(folders: Iterable[Path]) -> None:

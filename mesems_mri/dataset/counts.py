@@ -7,6 +7,9 @@ from mesems_mri.dataset.columns import READ_STATUS
 
 Row = Mapping[str, Any]
 
+_GEL_CHANGE = ("new", "persistent", "re_enhancing")
+"""Status of a GEL against the last evaluable visit; each has a column of its own."""
+
 
 class Period(Protocol):
     """Visits over which an endpoint is summed (`mesems_mri.config.Period`)."""
@@ -62,19 +65,11 @@ def visit_counts(
     """
     if cua_evaluable is None:
         cua_evaluable = gel_evaluable and gel_change_evaluable and t2_change_evaluable
-    counted = [row for row in rows if row.get("decision") != "rejected"]
-    gel = [row for row in counted if row["focus"] == "gel"]
-    t2 = [row for row in counted if row["focus"] == "t2" and row["t2_status"] != "resolved"]
-    by_status = {
-        status: [row for row in gel if row["gd_status"] == status]
-        for status in ("new", "persistent", "re_enhancing")
-    }
+    gel, t2 = _counted_foci(rows)
+    by_status = {status: [row for row in gel if row["gd_status"] == status] for status in _GEL_CHANGE}
     new = [row for row in t2 if row["t2_status"] == "new"]
     enlarging = [row for row in t2 if row["t2_status"] == "enlarging"]
-    active_gel = [*by_status["new"], *by_status["re_enhancing"]]
-    joined = {row["parent_lesion_id"] for row in active_gel}
-    cua = len(active_gel) + sum(row["lesion_id"] not in joined for row in [*new, *enlarging])
-
+    cua = _combined_unique_active([*by_status["new"], *by_status["re_enhancing"]], [*new, *enlarging])
     columns: dict[str, tuple[bool, int | float]] = {
         "gel_count": (gel_evaluable, len(gel)),
         **{
@@ -93,6 +88,19 @@ def visit_counts(
     return {"cua_evaluable": cua_evaluable} | {
         name: value if evaluable else None for name, (evaluable, value) in columns.items()
     }
+
+
+def _counted_foci(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the GEL and the T2 lesions that count: foci neither rejected by a reader nor resolved."""
+    counted = [row for row in rows if row.get("decision") != "rejected"]
+    gel = [row for row in counted if row["focus"] == "gel"]
+    return gel, [row for row in counted if row["focus"] == "t2" and row["t2_status"] != "resolved"]
+
+
+def _combined_unique_active(active_gel: Sequence[Row], active_t2: Sequence[Row]) -> int:
+    """Count the active lesions; a T2 lesion in which an active GEL lies counts once, with it."""
+    joined = {row["parent_lesion_id"] for row in active_gel}
+    return len(active_gel) + sum(row["lesion_id"] not in joined for row in active_t2)
 
 
 def participant_endpoints(

@@ -96,18 +96,6 @@ def draw_timeline(visits: Sequence[Row], rows: Sequence[Row]) -> Timeline:
     Timeline
     """
     x_of = {visit["session_id"]: _LABEL_WIDTH + (i + 0.5) * _COLUMN_WIDTH for i, visit in enumerate(visits)}
-    columns = []
-    for visit in visits:
-        reason = reason_text(visit["t2_reason"]) if not visit["t2_evaluable"] else None
-        columns.append(
-            Column(
-                x=x_of[visit["session_id"]],
-                name=visit["session_id"].removeprefix("ses-"),
-                under="" if visit["week"] is None else f"week {visit['week']}",
-                gap=reason.short if reason else "",
-                href=visit_href(visit),
-            )
-        )
     by_lesion: dict[tuple[int, str], list[Row]] = {}
     for row in rows:
         by_lesion.setdefault((row["lesion_id"], row["focus"]), []).append(row)
@@ -116,32 +104,45 @@ def draw_timeline(visits: Sequence[Row], rows: Sequence[Row]) -> Timeline:
         y = _HEAD_HEIGHT + (i + 0.5) * ROW_HEIGHT
         seen = [row for row in by_lesion[key] if row["session_id"] in x_of]
         region = next((r["region"] for r in reversed(seen) if r["region"]), "")
-        names.append(
-            (y, f"{'GEL' if key[1] == 'gel' else 'T2'} {key[0]}", REGION_WORDS.get(region, region or ""))
-        )
+        name = f"{'GEL' if key[1] == 'gel' else 'T2'} {key[0]}"
+        names.append((y, name, REGION_WORDS.get(region, region or "")))
         places = [x_of[row["session_id"]] for row in seen]
         if len(places) > 1:
             lives.append((min(places), max(places), y))
-        for row in seen:
-            glyph = glyph_of(row)
-            volume = f"{row['volume_mm3']:.0f}"
-            marks.append(
-                Mark(
-                    x=x_of[row["session_id"]],
-                    y=y,
-                    glyph=glyph,
-                    volume="" if row["t2_status"] == "resolved" and row["focus"] == "t2" else volume,
-                    title=f"{names[-1][1]}, {row['session_id']}: {glyph.word}, {volume} mm3",
-                    href=f"{visit_href(row)}#lesion-{row['lesion_id']}",
-                )
-            )
+        marks += [_mark(row, name, x_of[row["session_id"]], y) for row in seen]
     return Timeline(
         width=_LABEL_WIDTH + _COLUMN_WIDTH * len(visits),
         height=_HEAD_HEIGHT + ROW_HEIGHT * len(names) + 8,
-        columns=tuple(columns),
+        columns=tuple(_visit_column(visit, x_of[visit["session_id"]]) for visit in visits),
         names=tuple(names),
         lives=tuple(lives),
         marks=tuple(marks),
+    )
+
+
+def _visit_column(visit: Row, x: float) -> Column:
+    """Return the head of the column of a visit."""
+    reason = reason_text(visit["t2_reason"]) if not visit["t2_evaluable"] else None
+    return Column(
+        x=x,
+        name=visit["session_id"].removeprefix("ses-"),
+        under="" if visit["week"] is None else f"week {visit['week']}",
+        gap=reason.short if reason else "",
+        href=visit_href(visit),
+    )
+
+
+def _mark(row: Row, name: str, x: float, y: float) -> Mark:
+    """Return the mark of a lesion at a visit."""
+    glyph = glyph_of(row)
+    volume = f"{row['volume_mm3']:.0f}"
+    return Mark(
+        x=x,
+        y=y,
+        glyph=glyph,
+        volume="" if row["t2_status"] == "resolved" and row["focus"] == "t2" else volume,
+        title=f"{name}, {row['session_id']}: {glyph.word}, {volume} mm3",
+        href=f"{visit_href(row)}#lesion-{row['lesion_id']}",
     )
 
 

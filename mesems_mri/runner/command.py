@@ -64,18 +64,9 @@ def snakemake_command(
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(folder / "Snakefile")]
     # Our own lock holds the folder; Snakemake's would have to be removed by hand after a kill.
     command += ["--profile", str(profile), "--nolock"]
-    if request.cores:
-        command += ["--cores", str(request.cores)]
-    if not _is_cluster(profile) and not any(o.startswith("--res") for o in request.snakemake_options):
-        command += ["--resources", f"mem_mb={available_mb()}"]  # no more at once than the memory holds
+    command += _resource_limits(request, profile)
     command += ["--config", *_values(request, out_dir or request.out_dir, visits)]
-    if request.reports_only:
-        command += reports_options(target)
-    elif request.level == "group":
-        others = [step for step, scope in known_steps().items() if scope is not Scope.VISIT]
-        command += ["--allowed-rules", target, *others]
-    if request.until and not _until_step(request):
-        command += ["--until", request.until]
+    command += _rule_selection(request, target)
     forced = _forced(request.force, asked) if request.force else []
     forced += [product_of("standardise", Layout(Path()), *visit) for visit in sorted(again)]
     if forced:
@@ -83,6 +74,27 @@ def snakemake_command(
     if dry_run:
         command.append("--dry-run")
     return command + list(request.snakemake_options)
+
+
+def _resource_limits(request: RunRequest, profile: Path) -> list[str]:
+    """Return the options that limit cores and, on this machine, memory."""
+    options = ["--cores", str(request.cores)] if request.cores else []
+    if not _is_cluster(profile) and not any(o.startswith("--res") for o in request.snakemake_options):
+        options += ["--resources", f"mem_mb={available_mb()}"]  # no more at once than the memory holds
+    return options
+
+
+def _rule_selection(request: RunRequest, target: str) -> list[str]:
+    """Return the options that restrict a run to some rules, or end it after one."""
+    options = []
+    if request.reports_only:
+        options += reports_options(target)
+    elif request.level == "group":
+        others = [step for step, scope in known_steps().items() if scope is not Scope.VISIT]
+        options += ["--allowed-rules", target, *others]
+    if request.until and not _until_step(request):
+        options += ["--until", request.until]
+    return options
 
 
 def snakemake_environment(request: RunRequest) -> dict[str, str]:

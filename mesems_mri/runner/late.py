@@ -49,21 +49,12 @@ def refuse_late_visits(
     computed = {participant_id for participant_id, _ in asked} if computed is None else computed
     for participant in participants:
         done = [layout.metrics(s.participant_id, s.session_id).is_file() for s in participant.sessions]
-        inserted = []
-        for i, session in enumerate(participant.sessions):
-            if not any(done[i + 1 :]):
-                break
-            why = ""
-            if done[i] and participant.participant_id in computed:
-                why = _changed_query(layout, session)
-            # One whose records were removed to run it again, or that a killed run has begun, is not late.
-            begun = layout.work(session.participant_id, session.session_id).is_dir()
-            new = not (done[i] or begun) and (session.participant_id, session.session_id) in asked
-            if new or why:
-                inserted.append(i)
-                late.append(f"{_name(session)}{why}")
+        of_computed = participant.participant_id in computed
+        inserted = _inserted(layout, participant, done, asked, of_computed=of_computed)
+        late += [f"{_name(participant.sessions[i])}{why}" for i, why in inserted.items()]
         if inserted:
-            again += [_name(s) for i, s in enumerate(participant.sessions) if i > inserted[0] and done[i]]
+            first = min(inserted)
+            again += [_name(s) for i, s in enumerate(participant.sessions) if i > first and done[i]]
     if late and not allow_insert:
         msg = (
             f"{', '.join(late)}: lies before visits that are already done and would be computed again; "
@@ -71,6 +62,28 @@ def refuse_late_visits(
         )
         raise UsageError(msg)
     return tuple(again)
+
+
+def _inserted(
+    layout: Layout,
+    participant: Participant,
+    done: Sequence[bool],
+    asked: Collection[tuple[str, str]],
+    *,
+    of_computed: bool,
+) -> dict[int, str]:
+    """Return the places of a participant's visits that are late, with the change of a query behind them."""
+    inserted = {}
+    for i, session in enumerate(participant.sessions):
+        if not any(done[i + 1 :]):
+            break
+        why = _changed_query(layout, session) if done[i] and of_computed else ""
+        # One whose records were removed to run it again, or that a killed run has begun, is not late.
+        begun = layout.work(session.participant_id, session.session_id).is_dir()
+        new = not (done[i] or begun) and (session.participant_id, session.session_id) in asked
+        if new or why:
+            inserted[i] = why
+    return inserted
 
 
 def _name(session: Session) -> str:

@@ -151,16 +151,7 @@ def follow_snakemake(
         If somebody stopped it; then nothing of it is left running.
     """
     ended = Ended(0, Events())
-    parent = os.getpid()
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**(environment or os.environ), "PYTHONUNBUFFERED": "1", RUN_VARIABLE: run_id},
-        start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the others in order
-        preexec_fn=lambda: die_with_parent(parent, signal.SIGINT),
-    )
+    child = _start(command, run_id, environment or os.environ)
     try:
         with _appended(log) as write:
             for line in _lines(child, stop):
@@ -179,6 +170,20 @@ def follow_snakemake(
         msg = f"Snakemake could not run ({_telling(ended.tail)}); see {log}"
         raise ExternalProgramError(msg)
     return ended
+
+
+def _start(command: Sequence[str], run_id: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start Snakemake in a session of its own, whose processes bear the name of the run."""
+    parent = os.getpid()
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**environment, "PYTHONUNBUFFERED": "1", RUN_VARIABLE: run_id},
+        start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the others in order
+        preexec_fn=lambda: die_with_parent(parent, signal.SIGINT),
+    )
 
 
 def _lines(child: subprocess.Popen[bytes], stop: Stop) -> Generator[str]:
