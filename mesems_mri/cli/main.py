@@ -97,10 +97,10 @@ def _become_supervised(arguments: list[str]) -> None:
         return
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.pipeline.visit import STEPS, fail_instead
-    from mesems_mri.runner.supervisor import explain
+    from mesems_mri.runner.supervisor import describe_death
 
     asked = next((a.split("=", 1)[1] for a in arguments if a.startswith("--mem-mb=")), "")
-    what = explain(death, step, Layout(Path()), mem_mb=int(asked) if asked.isdigit() else None)
+    what = describe_death(death, step, Layout(Path()), mem_mb=int(asked) if asked.isdigit() else None)
     log.error("%s %s", step, what)
     if step not in STEPS:
         sys.exit(death.exit_code)

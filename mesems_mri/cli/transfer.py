@@ -65,7 +65,7 @@ def _build(
     from mesems_mri.transfer.build import BuildRequest, build
 
     holder = read_holder(Layout(out_dir.resolve()).run_lock)
-    if holder and not holder.here_and_gone():
+    if holder and not holder.is_stale():
         msg = f"{out_dir}: a run is on, by {holder}; build when it has ended"
         raise UsageError(msg)
     rule = load_config(config).transfer

@@ -11,7 +11,7 @@ _GEL_CHANGE = ("new", "persistent", "re_enhancing")
 """Status of a GEL against the last evaluable visit; each has a column of its own."""
 
 
-class Period(Protocol):
+class EndpointPeriod(Protocol):
     """Visits over which an endpoint is summed (`mesems_mri.config.Period`)."""
 
     @property
@@ -104,7 +104,7 @@ def _combined_unique_active(active_gel: Sequence[Row], active_t2: Sequence[Row])
 
 
 def participant_endpoints(
-    visit_rows: Iterable[Row], periods: Mapping[str, Period], *, baseline_week: int = 0
+    visit_rows: Iterable[Row], periods: Mapping[str, EndpointPeriod], *, baseline_week: int = 0
 ) -> list[dict[str, Any]]:
     """Sum the visits of every participant over the periods of the trial.
 
@@ -114,7 +114,7 @@ def participant_endpoints(
     ----------
     visit_rows : iterable of mapping
         Rows of ``visit_metrics.tsv``; of two scheduled visits of one week the first is used.
-    periods : mapping of str to Period
+    periods : mapping of str to EndpointPeriod
     baseline_week : int
         Week of the baseline visit.
 
@@ -151,7 +151,7 @@ def _baseline(row: Row | None) -> dict[str, Any]:
     }
 
 
-def _period_sums(by_week: Mapping[int, Row], period: Period) -> dict[str, Any]:
+def _period_sums(by_week: Mapping[int, Row], period: EndpointPeriod) -> dict[str, Any]:
     """Return the columns of one period."""
     visits = [by_week[week] for week in period.weeks if week in by_week]
     gel = [row for row in visits if row["gel_evaluable"]]

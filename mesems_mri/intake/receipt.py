@@ -20,8 +20,8 @@ from mesems_mri.intake.receipts import (
 )
 from mesems_mri.intake.tables import STATUS
 from mesems_mri.report.panels import middle_slices
-from mesems_mri.report.pictures import Row
-from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
+from mesems_mri.report.pictures import PictureRow
+from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
 from mesems_mri.report.words import CONTRAST_WORDS
 
 
@@ -83,7 +83,7 @@ def write_pages(
     others = [query for query in queries if query.submission_id not in own]
     if not visits and others:
         receipts.append(
-            Receipt(
+            SubmissionReceipt(
                 submission_id=others[0].submission_id,
                 site_id=others[0].site_id,
                 received=context.today,
@@ -98,7 +98,9 @@ def write_pages(
     )
 
 
-def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Sequence[Query]) -> Receipt:
+def receipt_of(
+    context: Context, inventory: Inventory, visit: Visit, queries: Sequence[Query]
+) -> SubmissionReceipt:
     """Make the receipt of an examination; every text in it was freed of names where it was made.
 
     Parameters
@@ -111,7 +113,7 @@ def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Se
 
     Returns
     -------
-    Receipt
+    SubmissionReceipt
     """
     row, clean = visit.row, visit.deidentifier
     about = [q for q in queries if q.submission_id == visit.submission_id or not q.participant_id]
@@ -119,7 +121,7 @@ def receipt_of(context: Context, inventory: Inventory, visit: Visit, queries: Se
     serial = clean.serial(scanner.serial) if scanner.serial else ""
     parts = [clean.device(scanner.manufacturer), clean.device(scanner.model), f"({serial})" * bool(serial)]
     missing = [q for q in about if q.code is QueryCode.MISSING_SEQUENCE]
-    return Receipt(
+    return SubmissionReceipt(
         submission_id=visit.submission_id,
         site_id=row.site_id if row else context.request.site_id or "",
         received=context.today,
@@ -218,10 +220,10 @@ def _leftovers(inventory: Inventory) -> tuple[str, ...]:
     return tuple(f"{counts[why]} {why.value}." for why in sorted(counts) if counts[why])
 
 
-def _pictures(context: Context, visit: Visit) -> Iterable[Row]:
+def _pictures(context: Context, visit: Visit) -> Iterable[PictureRow]:
     for role in CONTRASTS:
         name = visit.images.get(role)
         read = nifti.read_in_ras(context.bids_dir / name) if name else None
         panels = middle_slices(*read, role) if read else ()
         if panels:
-            yield Row(CONTRAST_WORDS[role], panels)
+            yield PictureRow(CONTRAST_WORDS[role], panels)

@@ -21,7 +21,7 @@ from mesems_mri.intake.context import WAITS
 from mesems_mri.intake.deidentify.keys import default_folder
 from mesems_mri.report.intake_pages import receipt_html, site_html
 from mesems_mri.report.page import Link
-from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
+from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
 from mesems_mri.report.site_page import SitePage
 
 RECEIPTS, SITES = "receipts", "sites"
@@ -31,14 +31,14 @@ QUALITY = f"{SITES}/site_quality.tsv"
 _FIRST = "position"
 
 
-def write_receipts(bids_dir: Path, receipts: Iterable[Receipt]) -> list[Path]:
+def write_receipts(bids_dir: Path, receipts: Iterable[SubmissionReceipt]) -> list[Path]:
     """Write receipts; one that was written before keeps its day of arrival and its place.
 
     Parameters
     ----------
     bids_dir : Path
         BIDS folder.
-    receipts : iterable of Receipt
+    receipts : iterable of SubmissionReceipt
         In order of arrival.
 
     Returns
@@ -66,7 +66,7 @@ def write_receipts(bids_dir: Path, receipts: Iterable[Receipt]) -> list[Path]:
     return pages
 
 
-def read_receipts(bids_dir: Path) -> list[Receipt]:
+def read_receipts(bids_dir: Path) -> list[SubmissionReceipt]:
     """Read the receipts of a BIDS folder in order of arrival, without pictures and queries.
 
     Raises
@@ -154,11 +154,11 @@ def file_name(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", lambda match: f".{ord(match[0]):x}.", label)
 
 
-def _read(bids_dir: Path) -> list[tuple[int, Receipt]]:
+def _read(bids_dir: Path) -> list[tuple[int, SubmissionReceipt]]:
     return [_read_one(path) for path in sorted((bids_dir / RECEIPTS).glob("*.json"))]
 
 
-def _read_one(path: Path) -> tuple[int, Receipt]:
+def _read_one(path: Path) -> tuple[int, SubmissionReceipt]:
     try:
         content: dict[str, Any] = read_json(path)
         place = int(content.pop(_FIRST))
@@ -174,7 +174,7 @@ def _read_one(path: Path) -> tuple[int, Receipt]:
             "queries": (),
             "pictures": (),
         }
-        return place, Receipt(**content)
+        return place, SubmissionReceipt(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{path}: is no receipt ({type(error).__name__}); take that submission in again, or remove it"
         raise DatasetError(msg) from error

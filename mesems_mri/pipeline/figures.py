@@ -13,7 +13,7 @@ from mesems_mri.images import nifti
 from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.figures import crop_around, display_range
 from mesems_mri.report.panels import PLANES, draw_panel, locate, middle_slices
-from mesems_mri.report.pictures import FocusPictures, Panel, Pictures, Row
+from mesems_mri.report.pictures import FocusPictures, Panel, PictureRow, Pictures
 from mesems_mri.report.visit_page import is_shown
 from mesems_mri.report.words import CONTRAST_WORDS
 
@@ -92,10 +92,10 @@ class _Scene:
     def _dseg(self, row: Mapping[str, Any]) -> np.ndarray:
         return self.gel if row["focus"] == "gel" else self.t2
 
-    def overviews(self) -> tuple[Row, ...]:
+    def overviews(self) -> tuple[PictureRow, ...]:
         """Draw axial slices through the brain, bottom to top, with all outlines."""
         rows = [
-            Row(
+            PictureRow(
                 f"{contrast}: T2 lesions and their change", self._slices(contrast, ("T2", "new", "enlarging"))
             )
             for contrast in T2_CONTRASTS
@@ -103,10 +103,10 @@ class _Scene:
         ]
         if POSTCONTRAST in self.preproc:
             title = f"{CONTRAST_WORDS[POSTCONTRAST]}: enhancing lesions"
-            rows.append(Row(title, self._slices(POSTCONTRAST, ("enhancing",))))
+            rows.append(PictureRow(title, self._slices(POSTCONTRAST, ("enhancing",))))
         if not rows:
             contrast = next(iter(self.preproc))
-            rows.append(Row(CONTRAST_WORDS.get(contrast, contrast), self._slices(contrast, ())))
+            rows.append(PictureRow(CONTRAST_WORDS.get(contrast, contrast), self._slices(contrast, ())))
         return tuple(rows)
 
     def _slices(self, contrast: str, kinds: Sequence[str]) -> tuple[Panel, ...]:
@@ -176,7 +176,7 @@ class _Scene:
                     masks=masks,
                 )
             )
-            planes.append(Row(plane, tuple(panels)))
+            planes.append(PictureRow(plane, tuple(panels)))
         return FocusPictures(row, self._place(now, centre), tuple(planes), note)
 
     def _columns(
@@ -204,7 +204,7 @@ class _Scene:
         x, y = (image.shape[i] - 0.5 - centre[i] / 2 for i in (0, 1))
         return locate(panel, centre=(x, y), half_width=8)
 
-    def registration(self) -> tuple[Row, ...]:
+    def registration(self) -> tuple[PictureRow, ...]:
         """Draw three slices through the brain of the reference visit and of every contrast."""
         middle = [int(np.median(places)) for places in np.nonzero(self.brain)]
         named = []
@@ -219,7 +219,7 @@ class _Scene:
         named += [(f"{session}: {CONTRAST_WORDS.get(c, c)}", self.preproc[c]) for c in order]
         masks = {"brain": self.brain}
         return tuple(
-            Row(
+            PictureRow(
                 title,
                 tuple(
                     draw_panel(
@@ -237,7 +237,7 @@ class _Scene:
         )
 
 
-def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[Row, ...]:
+def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[PictureRow, ...]:
     """Draw three slices of every image that could be read, in its own grid."""
     rows = []
     for contrast, image in record["images"].items():
@@ -246,12 +246,12 @@ def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[Row, ...]:
         panels = _middle_slices(visit.bids_dir / image["source"], contrast)
         if panels:
             title = CONTRAST_WORDS.get(contrast, contrast)
-            rows.append(Row(f"{title}: {Path(image['source']).name}", panels))
+            rows.append(PictureRow(f"{title}: {Path(image['source']).name}", panels))
     anchor = record["anchor"]
     if rows and anchor and record["visit_metrics"]["t2_reason"] in _COMPARED:
         panels = _middle_slices(visit.bids_dir / anchor["source"], anchor["contrast"])
         title = f"{anchor['session_id']}, for comparison: {Path(anchor['source']).name}"
-        rows += [Row(title, panels)] if panels else []
+        rows += [PictureRow(title, panels)] if panels else []
     return tuple(rows)
 
 

@@ -10,7 +10,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 12.0, 40.0
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a series: place, value, and what to say of it."""
+    """A point of a curve: place, value, words."""
 
     x: float
     y: float
@@ -19,7 +19,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Series:
+class Curve:
     """Points in order of time; `kind` is the class that the style sheet knows."""
 
     points: tuple[Point, ...]
@@ -80,7 +80,7 @@ def nice_ticks(highest: float, *, whole: bool = False, count: int = 4) -> list[f
 
 def draw_chart(
     title: str,
-    series: Sequence[Series],
+    curves: Sequence[Curve],
     *,
     x_ticks: Sequence[tuple[float, str]],
     y_label: str,
@@ -94,7 +94,7 @@ def draw_chart(
     ----------
     title : str
         What is shown.
-    series : sequence of Series
+    curves : sequence of Curve
         A point that is missing is a gap: the line goes on with the next one that is there.
     x_ticks, notes : sequence of (float, str)
         Place on the x axis and text.
@@ -107,11 +107,11 @@ def draw_chart(
     -------
     Chart
     """
-    places = [x for x, _ in x_ticks] + [p.x for s in series for p in s.points]
+    places = [x for x, _ in x_ticks] + [p.x for c in curves for p in c.points]
     low, high = (min(places), max(places)) if places else (0.0, 1.0)
     if high <= low:
         low, high = low - 1, high + 1
-    ticks = nice_ticks(max((p.y for s in series for p in s.points), default=0.0), whole=whole)
+    ticks = nice_ticks(max((p.y for c in curves for p in c.points), default=0.0), whole=whole)
 
     def across(x: float) -> float:
         return round(_LEFT + 10 + (x - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT - 20), 1)
@@ -127,11 +127,11 @@ def draw_chart(
         y_ticks=tuple((up(y), f"{y:g}") for y in ticks),
         notes=_apart(((across(x), text) for x, text in notes), gap=34.0),
         lines=tuple(
-            (" ".join(f"{across(p.x):g},{up(p.y):g}" for p in s.points), s.kind, s.name)
-            for s in series
-            if len(s.points) > 1
+            (" ".join(f"{across(p.x):g},{up(p.y):g}" for p in c.points), c.kind, c.name)
+            for c in curves
+            if len(c.points) > 1
         ),
-        dots=tuple((across(p.x), up(p.y), s.kind, p.text, p.href) for s in series for p in s.points),
+        dots=tuple((across(p.x), up(p.y), c.kind, p.text, p.href) for c in curves for p in c.points),
     )
 
 

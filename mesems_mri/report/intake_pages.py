@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from mesems_mri.report.page import Link, render_page
-from mesems_mri.report.receipt_page import Receipt
+from mesems_mri.report.receipt_page import SubmissionReceipt
 from mesems_mri.report.site_page import SitePage
 
 
-def receipt_html(receipt: Receipt, *, links: Sequence[Link] = ()) -> str:
+def receipt_html(receipt: SubmissionReceipt, *, links: Sequence[Link] = ()) -> str:
     """Render a receipt.
 
     Parameters
     ----------
-    receipt : Receipt
+    receipt : SubmissionReceipt
         What it is made of.
     links : sequence of Link
         To other pages.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mesems_mri.report.charts import Chart, Point, Series, draw_chart
+from mesems_mri.report.charts import Chart, Curve, Point, draw_chart
 from mesems_mri.report.timeline import active_rows, draw_timeline, visit_href
 
 Row = Mapping[str, Any]
@@ -62,15 +62,15 @@ def visit_charts(metrics: Sequence[Row]) -> list[Chart]:
     names = [f"{m['week']}" if weeks else m["session_id"].removeprefix("ses-") for m in metrics]
     ticks = list(zip(places, names, strict=True))
 
-    def series(column: str, kind: str, words: str) -> Series:
+    def curve(column: str, kind: str, words: str) -> Curve:
         points = [
             Point(x, float(m[column]), f"{m['session_id']}: {m[column]:g} {words}", visit_href(m))
             for x, m in zip(places, metrics, strict=True)
             if m[column] is not None
         ]
-        return Series(tuple(points), kind, words)
+        return Curve(tuple(points), kind, words)
 
-    def chart(title: str, y_label: str, *shown: Series, whole: bool) -> Chart:
+    def chart(title: str, y_label: str, *shown: Curve, whole: bool) -> Chart:
         return draw_chart(
             title,
             shown,
@@ -81,24 +81,24 @@ def visit_charts(metrics: Sequence[Row]) -> list[Chart]:
         )
 
     return [
-        chart("Enhancing lesions", "count", series("gel_count", "main", "enhancing lesions"), whole=True),
+        chart("Enhancing lesions", "count", curve("gel_count", "main", "enhancing lesions"), whole=True),
         chart(
             "New T2 lesions (line), enlarging ones (dashed)",
             "count",
-            series("t2_new_count", "main", "new T2 lesions"),
-            series("t2_enlarging_count", "second", "enlarging T2 lesions"),
+            curve("t2_new_count", "main", "new T2 lesions"),
+            curve("t2_enlarging_count", "second", "enlarging T2 lesions"),
             whole=True,
         ),
         chart(
             "T2-lesion volume",
             "mm³",
-            series("t2_lesion_volume_mm3", "main", "mm³ of T2 lesions"),
+            curve("t2_lesion_volume_mm3", "main", "mm³ of T2 lesions"),
             whole=False,
         ),
         chart(
             "Black-hole volume",
             "mm³",
-            series("black_hole_volume_mm3", "main", "mm³ of black holes"),
+            curve("black_hole_volume_mm3", "main", "mm³ of black holes"),
             whole=False,
         ),
     ]

@@ -35,7 +35,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """Pictures side by side, with a heading."""
 
     title: str
@@ -48,7 +48,7 @@ class FocusPictures:
 
     row: Mapping[str, Any]
     place: Panel
-    planes: tuple[Row, ...]
+    planes: tuple[PictureRow, ...]
     note: str = ""
 
 
@@ -56,7 +56,7 @@ class FocusPictures:
 class Pictures:
     """All pictures of a visit."""
 
-    overviews: tuple[Row, ...] = ()
+    overviews: tuple[PictureRow, ...] = ()
     gallery: tuple[FocusPictures, ...] = ()
-    registration: tuple[Row, ...] = ()
-    sent: tuple[Row, ...] = ()
+    registration: tuple[PictureRow, ...] = ()
+    sent: tuple[PictureRow, ...] = ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mesems_mri.dataset.queries import Query
 from mesems_mri.dataset.reasons import QueryCode
-from mesems_mri.report.receipt_page import CheckedItem, Receipt
+from mesems_mri.report.receipt_page import CheckedItem, SubmissionReceipt
 from mesems_mri.report.words import CONTRAST_WORDS
 
 _NOT_OF_THE_SITE = {"scanner", "software"}
@@ -22,7 +22,7 @@ class Qualification:
     qualified : bool
     machine : str
         Scanner and software of the latest submission.
-    by : Receipt or None
+    by : SubmissionReceipt or None
         The submission that shows it.
     missing : tuple of str
         What the latest submission lacks; empty when qualified.
@@ -34,25 +34,25 @@ class Qualification:
 
     qualified: bool
     machine: str = ""
-    by: Receipt | None = None
+    by: SubmissionReceipt | None = None
     missing: tuple[str, ...] = ()
     settled: tuple[Query, ...] = ()
     before: str = ""
 
 
-def machine_of(receipt: Receipt) -> str:
+def machine_of(receipt: SubmissionReceipt) -> str:
     """Name scanner and software of a submission; empty when the header names no scanner."""
     if not receipt.scanner:
         return ""
     return f"{receipt.scanner}, software {receipt.software or 'not known'}"
 
 
-def queries_of(receipt: Receipt, queries: Sequence[Query]) -> list[Query]:
+def queries_of(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[Query]:
     """List the queries about a submission."""
     return [query for query in queries if query.submission_id == receipt.submission_id]
 
 
-def qualify(receipts: Sequence[Receipt], queries: Sequence[Query]) -> Qualification:
+def qualify(receipts: Sequence[SubmissionReceipt], queries: Sequence[Query]) -> Qualification:
     """Judge a site by what it has sent.
 
     A machine is qualified by one submission that holds all sequences of the protocol, with no item that fails
@@ -61,7 +61,7 @@ def qualify(receipts: Sequence[Receipt], queries: Sequence[Query]) -> Qualificat
 
     Parameters
     ----------
-    receipts : sequence of Receipt
+    receipts : sequence of SubmissionReceipt
         In order of arrival.
     queries : sequence of Query
         As they stand now.
@@ -89,7 +89,7 @@ def qualify(receipts: Sequence[Receipt], queries: Sequence[Query]) -> Qualificat
     )
 
 
-def gaps_of(receipt: Receipt, queries: Sequence[Query]) -> list[str]:
+def gaps_of(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[str]:
     """List what a submission lacks to qualify its machine, a sentence each."""
     own = queries_of(receipt, queries)
     gaps = [] if receipt.scanner else ["The header does not name the scanner."]

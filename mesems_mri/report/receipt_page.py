@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesems_mri.dataset.queries import Query
-from mesems_mri.report.pictures import Row
+from mesems_mri.report.pictures import PictureRow
 from mesems_mri.report.words import CONTRAST_WORDS
 
 RESULTS = ("PASS", "FAIL", "UNKNOWN")
@@ -65,7 +65,7 @@ class SentSeries:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Receipt:
+class SubmissionReceipt:
     """What a receipt is made of; no name, no date of a scan.
 
     Parameters
@@ -95,7 +95,7 @@ class Receipt:
         Those about this submission.
     notes : tuple of str
         What else there is to say, a sentence each.
-    pictures : tuple of Row
+    pictures : tuple of PictureRow
         The converted images.
     """
 
@@ -116,7 +116,7 @@ class Receipt:
     missing: tuple[str, ...] = ()
     queries: tuple[Query, ...] = ()
     notes: tuple[str, ...] = ()
-    pictures: tuple[Row, ...] = ()
+    pictures: tuple[PictureRow, ...] = ()
 
     @property
     def visit(self) -> str:
@@ -132,7 +132,7 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SubmissionOutcome:
     """What has come of a submission: a key for colour and sign, a few words, and a sentence."""
 
     status: str
@@ -140,32 +140,34 @@ class Outcome:
     sentence: str
 
 
-def outcome_of(receipt: Receipt, queries: Sequence[Query]) -> Outcome:
+def submission_outcome(receipt: SubmissionReceipt, queries: Sequence[Query]) -> SubmissionOutcome:
     """Say what has come of a submission.
 
     Parameters
     ----------
-    receipt : Receipt
+    receipt : SubmissionReceipt
     queries : sequence of Query
         Those about it, as they stand now.
 
     Returns
     -------
-    Outcome
+    SubmissionOutcome
     """
     waiting = [query for query in queries if query.holds_up]
     open_ones = [query for query in queries if query.status == "open"]
     if waiting:
         count = _questions(len(waiting))
-        return Outcome("fail", "on hold", f"The visit waits until {count} answered. See below what to do.")
+        return SubmissionOutcome(
+            "fail", "on hold", f"The visit waits until {count} answered. See below what to do."
+        )
     if not receipt.used:
-        return Outcome("fail", "nothing used", "No image of this submission is used.")
+        return SubmissionOutcome("fail", "nothing used", "No image of this submission is used.")
     if open_ones:
         count = _questions(len(open_ones))
-        return Outcome(
+        return SubmissionOutcome(
             "warn", "accepted, with questions", f"The images are accepted; {count} still to be answered."
         )
-    return Outcome("pass", "accepted", "The images are accepted. There is nothing to do.")
+    return SubmissionOutcome("pass", "accepted", "The images are accepted. There is nothing to do.")
 
 
 def _questions(count: int) -> str:
@@ -177,10 +179,10 @@ def count_results(items: Sequence[CheckedItem]) -> dict[str, int]:
     return {result: sum(item.result == result for item in items) for result in RESULTS}
 
 
-def summary(receipt: Receipt) -> Mapping[str, Any]:
+def summary(receipt: SubmissionReceipt) -> Mapping[str, Any]:
     """Say what has come of it, in figures."""
     return {
-        "outcome": outcome_of(receipt, receipt.queries),
+        "outcome": submission_outcome(receipt, receipt.queries),
         "receipt": receipt,
         "counts": count_results(receipt.items),
         "identity": count_results(receipt.identity),
@@ -188,7 +190,7 @@ def summary(receipt: Receipt) -> Mapping[str, Any]:
     }
 
 
-def queries(receipt: Receipt) -> Mapping[str, Any] | None:
+def queries(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
     """List the questions to the site, those that hold the visit up first."""
     if not receipt.queries:
         return None
@@ -198,17 +200,17 @@ def queries(receipt: Receipt) -> Mapping[str, Any] | None:
     return {"queries": order}
 
 
-def identity(receipt: Receipt) -> Mapping[str, Any] | None:
+def identity(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
     """List what was asked about participant and visit."""
     return {"items": receipt.identity} if receipt.identity else None
 
 
-def series(receipt: Receipt) -> Mapping[str, Any]:
+def series(receipt: SubmissionReceipt) -> Mapping[str, Any]:
     """List every series, with its role and why."""
     return {"series": receipt.series, "files": receipt.files, "missing": receipt.missing}
 
 
-def protocol(receipt: Receipt) -> Mapping[str, Any] | None:
+def protocol(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
     """Lay the items of the protocol out: one line an item, one column a sequence."""
     if not receipt.items:
         return None
@@ -234,11 +236,11 @@ def protocol(receipt: Receipt) -> Mapping[str, Any] | None:
     }
 
 
-def pictures(receipt: Receipt) -> Mapping[str, Any] | None:
+def pictures(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
     """Show the images."""
     return {"rows": receipt.pictures} if receipt.pictures else None
 
 
-def notes(receipt: Receipt) -> Mapping[str, Any] | None:
+def notes(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
     """List what else there is to say."""
     return {"notes": receipt.notes} if receipt.notes else None

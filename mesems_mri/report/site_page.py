@@ -10,10 +10,10 @@ from typing import Any
 
 from mesems_mri.dataset.queries import Query
 from mesems_mri.dataset.reasons import QUERIES
-from mesems_mri.report.charts import Chart, Point, Series, draw_chart
+from mesems_mri.report.charts import Chart, Curve, Point, draw_chart
 from mesems_mri.report.history import MIN_VISITS, site_history
 from mesems_mri.report.qualification import about, machine_of, qualify, queries_of
-from mesems_mri.report.receipt_page import CheckedItem, Receipt, count_results, outcome_of
+from mesems_mri.report.receipt_page import CheckedItem, SubmissionReceipt, count_results, submission_outcome
 from mesems_mri.report.words import CONTRAST_WORDS, QUALITY_WORDS
 
 TURNAROUND_DAYS = (1, 3, 7, 14, 28)
@@ -29,7 +29,7 @@ class SitePage:
     Parameters
     ----------
     site_id : str
-    receipts : sequence of Receipt
+    receipts : sequence of SubmissionReceipt
         Its submissions in order of arrival.
     queries : sequence of Query
         Those to the site, as they stand now.
@@ -42,7 +42,7 @@ class SitePage:
     """
 
     site_id: str
-    receipts: Sequence[Receipt]
+    receipts: Sequence[SubmissionReceipt]
     queries: Sequence[Query]
     quality: Sequence[Mapping[str, Any]] = ()
     days_from_scan: Sequence[int] = ()
@@ -54,7 +54,7 @@ class SitePage:
         days = [receipt.received.isoformat() for receipt in self.receipts]
         return max([*days, *(day for q in self.queries for day in (q.opened, q.closed))], default="")
 
-    def link(self, receipt: Receipt) -> str:
+    def link(self, receipt: SubmissionReceipt) -> str:
         """Return the link to a receipt; empty when there is none."""
         return self.hrefs.get(receipt.submission_id, "")
 
@@ -77,7 +77,7 @@ def qualification(page: SitePage) -> Mapping[str, Any]:
 
 def compliance(page: SitePage) -> Mapping[str, Any] | None:
     """Count every item over the submissions, and show them in order of arrival."""
-    marks: dict[tuple[str, str], list[tuple[CheckedItem, Receipt]]] = {}
+    marks: dict[tuple[str, str], list[tuple[CheckedItem, SubmissionReceipt]]] = {}
     for receipt in page.receipts:
         for item in receipt.items:
             marks.setdefault((item.role, item.name), []).append((item, receipt))
@@ -160,7 +160,7 @@ def _quality_chart(
     points.sort(key=lambda point: point.x)
     return draw_chart(
         f"{CONTRAST_WORDS[contrast]}, {QUALITY_WORDS[measure][0]}",
-        [Series(tuple(points), "main", CONTRAST_WORDS[contrast])],
+        [Curve(tuple(points), "main", CONTRAST_WORDS[contrast])],
         x_ticks=[(float(i + 1), str(i + 1)) for i in range(len(visits))],
         y_label=QUALITY_WORDS[measure][1],
         x_label="visit, in order of arrival",
@@ -256,7 +256,7 @@ def submissions(page: SitePage) -> Mapping[str, Any]:
             {
                 "receipt": receipt,
                 "href": page.link(receipt),
-                "outcome": outcome_of(receipt, own),
+                "outcome": submission_outcome(receipt, own),
                 "counts": count_results(receipt.items),
                 "open": sum(query.status == "open" for query in own),
                 "machine": machine_of(receipt) or "not known",

@@ -7,7 +7,7 @@ from statistics import mean, median
 from typing import Any
 
 from mesems_mri.dataset.bids import natural_key
-from mesems_mri.report.charts import Chart, Point, Series, Strip, draw_chart
+from mesems_mri.report.charts import Chart, Curve, Point, Strip, draw_chart
 from mesems_mri.report.words import QUALITY_WORDS
 
 Row = Mapping[str, Any]
@@ -242,7 +242,7 @@ def _study_chart(
                 known[place(visit)].append(float(value))
                 words = f"{participant} {visit['session_id']}: {value:g}"
                 points.append(Point(place(visit), float(value), words, visit_href(visit)))
-        lines.append(Series(tuple(points), "one", participant))
+        lines.append(Curve(tuple(points), "one", participant))
     middle = [
         Point(x, mean(values), f"mean of {len(values)}: {mean(values):.2f}")
         for x, values in sorted(known.items())
@@ -250,7 +250,7 @@ def _study_chart(
     ]
     return draw_chart(
         title,
-        [*lines, Series(tuple(middle), "main", "mean")],
+        [*lines, Curve(tuple(middle), "main", "mean")],
         x_ticks=sorted(labels.items()),
         notes=[(x, f"n={len(values)}") for x, values in sorted(known.items())],
         y_label=unit,

@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Column:
+class VisitColumn:
     """A visit: where it stands, what it is called, and why lesions are not evaluable (empty if they are)."""
 
     x: float
@@ -43,7 +43,7 @@ class Timeline:
     Parameters
     ----------
     width, height : float
-    columns : tuple of Column
+    columns : tuple of VisitColumn
     names : tuple of (float, str, str)
         Height of a row, the lesion's name, its region.
     lives : tuple of (float, float, float)
@@ -53,7 +53,7 @@ class Timeline:
 
     width: float
     height: float
-    columns: tuple[Column, ...]
+    columns: tuple[VisitColumn, ...]
     names: tuple[tuple[float, str, str], ...]
     lives: tuple[tuple[float, float, float], ...]
     marks: tuple[Mark, ...]
@@ -120,10 +120,10 @@ def draw_timeline(visits: Sequence[Row], rows: Sequence[Row]) -> Timeline:
     )
 
 
-def _visit_column(visit: Row, x: float) -> Column:
+def _visit_column(visit: Row, x: float) -> VisitColumn:
     """Return the head of the column of a visit."""
     reason = reason_text(visit["t2_reason"]) if not visit["t2_evaluable"] else None
-    return Column(
+    return VisitColumn(
         x=x,
         name=visit["session_id"].removeprefix("ses-"),
         under="" if visit["week"] is None else f"week {visit['week']}",

@@ -34,7 +34,7 @@ class Job:
 
 
 @dataclass
-class Events:
+class WorkflowEvents:
     """What has been read so far.
 
     Parameters

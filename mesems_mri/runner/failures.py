@@ -1,4 +1,4 @@
-"""Which visits have failed or are incomplete, and what is to be done that the others go on."""
+"""Failed and incomplete visits: records of failure in the place of lost ones, so that the others go on."""
 
 import contextlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mesems_mri.runner.events import Job
 from mesems_mri.runner.state import Outcome, visit_state
 
 
-def incomplete(layout: Layout, session: Session) -> bool:
+def lacks_product(layout: Layout, session: Session) -> bool:
     """Tell whether somebody has removed a product that a record says is there."""
     path = layout.record(session.participant_id, session.session_id, "measure")
     return path.is_file() and any(
@@ -20,14 +20,14 @@ def incomplete(layout: Layout, session: Session) -> bool:
     )
 
 
-def forget(layout: Layout, session: Session) -> None:
+def remove_records(layout: Layout, session: Session) -> None:
     """Remove the records of a visit and the metrics that Snakemake asks for, so that it is run again."""
     for step in STEPS:
         layout.record(session.participant_id, session.session_id, step).unlink(missing_ok=True)
     layout.metrics(session.participant_id, session.session_id).unlink(missing_ok=True)
 
 
-def sweep(layout: Layout, session: Session) -> None:
+def remove_temporary_files(layout: Layout, session: Session) -> None:
     """Remove what a killed step has left half-written under a temporary name."""
     folders = [
         layout.work(session.participant_id, session.session_id),
@@ -40,7 +40,7 @@ def sweep(layout: Layout, session: Session) -> None:
                 path.unlink()
 
 
-def mark_lost(
+def record_lost_jobs(
     layout: Layout,
     bids_dir: Path,
     participants: Sequence[Participant],
@@ -84,7 +84,7 @@ def mark_lost(
                 # The visit record is written by the last step; a failure before it makes that step trivial.
                 record = "detect" if step == "measure" else step
                 carried = _carried(layout, earlier, record)
-                _leave_record(layout, bids_dir, session, record, job, carried)
+                _write_failed_record(layout, bids_dir, session, record, job, carried)
                 # One that is lost again although there is nothing left to compute is given up.
                 marked = marked or (session.participant_id, session.session_id, step) not in lost
                 lost.add((session.participant_id, session.session_id, step))
@@ -93,7 +93,7 @@ def mark_lost(
                 job = dead.get((session.participant_id, session.session_id, REPORT))
                 state = visit_state(layout, session.participant_id, session.session_id)
                 if job and state.outcome is Outcome.WAITING:
-                    _leave_record(layout, bids_dir, session, REPORT, job, {})
+                    _write_failed_record(layout, bids_dir, session, REPORT, job, {})
             earlier = session
     return marked
 
@@ -105,7 +105,7 @@ def _carried(layout: Layout, earlier: Session | None, step: str) -> dict[str, ob
     return read_json(path).get("carried", {}) if path.is_file() else {}
 
 
-def _leave_record(
+def _write_failed_record(
     layout: Layout, bids_dir: Path, session: Session, step: str, job: Job, carried: dict[str, object]
 ) -> None:
     visit = VisitFiles(

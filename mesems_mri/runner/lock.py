@@ -36,7 +36,7 @@ _UNREADABLE_S = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holder:
+class LockHolder:
     """Who holds an output folder.
 
     Parameters
@@ -70,11 +70,11 @@ class Holder:
     run_id: str
     slurm_run: str = ""
 
-    def can_be_seen(self) -> bool:
+    def is_visible(self) -> bool:
         """Tell whether this process would see that it is gone."""
         return self.host == host_name() and self.space == pid_space()
 
-    def here_and_gone(self) -> bool:
+    def is_stale(self) -> bool:
         """Tell whether it surely ran on this machine and does no more."""
         if self.host != host_name():
             return False
@@ -93,11 +93,11 @@ class RunLock:
     ----------
     path : Path
         The file.
-    holder : Holder
+    holder : LockHolder
         This process.
     """
 
-    def __init__(self, path: Path, holder: Holder) -> None:
+    def __init__(self, path: Path, holder: LockHolder) -> None:
         self.path = path
         self.holder = holder
 
@@ -116,10 +116,10 @@ class RunLock:
                 self.path.unlink()
 
 
-def read_holder(path: Path) -> Holder | None:
+def read_holder(path: Path) -> LockHolder | None:
     """Read who holds an output folder; None when nobody does, or when it cannot be read."""
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+        return LockHolder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -138,10 +138,10 @@ def held(layout: Layout) -> Generator[RunLock]:
     UsageError
         If another run holds it, or it cannot be written.
     """
-    lock = RunLock(layout.run_lock, _myself())
+    lock = RunLock(layout.run_lock, _this_process())
     try:
         layout.run_lock.parent.mkdir(parents=True, exist_ok=True)
-        _take(lock)
+        _acquire(lock)
     except OSError as error:
         if error.errno in FULL_DISK:
             raise
@@ -154,7 +154,7 @@ def held(layout: Layout) -> Generator[RunLock]:
         lock.release()
 
 
-def _take(lock: RunLock) -> None:
+def _acquire(lock: RunLock) -> None:
     deadline = time.monotonic() + 30
     while not _create(lock.path, _text(lock.holder)):
         other = read_holder(lock.path)
@@ -165,16 +165,16 @@ def _take(lock: RunLock) -> None:
             if not _is_old(lock.path) and lock.path.exists():
                 msg = f"{lock.path}: cannot be read; if no run is on, remove this file"
                 raise UsageError(msg)
-        elif not other.here_and_gone():
+        elif not other.is_stale():
             msg = f"{lock.path.parent.parent}: another run is on, by {other}; wait until it has ended" + (
-                "" if other.can_be_seen() else f", or remove {lock.path} if it is surely over"
+                "" if other.is_visible() else f", or remove {lock.path} if it is surely over"
             )
             raise UsageError(msg)
-        if _take_over(lock, other):
+        if _replace_stale(lock, other):
             return
 
 
-def _take_over(lock: RunLock, other: Holder | None) -> bool:
+def _replace_stale(lock: RunLock, other: LockHolder | None) -> bool:
     """Put this process in the place of one that is gone; only one at a time may try."""
     guard = lock.path.with_name(f"{lock.path.name}.takeover")
     if not _create(guard, _text(lock.holder)):
@@ -217,16 +217,16 @@ def _is_old(path: Path) -> bool:
         return False
 
 
-def _text(holder: Holder) -> str:
+def _text(holder: LockHolder) -> str:
     return json.dumps(asdict(holder), indent=1, ensure_ascii=False) + "\n"
 
 
-def _myself() -> Holder:
+def _this_process() -> LockHolder:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as in some containers
         user = str(os.getuid())
-    return Holder(
+    return LockHolder(
         user=user,
         host=host_name(),
         pid=os.getpid(),

@@ -12,7 +12,7 @@ from rich.text import Text
 from mesems_mri.dataset.bids import Participant
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.pipeline.visit import STEPS
-from mesems_mri.runner.events import Events, Job
+from mesems_mri.runner.events import Job, WorkflowEvents
 from mesems_mri.runner.state import Outcome, visit_state
 
 _GLYPHS = {"waiting": "·", "running": "▸", "done": "●", "not_evaluable": "○", "failed": "✗"}
@@ -34,19 +34,19 @@ class Progress(Protocol):
 
     def __enter__(self) -> "Progress": ...
     def __exit__(self, *_: object) -> None: ...
-    def watch(self, events: Events) -> None:
+    def watch(self, events: WorkflowEvents) -> None:
         """Take in what Snakemake has said so far."""
         ...
 
 
-class _Ended:
+class _EndedJobs:
     """Finds the jobs that have ended since it was last asked."""
 
     def __init__(self) -> None:
-        self._events: Events | None = None
+        self._events: WorkflowEvents | None = None
         self._seen: set[int] = set()
 
-    def new(self, events: Events) -> list[Job]:
+    def new(self, events: WorkflowEvents) -> list[Job]:
         if events is not self._events:  # Snakemake was started again
             self._events, self._seen = events, set()
         ended = {**events.finished, **{n: j for n, j in events.failed.items() if j.session_id}}
@@ -70,7 +70,7 @@ class PlainProgress:
 
     def __init__(self, layout: Layout, say: Callable[[str], None], *, last_step: str) -> None:
         self._layout, self._say, self._last = layout, say, last_step
-        self._ended = _Ended()
+        self._ended = _EndedJobs()
         self._started_s = time.monotonic()
         self._announced = False
         self._through: set[tuple[str, str]] = set()
@@ -81,7 +81,7 @@ class PlainProgress:
     def __exit__(self, *_: object) -> None:
         return
 
-    def watch(self, events: Events) -> None:
+    def watch(self, events: WorkflowEvents) -> None:
         """Say which visits have come through."""
         if events.started and not self._announced:
             self._announced = True
@@ -113,9 +113,9 @@ class LiveProgress:
 
     def __init__(self, layout: Layout, participants: Sequence[Participant], console: Console) -> None:
         self._layout, self._participants, self._console = layout, participants, console
-        self._ended = _Ended()
+        self._ended = _EndedJobs()
         self._started_s = time.monotonic()
-        self._events = Events()
+        self._events = WorkflowEvents()
         self._cells: dict[tuple[str, str, str], str] = {}
         for participant in participants:
             for session in participant.sessions:
@@ -129,7 +129,7 @@ class LiveProgress:
     def __exit__(self, *_: object) -> None:
         self._live.__exit__(None, None, None)
 
-    def watch(self, events: Events) -> None:
+    def watch(self, events: WorkflowEvents) -> None:
         """Take in which jobs have ended; the table draws itself."""
         self._events = events
         for job in self._ended.new(events):

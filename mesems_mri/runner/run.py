@@ -16,8 +16,8 @@ from mesems_mri.files import write_json
 from mesems_mri.pipeline.visit import FULL_DISK, REPORT
 from mesems_mri.runner.clean import without_intermediates
 from mesems_mri.runner.command import snakemake_command, snakemake_environment
-from mesems_mri.runner.events import Events
-from mesems_mri.runner.failures import forget, incomplete, mark_lost, sweep
+from mesems_mri.runner.events import WorkflowEvents
+from mesems_mri.runner.failures import lacks_product, record_lost_jobs, remove_records, remove_temporary_files
 from mesems_mri.runner.history import History
 from mesems_mri.runner.late import refuse_late_visits
 from mesems_mri.runner.lock import RunLock, held
@@ -25,14 +25,14 @@ from mesems_mri.runner.progress import LiveProgress, PlainProgress, Progress
 from mesems_mri.runner.reports import measured, reports_request
 from mesems_mri.runner.request import RunRequest
 from mesems_mri.runner.rules import Scope, check_step, known_steps
-from mesems_mri.runner.snakemake import Stop, StoppedError, follow_snakemake, plan, stoppable
+from mesems_mri.runner.snakemake import StoppedError, StopRequest, follow_snakemake, plan, stoppable
 from mesems_mri.runner.state import Outcome, visit_state
-from mesems_mri.runner.summary import Result, summarise
-from mesems_mri.runner.transfer import check_transfer, forget_transfer, say_transfer
+from mesems_mri.runner.summary import RunExit, summarise
+from mesems_mri.runner.transfer import check_transfer, clear_transfer_outcome, report_transfer
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Task:
+class _ResolvedRequest:
     """What a request means on this data set and output folder."""
 
     request: RunRequest
@@ -81,7 +81,7 @@ class _Task:
         return {
             (s.participant_id, s.session_id)
             for s in self.sessions
-            if _has_failed(self.layout, s) or incomplete(self.layout, s)
+            if _has_failed(self.layout, s) or lacks_product(self.layout, s)
         }
 
 
@@ -106,17 +106,17 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
     UsageError, DatasetError, ExternalProgramError
         If nothing can be run at all.
     """
-    task = _understand(request)
+    task = _resolve(request)
     if request.only_failed and not task.visits:
         say("no visit has failed; nothing to run")
         return 0
     if request.dry_run:
-        return _say_plan(task, say)
+        return _report_plan(task, say)
     try:
         with stoppable() as stop, held(task.layout) as lock:
             if request.reports_only:
                 return _remake_reports(task, lock, stop, say)
-            return _run_held(task, lock, stop, say)
+            return _run_locked(task, lock, stop, say)
     except StoppedError as stopped:
         say(f"stopped by {stopped.number.name}; nothing is half-written: run the same command to go on")
         return 128 + stopped.number
@@ -127,7 +127,7 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
         raise UsageError(msg) from error
 
 
-def _understand(request: RunRequest) -> _Task:
+def _resolve(request: RunRequest) -> _ResolvedRequest:
     if request.out_dir.resolve() == request.bids_dir.resolve():
         msg = f"{request.out_dir}: the output folder is the input folder; choose another"
         raise UsageError(msg)
@@ -158,7 +158,7 @@ def _understand(request: RunRequest) -> _Task:
             for s in p.sessions
             if _has_failed(layout, s)
         )
-    task = _Task(
+    task = _ResolvedRequest(
         request=request,
         config=config,
         layout=layout,
@@ -178,9 +178,11 @@ def _has_failed(layout: Layout, session: Session) -> bool:
     return visit_state(layout, session.participant_id, session.session_id).outcome is Outcome.FAILED
 
 
-def _remake_reports(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]) -> int:
+def _remake_reports(
+    task: _ResolvedRequest, lock: RunLock, stop: StopRequest, say: Callable[[str], None]
+) -> int:
     """Make the pages of measured visits again; compute nothing and change no table."""
-    result, _ = _run_until_through(task, lock, stop, say)
+    result, _ = _run_with_restarts(task, lock, stop, say)
     layout = task.layout
     if result.code != 0 or result.lost:
         say(f"some pages could not be made; see {layout.workflow_log}")
@@ -192,29 +194,29 @@ def _remake_reports(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str],
     return 0
 
 
-def _run_held(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]) -> int:
+def _run_locked(task: _ResolvedRequest, lock: RunLock, stop: StopRequest, say: Callable[[str], None]) -> int:
     layout, request = task.layout, task.request
     everything = [s for p in task.everyone for s in p.sessions]
     for name in task.after_inserted:
         say(f"{name}: computed again, since a visit before it has come or its query has changed")
-    _expect(layout, task.everyone)
+    _write_expected_visits(layout, task.everyone)
     again = task.again()
     for session in task.sessions:
         state = visit_state(layout, session.participant_id, session.session_id)
         if state.outcome in (Outcome.FAILED, Outcome.WAITING):
-            sweep(layout, session)
+            remove_temporary_files(layout, session)
         if (session.participant_id, session.session_id) in again:
-            forget(layout, session)
-    _bring_back(task)
-    forget_transfer(layout)
+            remove_records(layout, session)
+    _restore_intermediates(task)
+    clear_transfer_outcome(layout)
     history = History(layout)
     history.begin(request.bids_dir, task.config, everything)
-    result, jobs = _run_until_through(task, lock, stop, say)
+    result, jobs = _run_with_restarts(task, lock, stop, say)
     if not jobs:
         say("nothing to do: everything asked for is there and up to date")
     code = summarise(layout, task.sessions, result, say)
     if request.transfer:
-        say_transfer(layout, say)
+        report_transfer(layout, say)
     try:
         history.end(code, everything)
     except OSError as error:
@@ -222,7 +224,7 @@ def _run_held(task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]
     return code
 
 
-def _bring_back(task: _Task) -> None:
+def _restore_intermediates(task: _ResolvedRequest) -> None:
     """Have the intermediate images made again that were cleaned away, where a step is about to need them."""
     removed = without_intermediates(task.layout)
     if not removed:
@@ -234,15 +236,15 @@ def _bring_back(task: _Task) -> None:
             task.layout.record(*visit, "standardise").unlink(missing_ok=True)
 
 
-def _run_until_through(
-    task: _Task, lock: RunLock, stop: Stop, say: Callable[[str], None]
-) -> tuple[Result, int]:
+def _run_with_restarts(
+    task: _ResolvedRequest, lock: RunLock, stop: StopRequest, say: Callable[[str], None]
+) -> tuple[RunExit, int]:
     """Start Snakemake again as long as a lost job holds up visits that could go on."""
     lost: set[tuple[str, str, str]] = set()
-    result, jobs = Result(until=task.request.until), 0
+    result, jobs = RunExit(until=task.request.until), 0
     with _progress(task, say) as progress:
 
-        def watch(events: Events) -> None:
+        def watch(events: WorkflowEvents) -> None:
             lock.note_slurm(events.slurm_run)
             progress.watch(events)
 
@@ -261,7 +263,9 @@ def _run_until_through(
             if ended.code == 0:
                 return result, jobs
             try:
-                again = mark_lost(task.layout, task.request.bids_dir, task.everyone, ended.events.lost, lost)
+                again = record_lost_jobs(
+                    task.layout, task.request.bids_dir, task.everyone, ended.events.lost, lost
+                )
             except OSError as error:
                 if error.errno not in FULL_DISK:
                     raise
@@ -272,7 +276,7 @@ def _run_until_through(
             say("some jobs ended without a record; going on with the other visits")
 
 
-def _progress(task: _Task, say: Callable[[str], None]) -> Progress:
+def _progress(task: _ResolvedRequest, say: Callable[[str], None]) -> Progress:
     console = Console()
     if console.is_terminal and sys.stdout.isatty():
         return LiveProgress(task.layout, task.participants, console)
@@ -281,14 +285,14 @@ def _progress(task: _Task, say: Callable[[str], None]) -> Progress:
     return PlainProgress(task.layout, say, last_step=last)
 
 
-def _expect(layout: Layout, everyone: Sequence[Participant]) -> None:
+def _write_expected_visits(layout: Layout, everyone: Sequence[Participant]) -> None:
     """Note which visits there are, for ``mesems-mri status``, which does not see the raw data."""
     visits = {p.participant_id: [s.session_id for s in p.sessions] for p in everyone}
     sites = {p.participant_id: p.site_id for p in everyone}
     write_json(layout.expected, {"sites": sites, "visits": visits})
 
 
-def _say_plan(task: _Task, say: Callable[[str], None]) -> int:
+def _report_plan(task: _ResolvedRequest, say: Callable[[str], None]) -> int:
     """Say what would be run, and touch nothing."""
     # Snakemake keeps its books in the output folder; one that it has not seen is not to be created.
     with tempfile.TemporaryDirectory(prefix="mesems-mri-plan-") as nowhere:

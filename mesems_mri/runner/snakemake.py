@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesems_mri.errors import ExternalProgramError
-from mesems_mri.runner.events import Events
+from mesems_mri.runner.events import WorkflowEvents
 from mesems_mri.runner.processes import RUN_VARIABLE, kill_run
 from mesems_mri.runner.supervisor import die_with_parent
 
@@ -25,7 +25,7 @@ _LOOK_S = 0.5
 """How often is looked whether somebody stops the run."""
 
 
-def look_again_once() -> None:
+def limit_scheduler_timers() -> None:
     """Let Snakemake's scheduler arm one timer at a time; the workflow calls this in Snakemake's own process.
 
     Whenever Snakemake (9.27) looks for jobs that may start, it arms a timer to look again, because of its
@@ -66,39 +66,39 @@ class StoppedError(BaseException):
 
 
 @dataclass
-class Ended:
+class SnakemakeExit:
     """How Snakemake has ended.
 
     Parameters
     ----------
     code : int
         Exit code.
-    events : Events
+    events : WorkflowEvents
         What it said of its jobs.
     tail : deque of str
         Its last lines.
     """
 
     code: int
-    events: Events
+    events: WorkflowEvents
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=40))
 
 
 @dataclass
-class Stop:
+class StopRequest:
     """Whether somebody has asked to stop, and how."""
 
     number: signal.Signals | None = None
 
 
 @contextlib.contextmanager
-def stoppable() -> Generator[Stop]:
+def stoppable() -> Generator[StopRequest]:
     """Note SIGINT, SIGTERM and SIGHUP instead of dying of them.
 
     An exception raised in a handler would be swallowed wherever Python swallows exceptions, as in hooks of
     a fork, and the run would go on.
     """
-    asked = Stop()
+    asked = StopRequest()
 
     def note(number: int, _frame: object) -> None:
         asked.number = asked.number or signal.Signals(number)
@@ -118,10 +118,10 @@ def follow_snakemake(
     log: Path,
     *,
     run_id: str,
-    stop: Stop,
-    watch: Callable[[Events], None],
+    stop: StopRequest,
+    watch: Callable[[WorkflowEvents], None],
     environment: Mapping[str, str] | None = None,
-) -> Ended:
+) -> SnakemakeExit:
     """Run Snakemake to its end.
 
     Parameters
@@ -132,7 +132,7 @@ def follow_snakemake(
         File to which its output is appended.
     run_id : str
         Name that its processes inherit.
-    stop : Stop
+    stop : StopRequest
         Whether somebody has asked to stop.
     watch : callable
         Takes what is known so far, after every line.
@@ -141,7 +141,7 @@ def follow_snakemake(
 
     Returns
     -------
-    Ended
+    SnakemakeExit
 
     Raises
     ------
@@ -150,11 +150,11 @@ def follow_snakemake(
     StoppedError
         If somebody stopped it; then nothing of it is left running.
     """
-    ended = Ended(0, Events())
+    ended = SnakemakeExit(0, WorkflowEvents())
     child = _start(command, run_id, environment or os.environ)
     try:
-        with _appended(log) as write:
-            for line in _lines(child, stop):
+        with _log_writer(log) as write:
+            for line in _output_lines(child, stop):
                 write(line)
                 ended.tail.append(line.rstrip())
                 ended.events.read(line)
@@ -167,7 +167,7 @@ def follow_snakemake(
         assert child.stdout is not None
         child.stdout.close()
     if ended.code != 0 and not (ended.events.failed or ended.events.lost or ended.events.disk_full):
-        msg = f"Snakemake could not run ({_telling(ended.tail)}); see {log}"
+        msg = f"Snakemake could not run ({_error_line(ended.tail)}); see {log}"
         raise ExternalProgramError(msg)
     return ended
 
@@ -186,7 +186,7 @@ def _start(command: Sequence[str], run_id: str, environment: Mapping[str, str]) 
     )
 
 
-def _lines(child: subprocess.Popen[bytes], stop: Stop) -> Generator[str]:
+def _output_lines(child: subprocess.Popen[bytes], stop: StopRequest) -> Generator[str]:
     """Yield what a process says line by line, and look between whether somebody stops it."""
     assert child.stdout is not None
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
@@ -205,7 +205,7 @@ def _lines(child: subprocess.Popen[bytes], stop: Stop) -> Generator[str]:
             return
 
 
-def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[Events, str]:
+def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[WorkflowEvents, str]:
     """Ask Snakemake what it would do.
 
     Parameters
@@ -217,7 +217,7 @@ def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -
 
     Returns
     -------
-    events : Events
+    events : WorkflowEvents
         The jobs it would start.
     text : str
         What it said.
@@ -232,9 +232,9 @@ def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -
     )
     text = finished.stdout + finished.stderr
     if finished.returncode != 0:
-        msg = f"Snakemake could not make a plan ({_telling(text.splitlines())})"
+        msg = f"Snakemake could not make a plan ({_error_line(text.splitlines())})"
         raise ExternalProgramError(msg)
-    events = Events()
+    events = WorkflowEvents()
     for line in text.splitlines():
         events.read(line)
     return events, text
@@ -252,7 +252,7 @@ def _stop(child: subprocess.Popen[bytes], run_id: str, *, wait_s: float) -> None
 
 
 @contextlib.contextmanager
-def _appended(log: Path) -> Generator[Callable[[str], None]]:
+def _log_writer(log: Path) -> Generator[Callable[[str], None]]:
     """Open the log to append to; one that cannot be written, as on a full disk, must not end the run."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -273,7 +273,7 @@ def _appended(log: Path) -> Generator[Callable[[str], None]]:
             stream.close()
 
 
-def _telling(lines: Sequence[str]) -> str:
+def _error_line(lines: Sequence[str]) -> str:
     lines = [line.strip() for line in lines if line.strip()]
     for number, line in enumerate(lines):
         if "Error" in line or "Exception" in line or "error:" in line:

@@ -10,7 +10,7 @@ from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import Reason
 from mesems_mri.files import read_json
-from mesems_mri.runner.lock import Holder, read_holder
+from mesems_mri.runner.lock import LockHolder, read_holder
 from mesems_mri.runner.state import Outcome, VisitState, no_run, visit_state
 
 COUNTED = (
@@ -38,16 +38,16 @@ class Status:
         For each participant the counts named in `COUNTED`.
     visits : list of VisitState
         Every visit that is expected.
-    holder : Holder or None
+    holder : LockHolder or None
         Who is running it.
-    holder_is_gone : bool
+    holder_is_stale : bool
         The run that holds it was killed on this machine.
     """
 
     participants: dict[str, dict[str, int]] = field(default_factory=dict)
     visits: list[VisitState] = field(default_factory=list)
-    holder: Holder | None = None
-    holder_is_gone: bool = False
+    holder: LockHolder | None = None
+    holder_is_stale: bool = False
 
     @property
     def total(self) -> dict[str, int]:
@@ -58,13 +58,13 @@ class Status:
         """Say in one sentence whether it is being run, and by whom."""
         if self.holder is None:
             return "no run is on"
-        if self.holder_is_gone:
+        if self.holder_is_stale:
             return f"the last run was killed: {self.holder}; the same command goes on"
         return f"running: {self.holder}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it for a program."""
-        on = self.holder is not None and not self.holder_is_gone
+        on = self.holder is not None and not self.holder_is_stale
         return {
             "schema_version": 1,
             "running": {"user": self.holder.user, "host": self.holder.host, "since": self.holder.since}
@@ -137,7 +137,7 @@ def read_status(layout: Layout, sent: Collection[tuple[str, str]] = ()) -> Statu
         counts["sent"] = sum((participant, session) in sent for session in sessions)
         status.participants[participant] = counts
     status.holder = read_holder(layout.run_lock)
-    status.holder_is_gone = bool(status.holder and status.holder.here_and_gone())
+    status.holder_is_stale = bool(status.holder and status.holder.is_stale())
     return status
 
 

@@ -15,7 +15,7 @@ _LOG_LINES = 8
 
 
 @dataclass
-class Result:
+class RunExit:
     """What is known when Snakemake has ended for good.
 
     Parameters
@@ -36,7 +36,9 @@ class Result:
     disk_full: bool = False
 
 
-def summarise(layout: Layout, sessions: Sequence[Session], result: Result, say: Callable[[str], None]) -> int:
+def summarise(
+    layout: Layout, sessions: Sequence[Session], result: RunExit, say: Callable[[str], None]
+) -> int:
     """Say which visits are done, not evaluable or failed and where to look; return the exit code of the run.
 
     Parameters
@@ -45,7 +47,7 @@ def summarise(layout: Layout, sessions: Sequence[Session], result: Result, say: 
         Names in the output folder.
     sessions : sequence of Session
         The visits that were asked for.
-    result : Result
+    result : RunExit
         What is known of the run.
     say : callable
         Takes one line.
@@ -55,7 +57,9 @@ def summarise(layout: Layout, sessions: Sequence[Session], result: Result, say: 
     int
         0: every visit done or not evaluable; 5: at least one failed, or a table could not be written.
     """
-    states = [_with_loss(visit_state(layout, s.participant_id, s.session_id), result) for s in sessions]
+    states = [
+        _as_failed_if_lost(visit_state(layout, s.participant_id, s.session_id), result) for s in sessions
+    ]
     groups = {outcome: [s for s in states if s.outcome is outcome] for outcome in Outcome}
     refused, failed = groups[Outcome.NOT_EVALUABLE], groups[Outcome.FAILED]
     if result.until:
@@ -68,23 +72,23 @@ def summarise(layout: Layout, sessions: Sequence[Session], result: Result, say: 
         say(f"  not evaluable: {state.name}: {state.reason}: {state.message}")
     for state in failed:
         say(f"  failed: {state.message}")
-        _show_end(layout.log(state.participant_id, state.session_id), say, step=state.step)
+        _report_log_tail(layout.log(state.participant_id, state.session_id), say, step=state.step)
     waiting = groups[Outcome.WAITING] if result.code != 0 and not result.until else []
     for state in waiting:
         say(f"  not reached: {state.name}: waits for what has failed; run the same command again")
     tables = [job for job in result.lost if known_steps().get(job.rule) in (Scope.PARTICIPANT, Scope.STUDY)]
     for job in tables:
         say(f"  failed: {job.rule}" + (f" of {job.participant_id}" if job.participant_id else ""))
-        _show_end(layout.out_dir / "logs" / job.participant_id / f"{job.rule}.log", say)
+        _report_log_tail(layout.out_dir / "logs" / job.participant_id / f"{job.rule}.log", say)
     if result.disk_full:
         say(f"the disk of {layout.out_dir} is full: free space, then run the same command again")
-    _say_where(layout, sessions, say)
+    _report_places(layout, sessions, say)
     if failed or waiting or tables or result.disk_full:
         return EXIT_VISITS_FAILED
     return 0 if result.code == 0 else 1
 
 
-def _with_loss(state: VisitState, result: Result) -> VisitState:
+def _as_failed_if_lost(state: VisitState, result: RunExit) -> VisitState:
     """Let a visit whose job is lost without a record be a failed one."""
     lost = [
         job
@@ -105,7 +109,7 @@ def _with_loss(state: VisitState, result: Result) -> VisitState:
     )
 
 
-def _show_end(log: Path, say: Callable[[str], None], *, step: str = "") -> None:
+def _report_log_tail(log: Path, say: Callable[[str], None], *, step: str = "") -> None:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -118,7 +122,7 @@ def _show_end(log: Path, say: Callable[[str], None], *, step: str = "") -> None:
     say(f"    the log: {log}")
 
 
-def _say_where(layout: Layout, sessions: Sequence[Session], say: Callable[[str], None]) -> None:
+def _report_places(layout: Layout, sessions: Sequence[Session], say: Callable[[str], None]) -> None:
     places = {
         "page": layout.out_dir / "index.html",
         "table": layout.out_dir / "visit_metrics.tsv",

@@ -21,7 +21,7 @@ _ON_PURPOSE = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Death:
+class ChildDeath:
     """How the process of a step died.
 
     Parameters
@@ -41,7 +41,7 @@ class Death:
         return 128 + self.signal
 
 
-def supervised() -> Death | None:
+def supervised() -> ChildDeath | None:
     """Fork; return None in the child, which does the work, and how it died in the parent.
 
     The parent does not return when the child ends by itself or is stopped on purpose.
@@ -59,7 +59,7 @@ def supervised() -> Death | None:
     number = signal.Signals(os.WTERMSIG(status))
     if number in _ON_PURPOSE:
         os._exit(128 + number)
-    return Death(signal=number, peak_mib=used.ru_maxrss / 1024)
+    return ChildDeath(signal=number, peak_mib=used.ru_maxrss / 1024)
 
 
 def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
@@ -70,12 +70,12 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
             os.kill(os.getpid(), number)
 
 
-def explain(death: Death, step: str, layout: Layout, *, mem_mb: int | None = None) -> str:
+def describe_death(death: ChildDeath, step: str, layout: Layout, *, mem_mb: int | None = None) -> str:
     """Say what a death means and what to do.
 
     Parameters
     ----------
-    death : Death
+    death : ChildDeath
         How the process died.
     step : str
         Name of the rule.

@@ -29,12 +29,12 @@ def check_transfer(request: RunRequest, config: TrialConfig) -> None:
         raise UsageError(msg)
 
 
-def forget_transfer(layout: Layout) -> None:
+def clear_transfer_outcome(layout: Layout) -> None:
     """Forget what came of the last transfer, so that it is tried again by the next run that is asked to."""
     layout.transfer_outcome.unlink(missing_ok=True)
 
 
-def say_transfer(layout: Layout, say: Callable[[str], None]) -> None:
+def report_transfer(layout: Layout, say: Callable[[str], None]) -> None:
     """Say what came of the transfer; a run whose transfer failed has said so among its failed jobs."""
     if layout.transfer_outcome.is_file():
         say(f"transfer: {read_json(layout.transfer_outcome)['outcome']}")

@@ -11,9 +11,9 @@ from mesems_mri.dataset.bids import index_dataset, own_masks
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.config import load_config
 from mesems_mri.provenance import code_version
-from mesems_mri.runner.snakemake import look_again_once
+from mesems_mri.runner.snakemake import limit_scheduler_timers
 
-look_again_once()
+limit_scheduler_timers()
 
 # The interpreter that runs Snakemake runs the steps, in an environment that makes ANTs repeatable.
 shell.prefix(

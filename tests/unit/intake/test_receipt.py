@@ -11,7 +11,7 @@ import pytest
 from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.flow import take_in
 from mesems_mri.intake.receipts import read_receipts
-from mesems_mri.report.receipt_page import Receipt
+from mesems_mri.report.receipt_page import SubmissionReceipt
 from tests.unit.intake.scans import FLAIR, T1, write_series
 from tests.unit.report.html import Page
 
@@ -44,7 +44,7 @@ def send(folder: Path, **tags: Any) -> Path:
     return folder
 
 
-def take(tmp_path: Path, sent: Path, **options: Any) -> list[Receipt]:
+def take(tmp_path: Path, sent: Path, **options: Any) -> list[SubmissionReceipt]:
     sheet = tmp_path / "sheet.tsv"
     lines = [HEAD, *ROWS]
     sheet.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines), encoding="utf-8")
@@ -53,7 +53,7 @@ def take(tmp_path: Path, sent: Path, **options: Any) -> list[Receipt]:
     return read_receipts(tmp_path / "bids")
 
 
-def results(receipt: Receipt) -> dict[str, str]:
+def results(receipt: SubmissionReceipt) -> dict[str, str]:
     return {item.name: item.result for item in receipt.identity}
 
 

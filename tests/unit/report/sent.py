@@ -9,8 +9,8 @@ import numpy as np
 from mesems_mri.dataset.queries import Query, new_query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.report.panels import PLANES, draw_panel
-from mesems_mri.report.pictures import Row
-from mesems_mri.report.receipt_page import CheckedItem, Receipt, SentSeries
+from mesems_mri.report.pictures import PictureRow
+from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
 
 POST = "ce-gadolinium_T1w"
 FIRST_DAY = dt.date(2024, 1, 3)
@@ -55,14 +55,14 @@ def series(**changes: Any) -> SentSeries:
     return replace(made, **changes)
 
 
-def receipt(number: int = 0, **changes: Any) -> Receipt:
+def receipt(number: int = 0, **changes: Any) -> SubmissionReceipt:
     """Make the receipt of a submission to protocol; later ones have higher numbers."""
     image = np.random.default_rng(number).random((8, 9, 10), dtype=np.float32)
     panels = tuple(
         draw_panel(image, axis=axis, index=2, window=(0, 1), title=name) for axis, name in PLANES.items()
     )
     localizer = series(number="1", description="loc", role="localizer", reason="few slices", image="")
-    made = Receipt(
+    made = SubmissionReceipt(
         submission_id=f"in-{number}",
         site_id="S01",
         received=FIRST_DAY + dt.timedelta(days=10 * number),
@@ -78,6 +78,6 @@ def receipt(number: int = 0, **changes: Any) -> Receipt:
         identity=(item("window", role="", words="day of the scan", value="inside", limit="in the window"),),
         items=(item(), item("echo_time"), item("coil", role="T1w")),
         notes=("3 files are not DICOM.",),
-        pictures=(Row("FLAIR", panels),),
+        pictures=(PictureRow("FLAIR", panels),),
     )
     return replace(made, **changes)

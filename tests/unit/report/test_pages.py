@@ -16,7 +16,7 @@ from mesems_mri.report.history import site_history
 from mesems_mri.report.page import NONE, Link, format_volume, render_page
 from mesems_mri.report.panels import PLANES, draw_panel
 from mesems_mri.report.participant_page import ParticipantPage
-from mesems_mri.report.pictures import FocusPictures, Pictures, Row
+from mesems_mri.report.pictures import FocusPictures, PictureRow, Pictures
 from mesems_mri.report.sections import SECTIONS
 from mesems_mri.report.study_page import Failure, StepTime, StudyPage, columns_of
 from mesems_mri.report.viewers import ViewerCommand
@@ -39,7 +39,7 @@ def a_visit(record: dict[str, Any] | None = None, **changes: Any) -> VisitPage:
     panels = tuple(
         draw_panel(image, axis=axis, index=2, window=(0, 1), title=name) for axis, name in PLANES.items()
     )
-    rows = (Row("first", panels), Row("second", panels))
+    rows = (PictureRow("first", panels), PictureRow("second", panels))
     foci = tuple(
         FocusPictures(row, panels[0], rows) for row in record["lesions"] if row["lesion_id"] in (2, 3)
     )

@@ -14,7 +14,7 @@ from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 from mesems_mri.report import qualification, receipt_page, site_page
 from mesems_mri.report.intake_pages import receipt_html
 from mesems_mri.report.page import Link
-from mesems_mri.report.receipt_page import Receipt, outcome_of, protocol
+from mesems_mri.report.receipt_page import SubmissionReceipt, protocol, submission_outcome
 from mesems_mri.report.sections import SECTIONS
 from tests.unit.report.html import Page
 from tests.unit.report.sent import POST, item, query, receipt, series
@@ -24,11 +24,11 @@ BLOCKING = query(1, QueryCode.MISSING_SLICES, "FLAIR has 9 of 10")
 SOFT = query(2, QueryCode.OUTSIDE_WINDOW, "2 days after the window closes")
 
 
-def text_of(made: Receipt) -> str:
+def text_of(made: SubmissionReceipt) -> str:
     return " ".join(Page(receipt_html(made)).text.split())
 
 
-def full() -> Receipt:
+def full() -> SubmissionReceipt:
     return receipt(queries=(SOFT, BLOCKING, query(3, QueryCode.SEX_DIFFERS, closed="2024-01-05")))
 
 
@@ -47,7 +47,7 @@ def test_page_is_whole_and_needs_no_other_file() -> None:
 
 
 def test_empty_submission_still_has_a_receipt() -> None:
-    made = Receipt(submission_id="in-9", site_id="", received=receipt().received)
+    made = SubmissionReceipt(submission_id="in-9", site_id="", received=receipt().received)
     text = text_of(made)
     assert "Receipt · participant not known" in text
     assert "Nothing used" in text
@@ -69,7 +69,7 @@ def test_outcome_says_whether_the_site_has_something_to_do(
     queries: tuple[Query, ...], changes: dict[str, Any], status: str, words: str
 ) -> None:
     made = receipt(queries=queries, **changes)
-    assert outcome_of(made, queries).status == status
+    assert submission_outcome(made, queries).status == status
     assert words in text_of(made)
 
 

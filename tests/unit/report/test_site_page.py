@@ -12,7 +12,7 @@ from mesems_mri.dataset.queries import Query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.report.intake_pages import site_html
 from mesems_mri.report.qualification import about, gaps_of, qualify
-from mesems_mri.report.receipt_page import Receipt
+from mesems_mri.report.receipt_page import SubmissionReceipt
 from mesems_mri.report.sections import SECTIONS
 from mesems_mri.report.site_page import SitePage, compliance, equipment, quality, turnaround
 from tests.unit.report.html import Page
@@ -24,7 +24,7 @@ FAILED = item("slice_thickness", "FAIL", value="3 mm")
 
 
 def a_page(
-    receipts: list[Receipt] | None = None, queries: list[Query] | None = None, **changes: Any
+    receipts: list[SubmissionReceipt] | None = None, queries: list[Query] | None = None, **changes: Any
 ) -> SitePage:
     receipts = [receipt(0), receipt(4)] if receipts is None else receipts
     made = SitePage(

@@ -1,6 +1,6 @@
 """What is read from the output of Snakemake."""
 
-from mesems_mri.runner.events import Events
+from mesems_mri.runner.events import WorkflowEvents
 
 PLAN = """\
 Job stats:
@@ -40,8 +40,8 @@ GROUP_ERROR = """\
 """
 
 
-def read(*texts: str) -> Events:
-    events = Events()
+def read(*texts: str) -> WorkflowEvents:
+    events = WorkflowEvents()
     for text in texts:
         for line in text.splitlines(keepends=True):
             events.read(line)

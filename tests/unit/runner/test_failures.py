@@ -7,7 +7,7 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import read_json, write_json
 from mesems_mri.pipeline.visit import COMPUTED, STEPS
 from mesems_mri.runner.events import Job
-from mesems_mri.runner.failures import forget, incomplete, mark_lost, sweep
+from mesems_mri.runner.failures import lacks_product, record_lost_jobs, remove_records, remove_temporary_files
 from mesems_mri.runner.state import Outcome, visit_state
 
 VISITS = tuple(Session(participant_id="sub-01", session_id=f"ses-{i}") for i in (1, 2))
@@ -31,7 +31,7 @@ def test_lost_step_is_marked_and_carries_on_what_was_known(tmp_path: Path) -> No
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", *COMPUTED)
     leave(layout, "ses-2", "standardise")
-    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "register")], lost)
+    assert record_lost_jobs(layout, tmp_path, PEOPLE, [job("ses-2", "register")], lost)
     record = read_json(layout.record("sub-01", "ses-2", "register"))
     assert (record["status"], record["reason"]) == ("failed", "step_failed")
     assert "sub-01/ses-2: register" in record["message"]
@@ -45,7 +45,7 @@ def test_visit_that_only_waits_for_the_lost_one_is_not_marked(tmp_path: Path) ->
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", "standardise")
     leave(layout, "ses-2", "standardise")
-    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "register")], lost)
+    assert record_lost_jobs(layout, tmp_path, PEOPLE, [job("ses-1", "register")], lost)
     assert status(layout, "ses-1", "register") == "failed"
     assert not layout.record("sub-01", "ses-2", "register").is_file()
 
@@ -54,7 +54,7 @@ def test_lost_group_of_jobs_is_marked_where_it_stopped(tmp_path: Path) -> None:
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", "standardise", "register")
     jobs = [job("ses-1", rule) for rule in STEPS]
-    assert mark_lost(layout, tmp_path, PEOPLE, jobs, lost)
+    assert record_lost_jobs(layout, tmp_path, PEOPLE, jobs, lost)
     assert status(layout, "ses-1", "register") == "done"
     assert status(layout, "ses-1", "detect") == "failed"
 
@@ -63,15 +63,15 @@ def test_lost_measure_is_made_trivial_and_given_up_when_lost_again(tmp_path: Pat
     layout, lost = Layout(tmp_path), set()
     leave(layout, "ses-1", *COMPUTED)
     leave(layout, "ses-2", "standardise", "register", "detect")
-    assert mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure")], lost)
+    assert record_lost_jobs(layout, tmp_path, PEOPLE, [job("ses-2", "measure")], lost)
     assert status(layout, "ses-2", "detect") == "failed"
-    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-2", "measure")], lost)
+    assert not record_lost_jobs(layout, tmp_path, PEOPLE, [job("ses-2", "measure")], lost)
 
 
 def test_lost_page_is_a_failure_but_nothing_waits_for_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     leave(layout, "ses-1", *COMPUTED)
-    assert not mark_lost(layout, tmp_path, PEOPLE, [job("ses-1", "report")], set())
+    assert not record_lost_jobs(layout, tmp_path, PEOPLE, [job("ses-1", "report")], set())
     state = visit_state(layout, "sub-01", "ses-1")
     assert (state.outcome, state.step) == (Outcome.FAILED, "report")
 
@@ -79,7 +79,7 @@ def test_lost_page_is_a_failure_but_nothing_waits_for_it(tmp_path: Path) -> None
 def test_nothing_lost(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     leave(layout, "ses-1", *COMPUTED)
-    assert not mark_lost(layout, tmp_path, PEOPLE, [], set())
+    assert not record_lost_jobs(layout, tmp_path, PEOPLE, [], set())
     assert not layout.record("sub-01", "ses-2", "standardise").is_file()
 
 
@@ -91,8 +91,8 @@ def test_forgotten_visit_has_no_record_and_a_swept_one_no_torn_file(tmp_path: Pa
     torn.touch()
     whole = torn.with_name("x.nii.gz")
     whole.touch()
-    sweep(layout, VISITS[0])
-    forget(layout, VISITS[0])
+    remove_temporary_files(layout, VISITS[0])
+    remove_records(layout, VISITS[0])
     assert not torn.exists()
     assert whole.exists()
     assert visit_state(layout, "sub-01", "ses-1").steps == ()
@@ -101,6 +101,6 @@ def test_forgotten_visit_has_no_record_and_a_swept_one_no_torn_file(tmp_path: Pa
 def test_visit_whose_product_was_removed_is_incomplete(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_json(layout.record("sub-01", "ses-1", "measure"), {"status": "done", "products": ["a.nii.gz"]})
-    assert incomplete(layout, VISITS[0])
+    assert lacks_product(layout, VISITS[0])
     (tmp_path / "a.nii.gz").touch()
-    assert not incomplete(layout, VISITS[0])
+    assert not lacks_product(layout, VISITS[0])

@@ -13,7 +13,7 @@ import pytest
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.runner import lock as lock_module
-from mesems_mri.runner.lock import Holder, held, read_holder
+from mesems_mri.runner.lock import LockHolder, held, read_holder
 from mesems_mri.runner.processes import RUN_VARIABLE
 
 
@@ -22,12 +22,12 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path / "out")
 
 
-def holder_of(layout: Layout) -> Holder:
+def holder_of(layout: Layout) -> LockHolder:
     with held(layout) as lock:
         return lock.holder
 
 
-def leave(layout: Layout, holder: Holder) -> None:
+def leave(layout: Layout, holder: LockHolder) -> None:
     layout.run_lock.write_text(json.dumps(asdict(holder)), encoding="utf-8")
 
 

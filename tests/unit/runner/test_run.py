@@ -14,9 +14,9 @@ from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.pipeline.visit import COMPUTED
 from mesems_mri.runner import run as run_module
-from mesems_mri.runner.events import Events, Job
+from mesems_mri.runner.events import Job, WorkflowEvents
 from mesems_mri.runner.run import run
-from mesems_mri.runner.snakemake import Ended, StoppedError
+from mesems_mri.runner.snakemake import SnakemakeExit, StoppedError
 from tests.unit.runner.conftest import Trial, leave_visit
 from tests.unit.runner.test_command import after, config_of
 
@@ -27,22 +27,22 @@ VISITS = (("sub-01", "ses-1"), ("sub-01", "ses-2"), ("sub-02", "ses-1"))
 class FakeSnakemake:
     """Stands for Snakemake: every start takes the next ending, every plan is `planned`."""
 
-    endings: list[Ended] = field(default_factory=list)
-    planned: Events = field(default_factory=Events)
+    endings: list[SnakemakeExit] = field(default_factory=list)
+    planned: WorkflowEvents = field(default_factory=WorkflowEvents)
     commands: list[list[str]] = field(default_factory=list)
     plans: list[list[str]] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
 
     def follow(
-        self, command: Sequence[str], _log: Path, *, watch: Callable[[Events], None], **_: object
-    ) -> Ended:
+        self, command: Sequence[str], _log: Path, *, watch: Callable[[WorkflowEvents], None], **_: object
+    ) -> SnakemakeExit:
         self.commands.append(list(command))
         self.during()
-        ended = self.endings.pop(0) if self.endings else Ended(0, Events())
+        ended = self.endings.pop(0) if self.endings else SnakemakeExit(0, WorkflowEvents())
         watch(ended.events)
         return ended
 
-    def plan(self, command: Sequence[str], _: Mapping[str, str] | None = None) -> tuple[Events, str]:
+    def plan(self, command: Sequence[str], _: Mapping[str, str] | None = None) -> tuple[WorkflowEvents, str]:
         self.plans.append(list(command))
         return self.planned, "the plan"
 
@@ -56,8 +56,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSnakemake:
     return fake
 
 
-def lost(*jobs: Job) -> Ended:
-    return Ended(1, Events(started=dict(enumerate(jobs))))
+def lost(*jobs: Job) -> SnakemakeExit:
+    return SnakemakeExit(1, WorkflowEvents(started=dict(enumerate(jobs))))
 
 
 def finish(layout: Layout, participant: str, session: str) -> None:
@@ -106,7 +106,7 @@ def test_run_leaves_expected_visits_and_history_and_no_lock(trial: Trial, fake: 
 
     job = Job("report", "sub-01", "ses-1")
     fake.during = finish_all
-    fake.endings = [Ended(0, Events(started={1: job}, finished={1: job}))]
+    fake.endings = [SnakemakeExit(0, WorkflowEvents(started={1: job}, finished={1: job}))]
     code, text = said_by(trial)
     assert code == 0
     assert "3 visits done, 0 of them not evaluable; 0 failed" in text
@@ -172,7 +172,7 @@ def test_run_goes_on_without_lost_visits_until_no_new_one_is_lost(trial: Trial, 
 
 
 def test_full_disk_of_snakemake_ends_the_run_with_a_hint(trial: Trial, fake: FakeSnakemake) -> None:
-    fake.endings = [Ended(1, Events(disk_full=True))]
+    fake.endings = [SnakemakeExit(1, WorkflowEvents(disk_full=True))]
     code, text = said_by(trial)
     assert code == 5
     assert "is full: free space, then run the same command again" in text
@@ -208,7 +208,7 @@ def test_cleaned_images_are_made_again_where_the_plan_needs_them(trial: Trial, f
         record = trial.layout.record(*visit, "standardise")
         write_json(record, read_json(record) | {"images": {"FLAIR": {"file": "removed.nii"}}})
     write_json(trial.layout.cleaned, {"visits": ["sub-01/ses-1", "sub-01/ses-2"]})
-    fake.planned = Events(
+    fake.planned = WorkflowEvents(
         started={1: Job("register", "sub-01", "ses-2"), 2: Job("register", "sub-02", "ses-1")}
     )
     run(trial.request(), lambda _: None)
@@ -223,7 +223,7 @@ def test_folder_that_was_never_cleaned_costs_no_plan(trial: Trial, fake: FakeSna
 
 
 def test_plan_of_a_new_folder_creates_nothing(trial: Trial, fake: FakeSnakemake) -> None:
-    fake.planned = Events(
+    fake.planned = WorkflowEvents(
         started={1: Job("register", "sub-01", "ses-2", reason="new"), 2: Job("report_study")},
         planned={"register": 1, "report_study": 1},
     )
@@ -256,7 +256,7 @@ def test_pages_are_made_again_and_nothing_else(trial: Trial, fake: FakeSnakemake
     assert config_of(fake.commands[0])["reports_only"] is True
     assert trial.layout.record("sub-01", "ses-2", "detect").is_file()  # a failed visit is left as it is
     assert not trial.layout.provenance.exists()
-    fake.endings = [Ended(1, Events(failed={1: Job("report_study")}))]
+    fake.endings = [SnakemakeExit(1, WorkflowEvents(failed={1: Job("report_study")}))]
     assert "some pages could not be made" in said_by(trial, reports_only=True)[1]
 
 

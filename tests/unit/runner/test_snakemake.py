@@ -12,14 +12,14 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 from mesems_mri.errors import ExternalProgramError
 from mesems_mri.runner.command import snakemake_environment
-from mesems_mri.runner.events import Events
+from mesems_mri.runner.events import WorkflowEvents
 from mesems_mri.runner.processes import of_run
 from mesems_mri.runner.request import RunRequest
 from mesems_mri.runner.snakemake import (
-    Stop,
     StoppedError,
+    StopRequest,
     follow_snakemake,
-    look_again_once,
+    limit_scheduler_timers,
     plan,
     stoppable,
 )
@@ -29,7 +29,7 @@ def program(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
 
-def ignore(_: Events) -> None:
+def ignore(_: WorkflowEvents) -> None:
     pass
 
 
@@ -38,7 +38,9 @@ def test_output_is_followed_and_appended_to_the_log(tmp_path: Path) -> None:
     seen: list[int] = []
     command = program("print('1 of 2 steps (50%) done'); print('2 of 2 steps (100%) done')")
     for _ in range(2):
-        ended = follow_snakemake(command, log, run_id="t1", stop=Stop(), watch=lambda e: seen.append(e.done))
+        ended = follow_snakemake(
+            command, log, run_id="t1", stop=StopRequest(), watch=lambda e: seen.append(e.done)
+        )
     assert ended.code == 0
     assert seen == [1, 2, 1, 2]
     assert log.read_text(encoding="utf-8").count("2 of 2") == 2
@@ -47,7 +49,7 @@ def test_output_is_followed_and_appended_to_the_log(tmp_path: Path) -> None:
 def test_one_that_cannot_start_a_job_is_an_error_with_its_first_telling_line(tmp_path: Path) -> None:
     command = program("print('hm'); print('WorkflowError:'); print('    nothing fits'); raise SystemExit(1)")
     with pytest.raises(ExternalProgramError, match="WorkflowError: nothing fits") as caught:
-        follow_snakemake(command, tmp_path / "log", run_id="t2", stop=Stop(), watch=ignore)
+        follow_snakemake(command, tmp_path / "log", run_id="t2", stop=StopRequest(), watch=ignore)
     assert str(tmp_path / "log") in str(caught.value)
 
 
@@ -67,13 +69,13 @@ def test_slurm_is_hidden_where_no_job_goes_to_it(
     expected = os.devnull if hidden else "/etc/slurm/slurm.conf"
     assert plan(say, environment)[1].strip() == expected
     log = tmp_path / "log"
-    follow_snakemake(say, log, run_id="t5", stop=Stop(), watch=ignore, environment=environment)
+    follow_snakemake(say, log, run_id="t5", stop=StopRequest(), watch=ignore, environment=environment)
     assert log.read_text(encoding="utf-8").strip() == expected
 
 
 def test_failed_job_is_no_error_of_snakemake(tmp_path: Path) -> None:
     command = program("print('Error in rule x:'); print('    jobid: 3'); raise SystemExit(1)")
-    ended = follow_snakemake(command, tmp_path / "log", run_id="t3", stop=Stop(), watch=ignore)
+    ended = follow_snakemake(command, tmp_path / "log", run_id="t3", stop=StopRequest(), watch=ignore)
     assert ended.code == 1
     assert list(ended.events.failed) == [3]
 
@@ -83,7 +85,7 @@ def test_log_that_cannot_be_written_does_not_end_the_run(
 ) -> None:
     (tmp_path / "logs").touch()
     ended = follow_snakemake(
-        program("print('x')"), tmp_path / "logs" / "log", run_id="t4", stop=Stop(), watch=ignore
+        program("print('x')"), tmp_path / "logs" / "log", run_id="t4", stop=StopRequest(), watch=ignore
     )
     assert ended.code == 0
     assert "cannot be written" in capsys.readouterr().err
@@ -104,7 +106,7 @@ def test_stopped_run_leaves_no_process(
         "print('started', flush=True); time.sleep(600)"
     )
 
-    def send(_: Events) -> None:
+    def send(_: WorkflowEvents) -> None:
         threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
 
     started_s = time.monotonic()
@@ -138,7 +140,7 @@ def test_scheduler_arms_one_timer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
 
     method = "_schedule_reevalutation"  # spelt so by Snakemake
     monkeypatch.setattr(JobScheduler, method, getattr(JobScheduler, method))  # restored afterwards
-    look_again_once()
+    limit_scheduler_timers()
     arm = getattr(JobScheduler, method)
     scheduler = Scheduler()
     for _ in range(2):  # once it has fired, it can be armed again
@@ -149,4 +151,4 @@ def test_scheduler_arms_one_timer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_workflow_arms_one_timer(repository: Path) -> None:
-    assert "\nlook_again_once()\n" in (repository / "workflow" / "rules" / "common.smk").read_text()
+    assert "\nlimit_scheduler_timers()\n" in (repository / "workflow" / "rules" / "common.smk").read_text()

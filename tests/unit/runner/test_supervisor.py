@@ -9,7 +9,7 @@ import pytest
 
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.files import write_text
-from mesems_mri.runner.supervisor import Death, available_mb, explain
+from mesems_mri.runner.supervisor import ChildDeath, available_mb, describe_death
 
 PROGRAM = """
 import os, signal, sys
@@ -49,8 +49,8 @@ def test_explanation_names_memory_asked_used_and_needed_by_others(tmp_path: Path
     for session, peak in (("ses-1", "812.5"), ("ses-2", "3100.2"), ("ses-3", "NA")):
         path = tmp_path / "logs" / "sub-01" / session / "detect.benchmark.tsv"
         write_text(path, f"s\tmax_rss\n1.0\t{peak}\n")
-    death = Death(signal=signal.SIGKILL, peak_mib=3912.3)
-    said = explain(death, "detect", layout, mem_mb=4000)
+    death = ChildDeath(signal=signal.SIGKILL, peak_mib=3912.3)
+    said = describe_death(death, "detect", layout, mem_mb=4000)
     for part in (
         "exit 137",
         "used 3912 MiB",
@@ -62,7 +62,7 @@ def test_explanation_names_memory_asked_used_and_needed_by_others(tmp_path: Path
 
 
 def test_crash_in_a_library_is_not_blamed_on_memory(tmp_path: Path) -> None:
-    said = explain(Death(signal=signal.SIGSEGV, peak_mib=10), "measure", Layout(tmp_path))
+    said = describe_death(ChildDeath(signal=signal.SIGSEGV, peak_mib=10), "measure", Layout(tmp_path))
     assert "exit 139, SIGSEGV" in said
     assert "memory" not in said
 

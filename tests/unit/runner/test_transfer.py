@@ -6,7 +6,7 @@ from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.errors import UsageError
 from mesems_mri.files import write_json
-from mesems_mri.runner.transfer import check_transfer, forget_transfer, say_transfer
+from mesems_mri.runner.transfer import check_transfer, clear_transfer_outcome, report_transfer
 from tests.unit.runner.conftest import Trial
 
 READY = TrialConfig.model_validate({"transfer": {"destination": "/inbox", "key_file": "/key"}})
@@ -31,7 +31,7 @@ def test_missing_setting_is_named(trial: Trial, missing: str) -> None:
 def test_outcome_is_told_until_it_is_forgotten(layout: Layout) -> None:
     said: list[str] = []
     write_json(layout.transfer_outcome, {"outcome": "2 bundles sent"})
-    say_transfer(layout, said.append)
-    forget_transfer(layout)
-    say_transfer(layout, said.append)
+    report_transfer(layout, said.append)
+    clear_transfer_outcome(layout)
+    report_transfer(layout, said.append)
     assert said == ["transfer: 2 bundles sent"]
