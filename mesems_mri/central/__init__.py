@@ -1,4 +1,4 @@
-"""The receiving side: what the reading centre sends is checked, stored once, and compared with what is due.
+"""Receiving side (data centre): transfers are verified, stored once, and reconciled with the visit schedule.
 
 Its environment has no image processing and no workflow (dependency group ``central``).
 """

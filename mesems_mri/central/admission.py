@@ -1,4 +1,4 @@
-"""Whether a bundle is the next one of its site, and its visits are those of the trial."""
+"""Admission of a bundle: next in the chain of its site, with visits of the visit schedule."""
 
 from collections.abc import Iterator, Mapping
 
@@ -35,25 +35,25 @@ def check_chain(connection: Connection, manifest: BundleManifest) -> None:
 def check_visits(
     expected: Mapping[tuple[str, str], ExpectedVisit], manifest: BundleManifest, rows: Mapping[str, BundleRow]
 ) -> list[str]:
-    """Refuse visits that contradict the schedule; return what else is odd about them."""
+    """Refuse visits that contradict the visit schedule; return warnings about the others."""
     if not expected:
-        msg = "the visit table of the trial is not loaded yet; load it with mesems-mri central schedule"
+        msg = "the visit schedule of the trial is not loaded yet; load it with mesems-mri central schedule"
         raise UnavailableError(msg)
     homes = {visit.participant_id: visit.site_id for visit in expected.values()}
-    wrong = list(_strangers(homes, manifest, rows))
+    wrong = list(_foreign_participants(homes, manifest, rows))
     if wrong:
         raise RejectedError(RejectionCode.PARTICIPANT, *wrong, where="visit_metrics.csv")
     warnings = []
     for key, row in rows.items():
         visit = expected.get(row.visit)
         if visit is None:
-            warnings.append(f"visit_metrics.csv {key}: the visit is not in the visit table")
+            warnings.append(f"visit_metrics.csv {key}: the visit is not in the visit schedule")
             continue
         for name in ("week", "visit_type"):
             if row.values[name] != getattr(visit, name):
                 wrong.append(
                     f"visit_metrics.csv {key}: {name} is {row.values[name]}, expected "
-                    f"{getattr(visit, name)} as in the visit table; correct the one that is wrong"
+                    f"{getattr(visit, name)} as in the visit schedule; correct the one that is wrong"
                 )
         if days := visit.days_outside(row.values["day_from_baseline"]):
             warnings.append(
@@ -64,13 +64,13 @@ def check_visits(
     return warnings
 
 
-def _strangers(
+def _foreign_participants(
     homes: Mapping[str, str], manifest: BundleManifest, rows: Mapping[str, BundleRow]
 ) -> Iterator[str]:
     for participant in sorted({row.visit[0] for row in rows.values()}):
         home = homes.get(participant)
         if home != manifest.site_id:
-            is_of = f"belongs to site {home}" if home else "is not in the visit table"
+            is_of = f"belongs to site {home}" if home else "is not in the visit schedule"
             yield (
                 f"visit_metrics.csv {participant}: {is_of}, expected one of site {manifest.site_id}; "
                 "check whose visits they are"

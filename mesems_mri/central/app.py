@@ -1,4 +1,4 @@
-"""The service: transfers in, receipts, the reconciliation list and the audit trail out."""
+"""HTTPS service: transfers in, receipts, the reconciliation list and the audit trail out."""
 
 import asyncio
 import logging
@@ -31,12 +31,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What a request may cost.
+    """Limits of a request.
 
     Parameters
     ----------
     body_bytes : int
-        Of a transfer; what is more is read and thrown away, so that the sender gets an answer.
+        Of a transfer; the excess is read and discarded, so that the sender gets an answer.
     body_seconds : float
         For the whole body.
     at_once : int

@@ -1,4 +1,4 @@
-"""The audit trail: who did what and when, each entry sealed with the one before it.
+"""Audit trail: actor, action, subject and time of each entry, hash-chained to the previous one.
 
 Entries hold names, numbers and hashes, never a value of a participant: nothing in them can tell an arm.
 """
@@ -15,13 +15,13 @@ from mesems_mri.central.schema import audit
 from mesems_mri.dataset.tables import check_forbidden
 
 BEGIN = "0" * 64
-"""What the first entry follows."""
+"""Hash that the first entry follows."""
 _SEALED = ("number", "at", "actor", "action", "subject", "details", "previous_hash")
 
 
 @dataclass(frozen=True)
 class AuditHead:
-    """The last entry of the trail; whoever keeps it can tell later whether entries were taken away.
+    """Last entry of the trail; a copy kept elsewhere shows later whether entries were removed.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def append(
     at : str
         Time in UTC.
     actor : str
-        Who: an account of the machine, or the holder of a token.
+        Account of the machine, or holder of a token.
     action : str
         E.g. ``transfer.accepted``.
     subject : str
-        What was acted on.
+        Object of the action.
     details : mapping
         Names, numbers and hashes; no value of a participant.
 
@@ -100,7 +100,7 @@ def verify(connection: Connection, known: AuditHead | None = None) -> list[str]:
     Returns
     -------
     list of str
-        What is wrong, one sentence each; empty when the trail is whole.
+        Faults, one sentence each; empty when the trail is complete.
     """
     wrong, last, found = [], AuditHead(0, BEGIN), known is None or known == AuditHead(0, BEGIN)
     for row in connection.execute(select(audit).order_by(audit.c.number)).mappings():

@@ -1,4 +1,4 @@
-"""The tables of a bundle: every value allowed, every count that of the ledger, every row of the site."""
+"""Check of the tables of a bundle: values allowed, counts those of the ledger, rows of the site."""
 
 import csv
 import json
@@ -48,7 +48,7 @@ class BundleRow:
     kind : str
         One of `TABLES`.
     key : str
-        What names it, `KEYS` joined with ``/``.
+        Values of the columns `KEYS`, joined with ``/``.
     values : dict
         By column; None for an empty field.
     """
@@ -86,7 +86,7 @@ def read_tables(folder: Path, manifest: BundleManifest) -> dict[str, dict[str, B
     Raises
     ------
     RejectedError
-        With what is wrong, the first of it.
+        With the first faults.
     """
     problems: list[str] = []
     tables: dict[str, dict[str, BundleRow]] = {}
@@ -176,14 +176,14 @@ def _value(name: str, column: Column, text: str) -> Any:
 
 
 def _foreign(place: str, row: BundleRow, manifest: BundleManifest) -> Iterator[str]:
-    """Say what in a row is of another study or site."""
+    """Yield the values of a row that are of another study or site."""
     for name, expected in (("study_id", manifest.study_id), ("site_id", manifest.site_id)):
         if name in row.values and row.values[name] != expected:
             yield f"{place}: {name} is {row.values[name]!r}, expected {expected!r}, that of the manifest"
 
 
 def _domain_strays(path: Path, manifest: BundleManifest, visits: Iterable[BundleRow]) -> Iterator[str]:
-    """Say where an SDTM domain is about somebody else, or has a result of what was not done."""
+    """Yield the rows of an SDTM domain about another participant, or with a result of what was not done."""
     prefix = f"{manifest.study_id}-{manifest.site_id}-"
     subjects = {prefix + row.visit[0].removeprefix("sub-") for row in visits}
     with path.open(encoding="utf-8", newline="") as stream:
@@ -196,27 +196,27 @@ def _domain_strays(path: Path, manifest: BundleManifest, visits: Iterable[Bundle
 
 
 def _contradictions(row: BundleRow) -> Iterator[str]:
-    """Say where a visit is evaluable without a value, or not evaluable with one or without a reason."""
+    """Yield the values of a visit that contradict its evaluability: law 1, not evaluable is never zero."""
     values, place = row.values, f"visit_metrics.csv {row.key}"
     for name in ("visit_type", "read_status", "qc_status", "software_version", "config_sha256"):
         if values[name] is None:
             yield f"{place}: {name} is empty"
     for part, columns in EVALUATED.items():
         evaluable, reason = values[f"{part}_evaluable"], values[f"{part}_reason"]
-        said = f"{part}_evaluable is {str(evaluable).lower()}"
+        stated = f"{part}_evaluable is {str(evaluable).lower()}"
         if evaluable is None:
             yield f"{place}: {part}_evaluable is empty, expected true or false"
         elif evaluable == bool(reason):
-            yield f"{place}: {said} and {part}_reason is {reason!r}"
+            yield f"{place}: {stated} and {part}_reason is {reason!r}"
         for column in columns:
             # not evaluable is never zero, and what is evaluable has a number
             may_lack = evaluable and column in NEEDS_EARLIER_GEL
             if evaluable is not None and not may_lack and evaluable == (values[column] is None):
-                yield f"{place}: {column} is {values[column]}, but {said}"
+                yield f"{place}: {column} is {values[column]}, but {stated}"
 
 
 def _ledger_differs(tables: Mapping[str, Mapping[str, BundleRow]]) -> Iterator[str]:
-    """Say where a count is not that of the lesion ledger, from which all counts come."""
+    """Yield the counts that are not those of the lesion ledger, from which all counts come."""
     by_visit: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in tables[LESIONS].values():
         by_visit[row.visit].append(row.values)

@@ -1,4 +1,4 @@
-"""Inboxes: folders in which archives land, e.g. over SFTP, with receipts in a folder ``receipts``."""
+"""Inboxes: folders in which archives arrive, e.g. over SFTP, with receipts in a folder ``receipts``."""
 
 import json
 import os
@@ -26,7 +26,7 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class IngestedArchive:
-    """What became of an archive of an inbox.
+    """Archive of an inbox and the decision about it.
 
     Parameters
     ----------
@@ -41,16 +41,16 @@ class IngestedArchive:
 
 
 def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator[IngestedArchive]:
-    """Receive the archives of an inbox in the order of their numbers; write receipts, take archives away.
+    """Receive the archives of an inbox in the order of their numbers; write receipts, remove archives.
 
-    Whatever is interrupted is done the next time: an archive is taken away after its receipt is written.
+    An interrupted call is completed by the next: an archive is removed after its receipt is written.
 
     Parameters
     ----------
     store : Store
     inbox : Path
     by : str
-        Who runs this, for the audit trail.
+        Actor, for the audit trail.
     site_id : str
         The only site that may send here; empty: any.
 
@@ -63,14 +63,14 @@ def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator
     """
     receipts = inbox / RECEIPTS
     if not inbox.is_dir() or receipts.is_symlink() or (receipts.exists() and not receipts.is_dir()):
-        msg = f"{inbox}: this or its {RECEIPTS} is no folder; give the folder in which archives land"
+        msg = f"{inbox}: this or its {RECEIPTS} is no folder; give the folder in which archives arrive"
         raise UsageError(msg)
     source = Source(by=f"{by} (inbox {inbox.name})", site_id=site_id)
     names = (_NAME.fullmatch(path.name) for path in inbox.iterdir())
     named = sorted((m for m in names if m), key=lambda m: (m["site"], m["sequence"], m["sha"]))
     for match in named:
-        with suppress(FileNotFoundError):  # another ingest has taken it
-            decision = _take(store, inbox / match.string, match, source)
+        with suppress(FileNotFoundError):  # another process has ingested it
+            decision = _ingest_archive(store, inbox / match.string, match, source)
             if decision is not None:
                 write_text(
                     receipts / receipt_name(match["sha"]),
@@ -84,7 +84,7 @@ def ingest(store: Store, inbox: Path, *, by: str, site_id: str = "") -> Iterator
             yield IngestedArchive(path.name, None)
 
 
-def _take(store: Store, path: Path, match: re.Match[str], source: Source) -> Decision | None:
+def _ingest_archive(store: Store, path: Path, match: re.Match[str], source: Source) -> Decision | None:
     # Whoever owns the inbox could exchange the file while it is verified, so a copy is verified.
     with tempfile.NamedTemporaryFile(prefix="mesems-mri-central-") as copy:
         size = _copy(path, copy)

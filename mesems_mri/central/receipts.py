@@ -1,4 +1,4 @@
-"""Which bundle an archive claims to be, and what is answered."""
+"""Claim of an archive (the bundle it says it is), decision and receipt."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Claim:
-    """What an archive says of itself before anything is verified, to be able to answer at all.
+    """Claim of an archive about itself before anything is verified, needed for any receipt.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Decision:
 
 
 def read_claim(archive: Path) -> Claim:
-    """Read which bundle an archive says it is, from its first member; the rest may be missing.
+    """Read the claim of an archive from its first member; the rest may be missing.
 
     Raises
     ------
@@ -121,8 +121,8 @@ def read_claim(archive: Path) -> Claim:
         manifest = json.loads(content)
     except (ValueError, RecursionError):
         manifest = None
-    said = manifest if isinstance(manifest, dict) else {}
-    sequence, site_id = said.get("sequence"), said.get("site_id")
+    claimed = manifest if isinstance(manifest, dict) else {}
+    sequence, site_id = claimed.get("sequence"), claimed.get("site_id")
     return Claim(
         manifest_sha256=hashlib.sha256(content).hexdigest(),
         sequence=sequence if type(sequence) is int and 0 < sequence < 1e6 else 1,

@@ -1,4 +1,4 @@
-"""Receive a transfer: verify it, and store all of it or nothing, once."""
+"""Receipt of a transfer: verified, then stored once in an atomic transaction."""
 
 import logging
 import tempfile
@@ -16,26 +16,32 @@ from mesems_mri.central.rejection import RejectedError, RejectionCode, Unavailab
 from mesems_mri.central.schema import site, trial
 from mesems_mri.central.sites import keys_of
 from mesems_mri.central.store import Store
-from mesems_mri.central.storing import Verified, answered, audit_refusal, store_bundle, store_rejection
+from mesems_mri.central.storing import (
+    Verified,
+    audit_refusal,
+    earlier_decision,
+    store_bundle,
+    store_rejection,
+)
 from mesems_mri.errors import BundleError, ForbiddenColumnError
 from mesems_mri.transfer.archive import extract_archive
 from mesems_mri.transfer.keys import is_signed, parse_public_key
 from mesems_mri.transfer.manifest import MANIFEST, SIGNATURE, BundleManifest
 from mesems_mri.transfer.verify import verify_bundle
 
-PATIENCE_SECONDS = 60
-"""So long a database that restarts is waited for; afterwards the sender tries again."""
+RETRY_SECONDS = 60
+"""Time for which transient errors of the database are retried; afterwards the sender retries."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a transfer comes from.
+    """Source of a transfer.
 
     Parameters
     ----------
     by : str
-        Who hands it in, for the audit trail.
+        Actor that submits it, for the audit trail.
     site_id : str
         The only site it may be of; empty: any (the signature decides).
     """
@@ -61,7 +67,7 @@ def receive(store: Store, archive: Path, source: Source) -> Decision:
     Raises
     ------
     RejectedError
-        If it cannot even be told which bundle it is.
+        If the archive has no readable claim.
     UnavailableError
         If the trial is not set up yet, or database or disk do not answer.
     """
@@ -69,27 +75,27 @@ def receive(store: Store, archive: Path, source: Source) -> Decision:
     with tempfile.TemporaryDirectory(prefix="mesems-mri-central-") as folder:
         bundle = Path(folder) / "bundle"
         try:
-            decision = _with_patience(store, lambda: _decide(store, archive, bundle, claim, source))
+            decision = _with_retry(store, lambda: _decide(store, archive, bundle, claim, source))
         except RejectedError as error:
             decision = refuse(store, claim, error, source)
         except OSError as error:
             msg = f"the disk of the data centre does not answer ({error.strerror}); send the transfer again"
             raise UnavailableError(msg) from error
-    said = "; ".join(decision.receipt.reasons[:1])
+    reason = "; ".join(decision.receipt.reasons[:1])
     status = decision.receipt.status
-    _log.info("site %s, transfer %d by %s: %s %s", claim.site_id, claim.sequence, source.by, status, said)
+    _log.info("site %s, transfer %d by %s: %s %s", claim.site_id, claim.sequence, source.by, status, reason)
     return decision
 
 
 def refuse(store: Store, claim: Claim, error: RejectedError, source: Source) -> Decision:
-    """Refuse what is not verified: it may be the bundle of somebody else, so nothing is kept against it."""
+    """Refuse an archive that is not verified: its sender is unproven, so no rejection is stored."""
 
     def note() -> Decision:
         with store.writing() as connection:
             audit_refusal(connection, "transfer.refused", claim, error, source.by)
         return Decision(rejection_receipt(claim, error), error.code.status)
 
-    return _with_patience(store, note)
+    return _with_retry(store, note)
 
 
 def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Source) -> Decision:
@@ -98,7 +104,7 @@ def _decide(store: Store, archive: Path, bundle: Path, claim: Claim, source: Sou
         raise RejectedError(RejectionCode.OTHER_SITE, msg)
     with store.reading() as connection:
         # First of all: a sender that missed the answer must get it, even if its key was revoked since.
-        if known := answered(connection, claim):
+        if known := earlier_decision(connection, claim):
             return known
         study_id = connection.execute(select(trial.c.study_id)).scalar_one()
         keys = keys_of(connection, claim.site_id)
@@ -135,26 +141,26 @@ def _check_study(manifest: BundleManifest, study_id: str) -> None:
         raise RejectedError(RejectionCode.OTHER_STUDY, msg)
 
 
-def _with_patience(store: Store, attempt: Callable[[], Decision]) -> Decision:
-    """Try again while the database restarts: what was committed is found, what was not is stored."""
+def _with_retry(store: Store, attempt: Callable[[], Decision]) -> Decision:
+    """Retry with back-off while the database restarts; an attempt that was committed is not repeated."""
     retrying = Retrying(
-        retry=retry_if_exception(_passes),
+        retry=retry_if_exception(_is_transient),
         wait=wait_random_exponential(multiplier=0.1, max=2),
-        stop=stop_after_delay(PATIENCE_SECONDS),
+        stop=stop_after_delay(RETRY_SECONDS),
         reraise=True,
     )
     try:
         return retrying(attempt)
     except DBAPIError as error:
-        if not _passes(error):
+        if not _is_transient(error):
             raise
         said = " ".join(str(error.orig).split())
         msg = f"{store.shown}: the database does not answer ({said}); send the transfer again"
         raise UnavailableError(msg) from error
 
 
-def _passes(error: BaseException) -> bool:
-    """Tell whether an error of the database may be over in a moment."""
+def _is_transient(error: BaseException) -> bool:
+    """Return whether an error of the database is transient."""
     return isinstance(error, OperationalError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )

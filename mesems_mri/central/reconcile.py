@@ -1,4 +1,4 @@
-"""Expected against received visits: what is there, what is missing, what waits and why."""
+"""Reconciliation of expected and received visits, with state and reason of each."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ _PARTS = ("gel", "t2_change", "t2")
 
 
 class ReconciliationState(StrEnum):
-    """What is known of a visit."""
+    """State of a visit at the data centre."""
 
     RECEIVED = "received"
     NOT_EVALUABLE = "not_evaluable"
@@ -36,13 +36,13 @@ MEANING = {
     ReconciliationState.IN_QUERY: "waits for the answer of the site to a query",
     ReconciliationState.MISSING: "not received, although a later visit of the participant was",
     ReconciliationState.AWAITED: "not received yet",
-    ReconciliationState.UNEXPECTED: "received, but not in the visit table",
+    ReconciliationState.UNEXPECTED: "received, but not in the visit schedule",
 }
 
 
 @dataclass(frozen=True)
 class ReconciliationLine:
-    """A visit of the list; its parts are the columns.
+    """A visit of the reconciliation list; the fields are the columns.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ class ReconciliationLine:
     week : int or None
     state : ReconciliationState
     reason : str
-        What is not evaluable and why, or the open queries.
+        Parts that are not evaluable with their reasons, or the open queries.
     days_outside_window : int or None
         Negative before it; None when the day is not known.
     read_status : str
     version : int or None
         1: never corrected.
     received_at : str
-        When this version came.
+        Time at which this version was received.
     """
 
     site_id: str
@@ -73,7 +73,7 @@ class ReconciliationLine:
 
 
 def reconcile(connection: Connection, site_id: str | None = None) -> list[ReconciliationLine]:
-    """Compare the visit table with what was received.
+    """Compare the visit schedule with what was received.
 
     Parameters
     ----------
@@ -118,15 +118,15 @@ def as_table(lines: Iterable[ReconciliationLine]) -> str:
     return stream.getvalue()
 
 
-def told(lines: Iterable[ReconciliationLine], *, all_visits: bool = False) -> list[str]:
-    """Say in one line each which visits are not in order (or all of them), then `summary`.
+def describe(lines: Iterable[ReconciliationLine], *, all_visits: bool = False) -> list[str]:
+    """Describe the visits that are not in order (or all of them), one line each, then `summary`.
 
     Parameters
     ----------
     lines : iterable of ReconciliationLine
         The list.
     all_visits : bool
-        Whether visits that are in order, or not due, have a line too.
+        Describe visits that are in order, or not due, too.
     """
     lines = list(lines)
     texts = []
@@ -143,7 +143,7 @@ def told(lines: Iterable[ReconciliationLine], *, all_visits: bool = False) -> li
 
 
 def summary(lines: Iterable[ReconciliationLine]) -> list[str]:
-    """Count the visits of each site by state, one line a site, and one for all."""
+    """Count the visits of each site by state, one line per site, and one for all."""
     by_site: dict[str, Counter[ReconciliationState]] = defaultdict(Counter)
     for line in lines:
         by_site[line.site_id][line.state] += 1

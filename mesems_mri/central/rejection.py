@@ -1,4 +1,4 @@
-"""Why a transfer is not accepted."""
+"""Rejection of a transfer: codes and errors."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from mesems_mri.errors import MesemsError
 
 
 class RejectionCode(StrEnum):
-    """Closed list, for the audit trail; the sentences are for the sender."""
+    """Code of a rejection, for the audit trail; closed list."""
 
     NO_BUNDLE = "no_bundle"
     TOO_LARGE = "too_large"
@@ -33,7 +33,7 @@ class RejectionCode(StrEnum):
 
 
 class RejectedError(MesemsError):
-    """Nothing of a transfer is stored.
+    """Rejection of a transfer, of which nothing is stored.
 
     Parameters
     ----------
@@ -54,6 +54,6 @@ class RejectedError(MesemsError):
 
 
 class UnavailableError(MesemsError):
-    """The transfer can be decided later only; it is to be sent again."""
+    """Transient failure: the transfer cannot be decided now and is to be sent again."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""The visits that are due: the trial's visit table, without dates."""
+"""Visit schedule of the trial: the visits that are due, without dates."""
 
 import datetime as dt
 import hashlib
@@ -28,7 +28,7 @@ COLUMNS = (
     "window_plus_days",
     "visit_type",
 )
-"""Columns that are read; those of the intake's sheet, so that the same table serves. No other one is kept."""
+"""Columns that are read, the same as in the visit schedule of the intake; no other one is kept."""
 _LABEL = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -45,7 +45,7 @@ class ExpectedVisit:
         ``scheduled``, ``unscheduled`` or ``repeat``.
     week : int or None
     day : int or None
-        Days after the participant's first planned visit; None for a visit that nobody planned.
+        Days after the participant's first scheduled visit; None without a planned date.
     window_minus_days, window_plus_days : int
     """
 
@@ -64,7 +64,7 @@ class ExpectedVisit:
         return self.participant_id, self.session_id
 
     def days_outside(self, day: int | None) -> int:
-        """Return by how many days a day misses the window: negative before it, positive after, 0 inside."""
+        """Return the days by which a day misses the window: negative before it, positive after, 0 inside."""
         if self.day is None or day is None:
             return 0
         off = day - self.day
@@ -72,7 +72,7 @@ class ExpectedVisit:
 
 
 def read_schedule(path: Path) -> tuple[ExpectedVisit, ...]:
-    """Read a visit table.
+    """Read a visit schedule.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def replace_schedule(
     content : bytes
         The table as it was given; its hash is kept.
     by, reason : str
-        Who replaces it, and why.
+        Actor and reason, for the audit trail.
 
     Returns
     -------

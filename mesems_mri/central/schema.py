@@ -1,4 +1,4 @@
-"""Tables of the central database. What was received is added to and never changed; triggers see to it."""
+"""Tables of the central database; received rows are append-only, which triggers enforce."""
 
 from sqlalchemy import (
     DDL,
@@ -77,7 +77,7 @@ schedule = Table(
     Column("imported_by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
 )
-"""Every version of the trial's visit table; the last one holds."""
+"""Every version of the trial's visit schedule; the last one holds."""
 
 expected_visit = Table(
     "expected_visit",

@@ -1,4 +1,4 @@
-"""Run the service under uvicorn."""
+"""HTTPS service under uvicorn."""
 
 import asyncio
 import ssl

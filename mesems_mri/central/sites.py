@@ -1,4 +1,4 @@
-"""Who may send and who may look: sites, their public keys, and tokens with roles."""
+"""Sites that send, their public keys, and access tokens with roles."""
 
 import datetime as dt
 import hashlib
@@ -17,12 +17,12 @@ from mesems_mri.transfer.keys import fingerprint as fingerprint_of
 from mesems_mri.transfer.keys import parse_public_key, public_pem
 
 SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-"""Label of a site, as in the sheet of the intake."""
+"""Label of a site, as in the visit schedule of the intake."""
 _PREFIX = "mesems_"
 
 
 class Role(StrEnum):
-    """What the holder of a token may do."""
+    """Role of the holder of a token."""
 
     SENDER = "sender"
     DATA_MANAGER = "data_manager"
@@ -31,7 +31,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class TokenHolder:
-    """Who shows a token.
+    """Holder of a token.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def add_site(connection: Connection, site_id: str, by: str) -> None:
         If the label is none, or the site is there already.
     """
     if not SITE.fullmatch(site_id):
-        msg = f"site {site_id!r}: is no label (letters, digits, '.', '_', '-'); use that of the sheet"
+        msg = f"site {site_id!r}: is no label (letters, digits, '.', '_', '-'); use that in the schedule"
         raise UsageError(msg)
     if _is_known(connection, site_id):
         msg = f"site {site_id}: is registered already; add a key with mesems-mri central site key"
@@ -113,11 +113,11 @@ def add_token(
     connection : Connection
     role : Role
     holder : str
-        Who gets it, for the audit trail.
+        Recipient, for the audit trail.
     by : str
-        Who makes it.
+        Actor, for the audit trail.
     days : int
-        So long it holds.
+        Validity in days.
     site_id : str, optional
         The site that a sender sends for.
 
@@ -159,12 +159,12 @@ def add_token(
 
 
 def revoke(connection: Connection, identifier: str, by: str) -> str:
-    """End a token (by its token_id) or a public key (by the begin of its fingerprint), for every site.
+    """End a token (by its token_id) or a public key (by the start of its fingerprint), for every site.
 
     Returns
     -------
     str
-        What was revoked, in words.
+        Description of what was revoked.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def revoke(connection: Connection, identifier: str, by: str) -> str:
 
 
 def holder_of(connection: Connection, value: str) -> TokenHolder | str:
-    """Return who shows a token, or why it does not hold."""
+    """Return the holder of a token, or the reason why it is not valid."""
     row = connection.execute(select(token).where(token.c.sha256 == _hash(value))).mappings().first()
     if row is None:
         return "the token is not known"

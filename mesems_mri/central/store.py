@@ -1,4 +1,4 @@
-"""The database of the receiving side: made, opened, read and written."""
+"""Database of the receiving side: created, opened, read and written."""
 
 import contextlib
 import datetime as dt
@@ -99,7 +99,7 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Generator[Connection]:
-        """Begin a transaction of the only writer; it is committed at the end, or nothing of it happened."""
+        """Begin an atomic transaction of the only writer."""
         with self.engine.connect().execution_options(mesems_writes=True) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITING})

@@ -1,4 +1,4 @@
-"""Write what was decided: all of it in one transaction, or nothing."""
+"""Storage of a decision in one atomic transaction."""
 
 import hashlib
 import json
@@ -44,8 +44,8 @@ class Verified:
     tables: Mapping[str, Mapping[str, BundleRow]]
 
 
-def answered(connection: Connection, claim: Claim) -> Decision | None:
-    """Return what was decided about a bundle before, if anything."""
+def earlier_decision(connection: Connection, claim: Claim) -> Decision | None:
+    """Return the earlier decision about a bundle, if any."""
     row = connection.scalar(
         select(transfer.c.receipt).where(transfer.c.manifest_sha256 == claim.manifest_sha256)
     )
@@ -68,12 +68,12 @@ def store_bundle(store: Store, bundle: Verified, by: str) -> Decision:
     RejectedError
         If it is not.
     UnavailableError
-        If the trial has no visit table yet.
+        If the trial has no visit schedule yet.
     """
     packed = _compressed(bundle.folder)  # before the transaction, which others wait for
     claim, manifest = bundle.claim, bundle.manifest
     with store.writing() as connection:
-        if known := answered(connection, claim):  # two senders at once
+        if known := earlier_decision(connection, claim):  # two senders at once
             return known
         if bundle.fingerprint not in keys_of(connection, manifest.site_id):
             msg = f"{SIGNATURE}: the key {bundle.fingerprint[:16]} was revoked; sign with a key that holds"
@@ -141,10 +141,10 @@ def _store_files(connection: Connection, number: int, packed: Mapping[str, tuple
 
 
 def store_rejection(store: Store, claim: Claim, error: RejectedError, by: str) -> Decision:
-    """Keep that a signed bundle was refused: its sender builds another one in its place."""
+    """Store the rejection of a signed bundle: its sender builds another one in its place."""
     receipt = rejection_receipt(claim, error)
     with store.writing() as connection:
-        if known := answered(connection, claim):
+        if known := earlier_decision(connection, claim):
             return known
         connection.execute(
             insert(rejection).values(
@@ -159,7 +159,7 @@ def store_rejection(store: Store, claim: Claim, error: RejectedError, by: str) -
 
 
 def audit_refusal(connection: Connection, action: str, claim: Claim, error: RejectedError, by: str) -> None:
-    """Note a refusal: why and where, not the value that was wrong."""
+    """Record a refusal: its code and place, not the value that was wrong."""
     details = {
         "why": error.code.value,
         "where": error.where,

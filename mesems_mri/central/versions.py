@@ -1,4 +1,4 @@
-"""Every version of every row: what a transfer adds, changes and takes away, and why."""
+"""Versions of every row: additions, changes and removals by a transfer, with their reasons."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ _NOT_VALUES = ("software_version", "config_sha256", "read_status")
 
 
 class Changes(NamedTuple):
-    """What a bundle changes.
+    """Changes that a bundle brings.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def store_versions(connection: Connection, transfer_id: int, changes: Changes) -
 
 
 class _Reasons:
-    """Why a row has changed, as far as the bundle tells."""
+    """Reasons for the change of a row, as far as the bundle tells."""
 
     def __init__(
         self, old: Mapping[str, Mapping[str, _Stored]], tables: Mapping[str, Mapping[str, BundleRow]]
@@ -117,11 +117,11 @@ class _Reasons:
                 self._closed.setdefault(row.visit, []).append(key)
 
     def was_locked(self, visit: tuple[str, str]) -> bool:
-        """Tell whether the reading of a visit was closed before."""
+        """Return whether a visit was locked before."""
         return self._before.get("/".join(visit), {}).get("read_status") == "locked"
 
     def of(self, row: BundleRow, differing: tuple[str, ...]) -> str:
-        """Say in one line why a row has changed."""
+        """Describe in one line why a row has changed."""
         if row.kind == QUERIES:
             values = row.values
             closed = f"closed by {values['closed_by']}: {values['reason']}"

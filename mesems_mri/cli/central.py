@@ -26,12 +26,12 @@ Database = Annotated[
     ),
 ]
 _DEFAULT = "central.db"
-SiteId = Annotated[str, typer.Argument(metavar="SITE", help="Label of the site, as in the visit table.")]
-Days = Annotated[int, typer.Option(min=1, max=1100, help="So many days the token holds.")]
+SiteId = Annotated[str, typer.Argument(metavar="SITE", help="Label of the site, as in the visit schedule.")]
+Days = Annotated[int, typer.Option(min=1, max=1100, help="Validity of the token in days.")]
 
 
 class OversightRole(StrEnum):
-    """Roles that are given with ``central token``."""
+    """Roles of tokens that ``central token`` makes."""
 
     DATA_MANAGER = "data_manager"
     AUDITOR = "auditor"
@@ -42,7 +42,7 @@ def init(
     study: Annotated[str, typer.Option(help="Identifier of the study, as in all tables.")],
     database: Database = _DEFAULT,
 ) -> None:
-    """Make the database of a study."""
+    """Create the database of a study."""
     from mesems_mri.central.store import Store
 
     store = Store(database)
@@ -53,18 +53,18 @@ def init(
 
 @central_app.command()
 def schedule(
-    table: Annotated[Path, typer.Argument(help="Visit table of the trial (tab-separated).")],
-    reason: Annotated[str, typer.Option(help="Why it is loaded or replaced, for the audit trail.")],
+    table: Annotated[Path, typer.Argument(help="Visit schedule of the trial (tab-separated).")],
+    reason: Annotated[str, typer.Option(help="Reason for loading or replacing it, for the audit trail.")],
     database: Database = _DEFAULT,
 ) -> None:
-    """Load the visits that are due, or a new version of them."""
+    """Load the visit schedule, or a new version of it."""
     from mesems_mri.central.schedule import read_schedule, replace_schedule
 
     visits, content = read_schedule(table), table.read_bytes()
     with _opened(database) as store, store.writing() as connection:
         number = replace_schedule(connection, visits, content, by=_account(), reason=reason)
     participants = len({visit.participant_id for visit in visits})
-    typer.echo(f"version {number} of the visit table: {participants} participants, {len(visits)} visits")
+    typer.echo(f"version {number} of the visit schedule: {participants} participants, {len(visits)} visits")
 
 
 @site_app.command("add")
@@ -95,7 +95,7 @@ def _key(
     key: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Public key (transfer keygen).")],
     database: Database = _DEFAULT,
 ) -> None:
-    """Register another public key of a site; the old one holds until it is revoked."""
+    """Register another public key of a site; the old one is valid until it is revoked."""
     from mesems_mri.central.sites import add_key
 
     with _opened(database) as store, store.writing() as connection:
@@ -105,7 +105,7 @@ def _key(
 
 @site_app.command("token")
 def _token(site: SiteId, days: Days = 365, database: Database = _DEFAULT) -> None:
-    """Make another token of a site; the old one holds until it expires or is revoked."""
+    """Make another token of a site; the old one is valid until it expires or is revoked."""
     from mesems_mri.central.sites import Role, add_token
 
     with _opened(database) as store, store.writing() as connection:
@@ -125,12 +125,12 @@ def _list(database: Database = _DEFAULT) -> None:
 
 @central_app.command("token")
 def _role_token(
-    holder: Annotated[str, typer.Argument(help="Who gets it.")],
-    role: Annotated[OversightRole, typer.Option(help="What it is for.")],
+    holder: Annotated[str, typer.Argument(help="Recipient of the token.")],
+    role: Annotated[OversightRole, typer.Option(help="Role of the token.")],
     days: Days = 365,
     database: Database = _DEFAULT,
 ) -> None:
-    """Make a token for somebody who looks: the reconciliation list, or the audit trail."""
+    """Make a token for the reconciliation list or the audit trail."""
     from mesems_mri.central.sites import Role, add_token
 
     with _opened(database) as store, store.writing() as connection:
@@ -141,7 +141,7 @@ def _role_token(
 @central_app.command()
 def revoke(
     identifier: Annotated[
-        str, typer.Argument(help="A token, or the begin of a key, as central site list shows.")
+        str, typer.Argument(help="A token, or the start of a key, as central site list shows.")
     ],
     database: Database = _DEFAULT,
 ) -> None:
@@ -154,11 +154,11 @@ def revoke(
 
 @central_app.command()
 def ingest(
-    inboxes: Annotated[list[Path], typer.Argument(help="Folders in which archives land.")],
+    inboxes: Annotated[list[Path], typer.Argument(help="Folders in which archives arrive.")],
     site: Annotated[str | None, typer.Option(help="The only site that may send here.")] = None,
     database: Database = _DEFAULT,
 ) -> None:
-    """Receive what lies in inboxes and write receipts; exit code 5 if something was rejected."""
+    """Receive the archives of inboxes and write receipts; exit code 5 if something was rejected."""
     from mesems_mri.central.inbox import ingest as ingest_inbox
 
     refused = 0
@@ -210,14 +210,14 @@ def reconcile(
     all_visits: Annotated[bool, typer.Option("--all", help="Show visits that are in order, too.")] = False,
     database: Database = _DEFAULT,
 ) -> None:
-    """Compare the visits that are due with those received."""
-    from mesems_mri.central.reconcile import as_table, told
+    """Reconcile the visits received with the visit schedule."""
+    from mesems_mri.central.reconcile import as_table, describe
     from mesems_mri.central.reconcile import reconcile as reconcile_visits
     from mesems_mri.files import write_text
 
     with _opened(database) as store, store.reading() as connection:
         lines = reconcile_visits(connection, site)
-    typer.echo("\n".join(told(lines, all_visits=all_visits)) or "no visit is expected, none was received")
+    typer.echo("\n".join(describe(lines, all_visits=all_visits)) or "no visit is expected, none was received")
     if tsv:
         write_text(tsv, as_table(lines))
         typer.echo(f"the whole list: {tsv}")
@@ -232,7 +232,7 @@ def _audit(
     show: Annotated[bool, typer.Option("--show", help="Also print the entries.")] = False,
     database: Database = _DEFAULT,
 ) -> None:
-    """Check the audit trail; exit code 3 if an entry was changed or taken away."""
+    """Check the audit trail; exit code 3 if an entry was changed or removed."""
     from mesems_mri.central import audit
     from mesems_mri.errors import DatasetError, UsageError
 
@@ -248,11 +248,10 @@ def _audit(
         last = audit.head(connection)
     if problems:
         typer.echo("\n".join(problems))
-        msg = (
-            f"{database}: the audit trail is not whole ({len(problems)} problems); restore a copy and compare"
-        )
+        fault = f"the audit trail is not intact ({len(problems)} problems)"
+        msg = f"{database}: {fault}; restore a copy and compare"
         raise DatasetError(msg)
-    typer.echo(f"the audit trail is whole; note its last entry elsewhere: {last.number}:{last.hash}")
+    typer.echo(f"the audit trail is intact; note its last entry elsewhere: {last.number}:{last.hash}")
 
 
 @contextmanager
@@ -272,4 +271,4 @@ def _account() -> str:
 
 
 def _show_token(value: str, days: int) -> None:
-    typer.echo(f"token (shown this once, holds {days} days): {value}")
+    typer.echo(f"token (shown this once, valid for {days} days): {value}")

@@ -52,12 +52,13 @@ def _build(
     ] = "",
     bids_dir: Annotated[Path | None, typer.Option(help="Raw BIDS folder; default: that of the run.")] = None,
     sheet: Annotated[
-        Path | None, typer.Option(help="Sheet of the trial, whose patient IDs must not travel.")
+        Path | None,
+        typer.Option(help="Visit schedule of the trial, whose patient IDs must not leave."),
     ] = None,
     site: Sites = None,
     config: Config = None,
 ) -> None:
-    """Build and sign a bundle for every site of which something is new."""
+    """Build and sign a bundle for every site with something new."""
     from mesems_mri.config import load_config
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
@@ -94,14 +95,14 @@ def _send(
     known_hosts_file: KnownHostsFile = "",
     site: Sites = None,
     give_up_after: Annotated[
-        float, typer.Option(min=0, help="Seconds for which an unreachable destination is tried again.")
+        float, typer.Option(min=0, help="Seconds for which an unreachable destination is retried.")
     ] = 600,
     again: Annotated[
-        bool, typer.Option("--again", help="Send those again that were sent and have no receipt.")
+        bool, typer.Option("--again", help="Also send bundles that were sent before and have no receipt.")
     ] = False,
     config: Config = None,
 ) -> None:
-    """Send the bundles that wait, and pick up receipts; may be stopped and started again at any moment."""
+    """Send pending bundles and collect receipts; may be interrupted and repeated at any moment."""
     from mesems_mri.errors import UsageError
     from mesems_mri.transfer.send import refuse_rejected, send
 
@@ -111,7 +112,7 @@ def _send(
         raise UsageError(msg)
     sent = send(out_dir, access, typer.echo, sites=site or (), give_up_after_s=give_up_after, again=again)
     if not (sent.accepted or sent.delivered or sent.rejected):
-        typer.echo("nothing to send: no bundle waits")
+        typer.echo("nothing to send: no bundle is pending")
     refuse_rejected(sent)
 
 
@@ -126,7 +127,7 @@ def _status(
     known_hosts_file: KnownHostsFile = "",
     config: Config = None,
 ) -> None:
-    """Say of every bundle whether it waits, was sent, accepted or rejected; with --to look for receipts."""
+    """Show the state of every bundle: pending, sent, accepted, rejected; with --to collect receipts first."""
     from mesems_mri.transfer.send import collect_receipts, describe
 
     access = _access(context, config)
@@ -139,7 +140,7 @@ def _status(
 @transfer_app.command("verify")
 def _verify(
     bundle: Annotated[Path, typer.Argument(help="Folder or archive of a bundle.")],
-    public_key: Annotated[Path, typer.Option(help="Public key of who signed it.")],
+    public_key: Annotated[Path, typer.Option(help="Public key of its signer.")],
 ) -> None:
     """Verify a bundle with nothing but the public key: signature, files, hashes, rows and columns."""
     from mesems_mri.transfer.keys import fingerprint, read_public_key

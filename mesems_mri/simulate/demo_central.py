@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesems_mri.central.inbox import ingest
-from mesems_mri.central.reconcile import reconcile, told
+from mesems_mri.central.reconcile import describe, reconcile
 from mesems_mri.central.schedule import read_schedule, replace_schedule
 from mesems_mri.central.sites import add_key, add_site
 from mesems_mri.central.store import Store
@@ -48,7 +48,7 @@ def send_to_central(sheet: Path, out_dir: Path, central: Path, say: Callable[[st
     collect_receipts(out_dir, access, _indented(say))
     say("expected against received:")
     with store.reading() as connection:
-        for line in told(reconcile(connection), all_visits=True):
+        for line in describe(reconcile(connection), all_visits=True):
             _indented(say)(line)
     store.close()
 

@@ -1,4 +1,4 @@
-"""How a bundle travels: one uncompressed tar of plain files, the same bytes for the same bundle."""
+"""Archive of a bundle: one uncompressed tar of plain files, the same bytes for the same bundle."""
 
 import tarfile
 from pathlib import Path
@@ -13,7 +13,7 @@ MAX_ARCHIVE_BYTES = 512 * 2**20
 MAX_BYTES = {MANIFEST: 2**20, SIGNATURE: 64}
 """Files with a limit of their own; the others have `MAX_FILE_BYTES`."""
 MEMBERS = (MANIFEST, SIGNATURE, *FILES)
-"""Members of the archive in order: who receives it can check the signature first."""
+"""Members of the archive in order: the receiver can check the signature first."""
 _CHUNK = 2**20
 _END_BYTES = 2 * tarfile.BLOCKSIZE
 
@@ -65,7 +65,7 @@ def extract_archive(archive: Path, folder: Path) -> None:
             if rest.strip(b"\0"):
                 raise _error(archive, "holds more than the files of a bundle")
         if size < _END_BYTES:
-            raise _error(archive, "has no end; it did not arrive whole")
+            raise _error(archive, "has no end; it did not arrive completely")
 
 
 def _extract(archive: Path, stream: BinaryIO, expected: str, folder: Path) -> None:
@@ -94,5 +94,5 @@ def _extract(archive: Path, stream: BinaryIO, expected: str, folder: Path) -> No
         raise _error(archive, f"is damaged behind {expected}")
 
 
-def _error(archive: Path, what: str) -> BundleError:
-    return BundleError(f"{archive.name}: {what}; send the bundle again as mesems-mri transfer built it")
+def _error(archive: Path, fault: str) -> BundleError:
+    return BundleError(f"{archive.name}: {fault}; send the bundle again as mesems-mri transfer built it")

@@ -1,4 +1,4 @@
-"""Build and send at the end of a run, when every visit of the study is complete."""
+"""Automatic transfer at the end of a run, once every visit of the study is complete."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from mesems_mri.transfer.study import visit_status
 def send_when_complete(
     layout: Layout, bids_dir: Path, rule: TransferRule, say: Callable[[str], None]
 ) -> None:
-    """Build a bundle for every site of which something is new, and send all that wait.
+    """Build a bundle for every site with something new, and send all pending bundles.
 
-    Nothing is built while a visit is failed or not yet computed: who receives it would take it for missing.
+    Nothing is built while a visit is failed or not yet computed: the receiver would take it for missing.
     The outcome is written as one sentence to `Layout.transfer_outcome`.
 
     Parameters
@@ -28,7 +28,7 @@ def send_when_complete(
     bids_dir : Path
         Raw BIDS folder.
     rule : TransferRule
-        Where to, and the key that signs.
+        Destination, and the key that signs.
     say : callable
         Takes one line.
 

@@ -34,7 +34,7 @@ _READ = ("automatic", "read", "adjudicated", "locked")
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """What ``mesems-mri transfer build`` was asked to do.
+    """Request to build bundles, as ``mesems-mri transfer build`` makes it.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class BuildRequest:
     bids_dir : Path or None
         Raw BIDS folder; None: that of the last run.
     sheet : Path or None
-        Sheet of the trial, whose patient IDs must not travel.
+        Visit schedule of the trial, whose patient IDs must not leave the centre.
     sites : tuple of str
         Only these; empty for all.
     """
@@ -58,10 +58,9 @@ class BuildRequest:
 
 
 def build(request: BuildRequest, say: Callable[[str], None]) -> list[Path]:
-    """Build a bundle for every site of which something is new.
+    """Build a bundle for every site with something new.
 
-    A site whose bundle is refused stops no other one; what was wrong with the first such site is raised
-    at the end.
+    A site whose bundle is refused stops no other one; the first error is raised at the end.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def build(request: BuildRequest, say: Callable[[str], None]) -> list[Path]:
     UsageError
         If there is no finished run or no such site, or the key cannot be used.
     BundleError, DatasetError
-        If something must not travel: a forbidden column, an identifier, a table that breaks its schema.
+        If something must not leave the centre: a forbidden column, an identifier, an invalid table.
     """
     layout = Layout(request.out_dir.resolve())
     studies = read_study(layout, request.bids_dir)
@@ -96,7 +95,7 @@ def build(request: BuildRequest, say: Callable[[str], None]) -> list[Path]:
             key = read_private_key(key_path(request.key_file, study.site_id, layout))
             try:
                 folder = _build_site(layout, study, key, patients, say)
-            except DatasetError as error:  # one site must not hold up the others
+            except DatasetError as error:  # one site must not block the others
                 say(f"{study.site_id}: no bundle was built")
                 refused.append(error)
                 continue
@@ -189,7 +188,7 @@ def model_versions() -> dict[str, str]:
 def _write(
     temporary: Path, folder: Path, manifest: bytes, contents: Mapping[str, bytes], key: Ed25519PrivateKey
 ) -> None:
-    """Write a bundle under a temporary name, verify it as a receiver would, and rename it."""
+    """Write a bundle under a temporary name, verify it as a receiver would, and rename it (atomic write)."""
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     temporary.mkdir(parents=True)
     for name, content in contents.items():
@@ -202,7 +201,7 @@ def _write(
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that is on the disk, not only in memory, when this returns."""
+    """Write a file and flush it to disk (fsync) before returning."""
     with path.open("xb") as stream:
         stream.write(content)
         stream.flush()

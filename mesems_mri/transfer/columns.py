@@ -1,4 +1,4 @@
-"""Columns of the tables of a bundle, the same for who sends and who receives it."""
+"""Columns of the tables of a bundle, the same for the sender and the receiver."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -13,7 +13,7 @@ from mesems_mri.transfer.folder import FolderInbox
 
 @contextlib.contextmanager
 def connected(access: Access) -> Generator[Destination]:
-    """Connect to a destination; the libraries of HTTPS and SFTP are imported by those who need them.
+    """Connect to a destination; the libraries of HTTPS and SFTP are imported when needed.
 
     Raises
     ------

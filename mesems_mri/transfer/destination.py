@@ -13,15 +13,15 @@ RECEIPTS = "receipts"
 
 
 class Destination(Protocol):
-    """Somewhere to send bundles to."""
+    """Destination of bundles."""
 
     def deliver(self, bundle: Bundle) -> TransferReceipt | None:
-        """Send a bundle, once or again; return its receipt, None if that is still to come.
+        """Send a bundle, once or repeatedly; return its receipt, None if that is pending.
 
         Raises
         ------
         DeliveryError
-            If it is worth trying again.
+            If it is transient: sending is retried.
         MesemsError
             If it is not.
         """

@@ -1,4 +1,4 @@
-"""Send bundles to an inbox that is a folder, e.g. on a share."""
+"""Destination that is a folder, e.g. on a share."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ class FolderInbox:
         self.folder = folder
 
     def deliver(self, bundle: Bundle) -> TransferReceipt | None:
-        """Write the archive under a temporary name and rename it."""
+        """Write the archive under a temporary name and rename it (atomic write)."""
         if not self.folder.is_dir():
             msg = f"{self.folder}: no such inbox; mount or create the folder"
             raise DeliveryError(msg)

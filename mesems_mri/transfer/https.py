@@ -1,4 +1,4 @@
-"""Send bundles to the receiving side's HTTPS service."""
+"""Destination that is the HTTPS service of the receiving side."""
 
 import contextlib
 import ssl
@@ -38,7 +38,7 @@ class HttpsService:
     ----------
     client : httpx.Client
     url : str
-        Where bundles are posted to.
+        Address to which bundles are posted.
     """
 
     def __init__(self, client: httpx.Client, url: str) -> None:
@@ -89,7 +89,7 @@ class HttpsService:
                 with post as answer:
                     return self._receipt(answer, bundle)
             except httpx.HTTPError as error:
-                msg = f"{self._url}: {_what(error)}; it is tried again"
+                msg = f"{self._url}: {_describe(error)}; it is retried"
                 raise DeliveryError(msg) from error
 
     def receipt(self, bundle: Bundle) -> TransferReceipt | None:
@@ -109,7 +109,7 @@ class HttpsService:
             msg += "see token and address; the bundle stays in the outbox"
             raise UsageError(msg)
         if code not in _ANSWERED:
-            msg = f"{self._url}: answers {code} {answer.reason_phrase}; it is tried again"
+            msg = f"{self._url}: answers {code} {answer.reason_phrase}; it is retried"
             raise DeliveryError(msg, _retry_after(answer.headers.get("Retry-After", "")))
         try:
             receipt = read_receipt(BytesIO(content), f"answer {code} of {self._url}", bundle)
@@ -145,5 +145,5 @@ def _retry_after(text: str) -> float:
     return 0.0
 
 
-def _what(error: httpx.HTTPError) -> str:
+def _describe(error: httpx.HTTPError) -> str:
     return f"cannot be reached ({error or type(error).__name__})"

@@ -1,4 +1,4 @@
-"""Refuse what names a person: patient IDs of the scans, names, dates of the scans, addresses."""
+"""Identifiers of a person, which no bundle may hold: patient IDs, names, dates of the scans, addresses."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ _MIN_ID, _MIN_NUMBER = 4, 5
 
 
 def patient_ids(sheet: Path) -> set[str]:
-    """Read from the sheet of a trial under which patient IDs the scans come, those that are labels left out.
+    """Read the patient IDs of the scans from the visit schedule of a trial, without those that are labels.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def refuse_identifiers(tables: Mapping[str, TextTable], patients: Iterable[str] 
 
 
 def _patient_finder(patients: Iterable[str]) -> Callable[[str], bool]:
-    """Return what tells whether a text holds one of the patient IDs.
+    """Return a function that returns whether a text holds one of the patient IDs.
 
     One with a letter is found however it is written. One of digits alone must be a whole number of the text:
     inside of others, as volumes are, any digits stand.
@@ -102,7 +102,7 @@ def _found(column: str, text: str, find_patient: Callable[[str], bool]) -> str |
     if column in _FREE_TEXT and _DATE.search(text):
         return "a date"
     if column not in _HASHES and find_patient(text):
-        return "a patient ID of the sheet"
+        return "a patient ID of the visit schedule"
     return None
 
 

@@ -112,7 +112,7 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 
 
 def is_signed(content: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
-    """Tell whether a signature is that of a key over exactly these bytes."""
+    """Return whether a signature is that of a key over exactly these bytes."""
     try:
         key.verify(signature, content)
     except InvalidSignature:

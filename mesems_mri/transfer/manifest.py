@@ -1,4 +1,4 @@
-"""What a bundle is: its files, its manifest and the receipt for it."""
+"""Contract of a bundle: its files, its manifest and the receipt for it."""
 
 from typing import Annotated, Literal, Self
 
@@ -51,7 +51,7 @@ class FileEntry(_Strict):
 
 
 class BundleManifest(_Strict):
-    """``manifest.json``: what a bundle holds, and where it stands in the chain of its site.
+    """``manifest.json``: content of a bundle, and its place in the chain of its site.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class BundleManifest(_Strict):
     sequence : int
         1 for the first bundle of the site, then one more each time.
     previous_sha256 : str or None
-        SHA-256 of the bytes of the manifest before; None for the first.
+        SHA-256 of the bytes of the previous manifest; None for the first.
     files : tuple of FileEntry
         In the order of `FILES`.
     software_version : str
@@ -78,7 +78,7 @@ class BundleManifest(_Strict):
     read_status : dict of str to int
         Visits in ``visit_metrics.csv`` by their ``read_status``.
     created : datetime.datetime
-        When it was built, UTC.
+        Time at which it was built, UTC.
     """
 
     schema_version: Annotated[str, StringConstraints(pattern=r"^1\.\d+\.\d+$")]
@@ -116,7 +116,7 @@ class BundleManifest(_Strict):
 
 
 class TransferReceipt(_Strict):
-    """What the receiving side answers; other keys are allowed and kept, but mean nothing to the sender.
+    """Receipt of the receiving side; other keys are allowed and kept, but mean nothing to the sender.
 
     Parameters
     ----------
@@ -126,9 +126,9 @@ class TransferReceipt(_Strict):
         ``accepted``; ``duplicate`` (it was accepted before, and nothing was stored again); ``rejected``
         (nothing of it was stored, and this bundle never will be).
     reasons : tuple of str
-        Why it was rejected, one sentence each; empty otherwise.
+        Reasons for a rejection, one sentence each; empty otherwise.
     received_at : datetime.datetime
-        When, with its time zone.
+        Time of the decision, with its time zone.
     sequence : int
         That of the manifest.
     """

@@ -1,7 +1,7 @@
-"""The bundles of a site on disk: what waits, what was sent, what was accepted, what was rejected.
+"""Outbox of a site on disk: bundles that are pending, sent, accepted or rejected.
 
 A bundle is a folder, and the folder it lies in is its state. It comes into being, and goes from state to
-state, by one rename, so that a process killed at any moment leaves it in one state, whole.
+state, by one rename (atomic): a process killed at any moment leaves it complete, in one state.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, no
 
 
 class BundleState(StrEnum):
-    """What has become of a bundle; the name is that of its folder."""
+    """State of a bundle; the value is the name of its folder."""
 
     PENDING = "outbox"
     SENT = "sent"
@@ -55,7 +55,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """What it is called: site and number."""
+        """Name of the bundle: site and number."""
         return self.manifest.folder_name
 
 
@@ -97,7 +97,7 @@ class Outbox:
                     state=state,
                     manifest=parse_manifest(content),
                     sha256=sha256,
-                    receipt=_kept(path),
+                    receipt=_stored_receipt(path),
                 )
         return sorted(
             found.values(),
@@ -118,7 +118,7 @@ class Outbox:
             tip = following
 
     def settle(self, bundle: Bundle, receipt: TransferReceipt) -> None:
-        """Keep the receipt for a bundle and put it where it belongs."""
+        """Store the receipt for a bundle and move it to the folder of its state."""
         state = BundleState.REJECTED if receipt.status == "rejected" else BundleState.ACCEPTED
         target = self.folder / state / bundle.folder.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class Outbox:
         bundle.folder.rename(target)
 
     def put_back(self, bundle: Bundle) -> None:
-        """Let a bundle that was sent wait again."""
+        """Make a bundle that was sent pending again."""
         bundle.folder.rename(self.folder / BundleState.PENDING / bundle.folder.name)
 
 
@@ -144,7 +144,7 @@ def outboxes(layout: Layout) -> list[Outbox]:
 
 
 def sent_visits(layout: Layout) -> set[tuple[str, str]]:
-    """Return the visits that stand in the newest bundle that was sent or accepted, over all sites."""
+    """Return the visits in the newest bundle sent or accepted, over all sites."""
     visits: set[tuple[str, str]] = set()
     for outbox in outboxes(layout):
         for bundle in outbox.bundles(BundleState.SENT, BundleState.ACCEPTED)[-1:]:
@@ -186,7 +186,7 @@ def check_receipt(receipt: TransferReceipt, bundle: Bundle) -> TransferReceipt:
 
 @contextlib.contextmanager
 def locked(layout: Layout, say: Callable[[str], None]) -> Generator[None]:
-    """Let one process at a time build and send; the system frees the lock of one that dies.
+    """Hold the lock under which one process at a time builds and sends; the system frees it when that dies.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def delivered_at(bundle: Bundle) -> str:
     return read_json(path)["delivered"] if path.is_file() else ""
 
 
-def _kept(path: Path) -> TransferReceipt | None:
+def _stored_receipt(path: Path) -> TransferReceipt | None:
     return parse_receipt(path.read_bytes(), str(path)) if path.is_file() else None
 
 

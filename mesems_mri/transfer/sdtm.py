@@ -1,4 +1,4 @@
-"""Turn the tables of a site into CDISC SDTM-shaped domains: one row a result, a scan, an agent, a scanner."""
+"""CDISC SDTM-shaped domains of a site: one row per result, scan, contrast agent and scanner property."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ _DEVICE = {
 
 
 @dataclass(frozen=True)
-class _When:
-    """Visit and time as all domains have them."""
+class _VisitTiming:
+    """Timing variables of a visit, the same in all domains."""
 
     subject: str
     link: str
@@ -50,7 +50,7 @@ def domains(site: SiteStudy) -> dict[str, list[dict[str, Any]]]:
         For ``nv``, ``pr``, ``ag``, ``suppag``, ``di``; a value that a row lacks is missing.
     """
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("nv", "pr", "ag", "suppag", "di")}
-    whens = _whens(site)
+    timings = _timings(site)
     baselines = _baselines(site)
     numbers: dict[tuple[str, str], int] = {}
 
@@ -60,12 +60,15 @@ def domains(site: SiteStudy) -> dict[str, list[dict[str, Any]]]:
 
     for row in site.metrics:
         visit = (row["participant_id"], row["session_id"])
-        when = whens[visit]
-        for result in _results(row, baselines.get(visit[0], {})):
-            common = _common(site, "NV", when) | {"NVSEQ": number("NV", when.subject), "NVLNKID": when.link}
-            rows["nv"].append(common | result | {"NVDTC": when.date, "NVDY": when.day})
-        rows["pr"].append(_scan(site, row, when) | {"PRSEQ": number("PR", when.subject)})
-        agent = _agent(site, row, when) | {"AGSEQ": number("AG", when.subject)}
+        timing = timings[visit]
+        for finding in _findings(row, baselines.get(visit[0], {})):
+            common = _common(site, "NV", timing) | {
+                "NVSEQ": number("NV", timing.subject),
+                "NVLNKID": timing.link,
+            }
+            rows["nv"].append(common | finding | {"NVDTC": timing.date, "NVDY": timing.day})
+        rows["pr"].append(_scan(site, row, timing) | {"PRSEQ": number("PR", timing.subject)})
+        agent = _agent(site, row, timing) | {"AGSEQ": number("AG", timing.subject)}
         rows["ag"].append(agent)
         rows["suppag"] += _steroids(site, visit, agent)
     rows["di"] = list(_devices(site))
@@ -83,8 +86,8 @@ def device_id(scanner: Row) -> str:
     return f"MRI-{hashlib.sha256(text.encode()).hexdigest()[:8].upper()}"
 
 
-def _whens(site: SiteStudy) -> dict[VisitKey, _When]:
-    whens: dict[VisitKey, _When] = {}
+def _timings(site: SiteStudy) -> dict[VisitKey, _VisitTiming]:
+    timings: dict[VisitKey, _VisitTiming] = {}
     last: dict[str, float] = {}
     for row in site.metrics:
         participant, session, week = row["participant_id"], row["session_id"], row["week"]
@@ -100,7 +103,7 @@ def _whens(site: SiteStudy) -> dict[VisitKey, _When]:
             row["day_from_baseline"],
             site.sessions.get((participant, session), {}).get("acq_time", ""),
         )
-        whens[participant, session] = _When(
+        timings[participant, session] = _VisitTiming(
             subject=subject_id(site, participant),
             link=session,
             number=number,
@@ -108,85 +111,85 @@ def _whens(site: SiteStudy) -> dict[VisitKey, _When]:
             date=date[:10] or None,
             day=None if day is None else day + (day >= 0),  # SDTM has no day 0
         )
-    return whens
+    return timings
 
 
 def _baselines(site: SiteStudy) -> dict[str, dict[str, str]]:
-    """Name for each participant and result the last evaluable scheduled visit up to week 0."""
+    """Return the last evaluable scheduled visit up to week 0 (baseline), by participant and test."""
     found: dict[str, dict[str, str]] = {}
     for row in site.metrics:
         if row["visit_type"] != "scheduled" or row["week"] is None or row["week"] > 0:
             continue
-        for asked in NV_TESTS:
-            if row[asked.column] is not None:
-                found.setdefault(row["participant_id"], {})[asked.code] = row["session_id"]
+        for test in NV_TESTS:
+            if row[test.column] is not None:
+                found.setdefault(row["participant_id"], {})[test.code] = row["session_id"]
     return found
 
 
-def _common(site: SiteStudy, domain: str, when: _When) -> dict[str, Any]:
+def _common(site: SiteStudy, domain: str, timing: _VisitTiming) -> dict[str, Any]:
     return {
         "STUDYID": site.study_id,
         "DOMAIN": domain,
-        "USUBJID": when.subject,
-        "VISITNUM": when.number,
-        "VISIT": when.name,
+        "USUBJID": timing.subject,
+        "VISITNUM": timing.number,
+        "VISIT": timing.name,
     }
 
 
-def _results(row: Row, baselines: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _findings(row: Row, baselines: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     read = row["read_status"] != "automatic"
-    for asked in NV_TESTS:
-        value = row[asked.column]
-        result: dict[str, Any] = {
-            "NVTESTCD": asked.code,
-            "NVTEST": asked.name,
-            "NVCAT": asked.category,
+    for test in NV_TESTS:
+        value = row[test.column]
+        finding: dict[str, Any] = {
+            "NVTESTCD": test.code,
+            "NVTEST": test.name,
+            "NVCAT": test.category,
             "NVLOC": "BRAIN",
             "NVMETHOD": "MRI",
         }
         if value is None:
             # a count that needs an earlier visit is empty at the first one, where the rest is evaluable
-            reason = row[f"{asked.part}_reason"] or Reason.NO_REFERENCE_VISIT
-            yield result | {"NVSTAT": NOT_DONE, "NVREASND": str(reason)}
+            reason = row[f"{test.part}_reason"] or Reason.NO_REFERENCE_VISIT
+            yield finding | {"NVSTAT": NOT_DONE, "NVREASND": str(reason)}
             continue
-        text = f"{value:.1f}" if asked.units else str(value)
-        yield result | {
+        text = f"{value:.1f}" if test.units else str(value)
+        yield finding | {
             "NVORRES": text,
-            "NVORRESU": asked.units or None,
+            "NVORRESU": test.units or None,
             "NVSTRESC": text,
             "NVSTRESN": value,
-            "NVSTRESU": asked.units or None,
+            "NVSTRESU": test.units or None,
             "NVEVAL": "INDEPENDENT ASSESSOR" if read else None,
             "NVEVALID": row["read_status"].upper() if read else f"MESEMS-MRI {row['software_version']}",
-            "NVLOBXFL": "Y" if baselines.get(asked.code) == row["session_id"] else None,
+            "NVLOBXFL": "Y" if baselines.get(test.code) == row["session_id"] else None,
         }
 
 
-def _scan(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
+def _scan(site: SiteStudy, row: Row, timing: _VisitTiming) -> dict[str, Any]:
     visit = (row["participant_id"], row["session_id"])
     scanner = site.scanners.get(visit)
     # a scan that waits for an answer, or that nothing can be read from, was made all the same
     done = bool(site.contrasts.get(visit)) or row["brain_reason"] != Reason.MISSING_SCAN
-    return _common(site, "PR", when) | {
+    return _common(site, "PR", timing) | {
         "SPDEVID": device_id(scanner) if scanner else None,
-        "PRLNKID": when.link,
+        "PRLNKID": timing.link,
         "PRTRT": "MRI",
         "PRPRESP": "Y" if row["visit_type"] == "scheduled" else None,
         "PROCCUR": "Y" if done else "N",
         "PRREASND": None if done else str(Reason.MISSING_SCAN),
         "PRLOC": "BRAIN",
-        "PRSTDTC": when.date if done else None,
-        "PRSTDY": when.day if done else None,
+        "PRSTDTC": timing.date if done else None,
+        "PRSTDY": timing.day if done else None,
     }
 
 
-def _agent(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
+def _agent(site: SiteStudy, row: Row, timing: _VisitTiming) -> dict[str, Any]:
     visit = (row["participant_id"], row["session_id"])
     dose = _number(site.sessions.get(visit, {}).get("contrast_dose_mmol_kg", ""))
     seen = "ce-gadolinium_T1w" in site.contrasts.get(visit, ())
     given = True if seen or dose else False if dose == 0 else None
-    agent = _common(site, "AG", when) | {
-        "AGLNKID": when.link,
+    agent = _common(site, "AG", timing) | {
+        "AGLNKID": timing.link,
         "AGTRT": "GADOLINIUM-BASED CONTRAST AGENT",
         "AGCAT": "CONTRAST AGENT",
         "AGPRESP": "Y" if row["visit_type"] == "scheduled" else None,
@@ -195,7 +198,7 @@ def _agent(site: SiteStudy, row: Row, when: _When) -> dict[str, Any]:
         return agent | {"AGSTAT": NOT_DONE, "AGREASND": str(row["gel_reason"] or Reason.NO_POSTCONTRAST)}
     agent["AGOCCUR"] = "Y" if given else "N"
     if given:
-        agent |= {"AGROUTE": "INTRAVENOUS", "AGSTDTC": when.date, "AGSTDY": when.day}
+        agent |= {"AGROUTE": "INTRAVENOUS", "AGSTDTC": timing.date, "AGSTDY": timing.day}
         agent |= {"AGDOSE": dose, "AGDOSU": "mmol/kg"} if dose else {}
     return agent
 

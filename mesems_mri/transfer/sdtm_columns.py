@@ -134,7 +134,7 @@ DOMAIN_LABELS = {
 
 @dataclass(frozen=True)
 class NvTest:
-    """A result of NV.
+    """A test of NV, of which each visit has a result.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class NvTest:
 
     @property
     def part(self) -> str:
-        """What decides whether it is evaluable."""
+        """Part of the evaluation that decides whether the result is evaluable."""
         return next(part for part, columns in EVALUATED.items() if self.column in columns)
 
 
@@ -182,4 +182,4 @@ NV_TESTS = (
     NvTest("BHVOL", "Volume of T1 Black Holes", _VOLUME, "black_hole_volume_mm3", "mm3"),
     NvTest("BRAINVOL", "Volume of the Brain", _VOLUME, "brain_volume_mm3", "mm3"),
 )
-"""Results of a visit in NV, in order."""
+"""Tests of a visit in NV, in order."""

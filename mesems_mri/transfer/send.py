@@ -1,4 +1,4 @@
-"""Send the bundles that wait, collect receipts, and say what has become of all of them."""
+"""Sending of pending bundles with retry and back-off, collection of receipts, status of all bundles."""
 
 import datetime as dt
 import time
@@ -27,7 +27,7 @@ _WORDS = {
 
 @dataclass(kw_only=True)
 class Sent:
-    """What came of sending.
+    """Bundles that were sent, by what became of them.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def send(
     give_up_after_s: float = 600,
     again: bool = False,
 ) -> Sent:
-    """Send every bundle that waits, in order, and collect the receipts for those that were sent.
+    """Send every pending bundle, in order, and collect the receipts for those that were sent.
 
     A site that cannot be sent stops no other one; the first error is raised at the end.
     Sending may be interrupted and repeated at any moment, by several processes at once: a bundle is sent
@@ -65,9 +65,9 @@ def send(
     sites : iterable of str
         Only these; empty for all.
     give_up_after_s : float
-        Seconds for which it is tried again, with waits that grow; 0: once.
+        Seconds for which a transient error is retried with back-off; 0: one try.
     again : bool
-        Send those again that were sent and have no receipt.
+        Also send those that were sent before and have no receipt.
 
     Returns
     -------
@@ -93,8 +93,8 @@ def send(
                 continue
             try:
                 left_s = max(0.0, deadline - time.monotonic())
-                _with_patience(lambda o=outbox: _send_site(o, access, say, sent), left_s, say)
-            except MesemsError as error:  # one site must not hold up the others
+                _with_retry(lambda o=outbox: _send_site(o, access, say, sent), left_s, say)
+            except MesemsError as error:  # one site must not block the others
                 say(f"{outbox.site_id}: {error}")
                 failed.append(error)
     if failed:
@@ -103,7 +103,7 @@ def send(
 
 
 def collect_receipts(out_dir: Path, access: Access, say: Callable[[str], None]) -> None:
-    """Pick up the receipts for bundles that were sent, and send nothing.
+    """Collect the receipts for bundles that were sent; send nothing.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def collect_receipts(out_dir: Path, access: Access, say: Callable[[str], None]) 
 
 
 def describe(out_dir: Path) -> list[str]:
-    """Say of every bundle what has become of it, one line each, and then how many there are of each."""
+    """Describe the state of every bundle, one line each, then the numbers of each state."""
     lines: list[str] = []
     for outbox in _chosen(Layout(out_dir.resolve()), ()):
         bundles = outbox.bundles()
@@ -142,8 +142,8 @@ def _chosen(layout: Layout, sites: Iterable[str]) -> list[Outbox]:
     return [outbox for outbox in found if not wanted or outbox.site_id in wanted]
 
 
-def _with_patience(work: Callable[[], None], give_up_after_s: float, say: Callable[[str], None]) -> None:
-    """Do the work again after a delivery error, after waits that grow (exponential backoff with jitter)."""
+def _with_retry(work: Callable[[], None], give_up_after_s: float, say: Callable[[str], None]) -> None:
+    """Retry the work after a delivery error (exponential back-off with jitter)."""
     backoff = tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_WAIT_S)
 
     def wait(state: tenacity.RetryCallState) -> float:

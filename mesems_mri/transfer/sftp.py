@@ -1,4 +1,4 @@
-"""Send bundles to an inbox over SFTP."""
+"""Destination that is an inbox on an SFTP server."""
 
 import contextlib
 import errno
@@ -78,12 +78,12 @@ class SftpInbox:
                 if channel is not None:
                     channel.settimeout(_TIMEOUT_S)
             except (paramiko.SSHException, OSError, EOFError) as error:
-                msg = f"{url.hostname}: cannot be reached over SFTP ({_what(error)}); it is tried again"
+                msg = f"{url.hostname}: cannot be reached over SFTP ({_describe(error)}); it is retried"
                 raise DeliveryError(msg) from error
             yield cls(sftp, unquote(url.path).rstrip("/") or ".", access.destination)
 
     def deliver(self, bundle: Bundle) -> TransferReceipt | None:
-        """Write the archive under a temporary name and rename it."""
+        """Write the archive under a temporary name and rename it (atomic write)."""
         if found := self.receipt(bundle):
             return found
         name = archive_name(bundle.manifest, bundle.sha256)
@@ -95,7 +95,7 @@ class SftpInbox:
             if name not in there:
                 self._write(bundle, name)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            msg = f"{self._name}: the archive cannot be written ({_what(error)}); it is tried again"
+            msg = f"{self._name}: the archive cannot be written ({_describe(error)}); it is retried"
             raise DeliveryError(msg) from error
         return None
 
@@ -108,7 +108,7 @@ class SftpInbox:
         except FileNotFoundError:
             return None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            msg = f"{self._name}: receipts cannot be read ({_what(error)}); it is tried again"
+            msg = f"{self._name}: receipts cannot be read ({_describe(error)}); it is retried"
             raise DeliveryError(msg) from error
 
     def _write(self, bundle: Bundle, name: str) -> None:
@@ -118,7 +118,7 @@ class SftpInbox:
             write_archive(bundle.folder, stream)  # pyright: ignore[reportArgumentType]
             size = stream.tell()
         if self._sftp.stat(temporary).st_size != size:  # what was pipelined is not confirmed one by one
-            raise OSError(errno.EIO, "the file did not arrive whole")
+            raise OSError(errno.EIO, "the file did not arrive completely")
         try:
             self._sftp.posix_rename(temporary, target)
         except OSError as error:
@@ -157,5 +157,5 @@ def _connect(client: paramiko.SSHClient, access: Access, known: Path) -> None:
         raise UsageError(msg) from error
 
 
-def _what(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__

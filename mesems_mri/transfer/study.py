@@ -1,4 +1,4 @@
-"""Read what a run knows of a study, site by site, and refuse what must not travel."""
+"""Content of a run by site, with refusal of what must not leave the centre."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ VisitKey = tuple[str, str]
 
 @dataclass(kw_only=True)
 class SiteStudy:
-    """All that is known of one site.
+    """Content of a run about one site.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ class SiteStudy:
 
 
 def read_study(layout: Layout, bids_dir: Path | None = None) -> list[SiteStudy]:
-    """Read what a run knows of a study.
+    """Read the content of a run, site by site.
 
     Parameters
     ----------
     layout : Layout
         Names in the output folder.
     bids_dir : Path, optional
-        Raw BIDS folder, for queries and the visit tables; None: that of the last run.
+        Raw BIDS folder, for queries and ``sessions.tsv``; None: that of the last run.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def refuse_hidden_zeros(metrics: Sequence[Row]) -> None:
 
 
 def visit_status(layout: Layout) -> dict[VisitKey, str]:
-    """Return what has become of every visit: ``done``, ``not_evaluable``, ``failed`` or ``waiting``.
+    """Return the status of every visit: ``done``, ``not_evaluable``, ``failed`` or ``waiting``.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _bids_dir(layout: Layout) -> Path:
 
 
 def _read(path: Path, columns: Mapping[str, Column]) -> list[dict[str, Any]]:
-    """Read a table and hold every value against its closed list."""
+    """Read a table and check every value against its closed list."""
     try:
         rows = read_table(path, columns)
         for _ in table_cells(path.name, columns, rows):

@@ -1,4 +1,4 @@
-"""The files of a bundle: one converter to CSV for all tables, and the dictionary of their columns."""
+"""Files of a bundle: one converter to CSV for all tables, and the dictionary of their columns."""
 
 import csv
 import io

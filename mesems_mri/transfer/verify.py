@@ -1,4 +1,4 @@
-"""Check a bundle with nothing but the public key of who signed it."""
+"""Verification of a bundle with nothing but the public key of its signer."""
 
 import csv
 import hashlib

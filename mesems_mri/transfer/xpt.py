@@ -1,4 +1,4 @@
-"""Write SAS transport files, version 5 (SAS technical note TS-140), with pyreadstat."""
+"""SAS transport files, version 5 (SAS technical note TS-140), written with pyreadstat."""
 
 import math
 import tempfile
@@ -12,7 +12,7 @@ from mesems_mri.transfer.sdtm_columns import DOMAIN_LABELS, DOMAIN_VARIABLES, Va
 _TIME = b"01JAN60:00:00:00"
 """Day 0 of SAS."""
 _TIMES_AT = (144, 160, 464, 480)
-"""Where the four times of creation and change stand in a file with one data set, in bytes."""
+"""Offsets of the four times of creation and change in a file with one data set, in bytes."""
 
 
 def xpt_bytes(domain: str, rows: Iterable[Mapping[str, Any]]) -> bytes:

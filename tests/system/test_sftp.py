@@ -184,7 +184,7 @@ def test_server_that_comes_back_is_waited_for(study: SmallStudy, server: sshd.Se
     said: list[str] = []
     assert len(send(study.out_dir, access, said.append, give_up_after_s=60).delivered) == BUNDLES
     back.join()
-    assert "it is tried again" in said[0]
+    assert "it is retried" in said[0]
 
 
 def test_inbox_that_cannot_be_written_is_no_success(

@@ -35,7 +35,7 @@ def write_schedule(path: Path, homes: dict[str, str] = HOMES) -> Path:
 
 
 def register(store: Store, table: Path, keys: Mapping[str, Ed25519PublicKey], study_id: str = STUDY) -> None:
-    """Make a trial in an empty database: its sites, their keys, its visit table."""
+    """Make a trial in an empty database: its sites, their keys, its visit schedule."""
     store.create(study_id, "admin")
     with store.writing() as connection:
         for site_id, key in keys.items():

@@ -44,7 +44,7 @@ FREE = {
     "day_from_baseline",
     "t2_interval_days",
 }
-"""Columns that may hold some of these values, or are compared with the visit table only."""
+"""Columns that may hold some of these values, or are compared with the visit schedule only."""
 Damaged = tuple[dict[str, bytes], dict[str, Any], list[str]]
 
 

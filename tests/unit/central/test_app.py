@@ -190,7 +190,7 @@ def test_trial_without_a_visit_table_asks_the_sender_to_wait(tmp_path: Path) -> 
 def test_database_that_is_away_is_no_verdict(
     trial: Trial, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesems_mri.central.receive.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("mesems_mri.central.receive.RETRY_SECONDS", 0)
     archive, digest = trial.archive(FIRST)
     headers = token(trial)
     trial.store.close()

@@ -79,7 +79,7 @@ def set_up(folder: Path) -> str:
 
 
 def test_data_centre_from_the_beginning(folder: Path) -> None:
-    assert "token (shown this once, holds 365 days): mesems_" in set_up(folder)
+    assert "token (shown this once, valid for 365 days): mesems_" in set_up(folder)
     land(folder, Bundle([visit("sub-001", 0), visit("sub-001", 12, reason="artefact")]))
     assert "accepted" in run("ingest", folder / "inbox")
     told = run("reconcile", "--tsv", folder / "list.tsv")
@@ -101,8 +101,8 @@ def test_audit_is_checked_against_an_entry_noted_before(folder: Path) -> None:
     head = run("audit").split()[-1]
     land(folder, Bundle([visit("sub-001", 0)]))
     run("ingest", folder / "inbox")
-    assert "is whole" in run("audit", "--known", head, "--show")
-    with pytest.raises(DatasetError, match="is not whole"):
+    assert "is intact" in run("audit", "--known", head, "--show")
+    with pytest.raises(DatasetError, match="is not intact"):
         run("audit", "--known", head[:-1] + ("0" if head[-1] != "0" else "1"))
     with pytest.raises(UsageError, match="expected NUMBER:HASH"):
         run("audit", "--known", "12")
@@ -136,7 +136,7 @@ def test_nothing_but_the_receiving_side_is_needed(folder: Path) -> None:
     done = blocked(*commands)
     assert "accepted" in done.stdout
     assert "1 received" in done.stdout
-    assert "is whole" in done.stdout
+    assert "is intact" in done.stdout
     assert "without TLS tokens could be read" in done.stderr  # the service was imported
 
 

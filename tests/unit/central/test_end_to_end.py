@@ -85,7 +85,7 @@ def test_rejected_bundle_makes_place_for_the_next(study: SmallStudy, store: Stor
     study.add("sub-101", "ses-w00")
     study.finish()
     status, reason = travel(study, store, tmp_path / "inbox")
-    assert (status, "sub-101: is not in the visit table" in reason) == ("rejected", True)
+    assert (status, "sub-101: is not in the visit schedule" in reason) == ("rejected", True)
     table = write_schedule(tmp_path / "visits.tsv", {f"sub-{n}": "S01" for n in ("001", "002", "101")})
     with store.writing() as connection:
         replace_schedule(connection, read_schedule(table), table.read_bytes(), by="admin", reason="late")

@@ -117,7 +117,7 @@ def test_inbox_of_one_site_takes_no_other(trial: Trial, inbox: Path) -> None:
 
 
 def test_archive_stays_while_the_database_does_not_answer(trial: Trial, inbox: Path, monkeypatch) -> None:
-    monkeypatch.setattr("mesems_mri.central.receive.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("mesems_mri.central.receive.RETRY_SECONDS", 0)
     land(trial, inbox, Bundle([BASELINE]))
     database = trial.folder / "central.db"
     trial.store.close()

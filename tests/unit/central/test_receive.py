@@ -198,7 +198,7 @@ def test_visit_outside_its_window_and_one_not_planned_are_taken_and_pointed_out(
     assert decision.accepted
     assert list(decision.receipt.warnings or ()) == [
         "visit_metrics.csv sub-001/ses-w04: 2 days after its window",
-        "visit_metrics.csv sub-001/ses-u01: the visit is not in the visit table",
+        "visit_metrics.csv sub-001/ses-u01: the visit is not in the visit schedule",
     ]
 
 

@@ -163,7 +163,7 @@ def with_lesion(**values: Any) -> Callable[[], Bundle]:
         (lambda: Bundle(GOOD.visits, [query(1, "sub-001", 0, code="hello")]), "code must be one of"),
         (lambda: Bundle(GOOD.visits, [query(1, "sub-001", 0, query_id="1")]), "query_id is '1'"),
         (lambda: Bundle([visit("sub-101", 0)]), "sub-101: belongs to site S02"),
-        (lambda: Bundle([visit("sub-999", 0)]), "sub-999: is not in the visit table"),
+        (lambda: Bundle([visit("sub-999", 0)]), "sub-999: is not in the visit schedule"),
     ],
 )  # fmt: skip
 def test_value_that_is_not_allowed(

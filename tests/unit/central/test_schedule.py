@@ -1,4 +1,4 @@
-"""The visit table of the trial, as the receiving side reads it."""
+"""The visit schedule of the trial, as the receiving side reads it."""
 
 from pathlib import Path
 

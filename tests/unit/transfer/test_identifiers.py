@@ -66,7 +66,7 @@ def test_labels_are_labels(column: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["MSC-0017", "msc 0017", "x_MSC0017_y"])
 def test_patient_id_of_the_sheet_is_found_however_it_is_written(tmp_path: Path, text: str) -> None:
     patients = patient_ids(write_sheet(tmp_path / "sheet.tsv", ("sub-017", "MSC-0017")))
-    with pytest.raises(BundleError, match="a patient ID of the sheet in DIVAL"):
+    with pytest.raises(BundleError, match="a patient ID of the visit schedule in DIVAL"):
         check(text, column="DIVAL", patients=tuple(patients))
     check("MSC-0018", column="DIVAL", patients=tuple(patients))
 
@@ -93,7 +93,7 @@ def test_patient_id_of_digits_alone_is_found_as_a_whole_number(column: str, text
     if not found:
         check(text, column=column, patients=("353312",))
         return
-    with pytest.raises(BundleError, match="a patient ID of the sheet"):
+    with pytest.raises(BundleError, match="a patient ID of the visit schedule"):
         check(text, column=column, patients=("353312",))
 
 
