@@ -8,15 +8,17 @@ therefore finds nothing, and neither does a detection of a few voxels inside a l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from mesems_mri.core.components import MIN_VOLUME_MM3, as_mask, label_components
-from mesems_mri.core.tally import ROUNDING, SIZE_CLASSES_MM3, Agreement, Focus, Tally, size_class
-from mesems_mri.core.typing import Float64Array, Mask
+from mesems_mri.core.tally import ROUNDING, SIZE_CLASSES_MM3, Agreement, FocusOutcome, Tally, size_class
+from mesems_mri.core.typing import Float64Array, Mask, RealArray
 
 MIN_COVERED = 0.10
 MAX_OUTSIDE = 0.70
@@ -41,8 +43,8 @@ def compare_masks(
     spacing_mm : sequence of three float
         Voxel size.
     ignore : array_like of bool, shape (x, y, z), optional
-        Voxels of which the truth is not known. They count on neither side; a component of which more than
-        half is ignored is in no count, unless it is a detection that hits a reference lesion all the same.
+        Voxels without a reference standard. They count on neither side; a component of which more than half
+        is ignored is in no count, unless it is a detection that hits a reference lesion all the same.
     min_volume_mm3 : float
         Smaller components are in no count: those of the reference become ignored voxels (a detection there
         is no false alarm), those of the detections are left out.
@@ -50,75 +52,120 @@ def compare_masks(
     Returns
     -------
     Agreement
-        Counts, volumes and the fate of every component.
+        Counts, volumes and the outcome of every component.
 
     Raises
     ------
     ValueError
         If a shape or a voxel size does not fit.
     """
-    truth_mask, detection_mask, ignore_mask, offset = _crop(truth, detection, ignore)
-    spacing = np.asarray(spacing_mm, dtype=float)
-    if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
-        msg = f"spacing_mm must be three positive numbers of mm, got {spacing_mm!r}"
-        raise ValueError(msg)
-    voxel_mm3 = float(np.prod(spacing))
+    truth_mask, detection_mask, ignore_mask, corner = _crop(truth, detection, ignore)
+    voxel_mm3 = _voxel_volume_mm3(spacing_mm)
+    lesions = _Components.of(truth_mask, voxel_mm3, min_volume_mm3, corner)
+    detected = _Components.of(detection_mask, voxel_mm3, min_volume_mm3, corner)
+    truth_out = lesions.small | (lesions.share_in(ignore_mask) > 0.5)
+    ignore_mask = ignore_mask | np.concatenate(([False], truth_out))[lesions.dseg]
 
-    truth_dseg, truth_size = _label(truth_mask)
-    detection_dseg, detection_size = _label(detection_mask)
-    too_small = truth_size * voxel_mm3 < min_volume_mm3 - ROUNDING
-    ignored_share = _share(truth_dseg, ignore_mask, truth_size)
-    truth_out = too_small | (ignored_share > 0.5)
-    ignore_mask = ignore_mask | np.concatenate(([False], truth_out))[truth_dseg]
-    detection_small = detection_size * voxel_mm3 < min_volume_mm3 - ROUNDING
-
-    # Only counted voxels enter the overlaps; the identity of a component stays that of the whole mask.
     valid = ~ignore_mask
-    counted_truth = np.where(valid, truth_dseg, 0)
-    counted_detection = np.where(valid, detection_dseg, 0)
-    overlap = _overlap(counted_truth, counted_detection, truth_size.size, detection_size.size)
-    truth_voxels = _voxels(counted_truth, truth_size.size)
-    detection_voxels = _voxels(counted_detection, detection_size.size)
-    overlap[:, detection_small] = 0
-    truth_volume, detection_volume = (float(s.sum()) * voxel_mm3 for s in (truth_voxels, detection_voxels))
-
+    overlap, truth_voxels, detection_voxels = _counted_overlap(lesions, detected, valid)
     found = _hit(overlap, truth_voxels, detection_voxels)
     true = _hit(overlap.T, detection_voxels, truth_voxels)
-    ignored_share = _share(detection_dseg, ignore_mask, detection_size)
-    detection_out = detection_small | ((ignored_share > 0.5) & ~true)
+    detection_out = detected.small | ((detected.share_in(ignore_mask) > 0.5) & ~true)
     pairs = _match(overlap, truth_voxels, detection_voxels)
-
-    truth_volumes = truth_size * voxel_mm3
-    detection_volumes = detection_size * voxel_mm3
-    truth_centres = _centres(truth_dseg, truth_size, offset)
-    detection_centres = _centres(detection_dseg, detection_size, offset)
-    by_size = {name: Tally() for name in SIZE_CLASSES_MM3}
-    overall = Tally()
-    foci: list[Focus] = []
-    for i in np.flatnonzero(~too_small):
-        outcome = "ignored" if truth_out[i] else "found" if found[i] else "missed"
-        foci.append(Focus("truth", outcome, float(truth_volumes[i]), truth_centres[i]))
-        if not truth_out[i]:
-            one = Tally(truth=1, found=int(found[i]), matched=int(i in pairs))
-            overall, by_size = _count(overall, by_size, one, float(truth_volumes[i]))
-    for j in np.flatnonzero(~detection_small):
-        outcome = "ignored" if detection_out[j] else "true" if true[j] else "false"
-        foci.append(Focus("detection", outcome, float(detection_volumes[j]), detection_centres[j]))
-        if not detection_out[j]:
-            one = Tally(detections=1, true_detections=int(true[j]))
-            overall, by_size = _count(overall, by_size, one, float(detection_volumes[j]))
-
+    counted = list(_reference_outcomes(lesions, truth_out, found, pairs))
+    counted += _detection_outcomes(detected, detection_out, true)
+    overall, by_size = _add_up(counted)
     both = int(np.count_nonzero(truth_mask & detection_mask & valid))
     return Agreement(
         overall=overall,
         by_size=by_size,
-        truth_volume_mm3=truth_volume,
-        detection_volume_mm3=detection_volume,
+        truth_volume_mm3=float(truth_voxels.sum()) * voxel_mm3,
+        detection_volume_mm3=float(detection_voxels.sum()) * voxel_mm3,
         overlap_mm3=both * voxel_mm3,
         ignored_truth=int(truth_out.sum()),
         ignored_detections=int(detection_out.sum()),
-        foci=tuple(foci),
+        foci=tuple(outcome for outcome, _ in counted),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Components:
+    """Components of one side; component ``i + 1`` of the dseg stands at index ``i``."""
+
+    dseg: Counts
+    size: Counts
+    volumes_mm3: RealArray
+    centres: list[tuple[float, float, float]]
+    small: Mask
+    """Components below the minimum volume."""
+
+    @classmethod
+    def of(cls, mask: Mask, voxel_mm3: float, min_volume_mm3: float, corner: Counts) -> Self:
+        """Label a mask that was cropped at a corner of the whole array."""
+        labels, n = label_components(mask)
+        dseg = labels.astype(np.int64)
+        size = _voxels(dseg, n)
+        small = size * voxel_mm3 < min_volume_mm3 - ROUNDING
+        return cls(dseg, size, size * voxel_mm3, _centres(dseg, size, corner), small)
+
+    def share_in(self, mask: Mask) -> Float64Array:
+        """Return the share of each component that lies in a mask."""
+        return _voxels(np.where(mask, self.dseg, 0), self.size.size) / self.size
+
+
+def _counted_overlap(
+    lesions: _Components, detected: _Components, valid: Mask
+) -> tuple[Counts, Counts, Counts]:
+    """Count the voxels that each lesion shares with each detection, and those of each side.
+
+    Only counted voxels enter; the identity of a component stays that of the whole mask.
+    """
+    counted_truth = np.where(valid, lesions.dseg, 0)
+    counted_detection = np.where(valid, detected.dseg, 0)
+    overlap = _overlap(counted_truth, counted_detection, lesions.size.size, detected.size.size)
+    overlap[:, detected.small] = 0
+    return (
+        overlap,
+        _voxels(counted_truth, lesions.size.size),
+        _voxels(counted_detection, detected.size.size),
+    )
+
+
+def _reference_outcomes(
+    lesions: _Components, out: Mask, found: Mask, pairs: Mapping[int, int]
+) -> Iterator[tuple[FocusOutcome, Tally]]:
+    """Yield what became of every reference lesion, and its part in the tally."""
+    for i in np.flatnonzero(~lesions.small).tolist():
+        outcome = "ignored" if out[i] else "found" if found[i] else "missed"
+        tally = Tally() if out[i] else Tally(truth=1, found=int(found[i]), matched=int(i in pairs))
+        yield FocusOutcome("truth", outcome, float(lesions.volumes_mm3[i]), lesions.centres[i]), tally
+
+
+def _detection_outcomes(detected: _Components, out: Mask, true: Mask) -> Iterator[tuple[FocusOutcome, Tally]]:
+    """Yield what became of every detection, and its part in the tally."""
+    for j in np.flatnonzero(~detected.small).tolist():
+        outcome = "ignored" if out[j] else "true" if true[j] else "false"
+        tally = Tally() if out[j] else Tally(detections=1, true_detections=int(true[j]))
+        yield FocusOutcome("detection", outcome, float(detected.volumes_mm3[j]), detected.centres[j]), tally
+
+
+def _add_up(counted: Iterable[tuple[FocusOutcome, Tally]]) -> tuple[Tally, dict[str, Tally]]:
+    """Add the tallies of all components, and of those of each size class."""
+    overall, by_size = Tally(), {name: Tally() for name in SIZE_CLASSES_MM3}
+    for outcome, tally in counted:
+        overall += tally
+        name = size_class(outcome.volume_mm3)
+        if name is not None:
+            by_size[name] += tally
+    return overall, by_size
+
+
+def _voxel_volume_mm3(spacing_mm: Sequence[float]) -> float:
+    spacing = np.asarray(spacing_mm, dtype=float)
+    if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
+        msg = f"spacing_mm must be three positive numbers of mm, got {spacing_mm!r}"
+        raise ValueError(msg)
+    return float(np.prod(spacing))
 
 
 def _crop(
@@ -142,20 +189,8 @@ def _crop(
     return truth_mask[box], detection_mask[box], ignore_mask[box], corner
 
 
-def _label(mask: Mask) -> tuple[Counts, Counts]:
-    """Components and their sizes in voxels (component ``i + 1`` at index ``i``)."""
-    dseg, n = label_components(mask)
-    dseg = dseg.astype(np.int64)
-    return dseg, _voxels(dseg, n)
-
-
 def _voxels(dseg: Counts, n: int) -> Counts:
     return np.bincount(dseg.ravel(), minlength=n + 1)[1:]
-
-
-def _share(dseg: Counts, mask: Mask, size: Counts) -> Float64Array:
-    """Share of each component that lies in the mask."""
-    return _voxels(np.where(mask, dseg, 0), size.size) / size
 
 
 def _overlap(truth: Counts, detection: Counts, n_truth: int, n_detection: int) -> Counts:
@@ -166,7 +201,7 @@ def _overlap(truth: Counts, detection: Counts, n_truth: int, n_detection: int) -
 
 
 def _hit(overlap: Counts, voxels: Counts, other_voxels: Counts) -> Mask:
-    """Which components (rows) are hit by components of the other side (columns)."""
+    """Return the components (rows) that are hit by components of the other side (columns), as a mask."""
     inside = overlap.sum(axis=0)
     qualifies = (other_voxels > 0) & (other_voxels - inside <= MAX_OUTSIDE * other_voxels + ROUNDING)
     covered = overlap[:, qualifies].sum(axis=1)
@@ -191,19 +226,10 @@ def _match(overlap: Counts, truth_voxels: Counts, detection_voxels: Counts) -> d
     return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if allowed[i, j]}
 
 
-def _centres(dseg: Counts, size: Counts, offset: Counts) -> list[tuple[float, float, float]]:
+def _centres(dseg: Counts, size: Counts, corner: Counts) -> list[tuple[float, float, float]]:
     """Mean voxel index of each component in the uncropped array."""
     voxels = np.nonzero(dseg)
     labels = dseg[voxels]
     sums = [np.bincount(labels, weights=axis, minlength=size.size + 1)[1:] for axis in voxels]
-    means = [total / size + corner for total, corner in zip(sums, offset, strict=True)]
+    means = [total / size + start for total, start in zip(sums, corner, strict=True)]
     return [(float(i), float(j), float(k)) for i, j, k in zip(*means, strict=True)]
-
-
-def _count(
-    overall: Tally, by_size: dict[str, Tally], one: Tally, volume_mm3: float
-) -> tuple[Tally, dict[str, Tally]]:
-    name = size_class(volume_mm3)
-    if name is not None:
-        by_size[name] = by_size[name] + one
-    return overall + one, by_size

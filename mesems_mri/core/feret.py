@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull, QhullError
 from mesems_mri.core.typing import Float64Array, Vector
 
 _PAIRWISE_LIMIT = 256
-"""Up to so many voxels every pair is measured; above only the corners of convex hulls."""
+"""Number of voxels up to which every pair is measured; above only the corners of convex hulls."""
 
 
 def check_spacing(spacing_mm: Vector) -> Float64Array:
@@ -19,6 +19,15 @@ def check_spacing(spacing_mm: Vector) -> Float64Array:
         msg = f"spacing_mm must be 3 positive numbers, got {spacing_mm}"
         raise ValueError(msg)
     return spacing
+
+
+def _check_normal(plane_normal: Vector) -> Float64Array:
+    """Return the normal as an array; raise ValueError unless it is 3 finite numbers, not all zero."""
+    normal = np.asarray(plane_normal, dtype=float)
+    if normal.shape != (3,) or not np.isfinite(normal).all() or not np.linalg.norm(normal) > 0:
+        msg = f"plane_normal must be 3 finite numbers, not all zero, got {plane_normal}"
+        raise ValueError(msg)
+    return normal
 
 
 def largest_in_plane_diameter_mm(
@@ -56,10 +65,7 @@ def largest_in_plane_diameter_mm(
         If the coordinates are not (n, 3) or the geometry is not usable.
     """
     spacing = check_spacing(spacing_mm)
-    normal = np.asarray(plane_normal, dtype=float)
-    if normal.shape != (3,) or not np.isfinite(normal).all() or not np.linalg.norm(normal) > 0:
-        msg = f"plane_normal must be 3 finite numbers, not all zero, got {plane_normal}"
-        raise ValueError(msg)
+    normal = _check_normal(plane_normal)
     voxels = np.asarray(coordinates, dtype=float)
     if voxels.ndim != 2 or voxels.shape[1] != 3:
         msg = f"coordinates must have shape (n, 3), got {voxels.shape}"
@@ -81,28 +87,31 @@ def largest_in_plane_diameter_mm(
     reach_mm = thickness_mm * (1.0 - 1e-3)
 
     diameter_mm = float(np.linalg.eigvalsh(extent).max())  # of one voxel
-    if len(voxels) <= _PAIRWISE_LIMIT:
-        windows = [(in_plane_mm, depth_mm)]
-    else:
-        windows = _slab_windows(in_plane_mm, depth_mm, reach_mm)
-    for points, depths in windows:
-        difference = points[:, None, :] - points[None, :, :]
-        square = (difference**2).sum(axis=-1)
-        square[np.abs(depths[:, None] - depths[None, :]) >= reach_mm] = 0.0
-        weight = np.einsum("ijk,kl,ijl->ij", difference, extent, difference)
-        lengths_mm = np.sqrt(square) + np.divide(weight, square, out=np.zeros_like(weight), where=square > 0)
-        diameter_mm = max(diameter_mm, float(lengths_mm.max()))
-    return diameter_mm
+    windows = _slab_windows(in_plane_mm, depth_mm, reach_mm)
+    lengths_mm = (_longest_mm(points, depths, reach_mm, extent) for points, depths in windows)
+    return max([diameter_mm, *lengths_mm])
+
+
+def _longest_mm(points: Float64Array, depths: Float64Array, reach_mm: float, extent: Float64Array) -> float:
+    """Return the largest distance of two points of one slab, plus the size of a voxel along it."""
+    difference = points[:, None, :] - points[None, :, :]
+    square = (difference**2).sum(axis=-1)
+    square[np.abs(depths[:, None] - depths[None, :]) >= reach_mm] = 0.0
+    weight = np.einsum("ijk,kl,ijl->ij", difference, extent, difference)
+    lengths_mm = np.sqrt(square) + np.divide(weight, square, out=np.zeros_like(weight), where=square > 0)
+    return float(lengths_mm.max())
 
 
 def _slab_windows(
     in_plane_mm: Float64Array, depth_mm: Float64Array, reach_mm: float
 ) -> list[tuple[Float64Array, Float64Array]]:
-    """Return for every position of the slab the points of the convex hull of each level in it.
+    """Return points and depths of each position of the slab: of the convex hulls of the levels in it.
 
-    Depths are rounded to an eighth of the slab, symmetrically about the middle of the component so that a
-    flipped component gives the same levels.
+    Few points are returned as they are, in one window. Depths are rounded to an eighth of the slab,
+    symmetrically about the middle of the component so that a flipped component gives the same levels.
     """
+    if len(in_plane_mm) <= _PAIRWISE_LIMIT:
+        return [(in_plane_mm, depth_mm)]
     step_mm = reach_mm / 8
     middle_mm = (depth_mm.min() + depth_mm.max()) / 2
     levels = np.rint((depth_mm - middle_mm) / step_mm).astype(int)

@@ -124,13 +124,7 @@ def find_nawm(
     if contrast not in get_args(Contrast):
         msg = f"contrast must be one of {', '.join(get_args(Contrast))}, got {contrast!r}"
         raise ValueError(msg)
-    candidates = brain_mask & (np.nan_to_num(white_matter) > 0.5)
-    core = brain_mask & (np.nan_to_num(white_matter) > 0.8)
-    if core.sum() < 0.2 * candidates.sum():
-        core = candidates
-    if core.sum() < MIN_VOXELS:
-        msg = f"white_matter must exceed 0.5 in at least {MIN_VOXELS} brain voxels, got {int(core.sum())}"
-        raise ValueError(msg)
+    candidates, core = _white_matter_voxels(brain_mask, white_matter)
     smooth = ndimage.gaussian_filter(np.asarray(np.nan_to_num(image), np.float32), 0.7)
     values = values_in(smooth, core)
     mode = _mode(values)
@@ -146,6 +140,18 @@ def find_nawm(
         msg = f"image must hold at least {MIN_VOXELS} voxels of white matter, got {int(accepted.sum())}"
         raise ValueError(msg)
     return accepted
+
+
+def _white_matter_voxels(brain_mask: Mask, white_matter: RealArray) -> tuple[Mask, Mask]:
+    """Return where white matter is likely, and where it is nearly certain if that is enough to measure."""
+    candidates = brain_mask & (np.nan_to_num(white_matter) > 0.5)
+    core = brain_mask & (np.nan_to_num(white_matter) > 0.8)
+    if core.sum() < 0.2 * candidates.sum():
+        core = candidates
+    if core.sum() < MIN_VOXELS:
+        msg = f"white_matter must exceed 0.5 in at least {MIN_VOXELS} brain voxels, got {int(core.sum())}"
+        raise ValueError(msg)
+    return candidates, core
 
 
 def scale_to_nawm(image: RealArray, nawm: Mask) -> tuple[FloatArray, float]:

@@ -51,13 +51,7 @@ def lesion_regions(
     ValueError
         When a prior is missing or has another shape.
     """
-    for name in ("lateral_ventricles", "cortex", "white_matter", "cerebellum", "brainstem"):
-        if name not in priors:
-            msg = f"priors must hold {name}"
-            raise ValueError(msg)
-        if priors[name].shape != dseg.shape:
-            msg = f"{name} must have the shape of dseg, {dseg.shape}, got {priors[name].shape}"
-            raise ValueError(msg)
+    _check_priors(priors, dseg)
     if not dseg.any():
         return {}
     infratentorial = priors["cerebellum"] + priors["brainstem"]
@@ -77,6 +71,16 @@ def lesion_regions(
         else:
             regions[label] = "deep_white_matter"
     return regions
+
+
+def _check_priors(priors: Priors, dseg: IntArray) -> None:
+    for name in ("lateral_ventricles", "cortex", "white_matter", "cerebellum", "brainstem"):
+        if name not in priors:
+            msg = f"priors must hold {name}"
+            raise ValueError(msg)
+        if priors[name].shape != dseg.shape:
+            msg = f"{name} must have the shape of dseg, {dseg.shape}, got {priors[name].shape}"
+            raise ValueError(msg)
 
 
 def centres(dseg: IntArray, affine: Affine) -> dict[int, tuple[float, float, float]]:

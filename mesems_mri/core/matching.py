@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from mesems_mri.core.intensity import MAD_TO_SIGMA, MIN_VOXELS, same_shape, values_in
-from mesems_mri.core.typing import FloatArray, Mask, Normal, RealArray, Spacing
+from mesems_mri.core.typing import Coordinates, Float64Array, FloatArray, Mask, Normal, RealArray, Spacing
 
 FWHM_TO_SIGMA = 1.0 / 2.3548
 
@@ -109,25 +109,36 @@ def differential_bias(
         raise ValueError(msg)
     ratio = np.log(y[positive] / x[positive])
     ratio -= float(np.median(ratio))
-    inside = np.flatnonzero(mask)[positive]
+    fine = _smooth_field(ratio, np.flatnonzero(mask)[positive], mask.shape, spacing_mm, sigma_mm)
+    fine -= float(np.median(fine[mask]))
+    return np.exp(fine).astype(np.float32)
+
+
+def _smooth_field(
+    values: RealArray,
+    inside: Coordinates,
+    shape: tuple[int, ...],
+    spacing_mm: Spacing,
+    sigma_mm: float,
+) -> FloatArray:
+    """Smooth values at flat indices to a field over the whole array, robustly."""
     # The field is smooth, so block means of about a quarter of its width lose nothing and save time.
     factors = [max(1, round(sigma_mm / 4.0 / step)) for step in spacing_mm]
     coarse_sigma = [sigma_mm / (factor * step) for factor, step in zip(factors, spacing_mm, strict=True)]
-    fine = np.zeros(moving.shape, np.float32)
-    weight = np.zeros(moving.shape, np.float32)
+    fine = np.zeros(shape, np.float32)
+    weight = np.zeros(shape, np.float32)
     weight.flat[inside] = 1.0
     weight_smooth = _smooth_blocks(weight, factors, coarse_sigma)
     weight_smooth = np.maximum(weight_smooth, 1e-6 * float(weight_smooth.max()))
     # The second pass takes up what the kernel lost at the edge of the mask.
     for _ in range(2):
-        residual = ratio - fine.flat[inside]
+        residual = values - fine.flat[inside]
         limit = 3.0 * MAD_TO_SIGMA * float(np.median(np.abs(residual)))
-        log_ratio = np.zeros(moving.shape, np.float32)
+        log_ratio = np.zeros(shape, np.float32)
         log_ratio.flat[inside] = np.clip(residual, -limit, limit)
         smooth = _smooth_blocks(log_ratio, factors, coarse_sigma)
-        fine += _expand(smooth / weight_smooth, factors, moving.shape)
-    fine -= float(np.median(fine[mask]))
-    return np.exp(fine).astype(np.float32)
+        fine += _expand(smooth / weight_smooth, factors, shape)
+    return fine
 
 
 def match_resolution(
@@ -165,19 +176,7 @@ def match_resolution(
     ValueError
         When the image is not finite or 3D, a thickness is not above 0 or the normal has no length.
     """
-    values_in(image, np.ones(image.shape, bool))
-    if image.ndim != 3:
-        msg = f"image must have 3 dimensions, got {image.ndim}"
-        raise ValueError(msg)
-    for name, thickness in (("thickness_mm", thickness_mm), ("target_thickness_mm", target_thickness_mm)):
-        if not (np.isfinite(thickness) and thickness > 0):
-            msg = f"{name} must be above 0 mm, got {thickness}"
-            raise ValueError(msg)
-    length = float(np.linalg.norm(plane_normal))
-    if not (np.isfinite(length) and length > 0):
-        msg = f"plane_normal must be a vector of length above 0, got {plane_normal}"
-        raise ValueError(msg)
-    normal = np.asarray(plane_normal, float) / length
+    normal = _unit_normal(image, plane_normal, (thickness_mm, target_thickness_mm))
     if target_thickness_mm <= thickness_mm:
         return np.asarray(image, np.float32)
     sigma_mm = FWHM_TO_SIGMA * float(np.sqrt(target_thickness_mm**2 - thickness_mm**2))
@@ -186,7 +185,31 @@ def match_resolution(
         volume = np.asarray(image, np.float32)
         sigma = sigma_mm / spacing_mm[axis]
         return np.asarray(ndimage.gaussian_filter1d(volume, sigma, axis=axis, mode="nearest"), np.float32)
-    # An oblique normal: multiply by the Gaussian's transfer function, padded against wrapping round.
+    return _blur_along(image, sigma_mm, normal, spacing_mm)
+
+
+def _unit_normal(image: RealArray, plane_normal: Normal, thicknesses_mm: tuple[float, float]) -> Float64Array:
+    """Return the normal at unit length; raise ValueError unless the input of `match_resolution` is usable."""
+    values_in(image, np.ones(image.shape, bool))
+    if image.ndim != 3:
+        msg = f"image must have 3 dimensions, got {image.ndim}"
+        raise ValueError(msg)
+    for name, thickness in zip(("thickness_mm", "target_thickness_mm"), thicknesses_mm, strict=True):
+        if not (np.isfinite(thickness) and thickness > 0):
+            msg = f"{name} must be above 0 mm, got {thickness}"
+            raise ValueError(msg)
+    length = float(np.linalg.norm(plane_normal))
+    if not (np.isfinite(length) and length > 0):
+        msg = f"plane_normal must be a vector of length above 0, got {plane_normal}"
+        raise ValueError(msg)
+    return np.asarray(plane_normal, float) / length
+
+
+def _blur_along(image: RealArray, sigma_mm: float, normal: Float64Array, spacing_mm: Spacing) -> FloatArray:
+    """Blur along an oblique normal: multiply by the transfer function of the Gaussian.
+
+    The image is padded against wrapping round.
+    """
     margins = [
         int(np.ceil(4.0 * sigma_mm * abs(c) / step)) for c, step in zip(normal, spacing_mm, strict=True)
     ]

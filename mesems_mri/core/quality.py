@@ -181,14 +181,11 @@ def quality_measures(
     has_air = outside is not None and bool(np.ptp(image[outside]) > 0 if outside.any() else False)
     measures: dict[str, float | None] = dict(tissue_snr)
     measures["snr"] = float(np.mean(known)) if known else None
-    measures["cnr"] = (
-        contrast_to_noise(white, grey, image[outside]) if has_air and outside is not None else None
-    )
+    in_air = outside if has_air else None
+    measures["cnr"] = None if in_air is None else contrast_to_noise(white, grey, image[in_air])
     measures["cjv"] = coefficient_of_joint_variation(white, grey)
-    measures["efc"] = entropy_focus_criterion(image) if has_air else None
-    measures["fber"] = (
-        foreground_background_energy_ratio(image, outside) if has_air and outside is not None else None
-    )
+    measures["efc"] = None if in_air is None else entropy_focus_criterion(image)
+    measures["fber"] = None if in_air is None else foreground_background_energy_ratio(image, in_air)
     return measures
 
 

@@ -97,8 +97,8 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Focus:
-    """What became of one reference lesion or detection.
+class FocusOutcome:
+    """Outcome of the comparison for one reference lesion or detection.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class Agreement:
         Volumes outside the ignored voxels.
     ignored_truth, ignored_detections : int
         Components that are in no count: too small, or on ignored voxels.
-    foci : tuple of Focus
+    foci : tuple of FocusOutcome
         Every component of at least the minimum volume, reference first.
     """
 
@@ -144,7 +144,7 @@ class Agreement:
     overlap_mm3: float = 0.0
     ignored_truth: int = 0
     ignored_detections: int = 0
-    foci: tuple[Focus, ...] = ()
+    foci: tuple[FocusOutcome, ...] = ()
 
     def __add__(self, other: Agreement) -> Agreement:
         """Pool with another visit: counts and volumes are added."""

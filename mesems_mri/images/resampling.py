@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mesems_mri.core.typing import Affine, FloatArray, IntArray, Labels, Mask
+from mesems_mri.core.typing import Affine, FloatArray, IntArray, Labels, Mask, RealArray
 from mesems_mri.images.volume import Grid, Volume, corners_of, spacing_of
 
 # Foci smaller than this many output voxels get the finer supersampling: it costs nothing there.
@@ -154,11 +154,7 @@ def resample_labels(dseg: IntArray, affine: Affine, grid: Grid, xfm: Affine) -> 
             continue
         start = np.array([side.start for side in box])
         inside = numbered[box] == label
-        corners = corners_of(inside.shape)
-        corners[:3] += start[:, None]
-        mapped = (to_output @ corners)[:3]
-        low = np.clip(np.floor(mapped.min(axis=1)).astype(np.int64), 0, grid.shape)
-        high = np.clip(np.ceil(mapped.max(axis=1)).astype(np.int64) + 1, 0, grid.shape)
+        low, high = _output_box(inside.shape, start, to_output, grid)
         if (high <= low).any():
             continue
         fineness = 2.0 if np.prod(high - low) <= _SMALL_BOX_VOXELS else 1.0
@@ -182,6 +178,18 @@ def resample_labels(dseg: IntArray, affine: Affine, grid: Grid, xfm: Affine) -> 
         resampled.ravel()[top[wins]] = label
         best.ravel()[top[wins]] = top_fraction[wins]
     return _keep_every_focus(resampled, claims)
+
+
+def _output_box(
+    shape: tuple[int, ...], start: NDArray[np.int64], to_output: RealArray, grid: Grid
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the box [low, high) of output voxels that a box of the input may reach."""
+    corners = corners_of(shape)
+    corners[:3] += start[:, None]
+    mapped = (to_output @ corners)[:3]
+    low = np.clip(np.floor(mapped.min(axis=1)).astype(np.int64), 0, grid.shape)
+    high = np.clip(np.ceil(mapped.max(axis=1)).astype(np.int64) + 1, 0, grid.shape)
+    return low, high
 
 
 def _keep_every_focus(resampled: Labels, claims: dict[int, NDArray[np.int64]]) -> Labels:

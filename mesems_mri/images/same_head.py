@@ -127,15 +127,7 @@ def compare_heads(
     HeadComparison
         Brains that share too little to tell are not confirmed: `same_head` is False, `score` 0.
     """
-    grid = _common_grid(fixed, fixed_mask)
-    images, masks = [], []
-    for volume, mask, xfm in ((fixed, fixed_mask, np.eye(4)), (moving, moving_mask, matrix)):
-        inside = resample_image(Volume(mask.astype(np.float32), volume.affine), grid, xfm) > 0.5
-        image = resample_image(_blurred(volume, mask), grid, xfm)
-        masks.append(inside)
-        images.append(_standardised(image, inside) if inside.any() else image)
-    f, m = images
-    f_mask, m_mask = masks
+    (f, f_mask), (m, m_mask) = _on_common_grid(fixed, moving, matrix, fixed_mask, moving_mask)
     dice = 2 * float((f_mask & m_mask).sum()) / max(1.0, float(f_mask.sum() + m_mask.sum()))
 
     in_place = _local_match(f, m, f_mask, m_mask)
@@ -146,17 +138,36 @@ def compare_heads(
     details = {"threshold": threshold, "mask_dice": dice, "places": float(places), "correlation": correlation}
     if places < _MIN_PLACES:
         return HeadComparison(same_head=False, score=0.0, details=details)
-    best_moved = np.zeros(places, dtype=np.float32)
+    best_moved, chance = _moved_match(f, m, f_mask, m_mask, asked)
+    score = float((in_place[asked] >= best_moved).mean())
+    details["gain"] = (float(in_place[asked].mean(dtype=np.float64)) - chance) / (1 - chance)
+    return HeadComparison(same_head=score >= threshold, score=score, details=details)
+
+
+def _on_common_grid(
+    fixed: Volume, moving: Volume, matrix: Affine, fixed_mask: Mask, moving_mask: Mask
+) -> list[tuple[FloatArray, Mask]]:
+    """Return both scans, standardised inside their brains, and the brain masks on one grid."""
+    grid = _common_grid(fixed, fixed_mask)
+    resampled = []
+    for volume, mask, xfm in ((fixed, fixed_mask, np.eye(4)), (moving, moving_mask, matrix)):
+        inside = resample_image(Volume(mask.astype(np.float32), volume.affine), grid, xfm) > 0.5
+        image = resample_image(_blurred(volume, mask), grid, xfm)
+        resampled.append((_standardised(image, inside) if inside.any() else image, inside))
+    return resampled
+
+
+def _moved_match(
+    fixed: FloatArray, moving: FloatArray, fixed_mask: Mask, moving_mask: Mask, asked: Mask
+) -> tuple[FloatArray, float]:
+    """Return the best match of each place over the moved positions, and the mean match of those (chance)."""
+    best_moved = np.zeros(int(asked.sum()), dtype=np.float32)
     mean_moved = []
     for shift in product((-_SHIFT, 0, _SHIFT), repeat=3):
         if not any(shift):
             continue
-        moved = _local_match(f, np.roll(m, shift, (0, 1, 2)), f_mask, np.roll(m_mask, shift, (0, 1, 2)))[
-            asked
-        ]
+        rolled, rolled_mask = np.roll(moving, shift, (0, 1, 2)), np.roll(moving_mask, shift, (0, 1, 2))
+        moved = _local_match(fixed, rolled, fixed_mask, rolled_mask)[asked]
         np.maximum(best_moved, moved, out=best_moved)
         mean_moved.append(float(moved.mean(dtype=np.float64)))
-    score = float((in_place[asked] >= best_moved).mean())
-    chance = float(np.mean(mean_moved))
-    details["gain"] = (float(in_place[asked].mean(dtype=np.float64)) - chance) / (1 - chance)
-    return HeadComparison(same_head=score >= threshold, score=score, details=details)
+    return best_moved, float(np.mean(mean_moved))

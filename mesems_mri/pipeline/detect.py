@@ -13,7 +13,7 @@ from mesems_mri.core.matching import match_resolution
 from mesems_mri.core.t2.black_holes import segment_black_holes
 from mesems_mri.core.t2.change import detect_t2_change
 from mesems_mri.core.t2.growth import ChangeThresholds
-from mesems_mri.core.t2.scan import Anatomy, T2Scan
+from mesems_mri.core.t2.scan import Anatomy, T2Scan, VisitPair
 from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, own_masks
 from mesems_mri.errors import Reason
@@ -175,19 +175,21 @@ def _t2_and_change(
     )
     reference_lesions, reference_score = _lesions_of(visit, reference)
     change = detect_t2_change(
-        _t2_scan(scene, common),
-        _t2_scan(other, common),
-        current_lesions=segmentation.mask,
-        reference_lesions=reference_lesions,
-        anatomy=Anatomy(
-            scene.brain_mask & other.brain_mask,
-            scene.nawm(common) & other.nawm(common),
-            scene.priors,
-            SUBJECT_GRID.spacing_mm,
-            scene.images.get("T1w"),
+        VisitPair(
+            current=_t2_scan(scene, common),
+            reference=_t2_scan(other, common),
+            current_lesions=segmentation.mask,
+            reference_lesions=reference_lesions,
+            anatomy=Anatomy(
+                scene.brain_mask & other.brain_mask,
+                scene.nawm(common) & other.nawm(common),
+                scene.priors,
+                SUBJECT_GRID.spacing_mm,
+                scene.images.get("T1w"),
+            ),
+            support=(_t2_scan(scene, second), _t2_scan(other, second)) if second else None,
         ),
-        support=(_t2_scan(scene, second), _t2_scan(other, second)) if second else None,
-        thresholds=ChangeThresholds(**settings["change"], **settings["focus"]),
+        ChangeThresholds(**settings["change"], **settings["focus"]),
     )
     arrays["new"] = change.new
     arrays["enlarging"] = change.enlarging

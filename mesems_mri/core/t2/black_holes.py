@@ -32,25 +32,22 @@ def segment_black_holes(
 
     Parameters
     ----------
-    t1w
+    t1w : ndarray of float32, shape (x, y, z)
         Pre-contrast T1w, any intensity scale.
-    t2_mask
-        T2 lesions of the same visit, same grid.
-    nawm, csf
+    t2_mask : ndarray of bool, shape (x, y, z)
+        T2 lesions of the same visit.
+    nawm, csf : ndarray of bool, shape (x, y, z)
         Where the two levels are measured; medians are used, so a few wrong voxels do no harm.
-    gel_mask
+    gel_mask : ndarray of bool, shape (x, y, z), or None
         Enhancing lesions of the visit; None when the visit has no post-contrast scan.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    plane_normal, slice_thickness_mm
-        Geometry of the acquired slices, for the in-plane diameter.
-    min_volume_mm3, min_diameter_mm
-        Smallest focus.
+    plane_normal, slice_thickness_mm, min_volume_mm3, min_diameter_mm
+        As for `components.label_foci`.
 
     Returns
     -------
-    ndarray of bool
-        Black holes.
+    ndarray of bool, shape (x, y, z)
 
     Raises
     ------

@@ -18,7 +18,7 @@ from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.t2.difference import VisitDifference, subtract_visits
 from mesems_mri.core.t2.fluid import CSF_BELOW
 from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
-from mesems_mri.core.t2.scan import Anatomy, T2Scan
+from mesems_mri.core.t2.scan import VisitPair
 from mesems_mri.core.t2.tissue import (
     TissueMaps,
     describe_tissue,
@@ -26,7 +26,7 @@ from mesems_mri.core.t2.tissue import (
     mean_by_label,
     white_surround,
 )
-from mesems_mri.core.typing import Box, FloatArray, Labels, Mask
+from mesems_mri.core.typing import FloatArray, Labels, Mask
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -103,30 +103,13 @@ class _ScoredFoci:
     candidate_scores: tuple[float, ...]
 
 
-def detect_t2_change(
-    current: T2Scan,
-    reference: T2Scan,
-    *,
-    current_lesions: Mask,
-    reference_lesions: Mask,
-    anatomy: Anatomy,
-    support: tuple[T2Scan, T2Scan] | None = None,
-    thresholds: ChangeThresholds | None = None,
-) -> T2Change:
+def detect_t2_change(pair: VisitPair, thresholds: ChangeThresholds | None = None) -> T2Change:
     """Detect new and enlarging T2 lesions.
 
     Parameters
     ----------
-    current, reference : T2Scan
-        One contrast at the current and at the reference visit, on one grid.
-    current_lesions, reference_lesions : ndarray of bool, shape (x, y, z)
-        T2 lesions of the two visits.
-    anatomy : Anatomy
-        Brain and NAWM of both visits, priors, and the T1w of the current visit.
-    support : tuple of two T2Scan, optional
-        Another T2-type contrast at the current and at the reference visit. A change that both contrasts show
-        may be fainter: the noise of two series is independent, and so are flow and the edge of the fluid,
-        which are no lesions.
+    pair : VisitPair
+        The current visit and its reference visit.
     thresholds : ChangeThresholds, optional
         Defaults when None.
 
@@ -140,42 +123,64 @@ def detect_t2_change(
         When the contrasts of the visits differ, shapes differ or an image is not finite inside the brain.
     """
     limits = thresholds or ChangeThresholds()
-    _check(current, reference, current_lesions, reference_lesions, anatomy, support)
-    coarser = max((current, reference), key=lambda scan: scan.slice_thickness_mm)
-    details = {"thickness_mm": float(coarser.slice_thickness_mm)}
-    if np.array_equal(current.image, reference.image):
-        return _no_change(reference_lesions.copy(), details)
-    tissue = describe_tissue(current, anatomy)
+    _check(pair)
+    details = {"thickness_mm": float(pair.coarser.slice_thickness_mm)}
+    if np.array_equal(pair.current.image, pair.reference.image):
+        return _no_change(pair.reference_lesions.copy(), details)
+    tissue = describe_tissue(pair.current, pair.anatomy)
     if tissue is None:
-        return _no_change(current_lesions.copy(), details)
+        return _no_change(pair.current_lesions.copy(), details)
+    change = _detect_in_box(pair.crop(tissue.box), tissue, limits)
+    whole = _no_change(
+        pair.current_lesions & ~pair.anatomy.brain_mask,  # where the reference visit shows nothing
+        details | change.details,
+    )
+    whole.lesions[tissue.box] |= change.lesions
+    whole.new[tissue.box] = change.new
+    whole.enlarging[tissue.box] = change.enlarging
+    whole.score[tissue.box] = change.score
+    whole.candidates[tissue.box] = change.candidates
+    return replace(whole, candidate_scores=change.candidate_scores)
 
-    box = tissue.box
-    cropped = anatomy.crop(box)
-    evidence = _gather_evidence(current, reference, support, tissue, cropped, limits)
-    details["difference_sigma"] = evidence.difference.nawm_sigma
-    details["edge_shift_mm"] = evidence.difference.edge_shift_mm
-    growth = _find_growth(evidence, cropped, limits, flair=current.contrast == "FLAIR")
+
+def _detect_in_box(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> T2Change:
+    """Detect change in a pair that is cropped to the brain box."""
+    evidence = _gather_evidence(pair, tissue, limits)
+    growth = _find_growth(evidence, pair, limits)
     geometry = SliceGeometry(
-        anatomy.spacing_mm, coarser.plane_normal, details["thickness_mm"], limits.min_diameter_mm
+        pair.anatomy.spacing_mm,
+        pair.coarser.plane_normal,
+        float(pair.coarser.slice_thickness_mm),
+        limits.min_diameter_mm,
     )
     scored = _score_growth(
-        classify_growth(growth.mask, current_lesions[box], reference_lesions[box], geometry, limits),
+        classify_growth(growth.mask, pair.current_lesions, pair.reference_lesions, geometry, limits),
         evidence,
         growth,
         geometry,
         limits,
     )
-    lesions = current_lesions & ~anatomy.brain_mask  # where the reference visit shows nothing
-    lesions[box] |= _carry_on(
-        current_lesions[box],
-        reference_lesions[box] & cropped.brain_mask,
+    lesions = _carry_on(
+        pair,
         growth=growth.mask,
         fallen=_find_fallen(evidence.difference, limits),
         changed=(scored.new > 0) | (scored.enlarging > 0),
         geometry=geometry,
-        limits=limits,
+        min_volume_mm3=limits.min_volume_mm3,
     )
-    return _uncropped(scored, box, lesions, details)
+    details = {
+        "difference_sigma": evidence.difference.nawm_sigma,
+        "edge_shift_mm": evidence.difference.edge_shift_mm,
+    }
+    return T2Change(
+        scored.new,
+        scored.enlarging,
+        lesions,
+        scored.score,
+        scored.candidates,
+        scored.candidate_scores,
+        details,
+    )
 
 
 def _no_change(lesions: Mask, details: dict[str, float]) -> T2Change:
@@ -185,50 +190,25 @@ def _no_change(lesions: Mask, details: dict[str, float]) -> T2Change:
     return T2Change(new, enlarging, lesions, score, candidates, details=details)
 
 
-def _uncropped(scored: _ScoredFoci, box: Box, lesions: Mask, details: dict[str, float]) -> T2Change:
-    """Return the foci of the brain box on the whole grid, with the lesions of the whole grid."""
-    whole = _no_change(lesions, details)
-    for part, target in (
-        (scored.new, whole.new),
-        (scored.enlarging, whole.enlarging),
-        (scored.score, whole.score),
-        (scored.candidates, whole.candidates),
-    ):
-        target[box] = part
-    return replace(whole, candidate_scores=scored.candidate_scores)
-
-
-def _gather_evidence(
-    current: T2Scan,
-    reference: T2Scan,
-    support: tuple[T2Scan, T2Scan] | None,
-    tissue: TissueMaps,
-    anatomy: Anatomy,
-    limits: ChangeThresholds,
-) -> _Evidence:
-    """Subtract the visits on each contrast in the brain box."""
-
-    def subtract(now: T2Scan, then: T2Scan) -> VisitDifference:
-        return subtract_visits(
-            now.crop(tissue.box), then.crop(tissue.box), anatomy, smooth_mm=limits.smooth_mm
-        )
-
-    difference = subtract(current, reference)
-    if support is None:
+def _gather_evidence(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> _Evidence:
+    """Subtract the visits on each contrast."""
+    anatomy, smooth_mm = pair.anatomy, limits.smooth_mm
+    difference = subtract_visits(pair.current, pair.reference, anatomy, smooth_mm=smooth_mm)
+    if pair.support is None:
         return _Evidence(tissue, difference, None, difference.z)
-    support_z = subtract(*support).z
+    support_z = subtract_visits(*pair.support, anatomy, smooth_mm=smooth_mm).z
     return _Evidence(tissue, difference, support_z, _joined(difference.z, support_z, limits.support_share))
 
 
-def _find_growth(evidence: _Evidence, anatomy: Anatomy, limits: ChangeThresholds, *, flair: bool) -> _Growth:
+def _find_growth(evidence: _Evidence, pair: VisitPair, limits: ChangeThresholds) -> _Growth:
     """Find the voxels that became hyperintense: seeds on the difference, grown and outlined."""
-    tissue, difference = evidence.tissue, evidence.difference
+    tissue, difference, anatomy = evidence.tissue, evidence.difference, pair.anatomy
     now, z, rise = difference.current, difference.z, difference.rise
     level = local_white_level(now, anatomy.nawm, anatomy.spacing_mm)
     _, white_sigma = robust_noise(now / level, anatomy.nawm)
     bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
     plausible = tissue.allowed & bright
-    if flair:
+    if pair.current.contrast == "FLAIR":
         # Beside fluid that moved or changed its flow void nothing can be said.
         plausible &= ~ndimage.binary_dilation(difference.reference < CSF_BELOW, _ALL_NEIGHBOURS)
     grown = plausible & (np.maximum(z, evidence.joined_z) > limits.grow_sigma) & (rise > limits.grow_rise)
@@ -319,14 +299,13 @@ def _with_seeds(candidates: Mask, seeds: Mask) -> Mask:
 
 
 def _carry_on(
-    current_lesions: Mask,
-    reference_lesions: Mask,
+    pair: VisitPair,
     *,
     growth: Mask,
     fallen: Mask,
     changed: Mask,
     geometry: SliceGeometry,
-    limits: ChangeThresholds,
+    min_volume_mm3: float,
 ) -> Mask:
     """Carry the lesions of the reference visit on to this one, changed only where the images changed.
 
@@ -335,41 +314,37 @@ def _carry_on(
     loses what darkened beyond the noise of the difference and is no lesion any more, and gains what
     brightened; what is separate from it is a lesion only as a new focus.
     """
-    lesions = reference_lesions & (current_lesions | ~fallen)
+    reference_lesions = pair.reference_lesions & pair.anatomy.brain_mask
+    lesions = reference_lesions & (pair.current_lesions | ~fallen)
     beside = _with_seeds(
-        growth & current_lesions, ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)
+        growth & pair.current_lesions, ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)
     )
-    foci = geometry.label_foci(lesions | beside | changed, limits.min_volume_mm3)
+    foci = geometry.label_foci(lesions | beside | changed, min_volume_mm3)
     return (foci > 0) | changed
 
 
-def _check(
-    current: T2Scan,
-    reference: T2Scan,
-    current_lesions: Mask,
-    reference_lesions: Mask,
-    anatomy: Anatomy,
-    support: tuple[T2Scan, T2Scan] | None,
-) -> None:
-    """Raise ValueError unless the scans and masks fit together."""
-    if current.contrast != reference.contrast:
-        msg = f"both visits must be of one contrast, got {current.contrast} and {reference.contrast}"
+def _check(pair: VisitPair) -> None:
+    """Raise ValueError unless the scans and masks of a pair fit together."""
+    contrasts = pair.current.contrast, pair.reference.contrast
+    if contrasts[0] != contrasts[1]:
+        msg = f"both visits must be of one contrast, got {contrasts[0]} and {contrasts[1]}"
         raise ValueError(msg)
-    images = {"current": current.image, "reference": reference.image}
-    if support is not None:
-        images |= {"support.current": support[0].image, "support.reference": support[1].image}
+    images = {"current": pair.current.image, "reference": pair.reference.image}
+    if pair.support is not None:
+        images |= {"support.current": pair.support[0].image, "support.reference": pair.support[1].image}
     arrays = {
         **images,
-        "current_lesions": current_lesions,
-        "reference_lesions": reference_lesions,
-        "brain_mask": anatomy.brain_mask,
-        "nawm": anatomy.nawm,
+        "current_lesions": pair.current_lesions,
+        "reference_lesions": pair.reference_lesions,
+        "brain_mask": pair.anatomy.brain_mask,
+        "nawm": pair.anatomy.nawm,
     }
+    shape = pair.current.image.shape
     for name, array in arrays.items():
-        if array.shape != current.image.shape:
-            msg = f"{name} must have the shape of current, {current.image.shape}, got {array.shape}"
+        if array.shape != shape:
+            msg = f"{name} must have the shape of current, {shape}, got {array.shape}"
             raise ValueError(msg)
     for name, image in images.items():
-        if not np.isfinite(image[anatomy.brain_mask]).all():
+        if not np.isfinite(image[pair.anatomy.brain_mask]).all():
             msg = f"{name} must be finite inside brain_mask"
             raise ValueError(msg)

@@ -68,3 +68,45 @@ class Anatomy:
             self.spacing_mm,
             None if self.t1w is None else self.t1w[box],
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VisitPair:
+    """Two visits of one head on one grid, for the detection of change.
+
+    Attributes
+    ----------
+    current, reference : T2Scan
+        One contrast at the current and at the reference visit.
+    current_lesions, reference_lesions : ndarray of bool, shape (x, y, z)
+        T2 lesions of the two visits.
+    anatomy : Anatomy
+        Brain and NAWM of both visits, priors, and the T1w of the current visit.
+    support : tuple of two T2Scan, or None
+        Another T2-type contrast at the current and at the reference visit. A change that both contrasts show
+        may be fainter: the noise of two series is independent, and so are flow and the edge of the fluid,
+        which are no lesions.
+    """
+
+    current: T2Scan
+    reference: T2Scan
+    current_lesions: Mask
+    reference_lesions: Mask
+    anatomy: Anatomy
+    support: tuple[T2Scan, T2Scan] | None = None
+
+    @property
+    def coarser(self) -> T2Scan:
+        """Scan of the thicker slices; of equals the current one."""
+        return max((self.current, self.reference), key=lambda scan: scan.slice_thickness_mm)
+
+    def crop(self, box: Box) -> Self:
+        """Return the part of both visits that lies in a box."""
+        return type(self)(
+            current=self.current.crop(box),
+            reference=self.reference.crop(box),
+            current_lesions=self.current_lesions[box],
+            reference_lesions=self.reference_lesions[box],
+            anatomy=self.anatomy.crop(box),
+            support=self.support and (self.support[0].crop(box), self.support[1].crop(box)),
+        )

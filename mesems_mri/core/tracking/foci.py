@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mesems_mri.core.feret import largest_in_plane_diameter_mm
-from mesems_mri.core.tracking.identity import Identity
+from mesems_mri.core.tracking.identity import FocusIdentity
 from mesems_mri.core.typing import Coordinates, IntArray, Labels, Vector
 
 ROW_FIELDS = (
@@ -28,7 +28,7 @@ ROW_FIELDS = (
     "decision",
 )
 """Columns of the ledger that tracking fills; `complete_rows` adds the others."""
-Row = dict[str, Any]
+LedgerRow = dict[str, Any]
 
 ACTIVE_T2 = ("new", "enlarging")
 ACTIVE_GEL = ("new", "re_enhancing")
@@ -155,7 +155,7 @@ class VisitFoci:
 
 def update_tracks(
     tracks: Mapping[int, Track],
-    identities: Mapping[int, Identity],
+    identities: Mapping[int, FocusIdentity],
     volumes_mm3: Mapping[int, float],
     focus: str,
     session_id: str,
@@ -172,7 +172,7 @@ def update_tracks(
     return updated
 
 
-def update_footprint(footprint: Labels, dseg: Labels, identities: Mapping[int, Identity]) -> Labels:
+def update_footprint(footprint: Labels, dseg: Labels, identities: Mapping[int, FocusIdentity]) -> Labels:
     """Replace the footprints of the foci of a visit; a merged focus keeps none of its own."""
     ids = {i for identity in identities.values() for i in (identity.lesion_id, *identity.merged_ids)}
     kept = np.where(np.isin(footprint, sorted(ids)), 0, footprint)
@@ -205,7 +205,7 @@ def volumes_since(
     return before, now
 
 
-def start_row(session_id: str, track: Track, identity: Identity) -> Row:
+def start_row(session_id: str, track: Track, identity: FocusIdentity) -> LedgerRow:
     """Return a row with what is the same for T2 and GEL."""
     return dict.fromkeys(ROW_FIELDS) | {
         "session_id": session_id,
@@ -227,7 +227,7 @@ def in_plane_diameter_mm(coordinates: Coordinates, spacing_mm: Vector, plane: Ac
     )
 
 
-def with_ids(dseg: Labels, identities: Mapping[int, Identity]) -> Labels:
+def with_ids(dseg: Labels, identities: Mapping[int, FocusIdentity]) -> Labels:
     """Replace the labels of a visit by lesion_ids."""
     lookup = np.zeros(len(identities) + 1, dtype=np.int32)
     for label, identity in identities.items():
@@ -235,6 +235,6 @@ def with_ids(dseg: Labels, identities: Mapping[int, Identity]) -> Labels:
     return lookup[dseg]
 
 
-def next_free_id(known: KnownFoci, identities: Mapping[int, Identity]) -> int:
+def next_free_id(known: KnownFoci, identities: Mapping[int, FocusIdentity]) -> int:
     """Return the first lesion_id that is free after a visit."""
     return max([known.next_id, *(identity.lesion_id + 1 for identity in identities.values())])

@@ -77,37 +77,21 @@ def divide_t2(
     unit = n
     for component, box in enumerate(ndimage.find_objects(components, n), start=1):
         inside = components[box] == component
+        owner, growth_here = _new_and_growth(
+            inside, new[box], enlarging[box], known[box], min_remainder_voxels
+        )
         here = provisional[box]
-        new_here = np.where(inside, new[box], 0)
-        growth_here = np.where(inside, enlarging[box], 0)
-        numbers, first, counts = np.unique(growth_here, return_index=True, return_counts=True)
-        sizes = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-        starts = dict(zip(numbers.tolist(), first.tolist(), strict=True))
-        # the largest first; of equals the first in C order
-        foci = sorted(sizes.keys() - {0}, key=lambda f, n=sizes, at=starts: (-n[f], at[f]))
-        if new_here.any():
-            rest = inside & (new_here == 0)
-            old = bool(foci) or (rest & (known[box] > 0)).any()
-            if old and rest.sum() >= min_remainder_voxels:
-                owner = new_here
-            else:  # what surrounds the new foci is theirs
-                nearest = np.zeros((3, *inside.shape), dtype=np.int32)
-                ndimage.distance_transform_edt(
-                    new_here == 0, return_distances=False, return_indices=True, indices=nearest
-                )
-                owner = np.where(inside, new_here[tuple(nearest)], 0)
-                foci = []
-            for focus in np.unique(owner[owner > 0]):
-                unit += 1
-                here[owner == focus] = unit
-                is_new.add(unit)
-        for rank, focus in enumerate(foci):
-            if rank == 0:
-                growth[component] = int(sizes[focus])
+        for focus in np.unique(owner[owner > 0]):
+            unit += 1
+            here[owner == focus] = unit
+            is_new.add(unit)
+        for focus, voxels in _by_size(growth_here).items():
+            if component not in growth:
+                growth[component] = voxels
                 continue
             unit += 1
             here[growth_here == focus] = unit
-            growth[unit] = int(sizes[focus])
+            growth[unit] = voxels
             carved_from[unit] = component
     dseg, number = _renumber(provisional)
     return T2Units(
@@ -116,6 +100,29 @@ def divide_t2(
         {number[u]: size for u, size in growth.items()},
         {number[u]: number[lesion] for u, lesion in carved_from.items()},
     )
+
+
+def _new_and_growth(
+    inside: Mask, new: IntArray, growth: IntArray, known: Labels, min_remainder_voxels: float
+) -> tuple[IntArray, IntArray]:
+    """Return the new foci of a component, which may take up what surrounds them, and its growth foci."""
+    new, growth = np.where(inside, new, 0), np.where(inside, growth, 0)
+    if not new.any():
+        return new, growth
+    rest = inside & (new == 0)
+    old = growth.any() or (rest & (known > 0)).any()
+    if old and rest.sum() >= min_remainder_voxels:
+        return new, growth
+    nearest = np.zeros((3, *inside.shape), dtype=np.int32)
+    ndimage.distance_transform_edt(new == 0, return_distances=False, return_indices=True, indices=nearest)
+    return np.where(inside, new[tuple(nearest)], 0), np.zeros_like(growth)
+
+
+def _by_size(dseg: IntArray) -> dict[int, int]:
+    """Return the voxels of every label, the largest first; of equals the first in C order."""
+    numbers, first, counts = np.unique(dseg, return_index=True, return_counts=True)
+    order = sorted(range(numbers.size), key=lambda at: (-counts[at], first[at]))
+    return {int(numbers[at]): int(counts[at]) for at in order if numbers[at]}
 
 
 def _renumber(dseg: Labels) -> tuple[Labels, dict[int, int]]:
@@ -151,7 +158,7 @@ def find_overlaps(dseg: Labels, known: Labels) -> dict[int, dict[int, Overlap]]:
 
 
 @dataclass(frozen=True)
-class Identity:
+class FocusIdentity:
     """Identity of one focus.
 
     Parameters
@@ -177,7 +184,7 @@ def assign_ids(
     next_id: int,
     dormant: Collection[int] = (),
     not_for: Mapping[int, Iterable[int]] | None = None,
-) -> dict[int, Identity]:
+) -> dict[int, FocusIdentity]:
     """Give every focus its id: that of the known focus it continues, or a new one.
 
     A known id goes to the focus that overlaps it most. A focus that receives several keeps the lowest (a
@@ -197,7 +204,7 @@ def assign_ids(
 
     Returns
     -------
-    dict of int to Identity
+    dict of int to FocusIdentity
     """
     refused = {label: set(ids) for label, ids in (not_for or {}).items()}
     candidates: dict[int, dict[int, Overlap]] = {}
@@ -225,5 +232,5 @@ def assign_ids(
             origin = max(touched, key=lambda i: (touched[i], -i))
             parent = lesion_ids[owner[origin]] if origin in owner else None
         merged = tuple(sorted(set(ids) - {lesion_ids[label]}))
-        identities[label] = Identity(lesion_ids[label], merged, parent, tuple(sorted(touched)))
+        identities[label] = FocusIdentity(lesion_ids[label], merged, parent, tuple(sorted(touched)))
     return identities

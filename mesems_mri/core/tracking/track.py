@@ -5,30 +5,17 @@ its number, its status and its row. A visit depends on earlier visits only.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.components import MIN_VOLUME_MM3, as_mask, label_coordinates, renumber_by_first_voxel
+from mesems_mri.core.components import MIN_VOLUME_MM3, as_mask
 from mesems_mri.core.distance import distance_from
-from mesems_mri.core.tracking.foci import (
-    ACTIVE_GEL,
-    ACTIVE_T2,
-    KnownFoci,
-    Row,
-    VisitFoci,
-    ended_in,
-    in_plane_diameter_mm,
-    next_free_id,
-    start_row,
-    update_footprint,
-    update_tracks,
-    volumes_since,
-    with_ids,
-)
-from mesems_mri.core.tracking.identity import Identity, assign_ids, divide_t2, find_overlaps
+from mesems_mri.core.tracking.foci import KnownFoci, LedgerRow, VisitFoci
+from mesems_mri.core.tracking.track_gel import track_gel
+from mesems_mri.core.tracking.track_t2 import SHRINKAGE, ShrinkageRule, track_t2
 from mesems_mri.core.typing import Labels, Vector
 
 _GD_PRIORITY = ("new", "re_enhancing", "baseline", "persistent")
@@ -49,7 +36,7 @@ class TrackedVisit:
 
     t2: Labels | None
     gel: Labels | None
-    rows: list[Row]
+    rows: list[LedgerRow]
     known: KnownFoci
 
 
@@ -59,8 +46,7 @@ def track_visit(
     *,
     spacing_mm: Vector,
     join_mm: float = 2.0,
-    min_shrinkage_mm3: float = 20.0,
-    min_shrinkage_fraction: float = 0.5,
+    shrinkage: ShrinkageRule = SHRINKAGE,
     min_focus_mm3: float = MIN_VOLUME_MM3,
 ) -> TrackedVisit:
     """Assign numbers to the foci of a visit and decide their status.
@@ -75,8 +61,8 @@ def track_visit(
     join_mm : float
         Largest distance of an active T2 focus that is a GEL's parent without overlapping it, between the
         centres of their nearest voxels.
-    min_shrinkage_mm3, min_shrinkage_fraction : float
-        A T2 lesion is shrinking if it lost at least both, against the reference visit.
+    shrinkage : ShrinkageRule
+        Loss against the reference visit from which a T2 lesion is shrinking.
     min_focus_mm3 : float
         Smallest part of a component that is a lesion of its own beside a new focus.
 
@@ -92,16 +78,11 @@ def track_visit(
     """
     _check(visit, known)
     t2 = gel = None
-    t2_rows: list[Row] = []
-    gel_rows: list[Row] = []
+    t2_rows: list[LedgerRow] = []
+    gel_rows: list[LedgerRow] = []
     if visit.t2_mask is not None:
         t2, t2_rows, known = track_t2(
-            visit,
-            known,
-            spacing_mm=spacing_mm,
-            min_shrinkage_mm3=min_shrinkage_mm3,
-            min_shrinkage_fraction=min_shrinkage_fraction,
-            min_focus_mm3=min_focus_mm3,
+            visit, known, spacing_mm=spacing_mm, shrinkage=shrinkage, min_focus_mm3=min_focus_mm3
         )
     if visit.gel is not None:
         gel, gel_rows, known = track_gel(visit, known, spacing_mm=spacing_mm)
@@ -111,172 +92,12 @@ def track_visit(
     return TrackedVisit(t2, gel, rows, known)
 
 
-def track_t2(
-    visit: VisitFoci,
-    known: KnownFoci,
-    *,
-    spacing_mm: Vector,
-    min_shrinkage_mm3: float = 20.0,
-    min_shrinkage_fraction: float = 0.5,
-    min_focus_mm3: float = MIN_VOLUME_MM3,
-) -> tuple[Labels, list[Row], KnownFoci]:
-    """Assign numbers to the T2 lesions of a visit; parameters as for `track_visit`.
-
-    Returns
-    -------
-    dseg : int32 array
-    rows : list of dict
-        ``gd_status`` is ``none`` or ``not_evaluable``; the GEL are joined later.
-    known : KnownFoci
-    """
-    if visit.t2_mask is None:
-        msg = "t2_mask is needed to track T2 lesions"
-        raise ValueError(msg)
-    voxel_mm3 = float(np.prod(spacing_mm))
-    units = divide_t2(
-        as_mask(visit.t2_mask, "t2_mask"),
-        None if visit.new is None else np.asarray(visit.new),
-        None if visit.enlarging is None else np.asarray(visit.enlarging),
-        known.t2,
-        min_remainder_voxels=min_focus_mm3 / voxel_mm3 - 1e-6,
-    )
-    change_evaluable = visit.new is not None
-    reference = visit.t2_reference_session_id if change_evaluable else None
-    overlaps = find_overlaps(units.dseg, known.t2)
-    # a growth focus may take up the number of an earlier part of its lesion, never that of the lesion; a new
-    # focus never takes the number of a lesion of the reference visit
-    not_for = {
-        unit: [i for i in overlaps[unit] if known.tracks[i].parent_id not in overlaps[lesion]]
-        for unit, lesion in units.carved_from.items()
-    } | {unit: [i for i in overlaps[unit] if reference in known.tracks[i].volumes_mm3] for unit in units.new}
-    identities = assign_ids(
-        overlaps,
-        next_id=known.next_id,
-        dormant={i for i, track in known.tracks.items() if track.resolved},
-        not_for=not_for,
-    )
-    for unit in set(identities) & (units.new | set(units.carved_from)):
-        lesion = units.carved_from.get(unit)
-        parent = None if lesion is None else identities[lesion].lesion_id
-        identities[unit] = replace(identities[unit], parent_id=parent)
-    coordinates = label_coordinates(units.dseg)
-    volumes_mm3 = {unit: len(voxels) * voxel_mm3 for unit, voxels in coordinates.items()}
-    gd_status = "not_evaluable" if visit.gel is None else "none"
-
-    tracks = update_tracks(known.tracks, identities, volumes_mm3, "t2", visit.session_id)
-    rows = []
-    for unit, identity in identities.items():
-        track = tracks[identity.lesion_id]
-        if unit in units.new:
-            status = "new"
-        elif unit in units.growth_voxels:
-            status = "enlarging"
-        elif not change_evaluable or reference is None:
-            status = "not_evaluable"
-        else:
-            before, now = volumes_since(identity.lesion_id, tracks, reference, visit.session_id)
-            enough = max(min_shrinkage_mm3, min_shrinkage_fraction * before)
-            status = "shrinking" if before - now >= enough - 1e-6 else "stable"
-        growth = units.growth_voxels.get(unit)
-        rows.append(
-            start_row(visit.session_id, track, identity)
-            | {
-                "parent_lesion_id": track.parent_id,
-                "reference_session_id": reference,
-                "t2_status": status,
-                "gd_status": gd_status,
-                "active": status in ACTIVE_T2,
-                "volume_mm3": volumes_mm3[unit],
-                "growth_mm3": None if growth is None else growth * voxel_mm3,
-                "max_diameter_mm": in_plane_diameter_mm(coordinates[unit], spacing_mm, visit.t2_plane),
-            }
-        )
-    if change_evaluable:
-        seen = {identity.lesion_id for identity in identities.values()}
-        for i, track in sorted(tracks.items()):
-            if track.focus != "t2" or track.resolved or track.merged_into is not None or i in seen:
-                continue
-            tracks[i] = replace(track, resolved=True)
-            rows.append(
-                start_row(visit.session_id, track, Identity(i))
-                | {
-                    "parent_lesion_id": track.parent_id,
-                    "reference_session_id": reference,
-                    "t2_status": "resolved",
-                    "gd_status": gd_status,
-                    "active": False,
-                    "volume_mm3": 0.0,
-                }
-            )
-    dseg = with_ids(units.dseg, identities)
-    footprint = update_footprint(known.t2, dseg, identities)
-    return dseg, rows, replace(known, t2=footprint, tracks=tracks, next_id=next_free_id(known, identities))
-
-
-def track_gel(
-    visit: VisitFoci, known: KnownFoci, *, spacing_mm: Vector
-) -> tuple[Labels, list[Row], KnownFoci]:
-    """Assign numbers to the GEL of a visit; parameters as for `track_visit`.
-
-    Returns
-    -------
-    dseg : int32 array
-    rows : list of dict
-        Without ``parent_lesion_id`` and ``t2_status``, which need the T2 lesions.
-    known : KnownFoci
-    """
-    voxel_mm3 = float(np.prod(spacing_mm))
-    foci = renumber_by_first_voxel(np.asarray(visit.gel))
-    identities = assign_ids(find_overlaps(foci, known.gel), next_id=known.next_id)
-    coordinates = label_coordinates(foci)
-    volumes_mm3 = {label: len(voxels) * voxel_mm3 for label, voxels in coordinates.items()}
-    tracks = update_tracks(known.tracks, identities, volumes_mm3, "gel", visit.session_id)
-    reference = known.gel_reference_session_ids[-1] if known.gel_reference_session_ids else None
-    # an unscheduled visit after the reference is neither reference nor history
-    earlier = () if reference is None else known.gel_session_ids[: known.gel_session_ids.index(reference)]
-    rows = []
-    for label, identity in identities.items():
-        enhanced = {
-            session
-            for i in {identity.lesion_id, *identity.touched_ids}
-            for track in ended_in(i, tracks)
-            for session in track.volumes_mm3
-        }
-        if reference is None:
-            status = "baseline"
-        elif reference in enhanced:
-            status = "persistent"
-        else:
-            status = "new" if enhanced.isdisjoint(earlier) else "re_enhancing"
-        rows.append(
-            start_row(visit.session_id, tracks[identity.lesion_id], identity)
-            | {
-                "reference_session_id": reference,
-                "gd_status": status,
-                "active": status in ACTIVE_GEL,
-                "volume_mm3": volumes_mm3[label],
-                "max_diameter_mm": in_plane_diameter_mm(coordinates[label], spacing_mm, visit.gel_plane),
-            }
-        )
-    dseg = with_ids(foci, identities)
-    scheduled = (visit.session_id,) if visit.scheduled else ()
-    known = replace(
-        known,
-        gel=update_footprint(known.gel, dseg, identities),
-        tracks=tracks,
-        next_id=next_free_id(known, identities),
-        gel_session_ids=(*known.gel_session_ids, visit.session_id),
-        gel_reference_session_ids=(*known.gel_reference_session_ids, *scheduled),
-    )
-    return dseg, rows, known
-
-
 def complete_rows(
     rows: Iterable[Mapping[str, Any]],
     *,
     identity: Mapping[str, str],
     details: Mapping[int, Mapping[str, Any]],
-) -> list[Row]:
+) -> list[LedgerRow]:
     """Add to the rows who it is and what is known of each focus by its number.
 
     Parameters
@@ -323,9 +144,9 @@ def _check(visit: VisitFoci, known: KnownFoci) -> None:
 
 
 def _join(
-    gel_rows: Iterable[Row],
+    gel_rows: Iterable[LedgerRow],
     gel: Labels,
-    t2_rows: Iterable[Row],
+    t2_rows: Iterable[LedgerRow],
     t2: Labels,
     *,
     spacing_mm: Vector,

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from mesems_mri.core.t2.change import detect_t2_change
 from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
+from mesems_mri.core.t2.scan import VisitPair
 from tests.unit.core.t2.test_segment import SHAPE, SPACING, Head, radius_map
 
 GEOMETRY = SliceGeometry(SPACING, (0.0, 0.0, 1.0), 1.0)
@@ -69,20 +70,25 @@ def test_nothing_grew():
 
 
 def detect(current: Head, reference: Head, old=None, *, thickness_mm=(1.0, 1.0), **changes):
-    none = np.zeros(SHAPE, bool)
-    scans = [
+    now, then = (
         replace(head.scan(), slice_thickness_mm=mm)
         for head, mm in zip((current, reference), thickness_mm, strict=True)
-    ]
-    anatomy = replace(current.anatomy(), nawm=current.nawm & reference.nawm)
-    if "brain_mask" in changes:
-        anatomy = replace(anatomy, brain_mask=changes.pop("brain_mask"))
-    given = {
-        "current_lesions": none,
-        "reference_lesions": none if old is None else old,
-        "anatomy": anatomy,
-    }
-    return detect_t2_change(*scans, **(given | changes))
+    )
+    none = np.zeros(SHAPE, bool)
+    anatomy = replace(
+        current.anatomy(),
+        nawm=current.nawm & reference.nawm,
+        brain_mask=changes.pop("brain_mask", current.brain),
+    )
+    thresholds = changes.pop("thresholds", None)
+    pair = VisitPair(
+        current=now,
+        reference=then,
+        current_lesions=none,
+        reference_lesions=none if old is None else old,
+        anatomy=anatomy,
+    )
+    return detect_t2_change(replace(pair, **changes), thresholds)
 
 
 def test_identical_visits_did_not_change():
