@@ -15,8 +15,6 @@ import argparse
 import os
 from pathlib import Path
 
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-
 import nibabel as nib
 import numpy as np
 import SimpleITK
@@ -24,6 +22,7 @@ from nilearn.datasets import load_mni152_template
 from picsl_greedy import Greedy3D
 from scipy import ndimage
 
+from mesems_mri.images.itk import from_itk, to_itk
 from mesems_mri.models.atlas import ATLAS_FILE, CLASSES, write_atlas
 
 # FreeSurfer labels of each class. Hippocampus and amygdala count as cortex (they look and matter like it),
@@ -64,16 +63,6 @@ GRID_ORIGIN_MM = (-98.0, -134.0, -112.0)
 SPACING_MM = 2.0
 # How far below the lowest voxel of cerebellum or brainstem the spinal CSF still counts as intracranial.
 FORAMEN_MARGIN_MM = 2.0
-
-
-def to_sitk(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
-    """Return a RAS-axis-aligned array as a SimpleITK image (LPS), for greedy."""
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T))
-    spacing_mm = np.diag(affine)[:3]
-    image.SetSpacing([float(value) for value in spacing_mm])
-    image.SetDirection((-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
-    image.SetOrigin((-float(affine[0, 3]), -float(affine[1, 3]), float(affine[2, 3])))
-    return image
 
 
 def class_map(labels: np.ndarray) -> np.ndarray:
@@ -123,7 +112,7 @@ def warp_classes(
     greedy = Greedy3D()
     # NCC needs texture where the image is flat; greedy's own noise would differ from run to run (-noise 0).
     texture = np.random.default_rng(0).normal(0.0, 0.1, image.shape)
-    moving = to_sitk((ndimage.gaussian_filter(image, 0.7) + texture).astype(np.float32), affine)
+    moving = to_itk((ndimage.gaussian_filter(image, 0.7) + texture).astype(np.float32), affine)
     greedy.execute(
         "-d 3 -a -dof 12 -m NCC 2x2x2 -i fixed moving -ia-image-centers -n 100x50x0 -noise 0 -jitter 0 "
         "-threads 1 -o linear -V 0",
@@ -140,14 +129,14 @@ def warp_classes(
     )
     fine_affine = np.diag([1.0, 1.0, 1.0, 1.0])
     fine_affine[:3, 3] = np.array(GRID_ORIGIN_MM) - 0.5
-    reference = to_sitk(np.zeros([2 * n for n in GRID_SHAPE], np.float32), fine_affine)
+    reference = to_itk(np.zeros([2 * n for n in GRID_SHAPE], np.float32), fine_affine)
     greedy.execute(
         "-d 3 -rf reference -ri NN -rm classes warped -r warp linear -threads 1 -V 0",
         reference=reference,
-        classes=to_sitk(classes.astype(np.float32), affine),
+        classes=to_itk(classes.astype(np.float32), affine),
         warped=None,
     )
-    return np.rint(SimpleITK.GetArrayFromImage(greedy["warped"]).T).astype(np.uint8)
+    return np.rint(from_itk(greedy["warped"])).astype(np.uint8)
 
 
 def block_mean(mask: np.ndarray) -> np.ndarray:
@@ -176,7 +165,7 @@ def main() -> None:
     padded[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = np.asarray(mni.dataobj, np.float32)
     padded *= 110.0 / np.percentile(padded[padded > 0], 90)
     padded += np.random.default_rng(1).normal(0.0, 0.1, GRID_SHAPE).astype(np.float32)
-    template = to_sitk(padded, atlas_affine)
+    template = to_itk(padded, atlas_affine)
 
     total = np.zeros((*GRID_SHAPE, len(CLASSES)), np.float64)
     for path in paths:

@@ -4,17 +4,14 @@ N4 (Tustison et al., IEEE TMI 2010;29:1310; ITK's implementation) estimates the 
 the image at low resolution, which is what makes it cheap; the field is then interpolated, not the image.
 """
 
-import os
-
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-
 import numpy as np
 import SimpleITK
 from scipy import ndimage
 
-from mesems_mri.core.typing import Float64Array, FloatArray, Mask, Spacing
+from mesems_mri.core.typing import Float64Array, FloatArray, Mask
+from mesems_mri.images.itk import from_itk, to_itk, unplaced
 from mesems_mri.images.preparation import blur_and_resample
-from mesems_mri.images.volume import Volume
+from mesems_mri.images.volume import Volume, spacing_of
 
 _SPACING_MM = 5.0
 # Knots of the spline at the first level; each level halves it, down to 50 mm: coil sensitivities are as
@@ -59,9 +56,9 @@ def correct_bias(volume: Volume, mask: Mask) -> Volume:
     log_field = np.clip(log_field, max(limits[0], -bound), min(limits[1], bound))
     # Beyond the mask the spline is free to swing: there the nearest value of the mask holds, smoothed out.
     nearest = ndimage.distance_transform_edt(
-        ~low_mask, sampling=_spacing(affine), return_distances=False, return_indices=True
+        ~low_mask, sampling=spacing_of(affine), return_distances=False, return_indices=True
     )
-    sigma = [8.0 / spacing for spacing in _spacing(affine)]
+    sigma = [8.0 / spacing for spacing in spacing_of(affine)]
     extended = ndimage.gaussian_filter(log_field[tuple(nearest)], sigma, mode="nearest")
     log_field = np.where(low_mask, log_field, extended).astype(np.float32)
     ratio = np.linalg.inv(affine) @ volume.affine
@@ -69,11 +66,6 @@ def correct_bias(volume: Volume, mask: Mask) -> Volume:
         log_field, ratio[:3, :3], ratio[:3, 3], output_shape=volume.shape, order=1, mode="nearest"
     )
     return Volume((volume.array * np.exp(-full)).astype(np.float32), volume.affine)
-
-
-def _spacing(affine: Float64Array) -> Spacing:
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
-    return float(x), float(y), float(z)
 
 
 def _shrink(volume: Volume, mask: Mask) -> tuple[FloatArray, Float64Array, Mask]:
@@ -89,16 +81,13 @@ def _shrink(volume: Volume, mask: Mask) -> tuple[FloatArray, Float64Array, Mask]
 
 def _n4_log_field(low: FloatArray, low_mask: Mask, affine: Float64Array) -> Float64Array:
     """Return the log of the bias field that N4 finds."""
-    spacing = [float(s) for s in _spacing(affine)]
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(np.maximum(low, 0.0).T))
-    image.SetSpacing(spacing)
-    brain = SimpleITK.GetImageFromArray(np.ascontiguousarray(low_mask.T.astype(np.uint8)))
-    brain.SetSpacing(spacing)
+    spacing = spacing_of(affine)
+    image = to_itk(np.maximum(low, 0.0), unplaced(spacing))
+    brain = to_itk(low_mask.astype(np.uint8), unplaced(spacing))
     corrector = SimpleITK.N4BiasFieldCorrectionImageFilter()
     corrector.SetNumberOfThreads(1)
     corrector.SetMaximumNumberOfIterations(list(_ITERATIONS))
     extent = [n * s for n, s in zip(low.shape, spacing, strict=True)]
     corrector.SetNumberOfControlPoints([max(round(e / _KNOT_DISTANCE_MM), 1) + 3 for e in extent])
     corrector.Execute(image, brain)
-    field = SimpleITK.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(image)).T
-    return np.asarray(field, dtype=np.float64)
+    return np.asarray(from_itk(corrector.GetLogBiasFieldAsImage(image)), dtype=np.float64)

@@ -7,21 +7,17 @@ whose skull was removed is recognised and keeps its own mask.
 """
 
 import io
-import os
 from dataclasses import dataclass
-
-# Read by ITK when it is loaded; one thread, so that the result does not depend on the number of cores.
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK
 from picsl_greedy import Greedy3D
 from scipy import ndimage
 
 from mesems_mri.core.typing import Affine, FloatArray, Mask
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.head_alignment import HEAD_CLASSES, HeadAlignment, align_head
+from mesems_mri.images.itk import from_itk, to_itk
 from mesems_mri.images.preparation import (
     blur_and_resample,
     filled_slices,
@@ -262,15 +258,6 @@ def _map_to_image(
     )
 
 
-def _to_itk(array: FloatArray, affine: Affine) -> SimpleITK.Image:
-    """Return an axis-aligned RAS array as an ITK image."""
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
-    image.SetSpacing([float(spacing) for spacing in np.diag(affine)[:3]])
-    image.SetDirection((-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
-    image.SetOrigin((-float(affine[0, 3]), -float(affine[1, 3]), float(affine[2, 3])))
-    return image
-
-
 def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[FloatArray, Affine]:
     """Return the brain probability bent onto the head, on a grid in MNI space, and that grid's affine."""
     atlas = load_atlas()
@@ -312,16 +299,16 @@ def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[FloatArray, A
         "-threads 1 -o warp -V 0",
         out=silent,
         err=silent,
-        fixed=_to_itk(fixed + texture[0], grid),
-        moving=_to_itk(np.clip(painted, 0, ceiling) + texture[1], grid),
-        seen=_to_itk(field_of_view, grid),
+        fixed=to_itk(fixed + texture[0], grid),
+        moving=to_itk(np.clip(painted, 0, ceiling) + texture[1], grid),
+        seen=to_itk(field_of_view, grid),
         warp=None,
     )
     greedy.execute(
         "-d 3 -rf fixed -rm brain bent -r warp -threads 1 -V 0",
         out=silent,
         err=silent,
-        brain=_to_itk(brain, grid),
+        brain=to_itk(brain, grid),
         bent=None,
     )
-    return SimpleITK.GetArrayFromImage(greedy["bent"]).T.astype(np.float32), grid
+    return from_itk(greedy["bent"]).astype(np.float32), grid

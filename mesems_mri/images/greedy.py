@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import SimpleITK
 from picsl_greedy import Greedy3D
 from scipy import linalg, ndimage
 
 from mesems_mri.core.typing import Affine, FloatArray, Mask
+from mesems_mri.images.itk import to_itk
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 
@@ -29,7 +29,7 @@ _SURROUNDINGS_MM: Final = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
+class RegistrationScan:
     """A scan cropped to the brain, averaged down, clipped to the brain's intensities."""
 
     volume: Volume
@@ -58,7 +58,7 @@ def _crop(volume: Volume, mask: Mask, margin_mm: float) -> tuple[Volume, Mask]:
     return Volume(volume.array[tuple(sides)], affine), mask[tuple(sides)]
 
 
-def average_down(volume: Volume, mask: Mask, spacing_mm: float) -> Scan:
+def average_down(volume: Volume, mask: Mask, spacing_mm: float) -> RegistrationScan:
     """Average blocks of voxels to about `spacing_mm`; thick slices stay as they are."""
     cropped, cropped_mask = _crop(volume, mask, _MARGIN_MM)
     factors = [
@@ -78,7 +78,7 @@ def average_down(volume: Volume, mask: Mask, spacing_mm: float) -> Scan:
     distance_mm = ndimage.distance_transform_edt(~averaged_mask, sampling=averaged.spacing_mm)
     surroundings = (np.asarray(distance_mm) <= _SURROUNDINGS_MM).astype(np.float32)
     grid = _oblique_grid(averaged, averaged_mask, max(spacing_mm, _OBLIQUE_MM, min(averaged.spacing_mm)))
-    return Scan(
+    return RegistrationScan(
         averaged,
         averaged_mask,
         surroundings,
@@ -105,17 +105,6 @@ def _oblique_grid(volume: Volume, mask: Mask, spacing_mm: float) -> Grid:
     return Grid((int(nx), int(ny), int(nz)), affine)
 
 
-def to_itk(array: FloatArray, affine: Affine) -> SimpleITK.Image:
-    """Return an ITK image; `affine` must be free of shear."""
-    lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
-    spacing = np.linalg.norm(lps[:, :3], axis=0)
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing([float(v) for v in spacing])
-    image.SetOrigin([float(v) for v in lps[:, 3]])
-    image.SetDirection([float(v) for v in (lps[:, :3] / spacing).ravel()])
-    return image
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence greedy's optimiser, which reports every stop of its line search on the C streams."""
@@ -133,7 +122,7 @@ def _quiet() -> Iterator[None]:
                 os.close(descriptor)
 
 
-def run_greedy(fixed: Scan, moving: Scan, start: Affine, schedule: str) -> Affine:
+def run_greedy(fixed: RegistrationScan, moving: RegistrationScan, start: Affine, schedule: str) -> Affine:
     """Return the matrix that greedy finds from `start`, or `start` when its optimiser breaks off.
 
     The start is put into the geometry of the moving image instead of `-ia`: it needs no file.

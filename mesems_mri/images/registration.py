@@ -14,7 +14,7 @@ import numpy as np
 from scipy import linalg, ndimage
 
 from mesems_mri.core.typing import Affine, Float64Array, FloatArray, Mask
-from mesems_mri.images.greedy import Scan, average_down, foreground, nearest_rigid, run_greedy
+from mesems_mri.images.greedy import RegistrationScan, average_down, foreground, nearest_rigid, run_greedy
 from mesems_mri.images.volume import Volume
 
 _COARSE_MM: Final = 4.0
@@ -79,7 +79,7 @@ def halfway(one: Affine, other: Affine) -> Affine:
     return nearest_rigid(one @ step)
 
 
-def _mask_points(scan: Scan, limit: int) -> Float64Array:
+def _mask_points(scan: RegistrationScan, limit: int) -> Float64Array:
     """Return RAS mm of evenly taken voxels of the mask, homogeneous, shape (4, n)."""
     voxels = np.flatnonzero(scan.mask)
     voxels = voxels[:: max(1, len(voxels) // limit)]
@@ -87,7 +87,7 @@ def _mask_points(scan: Scan, limit: int) -> Float64Array:
     return scan.volume.affine @ np.vstack([index, np.ones(len(voxels))])
 
 
-def _sample(scan: Scan, points_mm: Float64Array) -> tuple[FloatArray, Mask]:
+def _sample(scan: RegistrationScan, points_mm: Float64Array) -> tuple[FloatArray, Mask]:
     index = (np.linalg.inv(scan.volume.affine) @ points_mm)[:3]
     values = ndimage.map_coordinates(scan.volume.array, index, order=1, mode="nearest", output=np.float32)
     in_mask = ndimage.map_coordinates(scan.mask.astype(np.uint8), index, order=0, mode="constant") > 0
@@ -108,7 +108,9 @@ def _mutual_information(one: FloatArray, other: FloatArray) -> float:
     return (entropy(joint.sum(axis=0)) + entropy(joint.sum(axis=1))) / together
 
 
-def _similarity(fixed: Scan, moving: Scan, matrix: Affine, limit: int = _MAX_SAMPLES) -> tuple[float, float]:
+def _similarity(
+    fixed: RegistrationScan, moving: RegistrationScan, matrix: Affine, limit: int = _MAX_SAMPLES
+) -> tuple[float, float]:
     """Return NMI where both masks overlap, mean of both directions, and the overlap (0 to 1)."""
     similarities, overlaps = [], []
     for here, there, xfm in ((fixed, moving, matrix), (moving, fixed, np.linalg.inv(matrix))):
@@ -121,7 +123,7 @@ def _similarity(fixed: Scan, moving: Scan, matrix: Affine, limit: int = _MAX_SAM
     return float(np.mean(similarities)), max(overlaps)
 
 
-def _centre(scan: Scan) -> Float64Array:
+def _centre(scan: RegistrationScan) -> Float64Array:
     return _mask_points(scan, _MAX_SAMPLES)[:3].mean(axis=1)
 
 
@@ -148,7 +150,7 @@ def _angle_deg(matrix: Affine) -> float:
     return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
 
 
-def _first_starts(fixed: Scan, moving: Scan, header: Affine) -> list[Affine]:
+def _first_starts(fixed: RegistrationScan, moving: RegistrationScan, header: Affine) -> list[Affine]:
     """Return the header, the centres laid on each other, and the best heads turned about them."""
     centres = _centre(fixed), _centre(moving)
     turned = [_about_centres(rotation @ header[:3, :3], *centres) for rotation in _turns()]
@@ -157,7 +159,7 @@ def _first_starts(fixed: Scan, moving: Scan, header: Affine) -> list[Affine]:
     return [header, turned[0], *ranked[:3]]
 
 
-def _nearby_starts(fixed: Scan, moving: Scan, header: Affine) -> list[Affine]:
+def _nearby_starts(fixed: RegistrationScan, moving: RegistrationScan, header: Affine) -> list[Affine]:
     """Return the header shifted and turned a little each way, and the centres shifted for half a brain."""
     centre = _centre(fixed)
     centred = _about_centres(header[:3, :3], centre, _centre(moving))
@@ -173,7 +175,7 @@ def _nearby_starts(fixed: Scan, moving: Scan, header: Affine) -> list[Affine]:
     return starts
 
 
-def _coarse_start(fixed: Scan, moving: Scan, starts: list[Affine]) -> Affine:
+def _coarse_start(fixed: RegistrationScan, moving: RegistrationScan, starts: list[Affine]) -> Affine:
     """Return the best of what is found from several starts; the first two need no turned head.
 
     The others are tried unless the first two lead to far more than what any of the others begins with.
@@ -192,19 +194,23 @@ def _coarse_start(fixed: Scan, moving: Scan, starts: list[Affine]) -> Affine:
     return found[straight]
 
 
-def _score(fixed: Scan, moving: Scan, matrix: Affine, limit: int = _MAX_SAMPLES) -> float:
+def _score(
+    fixed: RegistrationScan, moving: RegistrationScan, matrix: Affine, limit: int = _MAX_SAMPLES
+) -> float:
     similarity, overlap = _similarity(fixed, moving, matrix, limit)
     return similarity if overlap >= _MIN_OVERLAP else 1.0
 
 
-def _both_directions(fixed: Scan, moving: Scan, start: Affine) -> tuple[Affine, Affine, float]:
+def _both_directions(
+    fixed: RegistrationScan, moving: RegistrationScan, start: Affine
+) -> tuple[Affine, Affine, float]:
     """Return fixed -> moving as found forwards and backwards, and their mean distance (mm)."""
     forward = run_greedy(fixed, moving, start, _FINE_SCHEDULE)
     backward = _inverse(run_greedy(moving, fixed, _inverse(start), _FINE_SCHEDULE))
     return forward, backward, _mean_distance_mm(fixed, forward, backward)
 
 
-def _mean_distance_mm(scan: Scan, one: Affine, other: Affine) -> float:
+def _mean_distance_mm(scan: RegistrationScan, one: Affine, other: Affine) -> float:
     points = _mask_points(scan, 5000)
     return float(np.linalg.norm(((one - other) @ points)[:3], axis=0).mean())
 
@@ -260,7 +266,9 @@ def _fingerprint(volume: Volume) -> bytes:
 
 
 def _register_ordered(
-    fixed: tuple[Scan, Scan], moving: tuple[Scan, Scan], header: Affine
+    fixed: tuple[RegistrationScan, RegistrationScan],
+    moving: tuple[RegistrationScan, RegistrationScan],
+    header: Affine,
 ) -> RigidRegistration:
     """Register two scans, each given fine and coarse."""
     (fine_fixed, coarse_fixed), (fine_moving, coarse_moving) = fixed, moving

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from mesems_mri.images import registration
-from mesems_mri.images.greedy import Scan
+from mesems_mri.images.greedy import RegistrationScan
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.same_head import HeadComparison, compare_heads
 from mesems_mri.images.volume import Grid, Volume
@@ -120,7 +120,9 @@ def test_turned_heads_are_not_tried_when_the_header_is_right(monkeypatch: pytest
     starts = []
     run_greedy = registration.run_greedy
 
-    def count(fixed: Scan, moving: Scan, start: np.ndarray, schedule: str) -> np.ndarray:
+    def count(
+        fixed: RegistrationScan, moving: RegistrationScan, start: np.ndarray, schedule: str
+    ) -> np.ndarray:
         starts.append(start)
         return run_greedy(fixed, moving, start, schedule)
 
