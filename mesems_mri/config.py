@@ -176,7 +176,7 @@ class TrialConfig(_Frozen):
         Returns
         -------
         dict
-            Nested as the configuration; a step that asks it for another key fails.
+            Nested as the configuration, for `from_part`.
 
         Raises
         ------
@@ -192,6 +192,29 @@ class TrialConfig(_Frozen):
             target[last] = source[last]
         return chosen
 
+    @classmethod
+    def from_part(cls, text: str) -> Self:
+        """Read a part of the configuration, as a step is given it: the rest does not exist for the step.
+
+        Parameters
+        ----------
+        text : str
+            JSON of what `part` returned.
+
+        Returns
+        -------
+        TrialConfig
+            Asking it for a key that is not in the part raises `AttributeError`.
+
+        Raises
+        ------
+        ValidationError
+            If a key is unknown or a value out of range.
+        """
+        config = cls.model_validate_json(text)
+        _forget_defaults(config)
+        return config
+
     def sha256(self) -> str:
         """Return the hash of all that shapes the numbers of a visit, independent of layout and key order.
 
@@ -201,6 +224,15 @@ class TrialConfig(_Frozen):
         aside = {"study_id": True, "visits": True, "periods": True, "intake": {"select"}, "transfer": True}
         text = json.dumps(self.model_dump(mode="json", exclude=aside), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _forget_defaults(model: BaseModel) -> None:
+    """Remove every value that was not given, so that nobody reads a default in place of the trial's value."""
+    for name in type(model).model_fields:
+        if name not in model.model_fields_set:
+            del vars(model)[name]
+        elif isinstance(value := getattr(model, name), BaseModel):
+            _forget_defaults(value)
 
 
 def load_config(path: Path | None) -> TrialConfig:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, Literal
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.input_tables import (
@@ -19,11 +20,15 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import blocking_queries
 from mesems_mri.errors import DatasetError, UsageError
 
-CONTRASTS = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
+T2Contrast = Literal["FLAIR", "T2w", "PDw"]
+Contrast = Literal["T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR"]
+Weighting = Literal["T1w", "T2w", "PDw", "FLAIR"]
+
+CONTRASTS: tuple[Contrast, ...] = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
 """Contrasts that are read, named as in the file names."""
-T2_CONTRASTS = ("FLAIR", "T2w", "PDw")
+T2_CONTRASTS: tuple[T2Contrast, ...] = ("FLAIR", "T2w", "PDw")
 """Contrasts on which T2 lesions are read, the preferred one first."""
-POSTCONTRAST = "ce-gadolinium_T1w"
+POSTCONTRAST: Final = "ce-gadolinium_T1w"
 
 BIDSIGNORE = (
     "*_xfm.txt",
@@ -49,7 +54,7 @@ class Session:
     ----------
     participant_id, session_id : str
         With their prefixes ``sub-`` and ``ses-``.
-    images : dict of str to Path
+    images : dict of str to str
         The image of each contrast, relative to the BIDS folder.
     ambiguous : dict of str to tuple of str
         Contrasts with several files of which none is clearly the one to use, and the names of those files.
@@ -65,8 +70,8 @@ class Session:
 
     participant_id: str
     session_id: str
-    images: dict[str, str] = field(default_factory=dict)
-    ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    images: dict[Contrast, str] = field(default_factory=dict)
+    ambiguous: dict[Contrast, tuple[str, ...]] = field(default_factory=dict)
     open_queries: tuple[str, ...] = ()
     week: int | None = None
     visit_type: str = "scheduled"
@@ -85,6 +90,43 @@ class Participant:
     participant_id: str
     site_id: str
     sessions: tuple[Session, ...]
+
+
+def contrast_named(name: str) -> Contrast:
+    """Return the contrast of a name.
+
+    Raises
+    ------
+    ValueError
+        If it is none of `CONTRASTS`.
+    """
+    for contrast in CONTRASTS:
+        if contrast == name:
+            return contrast
+    msg = f"contrast must be one of {', '.join(CONTRASTS)}, got {name!r}"
+    raise ValueError(msg)
+
+
+def t2_contrast_named(name: str | None) -> T2Contrast | None:
+    """Return the T2 contrast of a name, None for none.
+
+    Raises
+    ------
+    ValueError
+        If it is none of `T2_CONTRASTS`.
+    """
+    if name is None:
+        return None
+    for contrast in T2_CONTRASTS:
+        if contrast == name:
+            return contrast
+    msg = f"T2 contrast must be one of {', '.join(T2_CONTRASTS)}, got {name!r}"
+    raise ValueError(msg)
+
+
+def weighting(contrast: Contrast) -> Weighting:
+    """Return the weighting of a contrast: that of T1w is the same with and without contrast agent."""
+    return "T1w" if contrast == POSTCONTRAST else contrast
 
 
 def image_name(contrast: str, entities: str, suffix: str) -> str:
@@ -323,7 +365,7 @@ def _in_order_of_time(sessions: list[Session]) -> list[Session]:
 
 def _images(
     bids_dir: Path, participant_id: str, session_id: str, config: TrialConfig
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+) -> tuple[dict[Contrast, str], dict[Contrast, tuple[str, ...]]]:
     candidates: dict[str, list[Path]] = {}
     stem = f"{participant_id}_{session_id}_"
     for path in sorted((bids_dir / participant_id / session_id / "anat").glob(f"{stem}*.nii*")):
@@ -335,7 +377,8 @@ def _images(
         contrast = f"ce-gadolinium_{suffix}" if enhanced else suffix
         if contrast in CONTRASTS and not any(e.startswith(("space-", "desc-", "rec-")) for e in entities):
             candidates.setdefault(contrast, []).append(path)
-    images, ambiguous = {}, {}
+    images: dict[Contrast, str] = {}
+    ambiguous: dict[Contrast, tuple[str, ...]] = {}
     for contrast in CONTRASTS:
         paths = candidates.get(contrast, [])
         chosen = paths

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mesems_mri.config import TrialConfig, load_config
 from mesems_mri.errors import UsageError
@@ -48,3 +49,16 @@ def test_hash_depends_on_values_only(tmp_path: Path) -> None:
     other.write_text("# the same\nfocus:\n  min_diameter_mm: 3.0\n  min_volume_mm3: 20.0\nstudy_id: A\n")
     assert load_config(one).sha256() == load_config(other).sha256()
     assert load_config(one).sha256() != TrialConfig().sha256()
+
+
+def test_a_step_reads_what_it_was_given_and_nothing_else() -> None:
+    config = TrialConfig.model_validate({"quality": {"min_covered_fraction": 0.8}, "t2": {"min_score": 0.4}})
+    part = TrialConfig.from_part(json.dumps(config.part("quality.min_covered_fraction", "focus")))
+    assert part.quality.min_covered_fraction == 0.8
+    assert part.focus == config.focus
+    for read in (lambda: part.quality.min_snr, lambda: part.t2, lambda: part.enhancement.join_mm):
+        with pytest.raises(AttributeError):
+            read()
+    with pytest.raises(ValidationError):
+        TrialConfig.from_part('{"quality": {"min_covered_fraction": 2}}')
+    assert TrialConfig().quality.min_snr == 3.0  # defaults of others are untouched
