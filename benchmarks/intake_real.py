@@ -16,8 +16,8 @@ from typing import Any
 import nibabel as nib
 import pydicom
 
-from mesems_mri.dataset.input_tables import SHEET_COLUMNS
 from mesems_mri.dataset.queries import read_queries
+from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.files import write_text
 from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.dicom.tags import study_day, text

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mesems_mri.config import TrialConfig
-from mesems_mri.dataset.input_tables import (
+from mesems_mri.dataset.bids_tables import (
     VisitRow,
     read_scan_day,
     read_sites,
     read_visits,
-    refuse_forbidden_columns,
     refuse_weeks_against_dates,
 )
+from mesems_mri.dataset.input_tables import refuse_forbidden_columns
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import blocking_queries
 from mesems_mri.errors import DatasetError, UsageError

@@ -8,8 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
-from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
+from mesems_mri.dataset.input_tables import read_tsv
 from mesems_mri.errors import DatasetError
+
+SHEET_COLUMNS = (
+    "site_id",
+    "participant_id",
+    "dicom_patient_id",
+    "session_id",
+    "week",
+    "planned_date",
+    "window_minus_days",
+    "window_plus_days",
+    "visit_type",
+    "sex",
+    "contrast_dose_mmol_kg",
+    "steroid_within_30d",
+)
+"""Columns of the visit schedule (the file of ``--sheet``); others are not read."""
 
 _LABEL = re.compile(r"[a-zA-Z0-9]+")
 _SITE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")

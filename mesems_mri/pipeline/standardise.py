@@ -9,7 +9,7 @@ import numpy as np
 from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.quality import quality_measures
 from mesems_mri.dataset.bids import CONTRASTS
-from mesems_mri.dataset.input_tables import acquisition
+from mesems_mri.dataset.bids_tables import acquisition
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.bias import correct_bias

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from mesems_mri.dataset.bids import CONTRASTS, POSTCONTRAST
-from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
+from mesems_mri.dataset.input_tables import read_tsv
+from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_text
 from mesems_mri.simulate.dicom.common import Study

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.dataset.input_tables import SHEET_COLUMNS
-from mesems_mri.dataset.schedule import read_sheet
+from mesems_mri.dataset.schedule import SHEET_COLUMNS, read_sheet
 from mesems_mri.errors import DatasetError, ForbiddenColumnError
 
 ROW = {

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 
 from mesems_mri.cli.main import app
 from mesems_mri.dataset.bids import POSTCONTRAST
-from mesems_mri.dataset.input_tables import SHEET_COLUMNS, read_tsv
+from mesems_mri.dataset.input_tables import read_tsv
+from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.errors import UsageError
 from mesems_mri.simulate.dicom.encode import pack_bits
 from mesems_mri.simulate.dicom.manifest import Manifest, manifest_path, read_manifest

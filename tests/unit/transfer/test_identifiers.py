@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.dataset.input_tables import SHEET_COLUMNS
 from mesems_mri.dataset.queries import add_queries, new_query
 from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.errors import BundleError
 from mesems_mri.transfer.columns import TextTable
 from mesems_mri.transfer.identifiers import patient_ids, refuse_identifiers
