@@ -21,7 +21,7 @@ from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.files import write_text
 from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.dicom.tags import study_day, text
-from mesems_mri.intake.flow import Delivery, take_in
+from mesems_mri.intake.flow import Submission, run_intake
 from mesems_mri.intake.inventory import take_inventory
 
 _NO_DICOM = (".gz", ".md", "LICENSE")
@@ -37,7 +37,7 @@ def cases(real_data: Path) -> list[tuple[str, Path]]:
     return sorted((folder.relative_to(root).as_posix(), folder) for folder in found)
 
 
-def take_in_case(folder: Path, work: Path, **options: Any) -> tuple[Delivery, Path]:
+def intake_case(folder: Path, work: Path, **options: Any) -> tuple[Submission, Path]:
     """Take in a folder as the only visit of a trial made for it; return what came, and the BIDS folder."""
     scratch = work / "scratch"
     scratch.mkdir(parents=True)
@@ -52,16 +52,18 @@ def take_in_case(folder: Path, work: Path, **options: Any) -> tuple[Delivery, Pa
     }
     write_text(work / "sheet.tsv", "\t".join(row) + "\n" + "\t".join(row.values()) + "\n")
     bids = work / "bids"
-    return take_in(IntakeRequest(sent=folder, bids_dir=bids, sheet=work / "sheet.tsv", **options)), bids
+    return run_intake(
+        IntakeRequest(submission=folder, bids_dir=bids, sheet=work / "sheet.tsv", **options)
+    ), bids
 
 
 def rows(name: str, folder: Path) -> Iterator[list[str]]:
     """Yield the cells of a row for each series of a folder."""
     with tempfile.TemporaryDirectory() as work:
-        delivery, bids = take_in_case(folder, Path(work))
+        submission, bids = intake_case(folder, Path(work))
         codes = [query.code.value for query in read_queries(bids)]
-        for visit in delivery.visits:
-            for one in visit.assigned:
+        for visit in submission.visits:
+            for one in visit.classified:
                 series = one.series
                 meta = getattr(pydicom.dcmread(series.files[0], stop_before_pixels=True), "file_meta", None)
                 image = visit.images.get(one.role)
@@ -73,7 +75,7 @@ def rows(name: str, folder: Path) -> Iterator[list[str]]:
                     meta.TransferSyntaxUID.name if meta else "",
                     f"{series.frames}" + (f" of {series.expected.slices}" if series.expected else ""),
                     one.role,
-                    visit.plain(one.reason),
+                    visit.deidentified(one.reason),
                     size,
                     ", ".join(codes) or "none",
                 ]
@@ -108,8 +110,8 @@ def speed(real_data: Path) -> None:
     for name in ("siemens_decubitus/HFS/3_t1_fl2d_sag", "ge_mprage/05_3D_Ax_T1_MP_RAGE_R22"):
         files = sorted(p for p in (real_data / "dicom" / name).iterdir() if p.is_file())
         with tempfile.TemporaryDirectory() as work:
-            sent, scratch = Path(work) / "sent", Path(work) / "scratch"
-            sent.mkdir()
+            submission, scratch = Path(work) / "sent", Path(work) / "scratch"
+            submission.mkdir()
             scratch.mkdir()
             contents = [(path.read_bytes(), pydicom.dcmread(path, stop_before_pixels=True)) for path in files]
             for number in range(_INSTANCES):
@@ -118,11 +120,11 @@ def speed(real_data: Path) -> None:
                 for uid in (header.SOPInstanceUID, header.SeriesInstanceUID):
                     other = f"{uid[:-4]}{(copy + int(uid[-4:].replace('.', '1'))) % 10000:04}"
                     content = content.replace(uid.encode(), other.encode())
-                (sent / f"{number}").write_bytes(content)
+                (submission / f"{number}").write_bytes(content)
             before, started = _cpu_s(), time.monotonic()
-            found = take_inventory(sent, scratch, processes=2)
+            found = take_inventory(submission, scratch, processes=2)
             took = time.monotonic() - started
-            size = sum(path.stat().st_size for path in sent.iterdir()) / 1e6
+            size = sum(path.stat().st_size for path in submission.iterdir()) / 1e6
             print(
                 f"{name}: {found.files} instances, {size:.0f} MB, {len(found.series)} series: "
                 f"{took:.1f} s with two processes, {_cpu_s() - before:.1f} CPU s in all"

@@ -32,11 +32,11 @@ def intake(
 ) -> None:
     """Check what a site sends, free it of names, and file it as BIDS; what is wrong becomes a query."""
     from mesems_mri.intake.context import IntakeRequest
-    from mesems_mri.intake.flow import take_in
-    from mesems_mri.intake.summary import summary
+    from mesems_mri.intake.flow import run_intake
+    from mesems_mri.intake.summary import summary_lines
 
     request = IntakeRequest(
-        sent=dicom_dir,
+        submission=dicom_dir,
         bids_dir=bids_dir,
         sheet=sheet,
         protocol=protocol,
@@ -47,8 +47,8 @@ def intake(
         deface=deface,
         dry_run=dry_run,
     )
-    delivery = take_in(request, typer.echo)
-    for line in summary(delivery, dry_run=dry_run):
+    submission = run_intake(request, typer.echo)
+    for line in summary_lines(submission, dry_run=dry_run):
         typer.echo(line)
 
 

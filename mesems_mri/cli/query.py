@@ -95,7 +95,7 @@ def _pages(
     """Write the pages of the sites anew, from what is known now."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
-    from mesems_mri.intake.receipts import read_days_from_scan, write_site_pages
+    from mesems_mri.intake.receipt_store import read_days_from_scan, write_site_pages
 
     _check_folder(bids_dir)
     quality = Layout(out_dir).site_quality() if out_dir else None

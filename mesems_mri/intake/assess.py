@@ -1,9 +1,8 @@
-"""Judge what was sent of one visit: roles, slices, protocol, and what to ask the site."""
+"""Assess a visit: roles and slices of its series, protocol compliance, and the queries to the site."""
 
 import contextlib
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydicom import Dataset
@@ -11,160 +10,37 @@ from pydicom.datadict import tag_for_keyword
 
 from mesems_mri.dataset.queries import Query, new_query
 from mesems_mri.dataset.reasons import QueryCode
-from mesems_mri.dataset.schedule import SheetRow
-from mesems_mri.intake.check import Item, check_series, protocol_queries
-from mesems_mri.intake.classify import IMAGE_ROLES, Assigned, classify
+from mesems_mri.intake.classify import IMAGE_ROLES, ClassifiedSeries, classify_series
+from mesems_mri.intake.compliance import SCANNER_ITEMS, ItemResult, ProtocolItem, check_series
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
 from mesems_mri.intake.deidentify.pixels import burned_in
 from mesems_mri.intake.dicom.acquisition import Scanner, read_scanner
-from mesems_mri.intake.dicom.geometry import Fault, FaultCode, describe_geometry, slice_faults
-from mesems_mri.intake.dicom.series import Series
+from mesems_mri.intake.dicom.geometry import FaultCode, describe_geometry, slice_faults
+from mesems_mri.intake.dicom.instance import UnusedReason
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.identify import Examination, Problem
+from mesems_mri.intake.inventory import Inventory
 from mesems_mri.intake.protocol import Protocol
+from mesems_mri.intake.visit import AssessedVisit
 
 CONVERTIBLE = {FaultCode.INTERRUPTED}
 """Faults with which the slices that are there still make a volume; the query holds the visit."""
 MIN_EXTENT_MM = 100.0
 """No head is covered by less; that the whole brain is in the image is seen later, on the image."""
 _POST = "ce-gadolinium_T1w"
+_CODE_OF_UNUSED = {
+    UnusedReason.EMPTY: QueryCode.UNREADABLE_FILES,
+    UnusedReason.NO_HEADER: QueryCode.UNREADABLE_FILES,
+    UnusedReason.UNREADABLE: QueryCode.UNREADABLE_FILES,
+    UnusedReason.NO_UID: QueryCode.UNREADABLE_FILES,
+    UnusedReason.TOO_DEEP: QueryCode.UNREADABLE_FILES,
+    UnusedReason.MISSING: QueryCode.UNREADABLE_FILES,
+    UnusedReason.ARCHIVE: QueryCode.UNSAFE_ARCHIVE,
+    UnusedReason.MEMBER: QueryCode.UNSAFE_ARCHIVE,
+}
 
 
-@dataclass(eq=False)
-class Visit:
-    """What was sent of one visit, and what became of it.
-
-    Parameters
-    ----------
-    examination : Examination
-        The series.
-    row : SheetRow or None
-        The visit of the sheet; None when it is not known whose scan it is.
-    session_known : bool
-        False when only the participant is known.
-    submission_id : str
-        Name of the examination, the same whenever it is sent.
-    deidentifier : Deidentifier
-        Of the participant; one for nobody in particular when it is not known who it is.
-    identity : list of Problem
-        What is wrong with whose scan it is and of which visit.
-    assigned : list of Assigned
-        Role of each series.
-    faults : dict of Series to list of Fault
-    checked : dict of str to list of Item
-        Items of the protocol by role.
-    queries : list of Query
-    status : dict of Series to str
-        What becomes of each series.
-    images : dict of str to str
-        By role, the image in the BIDS folder.
-    voxels : dict of Series to str
-        Hash of the voxels of each image that was made.
-    birth_hash : str
-        Keyed hash of the birth date in the headers; empty when there is none.
-    birth_compared : bool
-        Whether an earlier visit of the same delivery has a birth date to compare it with.
-    notes : list of str
-        What else the receipt says, a sentence each.
-    """
-
-    examination: Examination
-    row: SheetRow | None
-    session_known: bool
-    submission_id: str
-    deidentifier: Deidentifier
-    identity: list[Problem] = field(default_factory=list)
-    assigned: list[Assigned] = field(default_factory=list)
-    faults: dict[Series, list[Fault]] = field(default_factory=dict)
-    checked: dict[str, list[Item]] = field(default_factory=dict)
-    queries: list[Query] = field(default_factory=list)
-    status: dict[Series, str] = field(default_factory=dict)
-    images: dict[str, str] = field(default_factory=dict)
-    voxels: dict[Series, str] = field(default_factory=dict)
-    birth_hash: str = ""
-    birth_compared: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def participant_id(self) -> str:
-        """Participant, empty when not known."""
-        return self.row.participant_id if self.row else ""
-
-    @property
-    def session_id(self) -> str:
-        """Visit, empty when not known."""
-        return self.row.session_id if self.row and self.session_known else ""
-
-    @property
-    def name(self) -> str:
-        """Participant and visit as messages name them."""
-        return "/".join(part for part in (self.participant_id, self.session_id) if part) or "unknown"
-
-    def ask(
-        self,
-        code: QueryCode,
-        words: str = "",
-        *,
-        role: str = "",
-        about: Sequence[Series] = (),
-        detail: tuple[object, ...] = (),
-        blocking: bool | None = None,
-        action: str = "",
-    ) -> None:
-        """Note a query to the site, about series if it is: they come first in its detail."""
-        ids = dict.fromkeys(self.series_id(series) for series in about)
-        images = [self.image_id(series) for series in about]
-        query = self.asker()(
-            code,
-            words=words,
-            role=role,
-            detail=(*images, *detail),
-            series_id=",".join(ids),
-            blocking=blocking,
-            action=action,
-        )
-        self.queries.append(query)
-
-    def asker(self) -> Callable[..., Query]:
-        """Return `new_query` with participant and visit filled in."""
-        site = self.row.site_id if self.row else ""
-        return partial(
-            new_query,
-            site_id=site,
-            participant_id=self.participant_id,
-            session_id=self.session_id,
-            submission_id=self.submission_id,
-        )
-
-    def series_id(self, series: Series) -> str:
-        """Return the pseudonymised UID of a series, as in ``series.tsv``."""
-        return self.deidentifier.uid(series.series_uid)
-
-    def image_id(self, series: Series) -> str:
-        """Return the ``series_id``, with the number of the image where it is not the first of its series."""
-        images = [one for one in self.examination.series if one.series_uid == series.series_uid]
-        at = images.index(series)
-        return self.series_id(series) + (f"#{at + 1}" if at else "")
-
-    def series_name(self, series: Series) -> str:
-        """Name a series as the site knows it, without what could name the participant."""
-        name = self.deidentifier.words(series.description)
-        part = f", {self.plain(series.part)}" if series.part else ""
-        return f"series {series.series_number} ({name or 'no name'}{part})"
-
-    def plain(self, reason: str) -> str:
-        """Free a reason of names: what it quotes of the header is reduced to known words."""
-        clean = self.deidentifier
-        quoted = re.compile(r"'([^']*)'")
-        return clean.scrub(quoted.sub(lambda m: f"'{clean.words(m[1]) or clean.code(m[1])}'", reason))
-
-    def taken(self) -> dict[str, Assigned]:
-        """Return the series that was given each image role."""
-        return {one.role: one for one in self.assigned if one.role in IMAGE_ROLES}
-
-
-def judge(
-    visit: Visit,
+def assess_visit(
+    visit: AssessedVisit,
     protocol: Protocol | None,
     reference: Scanner | None,
     roles_filed: Sequence[str] = (),
@@ -174,7 +50,7 @@ def judge(
 
     Parameters
     ----------
-    visit : Visit
+    visit : AssessedVisit
         Changed in place.
     protocol : Protocol or None
         None: nothing is compared.
@@ -187,17 +63,21 @@ def judge(
     """
     dose = visit.row.contrast_dose_mmol_kg if visit.row else None
     given = None if dose is None else dose > 0
-    visit.assigned = _as_answered(visit, classify(visit.examination.series, contrast_given=given), use or {})
+    visit.classified = _apply_answers(
+        visit, classify_series(visit.examination.series, contrast_given=given), use or {}
+    )
     visit.faults = {s: slice_faults(s) for s in visit.examination.series}
-    for problem in visit.identity:
-        visit.ask(problem.code, problem.words, detail=problem.detail, blocking=problem.blocking)
-    _ask_about_series(visit)
-    _ask_about_roles(visit, protocol, set(roles_filed), given)
+    for problem in visit.identity_problems:
+        visit.add_query(problem.code, problem.words, detail=problem.detail, blocking=problem.blocking)
+    _query_series(visit)
+    _query_roles(visit, protocol, set(roles_filed), given)
     if protocol and visit.row:
         _check_protocol(visit, protocol, reference)
 
 
-def _as_answered(visit: Visit, assigned: list[Assigned], use: Mapping[str, str]) -> list[Assigned]:
+def _apply_answers(
+    visit: AssessedVisit, assigned: list[ClassifiedSeries], use: Mapping[str, str]
+) -> list[ClassifiedSeries]:
     """Give roles as the site has answered; a series that had such a role by itself loses it."""
     ids = {one.series: visit.series_id(one.series) for one in assigned}
     for role, series_id in use.items():
@@ -216,25 +96,25 @@ def _as_answered(visit: Visit, assigned: list[Assigned], use: Mapping[str, str])
     return assigned
 
 
-def scanner_of(visit: Visit) -> Scanner:
+def scanner_of(visit: AssessedVisit) -> Scanner:
     """Return the scanner of an examination, named as in sidecars."""
     headers = [series.header for series in visit.examination.series]
     magnetic = [header for header in headers if text(header, "Modality") == "MR"]
-    return read_scanner(_as_in_sidecars((magnetic or headers)[0], visit.deidentifier))
+    return read_scanner(_with_sidecar_scanner((magnetic or headers)[0], visit.deidentifier))
 
 
-def usable(visit: Visit, one: Assigned) -> bool:
+def is_convertible(visit: AssessedVisit, one: ClassifiedSeries) -> bool:
     """Tell whether a series with an image role can be converted."""
     return not any(f.code not in CONVERTIBLE for f in visit.faults[one.series])
 
 
-def _ask_about_series(visit: Visit) -> None:
-    candidates = [one for one in visit.assigned if one.role in IMAGE_ROLES]
+def _query_series(visit: AssessedVisit) -> None:
+    candidates = [one for one in visit.classified if one.role in IMAGE_ROLES]
     # with nothing to use, what is wrong with the rest is the best that can be said
-    for one in candidates or [a for a in visit.assigned if a.role == "other" and not a.series.copy_of]:
+    for one in candidates or [a for a in visit.classified if a.role == "other" and not a.series.copy_of]:
         series, role = one.series, one.role if one.role in IMAGE_ROLES else ""
         name = f"{role}, {visit.series_name(series)}" if role else visit.series_name(series)
-        ask = partial(visit.ask, role=role, about=(series,))
+        ask = partial(visit.add_query, role=role, about=(series,))
         for fault in visit.faults[series]:
             ask(
                 QueryCode(fault.code.value),
@@ -250,24 +130,27 @@ def _ask_about_series(visit: Visit) -> None:
         if why := burned_in(series.header):
             ask(QueryCode.BURNED_IN_TEXT, f"{name}: {why}")
         if one.doubt:
-            ask(QueryCode.NAME_DIFFERS, f"{name}: {visit.plain(one.doubt)}")
+            ask(QueryCode.NAME_DIFFERS, f"{name}: {visit.deidentified(one.doubt)}")
 
 
-def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], given: bool | None) -> None:
-    taken = visit.taken()
-    unclear: dict[tuple[str, str], list[Assigned]] = {}
-    for one in visit.assigned:
+def _query_roles(
+    visit: AssessedVisit, protocol: Protocol | None, filed: set[str], given: bool | None
+) -> None:
+    taken = visit.selected_series()
+    unclear: dict[tuple[str, str], list[ClassifiedSeries]] = {}
+    for one in visit.classified:
         if one.unclear:
             unclear.setdefault((one.candidate_of, one.unclear), []).append(one)
     for (role, why), several in unclear.items():
         code = QueryCode.CONTRAST_UNCLEAR if why == "phase" else QueryCode.SEVERAL_CANDIDATES
         told = f"{role}, " + " and ".join(visit.series_name(one.series) for one in several)
-        visit.ask(code, told, role=role, about=[one.series for one in several])
+        visit.add_query(code, told, role=role, about=[one.series for one in several])
     if not taken and not unclear:
         told = "; ".join(
-            f"{visit.series_name(one.series)}: {visit.plain(one.reason)}" for one in visit.assigned[:5]
+            f"{visit.series_name(one.series)}: {visit.deidentified(one.reason)}"
+            for one in visit.classified[:5]
         )
-        visit.ask(QueryCode.NOTHING_USABLE, told, detail=(f"series={len(visit.assigned)}",))
+        visit.add_query(QueryCode.NOTHING_USABLE, told, detail=(f"series={len(visit.classified)}",))
         return
     there = filed | set(taken) | {role for role, _ in unclear}
     if {role for role, _ in unclear} & {"T1w", _POST}:
@@ -278,23 +161,23 @@ def _ask_about_roles(visit: Visit, protocol: Protocol | None, filed: set[str], g
         missing.append((_POST,))
     missing = [line for line in missing if not (given is False and line == (_POST,))]
     if missing:
-        derived = [one for one in visit.assigned if one.role == "derived" and one.candidate_of]
+        derived = [one for one in visit.classified if one.role == "derived" and one.candidate_of]
         told = ", ".join(" or ".join(line) for line in missing)
         if derived:
             told += f" (only derived: {', '.join(visit.series_name(one.series) for one in derived[:3])})"
-        visit.ask(QueryCode.MISSING_SEQUENCE, told, detail=tuple("|".join(line) for line in missing))
+        visit.add_query(QueryCode.MISSING_SEQUENCE, told, detail=tuple("|".join(line) for line in missing))
 
 
-def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None) -> None:
+def _check_protocol(visit: AssessedVisit, protocol: Protocol, reference: Scanner | None) -> None:
     if visit.row is None:
         return
-    taken = visit.taken()
+    taken = visit.selected_series()
     before = taken.get("T1w")
     pre = (before.series.header, describe_geometry(before.series)) if before else None
     for role, one in taken.items():
-        visit.checked[role] = check_series(
+        visit.protocol_items[role] = check_series(
             role,
-            _as_in_sidecars(one.series.header, visit.deidentifier),
+            _with_sidecar_scanner(one.series.header, visit.deidentifier),
             describe_geometry(one.series),
             protocol,
             visit.row.site_id,
@@ -304,7 +187,7 @@ def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None)
             scrub=visit.deidentifier.device,
         )
     visit.queries += protocol_queries(
-        visit.checked,
+        visit.protocol_items,
         protocol,
         site_id=visit.row.site_id,
         participant_id=visit.participant_id,
@@ -314,7 +197,70 @@ def _check_protocol(visit: Visit, protocol: Protocol, reference: Scanner | None)
     )
 
 
-def _as_in_sidecars(header: Dataset, deidentifier: Deidentifier) -> Dataset:
+def protocol_queries(
+    checked: Mapping[str, Sequence[ProtocolItem]],
+    protocol: Protocol,
+    *,
+    site_id: str = "",
+    participant_id: str = "",
+    session_id: str = "",
+    submission_id: str = "",
+    series_ids: Mapping[str, str] | None = None,
+) -> list[Query]:
+    """Word the queries about what is not to protocol and what is not known.
+
+    Parameters
+    ----------
+    checked : mapping of str to sequence of ProtocolItem
+        By role.
+    protocol : Protocol
+        It says which failures hold a visit up.
+    site_id, participant_id, session_id, submission_id : str
+        What they are about.
+    series_ids : mapping of str to str, optional
+        ``series_id`` of each role.
+
+    Returns
+    -------
+    list of Query
+        One a role for what failed, one for what is unknown, and one for a change of scanner or software.
+    """
+    ask = partial(
+        new_query,
+        site_id=site_id,
+        participant_id=participant_id,
+        session_id=session_id,
+        submission_id=submission_id,
+    )
+    queries, ids = [], series_ids or {}
+    for role, items in checked.items():
+        about = partial(ask, role=role, series_id=ids.get(role, ""))
+        failed = [i for i in items if i.result is ItemResult.FAIL and i.name not in SCANNER_ITEMS]
+        unknown = [i for i in items if i.result is ItemResult.UNKNOWN]
+        if failed:
+            told = "; ".join(f"{i.words} {i.value}, expected {i.limit}" for i in failed)
+            blocking = any(i.name in protocol.blocking for i in failed)
+            names = tuple(i.name for i in failed)
+            words = f"{role}: {told}"
+            queries.append(about(QueryCode.PROTOCOL_DEVIATION, words=words, detail=names, blocking=blocking))
+        if unknown:
+            told = ", ".join(i.words for i in unknown)
+            names = tuple(i.name for i in unknown)
+            queries.append(about(QueryCode.PROTOCOL_UNKNOWN, words=f"{role}: {told}", detail=names))
+    changes = {
+        i.name: f"{i.name} {i.value}, before {i.limit}"
+        for items in checked.values()
+        for i in items
+        if i.result is ItemResult.FAIL and i.name in SCANNER_ITEMS
+    }
+    if changes:
+        words = "; ".join(changes.values())
+        blocking = any(name in protocol.blocking for name in changes)
+        queries.append(ask(QueryCode.SCANNER_CHANGED, words=words, detail=tuple(changes), blocking=blocking))
+    return queries
+
+
+def _with_sidecar_scanner(header: Dataset, deidentifier: Deidentifier) -> Dataset:
     """Name the scanner as the sidecar of the reference visit does, so that the two can be compared."""
     names = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
     own = {tag_for_keyword(keyword) for keyword in (*names, "DeviceSerialNumber")}
@@ -327,3 +273,38 @@ def _as_in_sidecars(header: Dataset, deidentifier: Deidentifier) -> Dataset:
         setattr(marked, keyword, deidentifier.device(text(header, keyword)))
     marked.DeviceSerialNumber = deidentifier.serial(text(header, "DeviceSerialNumber"))
     return marked
+
+
+def unused_file_queries(inventory: Inventory, site_id: str, submission_id: str) -> list[Query]:
+    """Word queries about files that belong to no series, and about a submission without any.
+
+    Parameters
+    ----------
+    inventory : Inventory
+    site_id, submission_id : str
+        What they are about.
+
+    Returns
+    -------
+    list of Query
+        Without file names: a file may be called like the person.
+    """
+    counts, queries = inventory.unused_files.counts, []
+    ask = partial(new_query, site_id=site_id, submission_id=submission_id)
+    for why, code in _CODE_OF_UNUSED.items():
+        if counts[why]:
+            details = sorted({r.detail for r in inventory.unused_files.examples[why] if r.detail})
+            told = f"{counts[why]} {why.value}" + (f" ({', '.join(details)})" if details else "")
+            queries.append(ask(code, words=told, detail=_counted(counts, [why])))
+    if not inventory.series:
+        told = (
+            "; ".join(f"{counts[why]} {why.value}" for why in UnusedReason if counts[why])
+            or "nothing was sent"
+        )
+        found = _counted(counts, UnusedReason) or ("files=0",)
+        queries.append(ask(QueryCode.NOTHING_USABLE, words=told, detail=found))
+    return queries
+
+
+def _counted(counts: Mapping[UnusedReason, int], reasons: Iterable[UnusedReason]) -> tuple[str, ...]:
+    return tuple(f"{why.name.lower()}={counts[why]}" for why in reasons if counts[why])

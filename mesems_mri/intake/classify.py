@@ -35,7 +35,7 @@ _BROKEN = set(FaultCode) - {FaultCode.GANTRY_TILT}
 
 
 @dataclass(frozen=True)
-class Assigned:
+class ClassifiedSeries:
     """What a series was found to be.
 
     Parameters
@@ -63,7 +63,9 @@ class Assigned:
     doubt: str = ""
 
 
-def classify(series: Sequence[Series], *, contrast_given: bool | None = None) -> list[Assigned]:
+def classify_series(
+    series: Sequence[Series], *, contrast_given: bool | None = None
+) -> list[ClassifiedSeries]:
     """Give every series of a visit its role.
 
     Parameters
@@ -75,44 +77,48 @@ def classify(series: Sequence[Series], *, contrast_given: bool | None = None) ->
 
     Returns
     -------
-    list of Assigned
+    list of ClassifiedSeries
         One for each series, in the order given; each image role at most once.
     """
-    assigned = [_by_itself(one) for one in series]
-    assigned = _with_phases(assigned, contrast_given)
+    assigned = [_classify_alone(one) for one in series]
+    assigned = _classify_phases(assigned, contrast_given)
     for role in IMAGE_ROLES:
-        assigned = _one_of(role, assigned)
+        assigned = _select_one(role, assigned)
     return assigned
 
 
-def _by_itself(series: Series) -> Assigned:
+def _classify_alone(series: Series) -> ClassifiedSeries:
     """Judge a series without the others: all but the phase of contrast agent."""
     if series.copy_of:
-        return Assigned(series, OTHER, "a second copy: the same instance UIDs as another series sent")
+        return ClassifiedSeries(series, OTHER, "a second copy: the same instance UIDs as another series sent")
     modality = text(series.header, "Modality").upper()
     if modality != "MR":
-        return Assigned(series, OTHER, f"modality {quoted(modality)}, expected MR")
+        return ClassifiedSeries(series, OTHER, f"modality {quoted(modality)}, expected MR")
     kind = series.slices[0].kind if series.slices else words(series.header, "ImageType")
     kinds = set(kind)
     if found := kinds & _LOCALIZER_WORDS:
-        return Assigned(series, LOCALIZER, f"ImageType {sorted(found)[0]}")
+        return ClassifiedSeries(series, LOCALIZER, f"ImageType {sorted(found)[0]}")
     if found := _LOCALIZER_NAME.search(series.description):
-        return Assigned(series, LOCALIZER, f"name says {quoted(found[0])}")
+        return ClassifiedSeries(series, LOCALIZER, f"name says {quoted(found[0])}")
     if found := sorted(kinds & _DERIVED_WORDS):
-        return Assigned(series, DERIVED, f"ImageType {', '.join(found)}", candidate_of=_weighted(series)[0])
+        return ClassifiedSeries(
+            series, DERIVED, f"ImageType {', '.join(found)}", candidate_of=_weighting_of(series)[0]
+        )
     if found := sorted(kinds & _NOT_MAGNITUDE):
-        return Assigned(series, OTHER, f"ImageType {found[0]}: no magnitude image")
+        return ClassifiedSeries(series, OTHER, f"ImageType {found[0]}: no magnitude image")
     if len(orientations(series.slices)) >= 3:
-        return Assigned(series, LOCALIZER, "slices in three or more orientations")
+        return ClassifiedSeries(series, LOCALIZER, "slices in three or more orientations")
     if found := _DERIVED_NAME.search(series.description):
-        return Assigned(series, DERIVED, f"name says {quoted(found[0])}", candidate_of=_weighted(series)[0])
-    role, reason, doubt = _weighted(series)
-    return Assigned(series, role or OTHER, reason, doubt=doubt)
+        return ClassifiedSeries(
+            series, DERIVED, f"name says {quoted(found[0])}", candidate_of=_weighting_of(series)[0]
+        )
+    role, reason, doubt = _weighting_of(series)
+    return ClassifiedSeries(series, role or OTHER, reason, doubt=doubt)
 
 
-def _weighted(series: Series) -> tuple[str, str, str]:
+def _weighting_of(series: Series) -> tuple[str, str, str]:
     """Return role, reason and doubt by acquisition parameters and name; the parameters decide."""
-    name, parameters = weighting.by_name(series), weighting.by_parameters(series)
+    name, parameters = weighting.weighting_from_name(series), weighting.weighting_from_parameters(series)
     if name.role == "other":
         return OTHER, name.because, ""
     if parameters.role and name.role and parameters.role != name.role:
@@ -132,9 +138,9 @@ def _weighted(series: Series) -> tuple[str, str, str]:
     return OTHER, told, ""
 
 
-def _with_phases(assigned: list[Assigned], contrast_given: bool | None) -> list[Assigned]:
+def _classify_phases(assigned: list[ClassifiedSeries], contrast_given: bool | None) -> list[ClassifiedSeries]:
     at = [i for i, one in enumerate(assigned) if one.role == "T1w"]
-    found = contrast.phases([assigned[i].series for i in at], contrast_given)
+    found = contrast.classify_phases([assigned[i].series for i in at], contrast_given)
     assigned = list(assigned)
     for i, phase in zip(at, found, strict=True):
         one = assigned[i]
@@ -150,13 +156,19 @@ def _with_phases(assigned: list[Assigned], contrast_given: bool | None) -> list[
     return assigned
 
 
-def _one_of(role: str, assigned: list[Assigned]) -> list[Assigned]:
+def _select_one(role: str, assigned: list[ClassifiedSeries]) -> list[ClassifiedSeries]:
     """Leave a role to one series at most, by the first rule that tells it from the others."""
     at = [i for i, one in enumerate(assigned) if one.role == role]
     if len(at) < 2:
         return assigned
     left, assigned = at, list(assigned)
-    for rule in (_complete, _corrected, _repeated, _matching(role, assigned), _three_d):
+    for rule in (
+        _prefer_complete,
+        _prefer_corrected,
+        _prefer_repetition,
+        _prefer_matching(role, assigned),
+        _prefer_3d,
+    ):
         kept, because = rule([assigned[i].series for i in left])
         if 0 < len(kept) < len(left):
             for i in left:
@@ -175,15 +187,15 @@ def _one_of(role: str, assigned: list[Assigned]) -> list[Assigned]:
     return assigned
 
 
-_Rule = Callable[[list[Series]], tuple[list[Series], str]]
+_SelectionRule = Callable[[list[Series]], tuple[list[Series], str]]
 
 
-def _complete(candidates: list[Series]) -> tuple[list[Series], str]:
+def _prefer_complete(candidates: list[Series]) -> tuple[list[Series], str]:
     whole = [s for s in candidates if not {f.code for f in slice_faults(s)} & _BROKEN]
     return whole, "not taken: slices are wrong or missing, and another candidate is complete"
 
 
-def _corrected(candidates: list[Series]) -> tuple[list[Series], str]:
+def _prefer_corrected(candidates: list[Series]) -> tuple[list[Series], str]:
     """Of one acquisition reconstructed several times take the one with most corrections."""
     moments = {moment(s.header) for s in candidates}
     if len(moments) != 1 or None in moments:
@@ -198,12 +210,12 @@ def _corrections(series: Series) -> int:
     return 2 * bool(kinds & {"DIS3D", "DIS2D"}) + bool(kinds & {"NORM", "FILTERED"})
 
 
-def _repeated(candidates: list[Series]) -> tuple[list[Series], str]:
+def _prefer_repetition(candidates: list[Series]) -> tuple[list[Series], str]:
     kept = [s for s in candidates if _REPEAT.search(s.description)]
     return (kept, "not taken: another one is named a repetition") if len(kept) == 1 else (candidates, "")
 
 
-def _matching(role: str, assigned: list[Assigned]) -> _Rule:
+def _prefer_matching(role: str, assigned: list[ClassifiedSeries]) -> _SelectionRule:
     """Make the rule that a T1w and its counterpart with contrast agent were acquired alike."""
     partner = {"T1w": "ce-gadolinium_T1w", "ce-gadolinium_T1w": "T1w"}.get(role)
     partners = [one.series for one in assigned if one.role == partner]
@@ -217,7 +229,7 @@ def _matching(role: str, assigned: list[Assigned]) -> _Rule:
     return rule
 
 
-def _three_d(candidates: list[Series]) -> tuple[list[Series], str]:
+def _prefer_3d(candidates: list[Series]) -> tuple[list[Series], str]:
     kept = [s for s in candidates if text(s.header, "MRAcquisitionType") == "3D"]
     flat = [s for s in candidates if text(s.header, "MRAcquisitionType") == "2D"]
     if len(kept) == 1 and len(flat) == len(candidates) - 1:

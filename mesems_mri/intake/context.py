@@ -13,11 +13,11 @@ from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
 from mesems_mri.intake.deidentify.keys import Keys
-from mesems_mri.intake.dicom.archives import Limits
+from mesems_mri.intake.dicom.archives import ArchiveLimits
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.protocol import Protocol
 
-BIRTHS, WAITS = "births.json", "days_from_scan.json"
+BIRTH_HASHES_FILE, DAYS_FROM_SCAN_FILE = "births.json", "days_from_scan.json"
 """Beside the key: keyed hash of each birth date; days from scan to receipt of each submission."""
 
 
@@ -27,7 +27,7 @@ class IntakeRequest:
 
     Parameters
     ----------
-    sent : Path
+    submission : Path
         Folder or archive that the site has sent.
     bids_dir : Path
         Raw BIDS folder to fill.
@@ -47,13 +47,13 @@ class IntakeRequest:
         Remove the face from all images.
     dry_run : bool
         Only say what would be done.
-    limits : Limits
+    limits : ArchiveLimits
         What archives may unpack to.
     today : datetime.date or None
         Day of receipt; None: today.
     """
 
-    sent: Path
+    submission: Path
     bids_dir: Path
     sheet: Path
     protocol: Path | None = None
@@ -63,12 +63,12 @@ class IntakeRequest:
     use: dict[str, str] = field(default_factory=dict)
     deface: bool = False
     dry_run: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: ArchiveLimits = field(default_factory=ArchiveLimits)
     today: dt.date | None = None
 
 
 @dataclass(eq=False)
-class Context:
+class IntakeContext:
     """What does not change during an intake.
 
     Parameters
@@ -80,17 +80,17 @@ class Context:
     scratch : Path
         Folder that goes at the end.
     today : datetime.date
-    asked : sequence of Query
+    earlier_queries : sequence of Query
         Queries of earlier intakes.
-    before : list of dict
+    earlier_series : list of dict
         Rows of ``series.tsv`` of earlier intakes.
     say : callable
         Told one line at a time, free of names.
-    births : dict of str to str
+    birth_hashes : dict of str to str
         Keyed hash of the birth date by participant.
     sexes : dict of str to str
         Sex by participant, as earlier visits have it.
-    seen : dict of str to str
+    visit_by_voxels : dict of str to str
         Visit by hash of the voxels, of images that this intake has made.
     """
 
@@ -100,12 +100,12 @@ class Context:
     protocol: Protocol | None
     scratch: Path
     today: dt.date
-    asked: Sequence[Query]
-    before: list[dict[str, str]]
+    earlier_queries: Sequence[Query]
+    earlier_series: list[dict[str, str]]
     say: Callable[[str], None]
-    births: dict[str, str] = field(default_factory=dict)
+    birth_hashes: dict[str, str] = field(default_factory=dict)
     sexes: dict[str, str] = field(default_factory=dict)
-    seen: dict[str, str] = field(default_factory=dict)
+    visit_by_voxels: dict[str, str] = field(default_factory=dict)
     _deidentifiers: dict[str, Deidentifier] = field(default_factory=dict)
 
     @property
@@ -113,7 +113,7 @@ class Context:
         """The BIDS folder."""
         return self.request.bids_dir
 
-    def digest(self, purpose: str, *parts: str) -> str:
+    def keyed_hash(self, purpose: str, *parts: str) -> str:
         """Return a keyed hash: the same parts have the same one, and without the key nobody can tell."""
         message = "\0".join((purpose, *parts)).encode("utf-8", "surrogateescape")
         return hmac.digest(self.keys.secret, message, hashlib.sha256).hex()
@@ -121,11 +121,11 @@ class Context:
     def submission_id(self, series: Iterable[Series], *others: str) -> str:
         """Name a submission by its instances: the same images have the same name."""
         uids = sorted(uid for one in series for uid in one.instance_uids)
-        return f"in-{self.digest('submission', *uids, *others)[:12]}"
+        return f"in-{self.keyed_hash('submission', *uids, *others)[:12]}"
 
-    def content(self, series: Series) -> str:
+    def content_hash(self, series: Series) -> str:
         """Mark the instances of a series: the same when they are sent again."""
-        return self.digest("content", *sorted(series.instance_uids), series.part, str(series.copy))[:16]
+        return self.keyed_hash("content", *sorted(series.instance_uids), series.part, str(series.copy))[:16]
 
     def deidentifier(self, row: SheetRow | None) -> Deidentifier:
         """Return the one of a participant; one for nobody in particular when it is not known who it is."""
@@ -133,13 +133,13 @@ class Context:
         if label not in self._deidentifiers:
             known = {word for r in self.sheet for word in (r.site_id, r.session_id, r.participant_id)}
             self._deidentifiers[label] = Deidentifier(
-                self.keys.secret, label, self.keys.offset_days(label), known_words=sorted(known)
+                self.keys.secret, label, self.keys.offset_days(label), allowed_words=sorted(known)
             )
         return self._deidentifiers[label]
 
-    def answered(self, question: Query) -> bool:
+    def is_answered(self, question: Query) -> bool:
         """Tell whether a query was asked before and closed."""
-        return any(old.status == "closed" and old.content == question.content for old in self.asked)
+        return any(old.status == "closed" and old.content == question.content for old in self.earlier_queries)
 
 
 def read_private(keys: Keys, name: str) -> dict[str, str]:

@@ -41,7 +41,7 @@ class ContrastPhase(NamedTuple):
     because: str
 
 
-def by_bolus(series: Series) -> ContrastPhase:
+def phase_from_bolus(series: Series) -> ContrastPhase:
     """Read the phase off the bolus tags; a scan that began before the injection is one before it.
 
     Absent tags say nothing: many scanners leave them empty after contrast agent too.
@@ -61,7 +61,7 @@ def by_bolus(series: Series) -> ContrastPhase:
     return ContrastPhase(POST, f"bolus tags: {named}")
 
 
-def by_name(series: Series) -> ContrastPhase:
+def phase_from_name(series: Series) -> ContrastPhase:
     """Read the phase off the name of the series.
 
     Returns
@@ -80,7 +80,7 @@ def by_name(series: Series) -> ContrastPhase:
     return ContrastPhase("", "")
 
 
-def phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastPhase]:
+def classify_phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastPhase]:
     """Tell for each T1-weighted series of a visit whether it was acquired before or after contrast agent.
 
     In this order: bolus tags, name, time. Bolus tags that all series of the visit have alike say nothing of
@@ -99,7 +99,7 @@ def phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastP
     list of ContrastPhase
         In the order given. An empty role: nothing tells, or tags and name contradict each other.
     """
-    bolus, names = [by_bolus(s) for s in t1w], [by_name(s) for s in t1w]
+    bolus, names = [phase_from_bolus(s) for s in t1w], [phase_from_name(s) for s in t1w]
     tells = len(t1w) == 1 or len({phase.role for phase in bolus}) > 1
     # a name that a series with bolus tags has too is that of the protocol, not of the phase
     shared = (
@@ -114,10 +114,10 @@ def phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastP
             found.append(ContrastPhase("", f"contradictory: {tags.because}, but {name.because}"))
         else:
             found.append(tags)
-    return _by_time(t1w, found, bolus, contrast_given)
+    return _phases_from_order(t1w, found, bolus, contrast_given)
 
 
-def _by_time(
+def _phases_from_order(
     t1w: Sequence[Series],
     found: list[ContrastPhase],
     bolus: list[ContrastPhase],

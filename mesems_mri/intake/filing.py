@@ -12,70 +12,76 @@ from mesems_mri.errors import InputError, UsageError
 from mesems_mri.files import read_json, write_json
 from mesems_mri.images.deface import deface_files
 from mesems_mri.intake import folder
-from mesems_mri.intake.assess import Visit, usable
-from mesems_mri.intake.context import Context
+from mesems_mri.intake.assess import is_convertible
+from mesems_mri.intake.context import IntakeContext
+from mesems_mri.intake.convert import ConversionError, convert_series
 from mesems_mri.intake.deidentify.export import write_copy
 from mesems_mri.intake.dicom.series import Series
-from mesems_mri.intake.image import ConversionError, make_image
+from mesems_mri.intake.tables import SERIES_COLUMNS, write_rows
+from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
-_ANSWERED_BY_ANY = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
+_ANSWERED_BY_ANY_IMAGE = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
 """Queries about the visit as a whole: what a new submission leaves open of them is asked anew."""
 
-_OF_THE_CENTRE = {QueryCode.PROTOCOL_DEVIATION}
+_CLOSED_BY_CENTRE = {QueryCode.PROTOCOL_DEVIATION}
 """Queries about a role that another scan of it alone does not answer: the centre does."""
+
+_COPIED = (SeriesStatus.FILED, SeriesStatus.UNCHANGED, SeriesStatus.QUARANTINED)
+"""Statuses of a series that is copied as DICOM."""
 
 _WITHOUT_FACE = (
     "Send the series without the face, or agree with the reading centre that it is taken in with it"
 )
 
 
-def is_held(context: Context, visit: Visit) -> bool:
+def is_blocked(context: IntakeContext, visit: AssessedVisit) -> bool:
     """Tell whether nothing of a visit may be filed before an answer; a query that was closed is an answer."""
-    ask = visit.asker()
-    questions = [ask(p.code, detail=p.detail, blocking=p.blocking) for p in visit.identity]
-    return visit.row is None or any(q.blocking and not context.answered(q) for q in questions)
+    ask = visit.query_factory()
+    questions = [ask(p.code, detail=p.detail, blocking=p.blocking) for p in visit.identity_problems]
+    return visit.row is None or any(q.blocking and not context.is_answered(q) for q in questions)
 
 
-def prepare(context: Context, visit: Visit, staged: Path | None) -> None:
+def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | None) -> None:
     """Give each series its status, and make the images that are to be filed on the stage.
 
     Parameters
     ----------
-    context : Context
-    visit : Visit
+    context : IntakeContext
+    visit : AssessedVisit
         Changed in place.
     staged : Path or None
         The stage; None: nothing is made (a dry run).
     """
-    held = is_held(context, visit)
-    for one in visit.assigned:
-        visit.status[one.series] = "held" if held else "query" if one.unclear else "not_used"
-    if held or not visit.session_id:
+    blocked = is_blocked(context, visit)
+    for one in visit.classified:
+        unused = SeriesStatus.QUERY if one.unclear else SeriesStatus.NOT_USED
+        visit.status[one.series] = SeriesStatus.BLOCKED if blocked else unused
+    if blocked or not visit.session_id:
         return
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-    for role, one in visit.taken().items():
+    for role, one in visit.selected_series().items():
         burned = [
             query for query in visit.queries if query.code is QueryCode.BURNED_IN_TEXT and query.role == role
         ]
-        if not usable(visit, one) or any(not context.answered(query) for query in burned):
-            visit.status[one.series] = "query"
-        elif role in filed and _is_as_filed(context, filed[role], one.series):
-            visit.status[one.series] = "unchanged"
+        if not is_convertible(visit, one) or any(not context.is_answered(query) for query in burned):
+            visit.status[one.series] = SeriesStatus.QUERY
+        elif role in filed and _is_already_filed(context, filed[role], one.series):
+            visit.status[one.series] = SeriesStatus.UNCHANGED
             visit.voxels[one.series] = filed[role].voxels
             visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
-        elif _sent_before(context, visit, one.series):
-            visit.status[one.series] = "duplicate"
+        elif _was_replaced(context, visit, one.series):
+            visit.status[one.series] = SeriesStatus.DUPLICATE
             told = f"{role}, {visit.series_name(one.series)}, for which another image was taken"
-            visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(one.series,))
+            visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(one.series,))
         elif staged is None:
-            visit.status[one.series] = "filed"
+            visit.status[one.series] = SeriesStatus.FILED
         else:
-            _make(context, visit, role, one.series, staged)
+            _convert_series(context, visit, role, one.series, staged)
     if staged is not None and context.request.deface:
         _deface(visit, staged)
 
 
-def _deface(visit: Visit, staged: Path) -> None:
+def _deface(visit: AssessedVisit, staged: Path) -> None:
     """Remove the face from the images that were made; without that none of them is filed."""
     made = {role: name for role, name in visit.images.items() if (staged / name).is_file()}
     if not made:
@@ -84,10 +90,10 @@ def _deface(visit: Visit, staged: Path) -> None:
         face = deface_files([staged / name for name in made.values()])
     except InputError as error:
         for role in made:
-            series = visit.taken()[role].series
-            visit.status[series] = "failed"
+            series = visit.selected_series()[role].series
+            visit.status[series] = SeriesStatus.FAILED
             told = f"{role}, {visit.series_name(series)}: the face was not removed, {error}"
-            visit.ask(
+            visit.add_query(
                 QueryCode.CONVERSION_FAILED,
                 told,
                 role=role,
@@ -106,34 +112,36 @@ def _deface(visit: Visit, staged: Path) -> None:
     )
 
 
-def _is_as_filed(context: Context, filed: folder.Filed, series: Series) -> bool:
+def _is_already_filed(context: IntakeContext, filed: folder.FiledImage, series: Series) -> bool:
     """Tell whether a series is filed already, and without its face if that is wanted now."""
-    return filed.content == context.content(series) and (filed.defaced or not context.request.deface)
+    return filed.content == context.content_hash(series) and (filed.defaced or not context.request.deface)
 
 
-def _sent_before(context: Context, visit: Visit, series: Series) -> bool:
+def _was_replaced(context: IntakeContext, visit: AssessedVisit, series: Series) -> bool:
     """Tell whether a series was sent before and another one took its place; it does not take it back."""
-    content = context.content(series)
+    content = context.content_hash(series)
     return any(
         row["content"] == content
-        and row["status"] in ("replaced", "set_aside")
+        and row["status"] in (SeriesStatus.REPLACED, SeriesStatus.QUARANTINED)
         and row["submission_id"] == visit.submission_id
-        for row in context.before
+        for row in context.earlier_series
     )
 
 
-def _make(context: Context, visit: Visit, role: str, series: Series, staged: Path) -> None:
+def _convert_series(
+    context: IntakeContext, visit: AssessedVisit, role: str, series: Series, staged: Path
+) -> None:
     name = folder.image_name(visit.participant_id, visit.session_id, role)
     place = Path(tempfile.mkdtemp(dir=context.scratch))
     try:
-        image = make_image(series, visit.deidentifier, role, place, staged / name)
+        image = convert_series(series, visit.deidentifier, role, place, staged / name)
         study = visit.deidentifier.uid(series.study_uid)
-        source = folder.origin(visit.submission_id, study, context.content(series), image.voxels)
+        source = folder.origin(visit.submission_id, study, context.content_hash(series), image.voxels)
         write_json(folder.sidecar_of(staged / name), image.sidecar | source)
     except ConversionError as error:
-        visit.status[series] = "failed"
+        visit.status[series] = SeriesStatus.FAILED
         told = f"{role}, {visit.series_name(series)}: {error}"
-        visit.ask(QueryCode.CONVERSION_FAILED, told, role=role, about=(series,))
+        visit.add_query(QueryCode.CONVERSION_FAILED, told, role=role, about=(series,))
         return
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -141,31 +149,31 @@ def _make(context: Context, visit: Visit, role: str, series: Series, staged: Pat
             raise UsageError(msg) from error
         raise
     visit.voxels[series] = image.voxels
-    if twin := _twin(context, visit, image.voxels):
-        visit.status[series] = "held"
+    if twin := _visit_with_voxels(context, visit, image.voxels):
+        visit.status[series] = SeriesStatus.BLOCKED
         told = f"{role}, {visit.series_name(series)} has the voxels of {twin}"
-        visit.ask(
+        visit.add_query(
             QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(series,), detail=(twin,), blocking=True
         )
         return
-    context.seen.setdefault(image.voxels, visit.name)
-    visit.status[series] = "filed"
+    context.visit_by_voxels.setdefault(image.voxels, visit.name)
+    visit.status[series] = SeriesStatus.FILED
     visit.images[role] = name
 
 
-def _twin(context: Context, visit: Visit, voxels: str) -> str:
+def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str) -> str:
     """Name another visit, of an earlier or of this intake, whose image has the same voxels."""
-    for row in context.before:
+    for row in context.earlier_series:
         other = (row["participant_id"], row["session_id"])
         mine = other == (visit.participant_id, visit.session_id)
-        if row["voxels"] == voxels and row["status"] in folder.KEPT and not mine:
+        if row["voxels"] == voxels and row["status"] in WITH_IMAGE and not mine:
             return "/".join(other)
-    seen = context.seen.get(voxels, visit.name)
+    seen = context.visit_by_voxels.get(voxels, visit.name)
     return seen if seen != visit.name else ""
 
 
 @dataclass(frozen=True)
-class _Plan:
+class FilingPlan:
     """What happens to the images of a visit, by role."""
 
     same: set[str] = field(default_factory=set)
@@ -177,11 +185,11 @@ class _Plan:
 def plan_filing(
     new: set[str],
     unchanged: set[str],
-    filed: dict[str, folder.Filed],
+    filed: dict[str, folder.FiledImage],
     submission_id: str,
     study: set[str],
     waiting: bool,
-) -> _Plan:
+) -> FilingPlan:
     """Decide what to do with new images where others of the visit are filed.
 
     What is filed stays as long as nobody has asked for something else. Of the same study a role that is not
@@ -192,7 +200,7 @@ def plan_filing(
     ----------
     new, unchanged : set of str
         Roles of all images of the submission, and of those that are filed already.
-    filed : dict of str to Filed
+    filed : dict of str to FiledImage
         What is there.
     submission_id : str
         The submission at hand: what it has filed itself before, it may replace.
@@ -212,47 +220,47 @@ def plan_filing(
     added = new - set(filed)
     if waiting:
         others = set() if same_study or not conflicts else set(filed)
-        return _Plan(same, set(), new - same, (conflicts | others) - same - mine)
+        return FilingPlan(same, set(), new - same, (conflicts | others) - same - mine)
     aside = conflicts | (set() if same_study else added)
-    return _Plan(same, aside, new - same - aside)
+    return FilingPlan(same, aside, new - same - aside)
 
 
-def publish(context: Context, visit: Visit, staged: Path) -> None:
+def publish(context: IntakeContext, visit: AssessedVisit, staged: Path) -> None:
     """Move what was made of a visit into the BIDS folder, and close the queries that it answers."""
     if not visit.images:
         return
-    taken = {role: visit.taken()[role].series for role in visit.images}
+    taken = {role: visit.selected_series()[role].series for role in visit.images}
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-    waiting = _waiting(context, visit)
+    waiting = _open_blocking_queries(context, visit)
     study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
-    unchanged = {role for role, series in taken.items() if visit.status[series] == "unchanged"}
+    unchanged = {role for role, series in taken.items() if visit.status[series] == SeriesStatus.UNCHANGED}
     plan = plan_filing(set(taken), unchanged, filed, visit.submission_id, study, bool(waiting))
     # an image that the site has told to be of another role is no longer of the one it was filed for
-    renamed = {context.content(taken[role]) for role in plan.filed}
+    renamed = {context.content_hash(taken[role]) for role in plan.filed}
     plan.retired.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
     retired = {role: filed[role] for role in sorted(plan.retired)}
-    folder.set_aside(context.bids_dir, retired.values())
+    folder.quarantine_filed(context.bids_dir, retired.values())
     for role in sorted(plan.aside):
         name = visit.images.pop(role)
-        folder.keep_aside(staged, context.bids_dir, name, visit.submission_id)
-        visit.status[taken[role]] = "set_aside"
+        folder.quarantine_staged(staged, context.bids_dir, name, visit.submission_id)
+        visit.status[taken[role]] = SeriesStatus.QUARANTINED
     folder.publish(staged, context.bids_dir, [visit.images[role] for role in sorted(plan.filed)])
     folder.remove(one for role, one in retired.items() if role not in plan.filed)
     _mark_replaced(context, retired.values())
-    _settle(context, visit, waiting, plan.filed, set(filed) - set(retired))
+    _close_answered_queries(context, visit, waiting, plan.filed, set(filed) - set(retired))
     others = {one.submission_id for one in filed.values()} - {visit.submission_id, ""}
     if plan.aside:
         aside = sorted(plan.aside)
-        visit.ask(QueryCode.ALREADY_RECEIVED, ", ".join(aside), detail=tuple(aside))
+        visit.add_query(QueryCode.ALREADY_RECEIVED, ", ".join(aside), detail=tuple(aside))
     elif plan.same == set(taken) and others:
         same = sorted(plan.same)
         told = f"{', '.join(same)} of {visit.session_id}"
-        visit.ask(QueryCode.DUPLICATE_SUBMISSION, told, detail=tuple(same))
+        visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, detail=tuple(same))
 
 
-def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
+def write_dicom_copy(context: IntakeContext, visit: AssessedVisit, out_dir: Path) -> None:
     """Write the series of a visit that are images as DICOM without names; the whole series, all echoes."""
-    used = [s for s in visit.status if visit.status[s] in ("filed", "unchanged", "set_aside")]
+    used = [series for series, status in visit.status.items() if status in _COPIED]
     for uid in sorted({series.series_uid for series in used}):
         parts = [s for s in visit.examination.series if s.series_uid == uid and not s.copy_of]
         files = tuple(dict.fromkeys(file for part in parts for file in part.files))
@@ -262,37 +270,37 @@ def copy_dicom(context: Context, visit: Visit, out_dir: Path) -> None:
             context.say(f"{visit.name}, {visit.series_name(parts[0])}: no DICOM copy: {error}")
 
 
-def _waiting(context: Context, visit: Visit) -> list[Query]:
+def _open_blocking_queries(context: IntakeContext, visit: AssessedVisit) -> list[Query]:
     """Return the open blocking queries of the visit that earlier submissions have raised."""
     mine = (visit.participant_id, visit.session_id)
     return [
         query
-        for query in context.asked
+        for query in context.earlier_queries
         if query.holds_up
         and query.submission_id != visit.submission_id
         and (query.participant_id, query.session_id) == mine
     ]
 
 
-def _mark_replaced(context: Context, retired: Iterable[folder.Filed]) -> None:
+def _mark_replaced(context: IntakeContext, retired: Iterable[folder.FiledImage]) -> None:
     contents = {one.content for one in retired} - {""}
-    for row in context.before:
-        if row["content"] in contents and row["status"] == "filed":
-            row["status"] = "replaced"
-            row["image"] = f"{folder.SET_ASIDE}/{row['submission_id']}/{row['image']}"
+    for row in context.earlier_series:
+        if row["content"] in contents and row["status"] == SeriesStatus.FILED:
+            row["status"] = SeriesStatus.REPLACED.value
+            row["image"] = f"{folder.QUARANTINE}/{row['submission_id']}/{row['image']}"
     if contents:
-        folder.write_rows(context.bids_dir / folder.SERIES_TABLE, context.before, folder.SERIES_COLUMNS)
+        write_rows(context.bids_dir / folder.SERIES_TABLE, context.earlier_series, SERIES_COLUMNS)
 
 
-def _settle(
-    context: Context, visit: Visit, waiting: Iterable[Query], roles: set[str], left: set[str]
+def _close_answered_queries(
+    context: IntakeContext, visit: AssessedVisit, waiting: Iterable[Query], roles: set[str], left: set[str]
 ) -> None:
     """Close the queries of earlier submissions that this one answers; what is still wrong is asked anew."""
     if not roles:
         return
     whole = roles >= left
     for query in waiting:
-        about = query.role in roles and query.code not in _OF_THE_CENTRE
-        if whole or about or query.code in _ANSWERED_BY_ANY:
+        about = query.role in roles and query.code not in _CLOSED_BY_CENTRE
+        if whole or about or query.code in _ANSWERED_BY_ANY_IMAGE:
             reason = f"answered by submission {visit.submission_id}"
             close_query(context.bids_dir, query.query_id, by="intake", reason=reason, today=context.today)

@@ -17,47 +17,48 @@ from mesems_mri.dataset.schedule import read_sheet
 from mesems_mri.errors import DatasetError, MesemsError, UsageError
 from mesems_mri.files import read_json
 from mesems_mri.intake import folder
-from mesems_mri.intake.assess import Visit, judge, scanner_of
-from mesems_mri.intake.context import BIRTHS, Context, IntakeRequest, read_private
+from mesems_mri.intake.assess import assess_visit, scanner_of, unused_file_queries
+from mesems_mri.intake.context import BIRTH_HASHES_FILE, IntakeContext, IntakeRequest, read_private
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
 from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.filing import copy_dicom, prepare, publish
+from mesems_mri.intake.filing import convert_visit, publish, write_dicom_copy
 from mesems_mri.intake.identify import (
     Examination,
-    Problem,
-    examinations,
-    find_visit,
+    IdentityProblem,
+    check_identity,
+    group_examinations,
+    match_visit,
     mixed_studies,
-    person_problems,
 )
 from mesems_mri.intake.inventory import Inventory, take_inventory
 from mesems_mri.intake.protocol import load_protocol
-from mesems_mri.intake.receipt import write_pages
-from mesems_mri.intake.tables import leftover_queries, write_tables
+from mesems_mri.intake.receipts import write_receipt_pages
+from mesems_mri.intake.tables import read_rows, read_sexes, write_tables
+from mesems_mri.intake.visit import AssessedVisit
 from mesems_mri.provenance import PACKAGE_DIR
 
-_VISIT_NOT_KNOWN = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR}
+_VISIT_UNKNOWN = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR}
 
 
 @dataclass(eq=False)
-class Delivery:
+class Submission:
     """What came of one delivery of a site; each of its examinations is a submission of its own.
 
     Parameters
     ----------
     inventory : Inventory
-    visits : list of Visit
+    visits : list of AssessedVisit
     queries : tuple of Query
         All that is asked about it, as they stand in the table (numbered, unless it was a dry run).
     """
 
     inventory: Inventory
-    visits: list[Visit]
+    visits: list[AssessedVisit]
     queries: tuple[Query, ...] = ()
 
 
-def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None) -> Delivery:
+def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: None) -> Submission:
     """Take in a delivery.
 
     Parameters
@@ -68,7 +69,7 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
 
     Returns
     -------
-    Delivery
+    Submission
 
     Raises
     ------
@@ -76,8 +77,8 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
         If the sheet, the protocol, the key or a folder cannot be used. What is wrong with the images is no
         error: it becomes a query.
     """
-    if not request.sent.exists():
-        msg = f"{request.sent}: no such folder or archive; give what the site has sent"
+    if not request.submission.exists():
+        msg = f"{request.submission}: no such folder or archive; give what the site has sent"
         raise DatasetError(msg)
     _refuse_overlap(request)
     if request.deface and request.dicom_copy:
@@ -86,37 +87,37 @@ def take_in(request: IntakeRequest, say: Callable[[str], None] = lambda _: None)
     sheet = read_sheet(request.sheet)
     protocol = load_protocol(request.protocol) if request.protocol else None
     with contextlib.ExitStack() as stack:
-        keys = stack.enter_context(_keys(request))
+        keys = stack.enter_context(_open_keys(request))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesems-intake-")))
-        context = Context(
+        context = IntakeContext(
             request=request,
             keys=keys,
             sheet=sheet,
             protocol=protocol,
             scratch=scratch,
             today=request.today or dt.datetime.now(tz=dt.UTC).date(),
-            asked=read_queries(request.bids_dir),
-            before=folder.read_rows(request.bids_dir / folder.SERIES_TABLE),
-            births=read_private(keys, BIRTHS),
-            sexes=folder.read_sexes(request.bids_dir),
+            earlier_queries=read_queries(request.bids_dir),
+            earlier_series=read_rows(request.bids_dir / folder.SERIES_TABLE),
+            birth_hashes=read_private(keys, BIRTH_HASHES_FILE),
+            sexes=read_sexes(request.bids_dir),
             say=say,
         )
         try:
             inventory = take_inventory(
-                request.sent,
+                request.submission,
                 scratch,
                 limits=replace(request.limits),
                 progress=lambda files: say(f"{files} files read"),
             )
-            return _run(context, inventory)
+            return _assess_and_file(context, inventory)
         except MesemsError:
             raise
         except Exception as error:
             # what went wrong may be worded with values of a header: only where and what kind is told
-            raise MesemsError(_where(error)) from None
+            raise MesemsError(_failure_location(error)) from None
 
 
-def _where(error: Exception) -> str:
+def _failure_location(error: Exception) -> str:
     package = str(PACKAGE_DIR)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(package)]
     place = (
@@ -127,51 +128,55 @@ def _where(error: Exception) -> str:
     return f"the intake failed ({type(error).__name__} in {place}); this is a bug, please report this line"
 
 
-def _run(context: Context, inventory: Inventory) -> Delivery:
-    found = examinations(inventory.series)
+def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission:
+    found = group_examinations(inventory.series)
     mixed = mixed_studies(found)
-    visits = sorted((_visit(context, one, mixed) for one in found), key=_in_time)
-    _compare_persons(context, visits)
-    _ask_for_one_day(visits)
+    visits = sorted((_identify(context, one, mixed) for one in found), key=_chronological)
+    _check_identities(context, visits)
+    _query_competing_days(visits)
     for visit in visits:
         filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-        judge(visit, context.protocol, _reference(context, visit, visits), tuple(filed), context.request.use)
-    context.asked = complete_queries(context.asked, [query for visit in visits for query in visit.queries])
+        assess_visit(
+            visit, context.protocol, _first_scanner(context, visit, visits), tuple(filed), context.request.use
+        )
+    context.earlier_queries = complete_queries(
+        context.earlier_queries, [query for visit in visits for query in visit.queries]
+    )
     sites = {visit.row.site_id for visit in visits if visit.row}
     site_id = context.request.site_id or (sites.pop() if len(sites) == 1 else "")
-    about = visits[0].submission_id if len(visits) == 1 else _delivery_id(context, inventory)
-    general = leftover_queries(inventory, site_id, about)
-    delivery = Delivery(inventory, visits)
+    about = visits[0].submission_id if len(visits) == 1 else _submission_id(context, inventory)
+    general = unused_file_queries(inventory, site_id, about)
+    submission = Submission(inventory, visits)
     if context.request.dry_run:
         for visit in visits:
-            prepare(context, visit, None)
-        delivery.queries = tuple([*general, *(query for visit in visits for query in visit.queries)])
-        return delivery
+            convert_visit(context, visit, None)
+        submission.queries = tuple([*general, *(query for visit in visits for query in visit.queries)])
+        return submission
     with folder.stage(context.bids_dir) as staged:
         for visit in visits:
-            prepare(context, visit, staged)
+            convert_visit(context, visit, staged)
         # nothing in the BIDS folder was touched so far
         folder.prepare_folder(context.bids_dir)
         try:
             for visit in visits:
                 publish(context, visit, staged)
                 if context.request.dicom_copy:
-                    copy_dicom(context, visit, context.request.dicom_copy)
+                    write_dicom_copy(context, visit, context.request.dicom_copy)
         finally:
             write_tables(context, visits)
             asked = [*general, *(query for visit in visits for query in visit.queries)]
-            delivery.queries = add_queries(context.bids_dir, asked, today=context.today)
-    write_pages(context, inventory, visits, delivery.queries)
-    return delivery
+            submission.queries = add_queries(context.bids_dir, asked, today=context.today)
+    write_receipt_pages(context, inventory, visits, submission.queries)
+    return submission
 
 
-def _delivery_id(context: Context, inventory: Inventory) -> str:
-    counts = sorted(inventory.leftovers.counts.items())
+def _submission_id(context: IntakeContext, inventory: Inventory) -> str:
+    counts = sorted(inventory.unused_files.counts.items())
     return context.submission_id(inventory.series, *(f"{why}: {count}" for why, count in counts))
 
 
 @contextlib.contextmanager
-def _keys(request: IntakeRequest) -> Generator[Keys]:
+def _open_keys(request: IntakeRequest) -> Generator[Keys]:
     """Open the key of the trial, and keep other intakes out; a dry run writes nothing and makes no key."""
     place = request.key_folder or default_folder(request.bids_dir)
     if request.dry_run:
@@ -184,15 +189,15 @@ def _keys(request: IntakeRequest) -> Generator[Keys]:
 
 
 def _refuse_overlap(request: IntakeRequest) -> None:
-    sent, bids = request.sent.resolve(), request.bids_dir.resolve()
+    sent, bids = request.submission.resolve(), request.bids_dir.resolve()
     if sent == bids or sent in bids.parents or bids in sent.parents:
         msg = f"{request.bids_dir}: the BIDS folder and what was sent lie inside each other; give another one"
         raise UsageError(msg)
 
 
-def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit:
+def _identify(context: IntakeContext, examination: Examination, mixed: set[str]) -> AssessedVisit:
     """Find out whose scan an examination is, and of which visit."""
-    row, problems = find_visit(examination, context.sheet, context.request.site_id)
+    row, problems = match_visit(examination, context.sheet, context.request.site_id)
     deidentifier = context.deidentifier(row)
     for series in examination.series:
         deidentifier.learn(series.header)
@@ -201,30 +206,30 @@ def _visit(context: Context, examination: Examination, mixed: set[str]) -> Visit
         births = sorted({text(s.header, "PatientBirthDate") for s in examination.series} - {""})
         birth = deidentifier.birth_hash(births[0]) if births else ""
     if any(series.study_uid in mixed for series in examination.series):
-        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, "in one study", ("study",)))
-    return Visit(
+        problems.append(IdentityProblem(QueryCode.SEVERAL_PARTICIPANTS, "in one study", ("study",)))
+    return AssessedVisit(
         examination=examination,
         row=row,
-        session_known=not any(problem.code in _VISIT_NOT_KNOWN for problem in problems),
+        session_known=not any(problem.code in _VISIT_UNKNOWN for problem in problems),
         submission_id=context.submission_id(examination.series),
         deidentifier=deidentifier,
-        identity=problems,
+        identity_problems=problems,
         birth_hash=birth,
     )
 
 
-def _compare_persons(context: Context, visits: Sequence[Visit]) -> None:
+def _check_identities(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
     """Compare the person of each visit with the earlier ones, those of the same delivery among them."""
-    births, sexes = dict(context.births), dict(context.sexes)
+    births, sexes = dict(context.birth_hashes), dict(context.sexes)
     for visit in visits:
         if visit.row is None:
             continue
         name, examination = visit.participant_id, visit.examination
-        found = person_problems(
+        found = check_identity(
             examination, visit.row, sexes.get(name, ""), visit.birth_hash, births.get(name, "")
         )
-        visit.birth_compared = name in births and name not in context.births
-        visit.identity += found
+        visit.birth_compared = name in births and name not in context.birth_hashes
+        visit.identity_problems += found
         if found:  # nobody knows yet which of them is the participant
             continue
         if visit.birth_hash:
@@ -233,25 +238,27 @@ def _compare_persons(context: Context, visits: Sequence[Visit]) -> None:
             sexes.setdefault(name, examination.sex)
 
 
-def _ask_for_one_day(visits: Sequence[Visit]) -> None:
+def _query_competing_days(visits: Sequence[AssessedVisit]) -> None:
     """Ask where the scans of two days fit one visit: which of them counts is not ours to say."""
-    by_visit: dict[str, list[Visit]] = defaultdict(list)
+    by_visit: dict[str, list[AssessedVisit]] = defaultdict(list)
     for visit in visits:
         if visit.session_id:
             by_visit[visit.name].append(visit)
     for several in by_visit.values():
         if len(several) > 1:
             told = f"scans of {len(several)} days fit {several[0].session_id}"
-            problem = Problem(QueryCode.SEVERAL_CANDIDATES, told, (f"days={len(several)}",))
+            problem = IdentityProblem(QueryCode.SEVERAL_CANDIDATES, told, (f"days={len(several)}",))
             for visit in several:
-                visit.identity.append(problem)
+                visit.identity_problems.append(problem)
 
 
-def _in_time(visit: Visit) -> tuple[list[tuple[bool, int, str]], dt.date]:
+def _chronological(visit: AssessedVisit) -> tuple[list[tuple[bool, int, str]], dt.date]:
     return natural_key(visit.participant_id), visit.examination.day or dt.date.max
 
 
-def _reference(context: Context, visit: Visit, visits: Sequence[Visit]) -> Scanner | None:
+def _first_scanner(
+    context: IntakeContext, visit: AssessedVisit, visits: Sequence[AssessedVisit]
+) -> Scanner | None:
     """Return the scanner of the participant's first visit, if that is an earlier one."""
     day = visit.examination.day
     if visit.row is None or day is None or not visit.session_id:

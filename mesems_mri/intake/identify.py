@@ -16,7 +16,7 @@ _FAR_DAYS = 28
 
 
 @dataclass(frozen=True)
-class Problem:
+class IdentityProblem:
     """Something to ask the site, before it is known where the query goes.
 
     Parameters
@@ -63,7 +63,7 @@ class Examination:
         return next(iter(self.sexes)) if len(self.sexes) == 1 and self.sexes <= {"F", "M", "O"} else ""
 
 
-def examinations(series: Iterable[Series]) -> list[Examination]:
+def group_examinations(series: Iterable[Series]) -> list[Examination]:
     """Sort series by patient ID and day; a series without a date takes the day of its study.
 
     Returns
@@ -81,9 +81,9 @@ def examinations(series: Iterable[Series]) -> list[Examination]:
     return [Examination(patient, day, tuple(found[patient, day])) for patient, day in order]
 
 
-def find_visit(
+def match_visit(
     examination: Examination, sheet: Sequence[SheetRow], site_id: str | None = None
-) -> tuple[SheetRow | None, list[Problem]]:
+) -> tuple[SheetRow | None, list[IdentityProblem]]:
     """Find the visit of the sheet that an examination is.
 
     The patient ID must be one of the sheet. The visit is the one whose window holds the day; of several, the
@@ -102,25 +102,25 @@ def find_visit(
     SheetRow or None
         None when it is not known whose scan it is; the first row of the participant stands for one whose
         visit is not known, with a problem that says so.
-    list of Problem
+    list of IdentityProblem
     """
     wanted = examination.patient_id.casefold()
     rows = [row for row in sheet if row.dicom_patient_id.casefold() == wanted] if wanted else []
     if not rows:
-        return None, [_unknown(examination, sheet)]
+        return None, [_unknown_participant(examination, sheet)]
     problems = []
     if site_id and rows[0].site_id != site_id:
         told = f"{rows[0].participant_id} is of site {rows[0].site_id}, sent by {site_id}"
-        problems.append(Problem(QueryCode.WRONG_SITE, told, (rows[0].site_id, site_id)))
+        problems.append(IdentityProblem(QueryCode.WRONG_SITE, told, (rows[0].site_id, site_id)))
     if examination.day is None:
-        return rows[0], [*problems, Problem(QueryCode.NO_SCAN_DATE)]
-    row, problem = _visit_of(examination.day, rows)
+        return rows[0], [*problems, IdentityProblem(QueryCode.NO_SCAN_DATE)]
+    row, problem = _match_day(examination.day, rows)
     return row or rows[0], problems + ([problem] if problem else [])
 
 
-def person_problems(
+def check_identity(
     examination: Examination, row: SheetRow, known_sex: str, birth_hash: str, known_birth_hash: str
-) -> list[Problem]:
+) -> list[IdentityProblem]:
     """Compare the person in the headers with the one of the sheet and of earlier visits.
 
     Parameters
@@ -134,7 +134,7 @@ def person_problems(
 
     Returns
     -------
-    list of Problem
+    list of IdentityProblem
         What the headers do not say is no problem.
     """
     problems = []
@@ -142,16 +142,16 @@ def person_problems(
     if expected and examination.sexes - {expected}:
         found = sorted(examination.sexes)
         told = f"{row.participant_id} is {expected}, the header says {', '.join(found)}"
-        problems.append(Problem(QueryCode.SEX_DIFFERS, told, (expected, "|".join(found))))
+        problems.append(IdentityProblem(QueryCode.SEX_DIFFERS, told, (expected, "|".join(found))))
     if birth_hash and known_birth_hash and birth_hash != known_birth_hash:
-        problems.append(Problem(QueryCode.BIRTH_DATE_DIFFERS, row.participant_id))
+        problems.append(IdentityProblem(QueryCode.BIRTH_DATE_DIFFERS, row.participant_id))
     births = {text(s.header, "PatientBirthDate") for s in examination.series} - {""}
-    names = {_folded(text(s.header, "PatientName")) for s in examination.series} - {""}
+    names = {_normalised(text(s.header, "PatientName")) for s in examination.series} - {""}
     if len(births) > 1 or len(names) > 1:
         what, count = "birth dates" if len(births) > 1 else "names", max(len(births), len(names))
         told = f"one patient ID with {count} {what} on one day"
         key = "birth_dates" if len(births) > 1 else "names"
-        problems.append(Problem(QueryCode.SEVERAL_PARTICIPANTS, told, (f"{key}={count}",)))
+        problems.append(IdentityProblem(QueryCode.SEVERAL_PARTICIPANTS, told, (f"{key}={count}",)))
     return problems
 
 
@@ -164,54 +164,56 @@ def mixed_studies(found: Iterable[Examination]) -> set[str]:
     return {study for study, ids in patients.items() if study and len(ids) > 1}
 
 
-def _visit_of(day: dt.date, rows: list[SheetRow]) -> tuple[SheetRow | None, Problem | None]:
+def _match_day(day: dt.date, rows: list[SheetRow]) -> tuple[SheetRow | None, IdentityProblem | None]:
     planned = [(row, row.days_outside(day)) for row in rows]
     missed = sorted(((abs(off), row) for row, off in planned if off is not None), key=lambda pair: pair[0])
     inside = [row for off, row in missed if off == 0]
     if inside:
-        nearest = sorted(inside, key=lambda row: _from_plan(row, day))
-        if len(nearest) == 1 or _from_plan(nearest[0], day) < _from_plan(nearest[1], day):
+        nearest = sorted(inside, key=lambda row: _days_from_planned(row, day))
+        if len(nearest) == 1 or _days_from_planned(nearest[0], day) < _days_from_planned(nearest[1], day):
             return nearest[0], None
         one, other = (row.session_id for row in nearest[:2])
-        return None, Problem(QueryCode.VISIT_UNCLEAR, f"it lies as close to {one} and {other}", (one, other))
+        return None, IdentityProblem(
+            QueryCode.VISIT_UNCLEAR, f"it lies as close to {one} and {other}", (one, other)
+        )
     unplanned = [row for row in rows if row.planned_date is None]
     clear = missed and missed[0][0] <= _FAR_DAYS and (len(missed) == 1 or 2 * missed[0][0] < missed[1][0])
     if clear and not unplanned:
         row = missed[0][1]
         off = row.days_outside(day) or 0
-        told = f"{row.session_id}: {_days(off)}"
-        return row, Problem(QueryCode.OUTSIDE_WINDOW, told, (row.session_id, f"{off:+d}"))
+        told = f"{row.session_id}: {_days_outside(off)}"
+        return row, IdentityProblem(QueryCode.OUTSIDE_WINDOW, told, (row.session_id, f"{off:+d}"))
     if len(unplanned) == 1:
         return unplanned[0], None
     if not missed:
         told = f"{len(unplanned)} visits of the sheet have no date"
-        return None, Problem(QueryCode.VISIT_UNCLEAR, told, (f"undated={len(unplanned)}",))
+        return None, IdentityProblem(QueryCode.VISIT_UNCLEAR, told, (f"undated={len(unplanned)}",))
     nearest_id, off = missed[0][1].session_id, missed[0][1].days_outside(day) or 0
-    told = f"the nearest is {nearest_id}: {_days(off)}"
-    return None, Problem(QueryCode.VISIT_UNCLEAR, told, (nearest_id, f"{off:+d}"))
+    told = f"the nearest is {nearest_id}: {_days_outside(off)}"
+    return None, IdentityProblem(QueryCode.VISIT_UNCLEAR, told, (nearest_id, f"{off:+d}"))
 
 
-def _from_plan(row: SheetRow, day: dt.date) -> int:
+def _days_from_planned(row: SheetRow, day: dt.date) -> int:
     return abs((day - (row.planned_date or day)).days)
 
 
-def _days(off: int) -> str:
+def _days_outside(off: int) -> str:
     side = "before the window opens" if off < 0 else "after the window closes"
     return f"{abs(off)} day{'s' if abs(off) > 1 else ''} {side}"
 
 
-def _unknown(examination: Examination, sheet: Sequence[SheetRow]) -> Problem:
+def _unknown_participant(examination: Examination, sheet: Sequence[SheetRow]) -> IdentityProblem:
     code, count = QueryCode.UNKNOWN_PARTICIPANT, len(examination.series)
     counted = f"series={count}"
     if not examination.patient_id:
-        return Problem(code, f"{count} series without a patient ID", (counted, "no_patient_id"))
-    plain = _folded(examination.patient_id)
-    alike = sorted({row.participant_id for row in sheet if _folded(row.dicom_patient_id) == plain})
+        return IdentityProblem(code, f"{count} series without a patient ID", (counted, "no_patient_id"))
+    plain = _normalised(examination.patient_id)
+    alike = sorted({row.participant_id for row in sheet if _normalised(row.dicom_patient_id) == plain})
     if len(alike) == 1:
         told = f"{count} series; but for blanks and signs the ID is that of {alike[0]}"
-        return Problem(code, told, (counted, alike[0]))
-    return Problem(code, f"{count} series", (counted,))
+        return IdentityProblem(code, told, (counted, alike[0]))
+    return IdentityProblem(code, f"{count} series", (counted,))
 
 
-def _folded(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())

@@ -10,9 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mesems_mri.intake.dicom.archives import Limits, Taken, is_zip, unpack
-from mesems_mri.intake.dicom.instance import Instance, Refused, Why, read_header, read_instance
-from mesems_mri.intake.dicom.series import Series, gather
+from mesems_mri.intake.dicom.archives import ArchiveLimits, ExtractedFile, is_zip, unpack
+from mesems_mri.intake.dicom.instance import Instance, UnusedFile, UnusedReason, read_header, read_instance
+from mesems_mri.intake.dicom.series import Series, group_into_series
 from mesems_mri.intake.dicom.tags import sequence, text
 
 MAX_FOLDERS_DEEP = 32
@@ -23,13 +23,13 @@ _EXAMPLES = 3
 
 
 @dataclass
-class Leftovers:
+class UnusedFiles:
     """Files that belong to no series: how many for each reason, and a few of their names."""
 
-    counts: Counter[Why] = field(default_factory=Counter)
-    examples: dict[Why, list[Refused]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[UnusedReason] = field(default_factory=Counter)
+    examples: dict[UnusedReason, list[UnusedFile]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, refused: Refused) -> None:
+    def add(self, refused: UnusedFile) -> None:
         """Count a file, and keep the first of each reason by name."""
         self.counts[refused.why] += 1
         if len(self.examples[refused.why]) < _EXAMPLES:
@@ -38,7 +38,7 @@ class Leftovers:
     def lines(self) -> list[str]:
         """Say one line for each reason."""
         found = []
-        for why in Why:
+        for why in UnusedReason:
             if count := self.counts[why]:
                 kept = self.examples[why]
                 names = ", ".join(f"{r.name} ({r.detail})" if r.detail else r.name for r in kept)
@@ -55,22 +55,22 @@ class Inventory:
     ----------
     series : tuple of Series
         In the order of study, series number and name.
-    leftovers : Leftovers
+    unused_files : UnusedFiles
         What belongs to no series.
     files : int
         Files looked at, members of archives among them.
     """
 
     series: tuple[Series, ...]
-    leftovers: Leftovers
+    unused_files: UnusedFiles
     files: int
 
 
 def take_inventory(
-    sent: Path,
+    submission: Path,
     scratch: Path,
     *,
-    limits: Limits | None = None,
+    limits: ArchiveLimits | None = None,
     processes: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Inventory:
@@ -78,11 +78,11 @@ def take_inventory(
 
     Parameters
     ----------
-    sent : Path
+    submission : Path
         What the site sent: a folder, nested as it likes, a zip archive, or one file.
     scratch : Path
         Empty folder for members of archives; the series point into it, so it must outlive them.
-    limits : Limits, optional
+    limits : ArchiveLimits, optional
         What archives may unpack to.
     processes : int, optional
         Processes that read headers; default: as many as there are cores.
@@ -92,10 +92,10 @@ def take_inventory(
     Returns
     -------
     Inventory
-        Nothing in the folder stops it: what cannot be read is counted in `leftovers`.
+        Nothing in the folder stops it: what cannot be read is counted in `unused_files`.
     """
-    leftovers = Leftovers()
-    candidates = _candidates(sent, scratch, limits or Limits(), leftovers)
+    unused_files = UnusedFiles()
+    candidates = _candidates(submission, scratch, limits or ArchiveLimits(), unused_files)
     instances: list[Instance] = []
     directories: list[str] = []
     for at, found in enumerate(_read_all(candidates, scratch, processes), start=1):
@@ -104,55 +104,61 @@ def take_inventory(
         if isinstance(found, Instance):
             instances.append(found)
         else:
-            leftovers.add(found)
-            if found.why is Why.DIRECTORY:
+            unused_files.add(found)
+            if found.why is UnusedReason.DIRECTORY:
                 directories.append(found.name)
     if directories:
         paths = {taken.name: taken.path for taken in candidates}
         for name in directories:
             for missing in _missing_of_directory(name, paths):
-                leftovers.add(Refused(missing, Why.MISSING))
-    there = leftovers.counts.total() - leftovers.counts[Why.MISSING]
-    return Inventory(tuple(gather(instances)), leftovers, there + len(instances))
+                unused_files.add(UnusedFile(missing, UnusedReason.MISSING))
+    there = unused_files.counts.total() - unused_files.counts[UnusedReason.MISSING]
+    return Inventory(tuple(group_into_series(instances)), unused_files, there + len(instances))
 
 
-def _candidates(sent: Path, scratch: Path, limits: Limits, leftovers: Leftovers) -> list[Taken]:
+def _candidates(
+    submission: Path, scratch: Path, limits: ArchiveLimits, unused_files: UnusedFiles
+) -> list[ExtractedFile]:
     """List the files to read: of folders as they lie, of archives the members that can be DICOM."""
-    found: list[Taken] = []
-    for path, name in _walk(sent, "", 0, leftovers) if sent.is_dir() else [(sent, sent.name)]:
+    found: list[ExtractedFile] = []
+    for path, name in (
+        _walk(submission, "", 0, unused_files) if submission.is_dir() else [(submission, submission.name)]
+    ):
         if is_zip(path):
             taken, refused = unpack(path, name, scratch, limits)
             found += taken
             for one in refused:
-                leftovers.add(one)
+                unused_files.add(one)
         else:
-            found.append(Taken(path, name))
+            found.append(ExtractedFile(path, name))
     return found
 
 
-def _walk(folder: Path, inside: str, depth: int, leftovers: Leftovers) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, inside: str, depth: int, unused_files: UnusedFiles) -> Iterator[tuple[Path, str]]:
     if depth > MAX_FOLDERS_DEEP:
-        leftovers.add(Refused(inside, Why.TOO_DEEP))
+        unused_files.add(UnusedFile(inside, UnusedReason.TOO_DEEP))
         return
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
-        leftovers.add(Refused(inside or folder.name, Why.UNREADABLE, error.strerror or ""))
+        unused_files.add(UnusedFile(inside or folder.name, UnusedReason.UNREADABLE, error.strerror or ""))
         return
     for entry in entries:
         name = f"{inside}{entry.name}"
         if entry.is_symlink():
-            leftovers.add(Refused(name, Why.LINK))
+            unused_files.add(UnusedFile(name, UnusedReason.LINK))
         elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{name}/", depth + 1, leftovers)
+            yield from _walk(Path(entry.path), f"{name}/", depth + 1, unused_files)
         elif stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
             yield Path(entry.path), name
         else:
-            leftovers.add(Refused(name, Why.SPECIAL))
+            unused_files.add(UnusedFile(name, UnusedReason.SPECIAL))
 
 
-def _read_all(candidates: list[Taken], scratch: Path, processes: int | None) -> Iterator[Instance | Refused]:
+def _read_all(
+    candidates: list[ExtractedFile], scratch: Path, processes: int | None
+) -> Iterator[Instance | UnusedFile]:
     workers = processes or len(os.sched_getaffinity(0))
     if workers == 1 or len(candidates) < _FEW_FILES:
         yield from (read_instance(path, name, scratch) for path, name in candidates)
@@ -172,7 +178,7 @@ def _read_all(candidates: list[Taken], scratch: Path, processes: int | None) -> 
         yield from _read_batch(batch)
 
 
-def _read_batch(batch: tuple[Iterable[Taken], Path]) -> list[Instance | Refused]:
+def _read_batch(batch: tuple[Iterable[ExtractedFile], Path]) -> list[Instance | UnusedFile]:
     members, scratch = batch
     return [read_instance(path, name, scratch) for path, name in members]
 

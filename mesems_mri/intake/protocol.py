@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mesems_mri.errors import UsageError
 
-Role = Literal["T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR"]
+ImageRole = Literal["T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR"]
 Dimension = Literal["2D", "3D"]
-ROLES: tuple[Role, ...] = get_args(Role)
+ROLES: tuple[ImageRole, ...] = get_args(ImageRole)
 """Roles that a protocol can have a block for."""
 ITEMS = {
     "field_strength": "field strength",
@@ -41,11 +41,11 @@ _TOLERANCE_OF_ZERO = 0.02
 Words = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
-class _Frozen(BaseModel):
+class _ProtocolModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Range(_Frozen):
+class Range(_ProtocolModel):
     """Smallest and largest value that is to protocol."""
 
     min: float | None = Field(default=None, description="Smallest value; null for none")
@@ -79,7 +79,7 @@ class Range(_Frozen):
         return f"{self.min:g} to {self.max:g}{unit}"
 
 
-class SliceRule(_Frozen):
+class SliceRule(_ProtocolModel):
     """Size of the voxels of a 2D or a 3D sequence."""
 
     thickness_mm: Range | None = Field(default=None, description="Slice thickness")
@@ -87,14 +87,14 @@ class SliceRule(_Frozen):
     in_plane_mm: Range | None = Field(default=None, description="Size of a pixel, in both directions")
 
 
-class CoilRule(_Frozen):
+class CoilRule(_ProtocolModel):
     """Words in the name of the receive coil, in any case."""
 
     any_of: Words = Field(default=(), description="One of these must be in the name; empty for any")
     none_of: Words = Field(default=(), description="None of these may be in the name")
 
 
-class ContrastRule(_Frozen):
+class ContrastRule(_ProtocolModel):
     """What is given before a post-contrast scan."""
 
     agents: Words = Field(default=(), description="Names of the agents, as in agents; empty for any")
@@ -104,7 +104,7 @@ class ContrastRule(_Frozen):
     )
 
 
-class SequenceRule(_Frozen):
+class SequenceRule(_ProtocolModel):
     """What a sequence must be; a key that is left out or null is not checked."""
 
     field_strength_t: Range | None = Field(
@@ -117,12 +117,12 @@ class SequenceRule(_Frozen):
     inversion_time_ms: Range | None = Field(default=None, description="Inversion time")
     coil: CoilRule | None = Field(default=None, description="Receive coil")
     contrast: ContrastRule | None = Field(default=None, description="Contrast agent")
-    like: Role | None = Field(
+    like: ImageRole | None = Field(
         default=None, description="The role of the same visit that this one must be acquired like"
     )
 
 
-class Agent(_Frozen):
+class Agent(_ProtocolModel):
     """A contrast agent, by which names a header may call it, and how strong it is."""
 
     name: str = Field(min_length=1)
@@ -130,15 +130,15 @@ class Agent(_Frozen):
     mmol_per_ml: float = Field(gt=0, description="Strength as sold; with it a volume gives a dose")
 
 
-class SiteRule(_Frozen):
+class SiteRule(_ProtocolModel):
     """What differs at a site: given keys replace, nested ones join, null takes a limit away."""
 
     defaults: dict[str, Any] = Field(default_factory=dict, description="For all its sequences")
-    sequences: dict[Role, dict[str, Any]] = Field(default_factory=dict, description="By role")
+    sequences: dict[ImageRole, dict[str, Any]] = Field(default_factory=dict, description="By role")
     required: tuple[tuple[str, ...], ...] | None = Field(default=None, description="Instead of the trial's")
 
 
-class Protocol(_Frozen):
+class Protocol(_ProtocolModel):
     """The acquisition protocol of a trial."""
 
     name: str = Field(description="Name, for the reports")
@@ -151,7 +151,9 @@ class Protocol(_Frozen):
     )
     agents: tuple[Agent, ...] = Field(default=(), description="Contrast agents")
     defaults: dict[str, Any] = Field(default_factory=dict, description="Of all sequences")
-    sequences: dict[Role, dict[str, Any]] = Field(description="By role; null for no more than the defaults")
+    sequences: dict[ImageRole, dict[str, Any]] = Field(
+        description="By role; null for no more than the defaults"
+    )
     sites: dict[str, SiteRule] = Field(default_factory=dict, description="What differs, by site")
 
     @model_validator(mode="before")

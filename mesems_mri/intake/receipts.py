@@ -1,184 +1,234 @@
-"""Keep the receipts of all submissions, and write their pages and those of the sites.
+"""Make the receipt of a submission from what an intake knows of it."""
 
-Beside each page lies what it was made of as JSON, without its pictures: the page of a site is made from
-these, from ``queries.tsv`` and from the image quality that a run has measured.
-"""
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import datetime as dt
-import re
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
-
-from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
-from mesems_mri.dataset.queries import read_queries
-from mesems_mri.dataset.tables import read_table
-from mesems_mri.errors import DatasetError
-from mesems_mri.files import read_json, write_json, write_text
-from mesems_mri.intake.context import WAITS
-from mesems_mri.intake.deidentify.keys import default_folder
-from mesems_mri.report.intake_pages import receipt_html, site_html
-from mesems_mri.report.page import Link
+from mesems_mri.dataset.bids import CONTRASTS
+from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.images import nifti
+from mesems_mri.intake.context import IntakeContext
+from mesems_mri.intake.dicom.acquisition import read_scanner
+from mesems_mri.intake.dicom.tags import text
+from mesems_mri.intake.inventory import Inventory
+from mesems_mri.intake.receipt_store import (
+    read_days_from_scan,
+    read_receipts,
+    write_receipts,
+    write_site_pages,
+)
+from mesems_mri.intake.visit import STATUS_WORDS, AssessedVisit, SeriesStatus
+from mesems_mri.report.panels import middle_slices
+from mesems_mri.report.pictures import PictureRow
 from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
-from mesems_mri.report.site_page import SitePage
-
-RECEIPTS, SITES = "receipts", "sites"
-"""Folders of the BIDS folder for the pages; both are named in its ``.bidsignore``."""
-QUALITY = f"{SITES}/site_quality.tsv"
-"""Copy of the image quality that the last run has measured, for the pages of the sites."""
-_FIRST = "position"
+from mesems_mri.report.words import CONTRAST_WORDS
 
 
-def write_receipts(bids_dir: Path, receipts: Iterable[SubmissionReceipt]) -> list[Path]:
-    """Write receipts; one that was written before keeps its day of arrival and its place.
+@dataclass(frozen=True)
+class _IdentityCheck:
+    """A question about the person and the visit, and the codes of the queries that deny or doubt it."""
+
+    name: str
+    words: str
+    expected: str
+    denied: tuple[QueryCode, ...]
+    doubted: tuple[QueryCode, ...] = ()
+
+
+_IDENTITY_CHECKS = (
+    _IdentityCheck(
+        "participant",
+        "patient ID of a participant",
+        "one of the visit sheet",
+        (QueryCode.UNKNOWN_PARTICIPANT, QueryCode.SEVERAL_PARTICIPANTS),
+    ),
+    _IdentityCheck(
+        "site", "sent by the participant's site", "as in the visit sheet", (QueryCode.WRONG_SITE,)
+    ),
+    _IdentityCheck("sex", "sex in the header", "as in the visit sheet", (QueryCode.SEX_DIFFERS,)),
+    _IdentityCheck(
+        "birth_date", "birth date in the header", "as at earlier visits", (QueryCode.BIRTH_DATE_DIFFERS,)
+    ),
+    _IdentityCheck(
+        "window",
+        "day of the scan",
+        "inside the window of a visit",
+        (QueryCode.OUTSIDE_WINDOW, QueryCode.VISIT_UNCLEAR),
+        (QueryCode.NO_SCAN_DATE,),
+    ),
+    _IdentityCheck(
+        "new",
+        "not sent before",
+        "new images",
+        (QueryCode.DUPLICATE_SUBMISSION, QueryCode.ALREADY_RECEIVED),
+    ),
+)
+_NEEDS_PARTICIPANT = {"site", "sex", "birth_date", "window"}
+
+
+def write_receipt_pages(
+    context: IntakeContext, inventory: Inventory, visits: Sequence[AssessedVisit], queries: Sequence[Query]
+) -> None:
+    """Write the receipt of every submission of a delivery, and the pages of the sites anew.
 
     Parameters
     ----------
-    bids_dir : Path
-        BIDS folder.
-    receipts : iterable of SubmissionReceipt
-        In order of arrival.
-
-    Returns
-    -------
-    list of Path
-        Their pages.
+    context : IntakeContext
+    inventory : Inventory
+        All that was sent.
+    visits : sequence of AssessedVisit
+        Its examinations, already filed.
+    queries : sequence of Query
+        All that is asked about the delivery, as they stand in the table.
     """
-    known = {receipt.submission_id: (place, receipt) for place, receipt in _read(bids_dir)}
-    pages = []
-    for made in receipts:
-        submission_id = made.submission_id
-        last = max((place for place, _ in known.values()), default=0)
-        place, before = known.get(submission_id, (last + 1, made))
-        kept = replace(made, received=before.received)
-        known[submission_id] = (place, kept)
-        content = asdict(replace(kept, pictures=(), queries=()))
-        content |= {"received": kept.received.isoformat(), _FIRST: place}
-        stem = bids_dir / RECEIPTS / file_name(submission_id)
-        links = [Link(f"Site {kept.site_id}", f"../{SITES}/{file_name(kept.site_id)}.html")] * bool(
-            kept.site_id
+    receipts = [make_receipt(context, inventory, visit, queries) for visit in visits]
+    own = {visit.submission_id for visit in visits}
+    others = [query for query in queries if query.submission_id not in own]
+    if not visits and others:
+        receipts.append(
+            SubmissionReceipt(
+                submission_id=others[0].submission_id,
+                site_id=others[0].site_id,
+                received=context.today,
+                files=inventory.files,
+                queries=tuple(others),
+                notes=_unused_file_notes(inventory),
+            )
         )
-        write_text(stem.with_suffix(".html"), receipt_html(kept, links=links))
-        write_json(stem.with_suffix(".json"), content)
-        pages.append(stem.with_suffix(".html"))
-    return pages
+    write_receipts(context.bids_dir, receipts)
+    write_site_pages(
+        context.bids_dir, days_from_scan=read_days_from_scan(context.bids_dir, context.keys.folder)
+    )
 
 
-def read_receipts(bids_dir: Path) -> list[SubmissionReceipt]:
-    """Read the receipts of a BIDS folder in order of arrival, without pictures and queries.
-
-    Raises
-    ------
-    DatasetError
-        If one is damaged.
-    """
-    return [receipt for _, receipt in sorted(_read(bids_dir), key=lambda pair: pair[0])]
-
-
-def write_site_pages(
-    bids_dir: Path, *, days_from_scan: Mapping[str, int] | None = None, quality: Path | None = None
-) -> list[Path]:
-    """Write the page of every site from its receipts, its queries, and the quality of its images.
+def make_receipt(
+    context: IntakeContext, inventory: Inventory, visit: AssessedVisit, queries: Sequence[Query]
+) -> SubmissionReceipt:
+    """Make the receipt of an examination; every text in it was freed of names where it was made.
 
     Parameters
     ----------
-    bids_dir : Path
-        BIDS folder.
-    days_from_scan : mapping of str to int, optional
-        By submission; it is kept with the key of the trial, as it would tell when a scan was made.
-    quality : Path, optional
-        Table of the image quality that a run has written; it is copied, and used until there is a newer one.
+    context : IntakeContext
+    inventory : Inventory
+    visit : AssessedVisit
+    queries : sequence of Query
+        Those about the whole delivery are told too.
 
     Returns
     -------
-    list of Path
-        The pages.
-
-    Raises
-    ------
-    DatasetError
-        If a receipt or a table is damaged.
+    SubmissionReceipt
     """
-    kept = bids_dir / QUALITY
-    if quality:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(quality, kept)
-    rows = read_table(kept, SITE_QUALITY_COLUMNS) if kept.is_file() else []
-    receipts, queries = read_receipts(bids_dir), read_queries(bids_dir)
-    sites = dict.fromkeys(receipt.site_id for receipt in receipts if receipt.site_id)
-    pages = []
-    for site_id in sites:
-        own = [receipt for receipt in receipts if receipt.site_id == site_id]
-        days = [d for r in own if (d := (days_from_scan or {}).get(r.submission_id)) is not None]
-        page = SitePage(
-            site_id=site_id,
-            receipts=own,
-            queries=[query for query in queries if query.site_id == site_id],
-            quality=rows,
-            days_from_scan=days,
-            hrefs={r.submission_id: f"../{RECEIPTS}/{file_name(r.submission_id)}.html" for r in own},
+    row, clean = visit.row, visit.deidentifier
+    about = [q for q in queries if q.submission_id == visit.submission_id or not q.participant_id]
+    scanner = read_scanner(visit.examination.series[0].header)
+    serial = clean.serial(scanner.serial) if scanner.serial else ""
+    parts = [clean.device(scanner.manufacturer), clean.device(scanner.model), f"({serial})" * bool(serial)]
+    missing = [q for q in about if q.code is QueryCode.MISSING_SEQUENCE]
+    return SubmissionReceipt(
+        submission_id=visit.submission_id,
+        site_id=row.site_id if row else context.request.site_id or "",
+        received=context.today,
+        participant_id=visit.participant_id,
+        session_id=visit.session_id,
+        visit_type=row.visit_type if row and visit.session_id else "",
+        week=row.week if row and visit.session_id else None,
+        protocol=context.protocol.name if context.protocol else "",
+        scanner=" ".join(part for part in parts if part),
+        software=clean.device(scanner.software),
+        files=len({path for series in visit.examination.series for path in series.files}),
+        series=tuple(_sent_series(visit)),
+        identity=tuple(_identity_items(context, visit, about)),
+        items=tuple(
+            CheckedItem(
+                role=role,
+                name=item.name,
+                words=item.words,
+                result=str(item.result),
+                value=item.value,
+                limit=item.limit,
+            )
+            for role in CONTRASTS
+            for item in visit.protocol_items.get(role, ())
+        ),
+        missing=tuple(line.replace("|", " or ") for query in missing for line in query.values),
+        queries=tuple(about),
+        notes=(*_unused_file_notes(inventory), *visit.notes),
+        pictures=tuple(_pictures(context, visit)),
+    )
+
+
+def _sent_series(visit: AssessedVisit) -> Iterable[SentSeries]:
+    for one in visit.classified:
+        status = visit.status.get(one.series)
+        used = status in (SeriesStatus.FILED, SeriesStatus.UNCHANGED)
+        what = "" if used or not status else f" Not used: {STATUS_WORDS[status]}."
+        part = f" ({visit.deidentified(one.series.part)})" if one.series.part else ""
+        yield SentSeries(
+            number=str(one.series.series_number or ""),
+            description=f"{visit.deidentifier.words(one.series.description)}{part}".strip(),
+            role=one.role,
+            reason=f"{visit.deidentified(one.reason)}.{what}",
+            slices=one.series.frames,
+            image=visit.images.get(one.role, "") if used else "",
+            faults=tuple(fault.text for fault in visit.faults.get(one.series, ())),
         )
-        path = bids_dir / SITES / f"{file_name(site_id)}.html"
-        others = [Link(f"Site {s}", f"{file_name(s)}.html") for s in sites if s != site_id]
-        write_text(path, site_html(page, links=others))
-        pages.append(path)
-    return pages
 
 
-def read_days_from_scan(bids_dir: Path, key_folder: Path | None = None) -> dict[str, int]:
-    """Read the days from scan to receipt of every submission, which are kept with the key of the trial.
-
-    Parameters
-    ----------
-    bids_dir : Path
-        BIDS folder.
-    key_folder : Path, optional
-        Folder of the key; None: beside the BIDS folder.
-
-    Returns
-    -------
-    dict of str to int
-        By submission; empty for somebody who does not hold the key.
-    """
-    try:
-        found = read_json((key_folder or default_folder(bids_dir)) / WAITS)
-        return {name: int(days) for name, days in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+def _identity_items(
+    context: IntakeContext, visit: AssessedVisit, queries: Sequence[Query]
+) -> Iterable[CheckedItem]:
+    for asked in _IDENTITY_CHECKS:
+        if visit.row is None and asked.name in _NEEDS_PARTICIPANT:
+            continue
+        denied = [q for q in queries if q.code in asked.denied]
+        told = denied[0].what if denied else _missing_information(context, visit, asked)
+        doubted = any(q.code in asked.doubted for q in queries)
+        result = "FAIL" if denied else "UNKNOWN" if told or doubted else "PASS"
+        yield CheckedItem(
+            name=asked.name,
+            words=asked.words,
+            result=result,
+            value=told or ("" if doubted else "as expected"),
+            limit=asked.expected,
+        )
 
 
-def file_name(label: str) -> str:
-    """Return a name for a file from the name of a submission or site, which may hold anything."""
-    return re.sub(r"[^A-Za-z0-9_-]", lambda match: f".{ord(match[0]):x}.", label)
+def _missing_information(context: IntakeContext, visit: AssessedVisit, asked: _IdentityCheck) -> str:
+    """Say what is lacking to answer a question; nothing when it can be answered."""
+    headers = [series.header for series in visit.examination.series]
+    if asked.name == "sex" and not (visit.row and visit.row.sex):
+        return "the sheet does not say"
+    if asked.name == "sex" and not any(text(header, "PatientSex") for header in headers):
+        return "the header does not say"
+    if asked.name == "birth_date" and not visit.birth_hash:
+        return "the header does not say"
+    if asked.name == "birth_date" and not (visit.birth_compared or _is_known_participant(context, visit)):
+        return "nothing to compare with yet"
+    if asked.name == "window" and visit.examination.day is None:
+        return "the header does not say"
+    return ""
 
 
-def _read(bids_dir: Path) -> list[tuple[int, SubmissionReceipt]]:
-    return [_read_one(path) for path in sorted((bids_dir / RECEIPTS).glob("*.json"))]
+def _is_known_participant(context: IntakeContext, visit: AssessedVisit) -> bool:
+    """Tell whether the participant was known before; not by this submission, which may be sent twice."""
+    for receipt in read_receipts(context.bids_dir):
+        if receipt.submission_id == visit.submission_id:
+            return False
+        if receipt.participant_id == visit.participant_id and receipt.used:
+            return True
+    return False
 
 
-def _read_one(path: Path) -> tuple[int, SubmissionReceipt]:
-    try:
-        content: dict[str, Any] = read_json(path)
-        place = int(content.pop(_FIRST))
-        content |= {
-            "received": dt.date.fromisoformat(content["received"]),
-            "series": tuple(
-                SentSeries(**one | {"faults": tuple(one["faults"])}) for one in content["series"]
-            ),
-            "identity": _items(content["identity"]),
-            "items": _items(content["items"]),
-            "missing": tuple(content["missing"]),
-            "notes": tuple(content["notes"]),
-            "queries": (),
-            "pictures": (),
-        }
-        return place, SubmissionReceipt(**content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        msg = f"{path}: is no receipt ({type(error).__name__}); take that submission in again, or remove it"
-        raise DatasetError(msg) from error
+def _unused_file_notes(inventory: Inventory) -> tuple[str, ...]:
+    """Count the files that belong to no series; not by name, since a file may be called like the person."""
+    counts = inventory.unused_files.counts
+    return tuple(f"{counts[why]} {why.value}." for why in sorted(counts) if counts[why])
 
 
-def _items(content: Sequence[Mapping[str, Any]]) -> tuple[CheckedItem, ...]:
-    return tuple(CheckedItem(**item) for item in content)
+def _pictures(context: IntakeContext, visit: AssessedVisit) -> Iterable[PictureRow]:
+    for role in CONTRASTS:
+        name = visit.images.get(role)
+        read = nifti.read_in_ras(context.bids_dir / name) if name else None
+        panels = middle_slices(*read, role) if read else ()
+        if panels:
+            yield PictureRow(CONTRAST_WORDS[role], panels)

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 from mesems_mri.intake.classify import IMAGE_ROLES
-from mesems_mri.intake.flow import Delivery
+from mesems_mri.intake.flow import Submission
 
 
-def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
+def summary_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
     """Yield the lines that tell what came of a delivery, free of names.
 
     Parameters
     ----------
-    delivery : Delivery
+    submission : Submission
     dry_run : bool
         Whether nothing was written.
 
@@ -20,40 +20,40 @@ def summary(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
     ------
     str
     """
-    inventory = delivery.inventory
-    yield told_count(delivery)
-    counts = inventory.leftovers.counts
+    inventory = submission.inventory
+    yield count_line(submission)
+    counts = inventory.unused_files.counts
     for why in sorted(counts):
         yield f"  {counts[why]} {why.value}"
-    for visit in delivery.visits:
+    for visit in submission.visits:
         day = "" if visit.session_id else ", visit not known"
         yield f"{visit.name}{day}, submission {visit.submission_id}"
-        for one in visit.assigned:
+        for one in visit.classified:
             role = one.role if one.role in IMAGE_ROLES else f"({one.role})"
             slices = f"{one.series.frames} slice{'' if one.series.frames == 1 else 's'}"
-            reason = visit.plain(one.reason)
+            reason = visit.deidentified(one.reason)
             status = visit.status.get(one.series, "")
             yield f"  {status:9}  {role:19}  {visit.series_name(one.series)}, {slices}: {reason}"
         yield from (f"  {note}" for note in visit.notes)
-        if visit.checked:
-            results = Counter(item.result for items in visit.checked.values() for item in items)
+        if visit.protocol_items:
+            results = Counter(item.result for items in visit.protocol_items.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))
             yield f"  protocol   {told}"
-    yield from told_queries(delivery, dry_run=dry_run)
+    yield from query_lines(submission, dry_run=dry_run)
 
 
-def told_count(delivery: Delivery) -> str:
+def count_line(submission: Submission) -> str:
     """Return the line that tells how much was sent."""
-    inventory = delivery.inventory
-    return f"{inventory.files} files, {len(inventory.series)} series, {len(delivery.visits)} examinations"
+    inventory = submission.inventory
+    return f"{inventory.files} files, {len(inventory.series)} series, {len(submission.visits)} examinations"
 
 
-def told_queries(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
+def query_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
     """Yield the lines that tell what is asked about a delivery: as many as visits wait, and two.
 
     Parameters
     ----------
-    delivery : Delivery
+    submission : Submission
     dry_run : bool
         Whether nothing was written.
 
@@ -61,14 +61,14 @@ def told_queries(delivery: Delivery, *, dry_run: bool = False) -> Iterator[str]:
     ------
     str
     """
-    waiting = [query for query in delivery.queries if query.holds_up]
+    waiting = [query for query in submission.queries if query.holds_up]
     for query in waiting:
         place = "/".join(part for part in (query.participant_id, query.session_id) if part)
         held = f"{place} waits" if place else "visit not known"
         yield f"{query.query_id or 'query'} {query.code} ({held}): {query.what}"
-    others = Counter(query.code for query in delivery.queries if not query.blocking)
+    others = Counter(query.code for query in submission.queries if not query.blocking)
     if others:
         told = ", ".join(f"{count} {code}" for code, count in sorted(others.items()))
         yield f"nothing waits for: {told}" + ("" if dry_run else "; see mesems-mri query list")
     verb = "would be asked" if dry_run else "asked"
-    yield f"{len(delivery.queries)} queries {verb}, {len(waiting)} of them hold a visit up"
+    yield f"{len(submission.queries)} queries {verb}, {len(waiting)} of them hold a visit up"

@@ -1,92 +1,51 @@
-"""What an intake writes down: a row for each series, the visits, and queries about files of no series."""
+"""Tables of the BIDS folder that an intake writes: series, participants and visits."""
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
-from mesems_mri.dataset.queries import Query, new_query
-from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.dataset.schedule import SheetRow
+from mesems_mri.files import write_text
 from mesems_mri.intake import folder
-from mesems_mri.intake.assess import Visit
-from mesems_mri.intake.classify import IMAGE_ROLES, Assigned
-from mesems_mri.intake.context import BIRTHS, WAITS, Context, read_private, write_private
+from mesems_mri.intake.classify import IMAGE_ROLES, ClassifiedSeries
+from mesems_mri.intake.context import (
+    BIRTH_HASHES_FILE,
+    DAYS_FROM_SCAN_FILE,
+    IntakeContext,
+    read_private,
+    write_private,
+)
 from mesems_mri.intake.dicom.geometry import describe_geometry
-from mesems_mri.intake.dicom.instance import Why
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.inventory import Inventory
+from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
-STATUS = {
-    "filed": "an image of the BIDS folder",
-    "unchanged": "an image of the BIDS folder already",
-    "set_aside": "kept in sourcedata/intake, as another image of the visit was filed before",
-    "replaced": "kept in sourcedata/intake, as a later submission replaced it",
-    "duplicate": "sent before, and another image took its place",
-    "not_used": "no image of the protocol, or another series was taken",
-    "query": "waits for an answer of the site",
-    "held": "not taken in before it is known whose scan it is and of which visit",
-    "failed": "could not be converted",
-}
-"""What can become of a series."""
-_ASKED = {
-    Why.EMPTY: QueryCode.UNREADABLE_FILES,
-    Why.NO_HEADER: QueryCode.UNREADABLE_FILES,
-    Why.UNREADABLE: QueryCode.UNREADABLE_FILES,
-    Why.NO_UID: QueryCode.UNREADABLE_FILES,
-    Why.TOO_DEEP: QueryCode.UNREADABLE_FILES,
-    Why.MISSING: QueryCode.UNREADABLE_FILES,
-    Why.ARCHIVE: QueryCode.UNSAFE_ARCHIVE,
-    Why.MEMBER: QueryCode.UNSAFE_ARCHIVE,
-}
+SERIES_COLUMNS = (
+    *("submission_id", "site_id", "participant_id", "session_id", "series_id", "part", "series_number"),
+    *("description", "modality", "role", "reason", "candidate_of", "status", "slices", "slices_expected"),
+    *("rows", "columns", "in_plane_mm", "spacing_mm", "plane", "faults", "image", "content", "voxels"),
+)
 
 
-def leftover_queries(inventory: Inventory, site_id: str, submission_id: str) -> list[Query]:
-    """Word queries about files that belong to no series, and about a submission without any.
-
-    Parameters
-    ----------
-    inventory : Inventory
-    site_id, submission_id : str
-        What they are about.
-
-    Returns
-    -------
-    list of Query
-        Without file names: a file may be called like the person.
-    """
-    counts, queries = inventory.leftovers.counts, []
-    ask = partial(new_query, site_id=site_id, submission_id=submission_id)
-    for why, code in _ASKED.items():
-        if counts[why]:
-            details = sorted({r.detail for r in inventory.leftovers.examples[why] if r.detail})
-            told = f"{counts[why]} {why.value}" + (f" ({', '.join(details)})" if details else "")
-            queries.append(ask(code, words=told, detail=_counted(counts, [why])))
-    if not inventory.series:
-        told = "; ".join(f"{counts[why]} {why.value}" for why in Why if counts[why]) or "nothing was sent"
-        found = _counted(counts, Why) or ("files=0",)
-        queries.append(ask(QueryCode.NOTHING_USABLE, words=told, detail=found))
-    return queries
-
-
-def _counted(counts: Mapping[Why, int], reasons: Iterable[Why]) -> tuple[str, ...]:
-    return tuple(f"{why.name.lower()}={counts[why]}" for why in reasons if counts[why])
-
-
-def series_rows(context: Context, visit: Visit) -> list[dict[str, str]]:
+def series_rows(context: IntakeContext, visit: AssessedVisit) -> list[dict[str, str]]:
     """Return the row of ``series.tsv`` for each series of a visit."""
-    return [_row(context, visit, one) for one in visit.assigned]
+    return [_row(context, visit, one) for one in visit.classified]
 
 
-def _row(context: Context, visit: Visit, one: Assigned) -> dict[str, str]:
+def _row(context: IntakeContext, visit: AssessedVisit, one: ClassifiedSeries) -> dict[str, str]:
     series, geometry, clean = one.series, describe_geometry(one.series), visit.deidentifier
     pixel = " x ".join(f"{side:.4g}" for side in geometry.in_plane_mm) if geometry.in_plane_mm else ""
     part = "; ".join(
-        part for part in (visit.plain(series.part), f"copy {series.copy}" if series.copy else "") if part
+        part
+        for part in (visit.deidentified(series.part), f"copy {series.copy}" if series.copy else "")
+        if part
     )
     image = visit.images.get(one.role, "") if one.role in IMAGE_ROLES else ""
-    if visit.status[series] == "set_aside":
+    if visit.status[series] is SeriesStatus.QUARANTINED:
         name = folder.image_name(visit.participant_id, visit.session_id, one.role)
-        image = f"{folder.SET_ASIDE}/{visit.submission_id}/{name}"
+        image = f"{folder.QUARANTINE}/{visit.submission_id}/{name}"
     return {
         "submission_id": visit.submission_id,
         "site_id": visit.row.site_id if visit.row else context.request.site_id or "",
@@ -98,7 +57,7 @@ def _row(context: Context, visit: Visit, one: Assigned) -> dict[str, str]:
         "description": clean.words(series.description),
         "modality": clean.code(text(series.header, "Modality")),
         "role": one.role,
-        "reason": visit.plain(one.reason),
+        "reason": visit.deidentified(one.reason),
         "candidate_of": one.candidate_of,
         "status": visit.status[series],
         "slices": str(series.frames),
@@ -110,16 +69,16 @@ def _row(context: Context, visit: Visit, one: Assigned) -> dict[str, str]:
         "plane": geometry.plane,
         "faults": "; ".join(f"{fault.code}: {fault.text}" for fault in visit.faults[series]),
         "image": image,
-        "content": context.content(series),
+        "content": context.content_hash(series),
         "voxels": visit.voxels.get(series, ""),
     }
 
 
-def write_tables(context: Context, visits: Sequence[Visit]) -> None:
+def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
     """Write series, participants and visits of an intake, and what is kept beside the key."""
     rows = [row for visit in visits for row in series_rows(context, visit)]
-    folder.update_series(context.bids_dir, rows)
-    births, waits = dict(context.births), read_private(context.keys, WAITS)
+    update_series(context.bids_dir, rows)
+    births, waits = dict(context.birth_hashes), read_private(context.keys, DAYS_FROM_SCAN_FILE)
     came: dict[str, dict[str, str]] = defaultdict(dict)
     for visit in visits:
         day = visit.examination.day
@@ -133,9 +92,117 @@ def write_tables(context: Context, visits: Sequence[Visit]) -> None:
     people = {row.participant_id: row for row in context.sheet}
     rows_of_people = [people[name] for name in sorted(came, key=natural_key)]
     sexes = {visit.participant_id: sex for visit in visits if visit.images and (sex := visit.examination.sex)}
-    folder.update_participants(context.bids_dir, rows_of_people, sexes)
+    update_participants(context.bids_dir, rows_of_people, sexes)
     for participant_id, days in came.items():
         planned = [row for row in context.sheet if row.participant_id == participant_id]
-        folder.update_sessions(context.bids_dir, planned, days)
-    write_private(context.keys, BIRTHS, births)
-    write_private(context.keys, WAITS, waits)
+        update_sessions(context.bids_dir, planned, days)
+    write_private(context.keys, BIRTH_HASHES_FILE, births)
+    write_private(context.keys, DAYS_FROM_SCAN_FILE, waits)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table of our own; empty when it is not there."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str] = ()) -> None:
+    """Write a table, with the columns given and any others that its rows have."""
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    lines = ["\t".join(names)]
+    lines += ["\t".join(_cell(row.get(name)) for name in names) for row in rows]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def update_series(bids_dir: Path, new: Sequence[Mapping[str, str]]) -> None:
+    """Add series to ``series.tsv``; one that stands there already is brought up to date.
+
+    A row stays in its place, and none is ever removed. That an image which was filed is sent again does not
+    change what its row says.
+    """
+    rows: dict[tuple[str, ...], dict[str, str]] = {
+        _series_key(row): row for row in read_rows(bids_dir / folder.SERIES_TABLE)
+    }
+    for row in new:
+        whole = {name: _cell(row.get(name)) for name in SERIES_COLUMNS}
+        known = rows.get(_series_key(whole))
+        if known is not None and known["status"] in WITH_IMAGE and whole["status"] not in WITH_IMAGE:
+            continue
+        # filed by an intake that was interrupted before it wrote its tables
+        if whole["status"] == SeriesStatus.UNCHANGED:
+            whole["status"] = SeriesStatus.FILED.value
+        rows[_series_key(whole)] = whole
+    write_rows(bids_dir / folder.SERIES_TABLE, list(rows.values()), SERIES_COLUMNS)
+
+
+def read_sexes(bids_dir: Path) -> dict[str, str]:
+    """Read the sex of each participant from ``participants.tsv``; without those of whom it is not known."""
+    rows = read_rows(bids_dir / "participants.tsv")
+    return {row["participant_id"]: row["sex"] for row in rows if row.get("sex", "n/a") in ("F", "M", "O")}
+
+
+def update_participants(bids_dir: Path, rows: Iterable[SheetRow], sexes: Mapping[str, str]) -> None:
+    """Add participants to ``participants.tsv``, and their site and sex; other columns stay.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    rows : iterable of SheetRow
+        A row of each participant.
+    sexes : mapping of str to str
+        What the headers say, for those of whom the sheet does not say it.
+    """
+    path = bids_dir / "participants.tsv"
+    table = {row.get("participant_id", ""): row for row in read_rows(path)}
+    known = read_sexes(bids_dir)
+    for row in rows:
+        name = row.participant_id
+        entry = table.setdefault(name, {"participant_id": name})
+        entry["site_id"] = row.site_id
+        entry["sex"] = row.sex or known.get(name) or sexes.get(name, "")
+    ordered = [table[name] for name in sorted(table, key=natural_key)]
+    write_rows(path, ordered, ("participant_id", "site_id", "sex"))
+
+
+def update_sessions(bids_dir: Path, sheet: Sequence[SheetRow], days: Mapping[str, str]) -> None:
+    """Write the visit table of a participant: visits that came, and those planned before the last of them.
+
+    Parameters
+    ----------
+    bids_dir : Path
+    sheet : sequence of SheetRow
+        All visits of the participant.
+    days : mapping of str to str
+        Shifted day of each visit that came now, by session.
+    """
+    participant_id = sheet[0].participant_id
+    path = bids_dir / participant_id / f"{participant_id}_sessions.tsv"
+    table = {row.get("session_id", ""): row for row in read_rows(path)}
+    came = {name for name in table if (bids_dir / participant_id / name).is_dir()} | set(days)
+    planned = [row.planned_date for row in sheet if row.session_id in came and row.planned_date]
+    last = max(planned, default=None)
+    for row in sheet:
+        due = last is not None and row.planned_date is not None and row.planned_date <= last
+        if row.session_id not in came and not (due and row.visit_type == "scheduled"):
+            continue
+        known = table.setdefault(row.session_id, {"session_id": row.session_id})
+        known["acq_time"] = days.get(row.session_id) or known.get("acq_time", "")
+        known["week"] = "" if row.week is None else str(row.week)
+        known["visit_type"] = row.visit_type
+        dose, steroid = row.contrast_dose_mmol_kg, row.steroid_within_30d
+        known["contrast_dose_mmol_kg"] = "" if dose is None else f"{dose:g}"
+        known["steroid_within_30d"] = "" if steroid is None else str(steroid).lower()
+    ordered = [table[name] for name in sorted(table, key=natural_key)]
+    write_rows(path, ordered, ("session_id", "acq_time", "week", "visit_type"))
+
+
+def _series_key(row: Mapping[str, str]) -> tuple[str, ...]:
+    return row["series_id"], row["part"], row["content"]
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "n/a"

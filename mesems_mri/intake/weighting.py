@@ -50,7 +50,7 @@ class _Timing:
     spin: bool
 
 
-def by_name(series: Series) -> Weighting:
+def weighting_from_name(series: Series) -> Weighting:
     """Read the contrast off the name that the site or the vendor gave the series.
 
     Returns
@@ -80,7 +80,7 @@ def by_name(series: Series) -> Weighting:
     return Weighting("", "")
 
 
-def by_parameters(series: Series) -> Weighting:
+def weighting_from_parameters(series: Series) -> Weighting:
     """Tell the contrast from echo, repetition and inversion time.
 
     The limits are wide apart, so that nothing near a border is decided: what lies between gets no role.

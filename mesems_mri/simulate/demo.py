@@ -15,9 +15,9 @@ from mesems_mri.errors import UsageError
 from mesems_mri.evaluation.evaluate import evaluate
 from mesems_mri.files import write_json
 from mesems_mri.intake.context import IntakeRequest
-from mesems_mri.intake.flow import take_in
-from mesems_mri.intake.receipts import read_days_from_scan, write_site_pages
-from mesems_mri.intake.summary import told_count, told_queries
+from mesems_mri.intake.flow import run_intake
+from mesems_mri.intake.receipt_store import read_days_from_scan, write_site_pages
+from mesems_mri.intake.summary import count_line, query_lines
 from mesems_mri.runner.request import RunRequest
 from mesems_mri.runner.rules import workflow_folder
 from mesems_mri.runner.run import run
@@ -90,7 +90,7 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     simulate_trial(simulated, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
     write_dicom(simulated, sent, seed=seed)
     say(f"taking in what the sites send, against {_PROTOCOL}")
-    take_in_and_answer(sent, bids_dir, say)
+    intake_and_answer(sent, bids_dir, say)
     say("running the analysis")
     code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
     if code not in _CODES:  # somebody stopped it
@@ -129,7 +129,7 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     return code
 
 
-def take_in_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) -> None:
+def intake_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) -> None:
     """Take in what the sites send, and close the queries about scans that were never acquired.
 
     Parameters
@@ -142,12 +142,12 @@ def take_in_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) -
         Takes one line.
     """
     protocol = workflow_folder() / "config" / _PROTOCOL
-    delivery = take_in(
-        IntakeRequest(sent=sent, bids_dir=bids_dir, sheet=sent / "sheet.tsv", protocol=protocol)
+    submission = run_intake(
+        IntakeRequest(submission=sent, bids_dir=bids_dir, sheet=sent / "sheet.tsv", protocol=protocol)
     )
-    for line in (told_count(delivery), *told_queries(delivery)):
+    for line in (count_line(submission), *query_lines(submission)):
         say(f"  {line}")
-    for query in delivery.queries:
+    for query in submission.queries:
         if query.code is QueryCode.MISSING_SEQUENCE:
             close_query(bids_dir, query.query_id, by="demo", reason=_ANSWER)
             say(f"  {query.query_id} is closed: {_ANSWER}")

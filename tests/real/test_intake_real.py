@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from benchmarks.intake_real import cases, take_in_case
+from benchmarks.intake_real import cases, intake_case
 from mesems_mri.dataset.queries import read_queries
 from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.nifti import read_image
@@ -17,7 +17,7 @@ from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import Volume
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.summary import summary
+from mesems_mri.intake.summary import summary_lines
 from mesems_mri.models.atlas import load_atlas
 from tests.identifier_search import Planted, search
 
@@ -76,9 +76,9 @@ def test_the_table_lists_every_series(real_data: Path, repository: Path) -> None
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_real_series_is_taken_in(real_data: Path, tmp_path: Path, name: str) -> None:
     folder = real_data / "dicom" / name
-    delivery, bids = take_in_case(folder, tmp_path)
-    ((visit,), role) = (delivery.visits, EXPECTED[name][0])
-    (assigned,) = visit.assigned
+    submission, bids = intake_case(folder, tmp_path)
+    ((visit,), role) = (submission.visits, EXPECTED[name][0])
+    (assigned,) = visit.classified
     assert assigned.role == role
     assert tuple(query.code.value for query in read_queries(bids)) == EXPECTED[name][1]
     images = sorted(bids.glob("sub-001/ses-w00/anat/*.nii.gz"))
@@ -89,7 +89,7 @@ def test_a_real_series_is_taken_in(real_data: Path, tmp_path: Path, name: str) -
             volume, flags = read_image(images[0])
             assert not flags
             assert volume.array.std() > 0
-    _names_nobody(folder, bids, "\n".join(summary(delivery)))
+    _names_nobody(folder, bids, "\n".join(summary_lines(submission)))
 
 
 def _matches_ground_truth(folder: Path, image: Path) -> None:
@@ -123,8 +123,8 @@ def test_transfer_syntaxes_give_the_same_voxels(real_data: Path, tmp_path: Path)
     names = [name for name in EXPECTED if name.startswith("mini/generic/compressed")]
     voxels = set()
     for name in names:
-        delivery, _ = take_in_case(real_data / "dicom" / name, tmp_path / name.replace("/", "-"))
-        voxels |= set(delivery.visits[0].voxels.values())
+        submission, _ = intake_case(real_data / "dicom" / name, tmp_path / name.replace("/", "-"))
+        voxels |= set(submission.visits[0].voxels.values())
     assert (len(names), len(voxels)) == (5, 1)
 
 
@@ -136,7 +136,7 @@ def positions(
     found = []
     for name in ("HFS/3_t1_fl2d_sag", "HFP/2_t1_fl2d_sag"):
         folder = real_data / "dicom" / "siemens_decubitus" / name
-        _, bids = take_in_case(folder, tmp_path_factory.mktemp("position"))
+        _, bids = intake_case(folder, tmp_path_factory.mktemp("position"))
         volume, _ = read_image(next(bids.glob("sub-001/ses-w00/anat/*.nii.gz")))
         found.append((volume, extract_brain(volume)))
     return found
@@ -155,7 +155,7 @@ def test_the_face_of_a_real_head_goes_and_its_brain_stays(
 ) -> None:
     before, found = positions[0]
     folder = real_data / "dicom" / "siemens_decubitus" / "HFS" / "3_t1_fl2d_sag"
-    _, bids = take_in_case(folder, tmp_path, deface=True)
+    _, bids = intake_case(folder, tmp_path, deface=True)
     after, _ = read_image(next(bids.glob("sub-001/ses-w00/anat/*.nii.gz")))
     changed = before.array != after.array
     assert not np.any(changed & found.mask)
@@ -173,12 +173,12 @@ def test_the_face_of_a_real_head_goes_and_its_brain_stays(
 def test_a_delivery_of_everything_drops_no_series(real_data: Path, tmp_path: Path) -> None:
     """All of it in one folder: several people, copies of instances, files that are no DICOM."""
     shutil.copytree(real_data / "dicom", tmp_path / "sent" / "all")
-    delivery, bids = take_in_case(tmp_path / "sent", tmp_path / "work")
-    told = [one for visit in delivery.visits for one in visit.assigned]
-    assert len(told) == len(delivery.inventory.series) >= len(EXPECTED)
+    submission, bids = intake_case(tmp_path / "sent", tmp_path / "work")
+    told = [one for visit in submission.visits for one in visit.classified]
+    assert len(told) == len(submission.inventory.series) >= len(EXPECTED)
     assert all(one.reason for one in told)
     listed = (bids / "series.tsv").read_text().splitlines()
     assert len(listed) == 1 + len(told)
-    assert sum(len(one.series.files) for one in told) == delivery.inventory.files - sum(
-        delivery.inventory.leftovers.counts.values()
+    assert sum(len(one.series.files) for one in told) == submission.inventory.files - sum(
+        submission.inventory.unused_files.counts.values()
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mesems_mri.intake.check import check_series
+from mesems_mri.intake.compliance import check_series
 from mesems_mri.intake.dicom.geometry import describe_geometry
 from mesems_mri.intake.inventory import take_inventory
 from mesems_mri.intake.protocol import load_protocol

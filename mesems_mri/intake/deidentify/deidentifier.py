@@ -26,11 +26,17 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
-from mesems_mri.intake.deidentify.persons import REMOVED, Identity
+from mesems_mri.intake.deidentify.allow_list import allow_listed_code, allow_listed_text
+from mesems_mri.intake.deidentify.persons import REMOVED, PersonIdentifiers
 from mesems_mri.intake.deidentify.pixels import clean_pixels
-from mesems_mri.intake.deidentify.profile import KNOWN_CODES, METHODS, Rule, emptied, kept
+from mesems_mri.intake.deidentify.profile import (
+    KNOWN_CODES,
+    METHODS,
+    CleaningRule,
+    emptied_attributes,
+    retained_attributes,
+)
 from mesems_mri.intake.deidentify.vocabulary import DEVICES, WORDS
-from mesems_mri.intake.deidentify.words import known_code, known_text
 
 _MAX_WHOLE = 99_999
 """A larger whole number is no measure of an MR image; record numbers and dates are larger."""
@@ -73,29 +79,29 @@ class Deidentifier:
     """
 
     def __init__(
-        self, key: bytes, participant_id: str, offset_days: int, *, known_words: Iterable[str] = ()
+        self, key: bytes, participant_id: str, offset_days: int, *, allowed_words: Iterable[str] = ()
     ) -> None:
         if offset_days >= 0:
             msg = "the offset of the dates is not negative; give the one of the participant's key"
             raise ValueError(msg)
-        known = list(known_words)
+        known = list(allowed_words)
         label = participant_id.removeprefix("sub-")
         self.participant_id = participant_id
         self._key = key
         self._offset = dt.timedelta(days=offset_days)
-        self._identity = Identity([*known, participant_id, label])
+        self._identity = PersonIdentifiers([*known, participant_id, label])
         words = {word.lower() for text in known for word in re.findall(r"[A-Za-z]+", text)}
         self._whole = frozenset(text.strip() for text in known)
         self._words = WORDS | words
         self._device_words = DEVICES | WORDS | words
-        self._rules: dict[Rule, Callable[[str], str]] = {
-            Rule.CODE: self.code,
-            Rule.WORDS: self.words,
-            Rule.DEVICE: self.device,
-            Rule.SERIAL: self.serial,
-            Rule.UID: self.uid,
-            Rule.DATE: self.date,
-            Rule.TIME: self.time,
+        self._rules: dict[CleaningRule, Callable[[str], str]] = {
+            CleaningRule.CODE: self.code,
+            CleaningRule.WORDS: self.words,
+            CleaningRule.DEVICE: self.device,
+            CleaningRule.SERIAL: self.serial,
+            CleaningRule.UID: self.uid,
+            CleaningRule.DATE: self.date,
+            CleaningRule.TIME: self.time,
         }
 
     @property
@@ -222,7 +228,7 @@ class Deidentifier:
 
     def code(self, text: str) -> str:
         """Return a coded value if it is one of the standard or of a vendor, else nothing."""
-        return known_code(text) or ""
+        return allow_listed_code(text) or ""
 
     def words(self, text: str) -> str:
         """Reduce a text that a site typed, e.g. a series description or a file name, to harmless words."""
@@ -261,7 +267,7 @@ class Deidentifier:
         text = self._identity.remove_from(text)
         return _DATE_IN_TEXT.sub(lambda match: self.date(match[0]) or REMOVED, text)
 
-    def knows(self, text: str) -> bool:
+    def contains_identifier(self, text: str) -> bool:
         """Say whether something identifying that was gathered stands in a text."""
         return self._identity.found_in(text)
 
@@ -277,14 +283,14 @@ class Deidentifier:
         return f"~{self._digest('mark', text).hex()[:8]}"
 
     def _reduced(self, text: str, vocabulary: frozenset[str]) -> tuple[str, bool]:
-        reduced, complete = known_text(text, vocabulary)
+        reduced, complete = allow_listed_text(text, vocabulary)
         if self._identity.found_in(reduced):
-            return known_text(self._identity.remove_from(reduced, " "), vocabulary)[0], False
+            return allow_listed_text(self._identity.remove_from(reduced, " "), vocabulary)[0], False
         return reduced, complete
 
     def _cleaned(self, dataset: Dataset) -> Dataset:
         cleaned = Dataset()
-        rules, empty = kept(), emptied()
+        rules, empty = retained_attributes(), emptied_attributes()
         for tag in sorted(dataset.keys()):
             rule = rules.get(tag)
             if rule is None:
@@ -300,23 +306,27 @@ class Deidentifier:
                 cleaned[tag] = element
         return cleaned
 
-    def _element(self, element: DataElement, rule: Rule) -> DataElement | None:
+    def _element(self, element: DataElement, rule: CleaningRule) -> DataElement | None:
         """Return an element with a value that is harmless, None if there is none."""
         tag, vr, value = element.tag, element.VR, element.value
-        if rule is Rule.PIXELS or vr not in dictionary_VR(tag).split(" or "):
+        if rule is CleaningRule.PIXELS or vr not in dictionary_VR(tag).split(" or "):
             return None
-        if rule in (Rule.ITEMS, Rule.CODED):
-            items = [self._cleaned(item) for item in value] if rule is Rule.ITEMS else _known_codes(value)
+        if rule in (CleaningRule.ITEMS, CleaningRule.CODED):
+            items = (
+                [self._cleaned(item) for item in value] if rule is CleaningRule.ITEMS else _known_codes(value)
+            )
             return DataElement(tag, vr, Sequence(items)) if items or not len(value) else None
         if value is None or value == "":
             return DataElement(tag, vr, None)
         values = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
-        if rule is Rule.NUMBER:
+        if rule is CleaningRule.NUMBER:
             cleaned = self._numbers(vr, values) if len(values) <= _most(tag) else []
         else:
             texts = [self._rules[rule](str(one))[: _length(vr)].strip() for one in values]
             # the place of a word in ImageType means something, so that a strange one leaves its place
-            cleaned = [text or ("OTHER" if rule is Rule.CODE and len(texts) > 1 else "") for text in texts]
+            cleaned = [
+                text or ("OTHER" if rule is CleaningRule.CODE and len(texts) > 1 else "") for text in texts
+            ]
             cleaned = cleaned if any(texts) else []
         if not cleaned:
             return None

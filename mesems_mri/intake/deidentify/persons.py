@@ -77,7 +77,7 @@ _BASE = str.maketrans(
 )
 
 
-class Identity:
+class PersonIdentifiers:
     """What names a person, as far as it has been seen, and how it is found in a text.
 
     Parameters
@@ -86,8 +86,8 @@ class Identity:
         Labels that name nobody, e.g. of participants and sites; they are never taken for a name.
     """
 
-    def __init__(self, known_words: Iterable[str] = ()) -> None:
-        labels = {fold(word)[0].strip() for word in known_words}
+    def __init__(self, allowed_words: Iterable[str] = ()) -> None:
+        labels = {fold(word)[0].strip() for word in allowed_words}
         self._labels = labels | {re.sub(r"[\W_]", "", label) for label in labels}
         self._gathered: set[tuple[str, str]] = set()
         self._patterns: tuple[re.Pattern[str], re.Pattern[str]] | None = None

@@ -1,9 +1,9 @@
-"""What becomes of each attribute: the profile of the standard, and the attributes that are kept at all.
+"""Allow-list of DICOM attributes with the rule of each, and the confidentiality profile of the standard.
 
 ``profile.tsv`` is Table E.1-1 of DICOM PS3.15 (column *basic*: edition 2026c; the columns of the options:
-2024c). ``kept.tsv`` lists all that is kept: what an MR image needs to be opened, measured and checked against
-a protocol, each with the rule that its value passes. **Whatever is not kept is removed**, private attributes
-with it, so that an attribute that a vendor or a later edition adds is removed as well; some that have to be
+2024c). ``retained.tsv`` is the allow-list: what an MR image needs to be opened, measured and checked against
+a protocol, each with the rule that de-identifies its value. **Every other attribute is removed**, private
+ones too, so that an attribute that a vendor or a later edition adds is removed as well; some that have to be
 there are emptied.
 """
 
@@ -23,8 +23,8 @@ METHODS = (
 """Profile and options, as (0012,0064) codes them (PS3.16, CID 7050)."""
 
 
-class Rule(StrEnum):
-    """What a value that is kept has to pass."""
+class CleaningRule(StrEnum):
+    """De-identification rule of a retained attribute."""
 
     NUMBER = "number"
     """A number too small for a record number or a date."""
@@ -67,20 +67,20 @@ KNOWN_CODES = {
     ("SRT", "G-D101"): "Intravenous route",
     ("SCT", "47625008"): "Intravenous route",
 }
-"""Codes that may stay, with their meaning; the text beside a code is the site's and is not read."""
+"""Codes of the allow-list, with their meaning; the text beside a code is the site's and is not read."""
 
 
 @cache
-def kept() -> dict[int, Rule]:
-    """Return the rule of each attribute that is kept, by its tag."""
-    return {_tag(row["keyword"]): Rule(row["rule"]) for row in _rows("kept.tsv")}
+def retained_attributes() -> dict[int, CleaningRule]:
+    """Return the rule of each retained attribute, by its tag."""
+    return {_tag(row["keyword"]): CleaningRule(row["rule"]) for row in _rows("retained.tsv")}
 
 
 @cache
-def emptied() -> frozenset[int]:
+def emptied_attributes() -> frozenset[int]:
     """Return the attributes that the profile empties instead of removing them (action Z), by their tags."""
     rows = [row for row in _rows("profile.tsv") if row["basic"] in ("Z", "Z/D")]
-    return frozenset(int(row["tag"].replace(",", ""), 16) for row in rows) - kept().keys()
+    return frozenset(int(row["tag"].replace(",", ""), 16) for row in rows) - retained_attributes().keys()
 
 
 @cache
@@ -97,6 +97,6 @@ def _rows(name: str) -> list[dict[str, str]]:
 def _tag(keyword: str) -> int:
     tag = tag_for_keyword(keyword)
     if tag is None:
-        msg = f"kept.tsv: DICOM has no attribute {keyword}"
+        msg = f"retained.tsv: DICOM has no attribute {keyword}"
         raise ValueError(msg)
     return tag

@@ -45,7 +45,7 @@ TIMES = word_set("AcquisitionTime ContrastBolusStartTime")
 _CONVERTER = {"ConversionSoftware": r"dcm2niix", "ConversionSoftwareVersion": r"v\d+\.\d+\.\d{8}"}
 
 
-class _Layout(NamedTuple):
+class _NiftiLayout(NamedTuple):
     """Where things stand in a NIfTI header."""
 
     size: int
@@ -57,8 +57,8 @@ class _Layout(NamedTuple):
 
 
 _LAYOUTS = {
-    348: _Layout(348, 72, (40, "8h"), (108, "f"), ((4, 32), (148, 252), (328, 344))),
-    540: _Layout(540, 14, (16, "8q"), (168, "q"), ((240, 344), (508, 524), (525, 540))),
+    348: _NiftiLayout(348, 72, (40, "8h"), (108, "f"), ((4, 32), (148, 252), (328, 344))),
+    540: _NiftiLayout(540, 14, (16, "8q"), (168, "q"), ((240, 344), (508, 524), (525, 540))),
 }
 
 
@@ -151,7 +151,7 @@ def _clean_nifti(content: bytes) -> bytes:
     return bytes(header) + bytes(4) + voxels
 
 
-def _layout(content: bytes) -> tuple[str, _Layout]:
+def _layout(content: bytes) -> tuple[str, _NiftiLayout]:
     for order in "<>":
         layout = _LAYOUTS.get(struct.unpack_from(f"{order}i", content)[0])
         if layout:
@@ -165,7 +165,11 @@ def _is_number(value: Any, deidentifier: Deidentifier) -> bool:
         return True
     if isinstance(value, list):
         return all(_is_number(one, deidentifier) for one in value)
-    return isinstance(value, int | float) and is_measure(value) and not deidentifier.knows(str(value))
+    return (
+        isinstance(value, int | float)
+        and is_measure(value)
+        and not deidentifier.contains_identifier(str(value))
+    )
 
 
 def _texts(value: Any, rule: Callable[[str], str]) -> str | list[str] | None:

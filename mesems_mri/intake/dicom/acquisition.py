@@ -8,7 +8,7 @@ from typing import Any
 
 from pydicom import Dataset
 
-from mesems_mri.intake.dicom.geometry import Geometry
+from mesems_mri.intake.dicom.geometry import SeriesGeometry
 from mesems_mri.intake.dicom.tags import moment, number, parse_clock, sequence, text
 from mesems_mri.intake.protocol import Agent
 
@@ -124,7 +124,7 @@ class Acquisition:
 
 
 def read_acquisition(
-    header: Dataset, geometry: Geometry | None = None, agents: Sequence[Agent] = ()
+    header: Dataset, geometry: SeriesGeometry | None = None, agents: Sequence[Agent] = ()
 ) -> Acquisition:
     """Read what a header says of the acquisition.
 
@@ -132,7 +132,7 @@ def read_acquisition(
     ----------
     header : Dataset
         Of a classic or an enhanced object.
-    geometry : Geometry, optional
+    geometry : SeriesGeometry, optional
         As `describe_geometry` measured it on all slices; without one there is no gap.
     agents : sequence of Agent
         The contrast agents that a protocol knows.

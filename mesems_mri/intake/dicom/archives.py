@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from mesems_mri.intake.dicom.instance import SNIFFED_BYTES, ZIP_MAGIC, Refused, Why, looks_like_dicom
+from mesems_mri.intake.dicom.instance import (
+    SNIFFED_BYTES,
+    ZIP_MAGIC,
+    UnusedFile,
+    UnusedReason,
+    looks_like_dicom,
+)
 
 _CHUNK = 1 << 20
 _END_OF_DIRECTORY = b"PK\x05\x06"
@@ -34,7 +40,7 @@ _DAMAGE = (
 """What zipfile raises on a damaged archive or one packed by a method it does not know."""
 
 
-class Taken(NamedTuple):
+class ExtractedFile(NamedTuple):
     """A member that lies on disk now, and what the site called it."""
 
     path: Path
@@ -46,7 +52,7 @@ class _ArchiveRefused(Exception):  # noqa: N818
 
 
 @dataclass
-class Limits:
+class ArchiveLimits:
     """What the archives of one submission may do, and what they have done so far.
 
     Parameters
@@ -85,7 +91,9 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def unpack(path: Path, name: str, scratch: Path, limits: Limits) -> tuple[list[Taken], list[Refused]]:
+def unpack(
+    path: Path, name: str, scratch: Path, limits: ArchiveLimits
+) -> tuple[list[ExtractedFile], list[UnusedFile]]:
     """Take the DICOM members out of an archive.
 
     Parameters
@@ -96,24 +104,24 @@ def unpack(path: Path, name: str, scratch: Path, limits: Limits) -> tuple[list[T
         As the site called it.
     scratch : Path
         Folder in which a numbered folder is made for the members.
-    limits : Limits
+    limits : ArchiveLimits
         What may be written; what was written is added to it.
 
     Returns
     -------
-    list of Taken
+    list of ExtractedFile
         Members that can be DICOM; none when the archive is refused.
-    list of Refused
+    list of UnusedFile
         One for each member left out, or a single one for an archive that is refused as a whole.
     """
     return _unpack(path, name, scratch, limits, 1, path.stat().st_size)
 
 
 def _unpack(
-    path: Path, name: str, scratch: Path, limits: Limits, depth: int, sent_bytes: int
-) -> tuple[list[Taken], list[Refused]]:
-    taken: list[Taken] = []
-    refused: list[Refused] = []
+    path: Path, name: str, scratch: Path, limits: ArchiveLimits, depth: int, sent_bytes: int
+) -> tuple[list[ExtractedFile], list[UnusedFile]]:
+    taken: list[ExtractedFile] = []
+    refused: list[UnusedFile] = []
     place = _new_folder(scratch, limits)
     before = limits.written
     try:
@@ -124,11 +132,11 @@ def _unpack(
                     continue
                 inside = f"{name}!{member.filename}"
                 if why := _refuse_member(member):
-                    refused.append(Refused(inside, Why.MEMBER, why))
+                    refused.append(UnusedFile(inside, UnusedReason.MEMBER, why))
                     continue
                 target = place / f"{number:06d}"
                 kind = _write_member(archive, member, target, limits, sent_bytes, before)
-                if isinstance(kind, Refused):
+                if isinstance(kind, UnusedFile):
                     refused.append(kind._replace(name=inside))
                 elif kind == "zip":
                     if depth >= limits.depth:
@@ -139,13 +147,13 @@ def _unpack(
                     refused += left_out
                     target.unlink()
                 else:
-                    taken.append(Taken(target, inside))
+                    taken.append(ExtractedFile(target, inside))
     except _ArchiveRefused as error:
         _empty(place)
         if depth > 1:
             raise
         _empty_all(taken)
-        return [], [Refused(name, Why.ARCHIVE, str(error))]
+        return [], [UnusedFile(name, UnusedReason.ARCHIVE, str(error))]
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -157,7 +165,9 @@ def _unpack(
     ) as error:
         _empty_all(taken)
         _empty(place)
-        return [], [Refused(name, Why.ARCHIVE, f"it is damaged or cut off ({type(error).__name__})")]
+        return [], [
+            UnusedFile(name, UnusedReason.ARCHIVE, f"it is damaged or cut off ({type(error).__name__})")
+        ]
     return taken, refused
 
 
@@ -165,18 +175,18 @@ def _write_member(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
     target: Path,
-    limits: Limits,
+    limits: ArchiveLimits,
     sent_bytes: int,
     before: int,
-) -> str | Refused:
+) -> str | UnusedFile:
     """Write a member if it begins as a DICOM file or an archive does, and count what was written."""
     with archive.open(member) as packed:
         first = packed.read(SNIFFED_BYTES)
         if not first:
-            return Refused("", Why.EMPTY)
+            return UnusedFile("", UnusedReason.EMPTY)
         kind = "zip" if first.startswith(ZIP_MAGIC) else "dicom" if looks_like_dicom(first) else ""
         if not kind:
-            return Refused("", Why.NOT_DICOM)
+            return UnusedFile("", UnusedReason.NOT_DICOM)
         with target.open("wb") as out:
             for block in itertools.chain((first,), iter(lambda: packed.read(_CHUNK), b"")):
                 limits.written += out.write(block)
@@ -208,7 +218,7 @@ def _refuse_member(member: zipfile.ZipInfo) -> str:
     return ""
 
 
-def _refuse_large_directory(path: Path, limits: Limits) -> None:
+def _refuse_large_directory(path: Path, limits: ArchiveLimits) -> None:
     """Look at the size of the list of members before it is read into memory."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -228,7 +238,7 @@ def _refuse_large_directory(path: Path, limits: Limits) -> None:
         raise _ArchiveRefused(msg)
 
 
-def _new_folder(scratch: Path, limits: Limits) -> Path:
+def _new_folder(scratch: Path, limits: ArchiveLimits) -> Path:
     limits.archives += 1
     folder = scratch / f"archive-{limits.archives}"
     folder.mkdir()
@@ -240,6 +250,6 @@ def _empty(folder: Path) -> None:
         path.unlink()
 
 
-def _empty_all(taken: list[Taken]) -> None:
+def _empty_all(taken: list[ExtractedFile]) -> None:
     for member in taken:
         member.path.unlink(missing_ok=True)

@@ -54,7 +54,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class SeriesGeometry:
     """The grid of a series in numbers; None where the header does not say.
 
     Parameters
@@ -91,7 +91,7 @@ class Geometry:
     tilt_degrees: float | None
 
 
-def describe_geometry(series: Series) -> Geometry:
+def describe_geometry(series: Series) -> SeriesGeometry:
     """Measure the grid of a series.
 
     Parameters
@@ -101,7 +101,7 @@ def describe_geometry(series: Series) -> Geometry:
 
     Returns
     -------
-    Geometry
+    SeriesGeometry
     """
     rows, columns = series.matrices[0] if series.matrices else (None, None)
     spacing = _in_plane(series)
@@ -113,7 +113,7 @@ def describe_geometry(series: Series) -> Geometry:
     plane, tilt = _plane(series)
     last = thickness or distance
     positions = series.positions_mm
-    return Geometry(
+    return SeriesGeometry(
         slices=series.frames,
         rows=rows,
         columns=columns,

@@ -41,11 +41,11 @@ _READ_TAGS = [
 """So few of a header are looked at here; the rest is passed over, which takes a fifth less time."""
 
 
-class Why(StrEnum):
+class UnusedReason(StrEnum):
     """Closed list of reasons for which a file belongs to no series, each in words for the site.
 
-    The words are part of what a delivery of several examinations, or of none, is called (its submission):
-    worded anew, it would be another one.
+    The words are part of the keyed hash that names a submission of several examinations, or of none: worded
+    anew, it would get another ``submission_id``.
     """
 
     EMPTY = "empty files (0 bytes)"
@@ -63,11 +63,11 @@ class Why(StrEnum):
     TOO_DEEP = "folders nested too deeply"
 
 
-class Refused(NamedTuple):
+class UnusedFile(NamedTuple):
     """A file that belongs to no series, and why."""
 
     name: str
-    why: Why
+    why: UnusedReason
     detail: str = ""
 
 
@@ -109,7 +109,7 @@ def looks_like_dicom(first: bytes) -> bool:
     return explicit or struct.unpack("<I", first[4:8])[0] <= 256
 
 
-def read_instance(path: Path, name: str, scratch: Path) -> Instance | Refused:
+def read_instance(path: Path, name: str, scratch: Path) -> Instance | UnusedFile:
     """Read the header of one file and weigh its pixel data without reading them.
 
     Parameters
@@ -123,15 +123,15 @@ def read_instance(path: Path, name: str, scratch: Path) -> Instance | Refused:
 
     Returns
     -------
-    Instance or Refused
+    Instance or UnusedFile
         Never an exception: whatever is in a file, it gets its line.
     """
     try:
         return _read(path, name, scratch)
     except OSError as error:
-        return Refused(name, Why.UNREADABLE, error.strerror or "")
+        return UnusedFile(name, UnusedReason.UNREADABLE, error.strerror or "")
     except Exception as error:  # pydicom raises whatever its parts raise on a damaged header
-        return Refused(name, Why.NO_HEADER, type(error).__name__)
+        return UnusedFile(name, UnusedReason.NO_HEADER, type(error).__name__)
 
 
 def read_header(path: Path) -> Dataset:
@@ -141,17 +141,17 @@ def read_header(path: Path) -> Dataset:
         return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
-def _read(path: Path, name: str, scratch: Path) -> Instance | Refused:
+def _read(path: Path, name: str, scratch: Path) -> Instance | UnusedFile:
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         first = file.read(SNIFFED_BYTES)
         if not first:
-            return Refused(name, Why.EMPTY)
+            return UnusedFile(name, UnusedReason.EMPTY)
         packed = first.startswith(_PACKED) and name.lower().endswith(_PACKED_NAMES)
         if packed or first.startswith(_OTHER_ARCHIVES):
-            return Refused(name, Why.ARCHIVE, "only zip archives are read")
+            return UnusedFile(name, UnusedReason.ARCHIVE, "only zip archives are read")
         if not looks_like_dicom(first):
-            return Refused(name, Why.NOT_DICOM)
+            return UnusedFile(name, UnusedReason.NOT_DICOM)
         if _syntax(path) == DeflatedExplicitVRLittleEndian:
             path = _inflated(path, scratch)
             with path.open("rb") as plain:
@@ -160,19 +160,19 @@ def _read(path: Path, name: str, scratch: Path) -> Instance | Refused:
         return _describe(file, path, name)
 
 
-def _describe(file: BinaryIO, path: Path, name: str) -> Instance | Refused:
+def _describe(file: BinaryIO, path: Path, name: str) -> Instance | UnusedFile:
     header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_READ_TAGS)
     end = file.tell()
     if text(header.file_meta, "MediaStorageSOPClassUID") == _DIRECTORY:
-        return Refused(name, Why.DIRECTORY)
+        return UnusedFile(name, UnusedReason.DIRECTORY)
     if not len(header):
-        return Refused(name, Why.NO_HEADER, "it is empty")
+        return UnusedFile(name, UnusedReason.NO_HEADER, "it is empty")
     rows, columns = number(header, "Rows"), number(header, "Columns")
     if rows is None or columns is None:
-        return Refused(name, Why.NO_IMAGE, text(header, "Modality"))
+        return UnusedFile(name, UnusedReason.NO_IMAGE, text(header, "Modality"))
     uids = tuple(text(header, f"{level}InstanceUID") for level in ("SOP", "Series", "Study"))
     if not uids[0] or not uids[1]:
-        return Refused(name, Why.NO_UID)
+        return UnusedFile(name, UnusedReason.NO_UID)
     frames = frames_of(header)
     instance_number = number(header, "InstanceNumber")
     slices = _slices(header, frames)

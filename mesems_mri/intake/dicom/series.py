@@ -111,7 +111,7 @@ class Series:
         return echoes[0] if echoes else number(self.header, "EchoTime")
 
 
-def gather(instances: Iterable[Instance]) -> list[Series]:
+def group_into_series(instances: Iterable[Instance]) -> list[Series]:
     """Sort instances into series.
 
     A series with several echoes or kinds of image (magnitude and phase) is several images and becomes several

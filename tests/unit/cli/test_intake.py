@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mesems_mri.cli.main import app
 from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.intake.folder import read_rows
+from mesems_mri.intake.tables import read_rows
 from tests.command import mesems
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dataset.test_schedule import ROW, write
@@ -17,7 +17,7 @@ from tests.unit.intake.scans import FLAIR, write_series
 
 
 @pytest.fixture
-def sent(tmp_path: Path) -> Path:
+def submission(tmp_path: Path) -> Path:
     write_series(tmp_path / "sent", "FLAIR", slices=12, spacing=10.0, **FLAIR)
     return tmp_path / "sent"
 
@@ -87,7 +87,7 @@ def test_nothing_of_a_damaged_header_is_told_with_debug(tmp_path: Path) -> None:
     patch = "import sys; from mesems_mri.cli import main as cli\n"
     patch += "from mesems_mri.intake import flow as s\n"
     patch += "def fail(visit, *_): raise ValueError(visit.examination.series[0].header.EchoTime)\n"
-    patch += "s.judge = fail; sys.argv = ['mesems-mri', *sys.argv[1:]]; cli.main()"
+    patch += "s.assess_visit = fail; sys.argv = ['mesems-mri', *sys.argv[1:]]; cli.main()"
     options = ["--debug", "intake", sent, tmp_path / "other", "--sheet", tmp_path / "sheet.tsv"]
     found = subprocess.run([sys.executable, "-c", patch, *map(str, options)], capture_output=True, text=True)
     assert "Traceback" in found.stderr

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
-from mesems_mri.intake.classify import IMAGE_ROLES, Assigned, classify
+from mesems_mri.intake.classify import IMAGE_ROLES, ClassifiedSeries, classify_series
 from mesems_mri.intake.dicom.instance import Slice
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.dicom.tags import words
@@ -54,8 +54,8 @@ def series(
     )
 
 
-def one(description: str = "", contrast_given: bool | None = None, **tags: Any) -> Assigned:
-    (found,) = classify([series(description, **tags)], contrast_given=contrast_given)
+def one(description: str = "", contrast_given: bool | None = None, **tags: Any) -> ClassifiedSeries:
+    (found,) = classify_series([series(description, **tags)], contrast_given=contrast_given)
     return found
 
 
@@ -65,7 +65,7 @@ def timing(sequence: str, tr: float, te: float, ti: float | None = None) -> dict
 
 
 def roles(*all_series: Series, contrast_given: bool | None = True) -> list[str]:
-    return [found.role for found in classify(all_series, contrast_given=contrast_given)]
+    return [found.role for found in classify_series(all_series, contrast_given=contrast_given)]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_phase_images_localizers_and_copies_are_no_images_of_the_protocol() -> N
 
 
 def test_bolus_tags_tell_the_phase() -> None:
-    pre, post = classify(
+    pre, post = classify_series(
         [series("T1", at="1000", **T1), series("T1", at="1010", ContrastBolusAgent="Gadovist", **T1)]
     )
     assert (pre.role, post.role) == ("T1w", POST)
@@ -197,16 +197,16 @@ def test_the_bolus_of_an_enhanced_object_tells_it() -> None:
     agent.CodeMeaning = "Gadolinium"
     dataset = series("", **T1)
     dataset.header.ContrastBolusAgentSequence = Items([agent])
-    assert [found.role for found in classify([dataset])] == [POST]
+    assert [found.role for found in classify_series([dataset])] == [POST]
     usage.ContrastBolusAgentAdministered = "NO"
     frame.ContrastBolusUsageSequence = Items([usage])
     dataset.header.PerFrameFunctionalGroupsSequence = Items([frame])
-    assert [found.role for found in classify([dataset])] == ["T1w"]
+    assert [found.role for found in classify_series([dataset])] == ["T1w"]
 
 
 def test_a_scan_that_began_before_the_injection_is_one_before_it() -> None:
     tags = {"ContrastBolusAgent": "Dotarem", "ContrastBolusStartTime": "101500", **T1}
-    before, after = classify([series("T1", at="101000", **tags), series("T1", at="102000", **tags)])
+    before, after = classify_series([series("T1", at="101000", **tags), series("T1", at="102000", **tags)])
     assert (before.role, after.role) == ("T1w", POST)
     assert before.reason.endswith("bolus tags: the scan began before the injection")
 
@@ -256,7 +256,7 @@ def test_a_name_about_something_else_tells_no_phase(name: str) -> None:
 
 
 def test_time_order_tells_the_phase_of_two_alike() -> None:
-    later, first = classify(
+    later, first = classify_series(
         [series("T1", at="103000", **T1), series("T1", at="100000", **T1)], contrast_given=True
     )
     assert (first.role, later.role) == ("T1w", POST)
@@ -265,13 +265,17 @@ def test_time_order_tells_the_phase_of_two_alike() -> None:
 
 @pytest.mark.parametrize("given", [None, False])
 def test_time_order_tells_nothing_where_no_agent_was_planned(given: bool | None) -> None:
-    found = classify([series("T1", at="100000", **T1), series("T1", at="103000", **T1)], contrast_given=given)
+    found = classify_series(
+        [series("T1", at="100000", **T1), series("T1", at="103000", **T1)], contrast_given=given
+    )
     assert [a.role for a in found] == ["other", "other"]
     assert {a.unclear for a in found} == {"phase" if given is None else "several"}
 
 
 def test_time_order_tells_nothing_of_two_that_differ() -> None:
-    found = classify([series("", at="100000", **T1), series("", at="103000", **MPRAGE)], contrast_given=True)
+    found = classify_series(
+        [series("", at="100000", **T1), series("", at="103000", **MPRAGE)], contrast_given=True
+    )
     assert {a.unclear for a in found} == {"phase"}
 
 
@@ -291,7 +295,7 @@ def test_a_name_that_both_share_tells_nothing_of_one() -> None:
     tagged = series("T1 sag KM", at="1020", ContrastBolusAgent="Gadovist", **T1)
     assert roles(series("T1 sag KM", at="1000", **T1), tagged) == ["T1w", POST]
     # without tags two of one name are two scans after contrast agent
-    found = classify(
+    found = classify_series(
         [series("T1 sag KM", at="1000", **T1), series("T1 sag KM", at="1020", **T1)], contrast_given=True
     )
     assert [(a.candidate_of, a.unclear) for a in found] == [(POST, "several")] * 2
@@ -299,7 +303,7 @@ def test_a_name_that_both_share_tells_nothing_of_one() -> None:
 
 def test_tags_against_the_name_are_unclear() -> None:
     pre = series("T1 pre", at="1000", ContrastBolusAgent="Gadovist", **T1)
-    found = classify([pre, series("T1 x", at="1020", **T1)], contrast_given=True)
+    found = classify_series([pre, series("T1 x", at="1020", **T1)], contrast_given=True)
     assert (found[0].role, found[0].unclear) == ("other", "phase")
     assert "contradictory" in found[0].reason
 
@@ -312,7 +316,9 @@ def test_a_series_after_one_without_agent_is_one_after_it() -> None:
 
 
 def test_two_alike_are_not_chosen_between() -> None:
-    found = classify([series("FLAIR", series=3, **FLAIR), series("FLAIR", series=4, at="1100", **FLAIR)])
+    found = classify_series(
+        [series("FLAIR", series=3, **FLAIR), series("FLAIR", series=4, at="1100", **FLAIR)]
+    )
     assert [(a.role, a.candidate_of, a.unclear) for a in found] == [("other", "FLAIR", "several")] * 2
     assert "one of 2 candidates for FLAIR, between which no rule decides" in found[0].reason
 
@@ -335,7 +341,7 @@ def test_a_stated_rule_chooses(worse: dict[str, Any], better: dict[str, Any], wh
     pair = [series(**{"at": "1100", **FLAIR, **worse}), series(**{"at": "1200", **FLAIR, **better})]
     if "NORM" in better.get("ImageType", ()):
         pair = [series(**{**FLAIR, **worse}), series(**{**FLAIR, **better})]
-    found = classify(pair[::-1] if turned else pair)
+    found = classify_series(pair[::-1] if turned else pair)
     lost, won = (found[::-1]) if turned else found
     assert (won.role, lost.role, lost.candidate_of) == ("FLAIR", "other", "FLAIR")
     assert why in lost.reason
@@ -346,13 +352,13 @@ def test_a_t1_is_chosen_as_its_counterpart_was_acquired() -> None:
     flat = series("T1 pre", at="1000", **T1)
     solid = series("T1 mprage pre", at="1010", **MPRAGE)
     post = series("T1 post", at="1100", ContrastBolusAgent="Gadovist", **T1)
-    found = classify([flat, solid, post], contrast_given=True)
+    found = classify_series([flat, solid, post], contrast_given=True)
     assert [a.role for a in found] == ["T1w", "other", POST]
     assert "another one is acquired as the ce-gadolinium_T1w is" in found[1].reason
 
 
 def test_two_broken_ones_are_not_chosen_between() -> None:
-    found = classify([series("FLAIR", left_out=5, **FLAIR), series("FLAIR", left_out=9, **FLAIR)])
+    found = classify_series([series("FLAIR", left_out=5, **FLAIR), series("FLAIR", left_out=9, **FLAIR)])
     assert {a.unclear for a in found} == {"several"}
 
 
@@ -406,7 +412,7 @@ def test_no_series_is_dropped_and_no_role_given_twice(data: st.DataObject, given
         )
         for n in range(data.draw(st.integers(0, 6)))
     ]
-    found = classify(sent, contrast_given=given_agent)
+    found = classify_series(sent, contrast_given=given_agent)
     assert [a.series for a in found] == sent
     assert all(a.reason for a in found)
     taken = [a.role for a in found if a.role in IMAGE_ROLES]
@@ -415,7 +421,7 @@ def test_no_series_is_dropped_and_no_role_given_twice(data: st.DataObject, given
         assert a.role in {*IMAGE_ROLES, "localizer", "derived", "other"}
         assert not a.unclear or (a.role == "other" and a.candidate_of)
     # the order in which series are listed decides nothing
-    turned = classify(sent[::-1], contrast_given=given_agent)[::-1]
+    turned = classify_series(sent[::-1], contrast_given=given_agent)[::-1]
     assert [(a.role, a.candidate_of, a.unclear) for a in turned] == [
         (a.role, a.candidate_of, a.unclear) for a in found
     ]

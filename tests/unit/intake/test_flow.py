@@ -21,14 +21,14 @@ from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.bids import index_dataset
 from mesems_mri.dataset.queries import close_query, read_queries
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, MesemsError, UsageError
-from mesems_mri.intake import filing as intake_filing
+from mesems_mri.intake import filing
 from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.deidentify.keys import default_folder, open_keys
-from mesems_mri.intake.dicom.archives import Limits
-from mesems_mri.intake.flow import Delivery, take_in
-from mesems_mri.intake.folder import read_rows
-from mesems_mri.intake.receipts import read_receipts
-from mesems_mri.intake.summary import summary
+from mesems_mri.intake.dicom.archives import ArchiveLimits
+from mesems_mri.intake.flow import Submission, run_intake
+from mesems_mri.intake.receipt_store import read_receipts
+from mesems_mri.intake.summary import summary_lines
+from mesems_mri.intake.tables import read_rows
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dataset.test_schedule import ROW, write
 from tests.unit.intake.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
@@ -58,7 +58,7 @@ class Trial:
         self.sheet = write(folder, ROW, W04, SECOND)
         self.deliveries = 0
 
-    def delivery(self) -> Path:
+    def submission(self) -> Path:
         self.deliveries += 1
         return self.folder / f"sent{self.deliveries}"
 
@@ -69,8 +69,10 @@ class Trial:
         write_scan(sent / "c", "T1", series=4, **{**T1, "ContrastBolusAgent": "Dotarem", **tags})
         return sent
 
-    def take_in(self, sent: Path, **options: Any) -> Delivery:
-        return take_in(IntakeRequest(**{"sent": sent, "bids_dir": self.bids, "sheet": self.sheet, **options}))
+    def run_intake(self, sent: Path, **options: Any) -> Submission:
+        return run_intake(
+            IntakeRequest(**{"sent": sent, "bids_dir": self.bids, "sheet": self.sheet, **options})
+        )
 
     def images(self) -> list[str]:
         return sorted(
@@ -106,7 +108,7 @@ ALL_THREE = [name(POST), name("FLAIR"), name("T1w")]
 
 
 def test_an_examination_becomes_bids(trial: Trial) -> None:
-    trial.take_in(trial.examination(trial.delivery()))
+    trial.run_intake(trial.examination(trial.submission()))
     assert trial.images() == sorted(ALL_THREE)
     image = nib.load(trial.bids / name("FLAIR"))
     assert image.shape == (20, 16, 12)
@@ -119,8 +121,8 @@ def test_an_examination_becomes_bids(trial: Trial) -> None:
 
 
 def test_a_run_finds_what_intake_has_filed(trial: Trial) -> None:
-    trial.take_in(trial.examination(trial.delivery()))
-    trial.take_in(trial.examination(trial.delivery(), **DAY_W04))
+    trial.run_intake(trial.examination(trial.submission()))
+    trial.run_intake(trial.examination(trial.submission(), **DAY_W04))
     (participant,) = index_dataset(trial.bids, TrialConfig())
     assert (participant.participant_id, participant.site_id) == ("sub-001", "S01")
     first, second = participant.sessions
@@ -132,22 +134,22 @@ def test_a_run_finds_what_intake_has_filed(trial: Trial) -> None:
 
 
 def test_the_same_again_changes_nothing(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    trial.take_in(sent)
+    sent = trial.examination(trial.submission())
+    trial.run_intake(sent)
     before = trial.bytes()
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.bytes() == before
 
 
 def test_the_same_gives_the_same_bytes_with_the_same_key_and_others_with_another(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    trial.take_in(sent)
+    sent = trial.examination(trial.submission())
+    trial.run_intake(sent)
     first = trial.bytes()
     for other in ("same", "another"):
         trial.bids = trial.folder / other
         if other == "same":
             shutil.copytree(trial.folder / "bids.key", trial.folder / "same.key")
-        trial.take_in(shutil.copytree(sent, trial.folder / f"copy-{other}"))
+        trial.run_intake(shutil.copytree(sent, trial.folder / f"copy-{other}"))
         assert (trial.bytes() == first) == (other == "same")
         assert gzip.decompress(trial.bytes()[name("FLAIR")]) == gzip.decompress(first[name("FLAIR")])
     ids = {row["series_id"] for row in trial.rows()}
@@ -155,12 +157,12 @@ def test_the_same_gives_the_same_bytes_with_the_same_key_and_others_with_another
 
 
 def test_an_enhanced_object_and_a_dual_echo_become_bids(trial: Trial) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     sent.mkdir()
     write_enhanced(
         sent / "1", "dual", echoes=(15.0, 100.0), series=2, RepetitionTime=4000, ScanningSequence="SE"
     )
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == [name("PDw"), name("T2w")]
     first, second = (np.asarray(nib.load(trial.bids / image).dataobj) for image in trial.images())
     assert first.shape == second.shape == (20, 16, 40)
@@ -168,29 +170,29 @@ def test_an_enhanced_object_and_a_dual_echo_become_bids(trial: Trial) -> None:
 
 
 def test_every_series_has_a_line_and_a_reason(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     write_scan(sent / "d", "localizer", series=1, slices=3)
     write_scan(sent / "e", "SUB", series=9, ImageType=["DERIVED", "SECONDARY", "SUBTRACT"], **T1)
     write_scan(sent / "f", "CT", series=10, slices=3, Modality="CT")
     shutil.copytree(sent / "a", sent / "g")
     (sent / "note.txt").write_text("nothing")
-    delivery = trial.take_in(sent)
+    submission = trial.run_intake(sent)
     rows = {(row["series_number"], row["part"]): row for row in trial.rows()}
-    assert len(rows) == len(delivery.inventory.series) == 7
+    assert len(rows) == len(submission.inventory.series) == 7
     assert all(row["reason"] not in ("", "n/a") for row in rows.values())
     assert rows["9", "n/a"]["role"] == "derived"
     assert rows["2", "copy 2"]["reason"] == "a second copy: the same instance UIDs as another series sent"
-    text = "\n".join(summary(delivery))
+    text = "\n".join(summary_lines(submission))
     assert "1 files that are not DICOM" in text
     assert "filed" in text
 
 
 def test_a_dry_run_writes_nothing(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     before = sorted(trial.folder.rglob("*"))
-    delivery = trial.take_in(sent, dry_run=True)
+    submission = trial.run_intake(sent, dry_run=True)
     assert sorted(trial.folder.rglob("*")) == before
-    assert [status for visit in delivery.visits for status in visit.status.values()] == ["filed"] * 3
+    assert [status for visit in submission.visits for status in visit.status.values()] == ["filed"] * 3
 
 
 # whose scan, which visit
@@ -207,46 +209,46 @@ def test_a_dry_run_writes_nothing(trial: Trial) -> None:
     ],
 )
 def test_a_scan_of_nobody_in_particular_is_held(trial: Trial, tags: dict[str, Any], code: str) -> None:
-    trial.take_in(trial.examination(trial.delivery(), **tags))
+    trial.run_intake(trial.examination(trial.submission(), **tags))
     assert trial.images() == []
     assert {row["status"] for row in trial.rows()} == {"held"}
     assert code in trial.codes(blocking=True)
 
 
 def test_another_site_is_told(trial: Trial) -> None:
-    trial.take_in(trial.examination(trial.delivery()), site_id="S02")
+    trial.run_intake(trial.examination(trial.submission()), site_id="S02")
     assert (trial.images(), trial.codes(blocking=True)) == ([], ["wrong_site"])
 
 
 def test_another_birth_date_than_at_the_visit_before_is_told(trial: Trial) -> None:
-    trial.take_in(trial.examination(trial.delivery()))
-    sent = trial.examination(trial.delivery(), PatientBirthDate="19810101", **DAY_W04)
-    trial.take_in(sent)
+    trial.run_intake(trial.examination(trial.submission()))
+    sent = trial.examination(trial.submission(), PatientBirthDate="19810101", **DAY_W04)
+    trial.run_intake(sent)
     assert trial.images() == sorted(ALL_THREE)
     (query,) = read_queries(trial.bids)
     assert (query.code.value, query.session_id, query.blocking) == ("birth_date_differs", "ses-w04", True)
     # an answer lets the same delivery in
     close_query(trial.bids, query.query_id, by="reader", reason="typing error at the first visit")
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert len(trial.images()) == 6
     assert not trial.codes()
 
 
 def test_another_sex_than_at_the_visit_before_is_told(trial: Trial) -> None:
     trial.sheet = write(trial.folder, ROW | {"sex": ""}, W04 | {"sex": ""})
-    trial.take_in(trial.examination(trial.delivery()))
-    trial.take_in(trial.examination(trial.delivery(), PatientSex="M", **DAY_W04))
+    trial.run_intake(trial.examination(trial.submission()))
+    trial.run_intake(trial.examination(trial.submission(), PatientSex="M", **DAY_W04))
     (query,) = read_queries(trial.bids)
     assert (query.code.value, query.session_id) == ("sex_differs", "ses-w04")
     assert query.what.endswith("sub-001 is F, the header says M")
 
 
 def test_two_visits_of_one_delivery_are_compared_with_each_other(trial: Trial) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     trial.sheet = write(trial.folder, ROW | {"sex": ""}, W04 | {"sex": ""})
     trial.examination(sent / "now", PatientBirthDate="19810101", PatientSex="M", **DAY_W04)
     trial.examination(sent / "then")
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == sorted(ALL_THREE)
     assert sorted((q.code.value, q.session_id) for q in read_queries(trial.bids)) == [
         ("birth_date_differs", "ses-w04"),
@@ -255,10 +257,10 @@ def test_two_visits_of_one_delivery_are_compared_with_each_other(trial: Trial) -
 
 
 def test_a_receipt_tells_the_files_of_its_visit_and_that_the_birth_date_is_the_same(trial: Trial) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     trial.examination(sent / "now", **DAY_W04)
     trial.examination(sent / "then")
-    trial.take_in(sent)
+    trial.run_intake(sent)
     receipts = {receipt.session_id: receipt for receipt in read_receipts(trial.bids)}
     assert {session: receipt.files for session, receipt in receipts.items()} == {"ses-w00": 36, "ses-w04": 36}
     asked = {
@@ -270,7 +272,7 @@ def test_a_receipt_tells_the_files_of_its_visit_and_that_the_birth_date_is_the_s
 
 def test_a_scan_outside_the_window_is_filed_and_told(trial: Trial) -> None:
     late = {"StudyDate": "20240311", "AcquisitionDate": "20240311"}
-    trial.take_in(trial.examination(trial.delivery(), **late))
+    trial.run_intake(trial.examination(trial.submission(), **late))
     assert trial.images() == sorted(ALL_THREE)
     (query,) = read_queries(trial.bids)
     assert (query.code.value, query.blocking) == ("outside_window", False)
@@ -278,30 +280,30 @@ def test_a_scan_outside_the_window_is_filed_and_told(trial: Trial) -> None:
 
 
 def test_one_study_of_two_people_is_held(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     write_scan(sent / "x", "T2", series=8, **{**T2, **PERSON_2})
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == []
     assert trial.codes(blocking=True).count("several_participants") == 2
 
 
 def test_one_wrong_visit_does_not_stop_the_others(trial: Trial) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     trial.examination(sent / "one")
     trial.examination(
         sent / "two", study=2, **PERSON_2, **{"StudyDate": "20240601", "AcquisitionDate": "20240601"}
     )
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == sorted(ALL_THREE)
     (query,) = read_queries(trial.bids)
     assert (query.site_id, query.participant_id, query.session_id) == ("S02", "sub-002", "")
 
 
 def test_scans_of_two_days_in_one_window_are_asked_about(trial: Trial) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     trial.examination(sent / "one")
     trial.examination(sent / "two", study=2, **{"StudyDate": "20240306", "AcquisitionDate": "20240306"})
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == []
     assert set(trial.codes(blocking=True)) == {"several_candidates"}
 
@@ -310,10 +312,10 @@ def test_scans_of_two_days_in_one_window_are_asked_about(trial: Trial) -> None:
 
 
 def test_a_series_interrupted_half_way_holds_the_visit(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     shutil.rmtree(sent / "a")
     write_scan(sent / "a", "FLAIR", series=2, left_out=range(11, 12), ImagesInAcquisition=12, **FLAIR)
-    trial.take_in(sent)
+    trial.run_intake(sent)
     (query,) = read_queries(trial.bids)
     assert query.holds_up
     told = "FLAIR, series 2 (FLAIR): 11 slices, expected 12 (ImagesInAcquisition)"
@@ -323,77 +325,79 @@ def test_a_series_interrupted_half_way_holds_the_visit(trial: Trial) -> None:
 
 
 def test_a_series_with_a_lost_slice_is_not_filed(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     (sent / "a" / "0007.dcm").unlink()
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == sorted([name(POST), name("T1w")])
     assert trial.codes(blocking=True) == ["missing_slices"]
     assert [row["status"] for row in trial.rows() if row["role"] == "FLAIR"] == ["query"]
 
 
 def test_a_truncated_pixel_stream_is_not_filed(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     damaged = sent / "a" / "0007.dcm"
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert name("FLAIR") not in trial.images()
     assert trial.codes(blocking=True) == ["damaged_pixels"]
 
 
 def test_two_candidates_hold_the_visit_until_the_site_names_one(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     write_scan(sent / "z", "FLAIR", series=7, **FLAIR)
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images() == sorted([name(POST), name("T1w")])
     assert trial.codes(blocking=True) == ["several_candidates"]
     (wanted,) = [row["series_id"] for row in trial.rows() if row["series_number"] == "7"]
-    delivery = trial.take_in(sent, use={"FLAIR": wanted})
+    submission = trial.run_intake(sent, use={"FLAIR": wanted})
     assert trial.images() == sorted(ALL_THREE)
-    reasons = {a.series.series_number: a.reason for v in delivery.visits for a in v.assigned}
+    reasons = {a.series.series_number: a.reason for v in submission.visits for a in v.classified}
     assert reasons[7].endswith("used as the site has answered")
     assert reasons[2].endswith("not taken: the site has named another one")
 
 
 def test_burned_in_text_is_flagged_and_not_filed(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     shutil.rmtree(sent / "a")
     write_scan(sent / "a", "FLAIR", series=2, BurnedInAnnotation="YES", **FLAIR)
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert name("FLAIR") not in trial.images()
     assert trial.codes(blocking=True) == ["burned_in_text"]
 
 
 def test_a_planned_contrast_agent_is_missed(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     shutil.rmtree(sent / "c")
     shutil.rmtree(sent / "b")
     write_scan(sent / "b", "T1 pre", series=3, **T1)
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.codes(blocking=True) == ["missing_sequence"]
 
 
 def test_the_protocol_is_checked(trial: Trial, repository: Path) -> None:
     protocol = repository / "config" / "protocol.yaml"
-    delivery = trial.take_in(trial.examination(trial.delivery()), protocol=protocol)
-    (visit,) = delivery.visits
-    items = {item.name: item.result for item in visit.checked["FLAIR"]}
+    submission = trial.run_intake(trial.examination(trial.submission()), protocol=protocol)
+    (visit,) = submission.visits
+    items = {item.name: item.result for item in visit.protocol_items["FLAIR"]}
     assert (items["field_strength"], items["slice_thickness"]) == ("PASS", "FAIL")
     assert trial.codes().count("protocol_deviation") == 3
 
 
 def test_another_scanner_is_told(trial: Trial, repository: Path) -> None:
     protocol = repository / "config" / "protocol.yaml"
-    trial.take_in(trial.examination(trial.delivery()), protocol=protocol)
+    trial.run_intake(trial.examination(trial.submission()), protocol=protocol)
     assert "scanner_changed" not in trial.codes()
-    trial.take_in(trial.examination(trial.delivery(), DeviceSerialNumber="9", **DAY_W04), protocol=protocol)
+    trial.run_intake(
+        trial.examination(trial.submission(), DeviceSerialNumber="9", **DAY_W04), protocol=protocol
+    )
     assert "scanner_changed" in trial.codes()
 
 
 def test_another_scanner_within_one_delivery_is_told(trial: Trial, repository: Path) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     trial.examination(sent / "2", **DAY_W04)
     trial.examination(sent / "1", DeviceSerialNumber="9")
-    trial.take_in(sent, protocol=repository / "config" / "protocol.yaml")
+    trial.run_intake(sent, protocol=repository / "config" / "protocol.yaml")
     changed = [query.session_id for query in read_queries(trial.bids) if query.code == "scanner_changed"]
     assert changed == ["ses-w04"]
 
@@ -402,9 +406,9 @@ def test_another_scanner_within_one_delivery_is_told(trial: Trial, repository: P
 
 
 def test_the_same_scan_of_another_participant_is_held(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    trial.take_in(sent)
-    again = trial.delivery()
+    sent = trial.examination(trial.submission())
+    trial.run_intake(sent)
+    again = trial.submission()
     for path in sorted(sent.rglob("*.dcm")):
         dataset = pydicom.dcmread(path)
         for keyword, value in PERSON_2.items():
@@ -414,7 +418,7 @@ def test_the_same_scan_of_another_participant_is_held(trial: Trial) -> None:
         target = again / path.relative_to(sent)
         target.parent.mkdir(parents=True, exist_ok=True)
         pydicom.dcmwrite(target, dataset)
-    trial.take_in(again)
+    trial.run_intake(again)
     assert trial.images() == sorted(ALL_THREE)
     assert set(trial.codes(blocking=True)) == {"duplicate_submission"}
     (query, *_) = read_queries(trial.bids)
@@ -422,30 +426,30 @@ def test_the_same_scan_of_another_participant_is_held(trial: Trial) -> None:
 
 
 def test_a_later_visit_that_is_a_copy_is_held(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    again = shutil.copytree(sent, trial.delivery())
+    sent = trial.examination(trial.submission())
+    again = shutil.copytree(sent, trial.submission())
     for path in sorted(again.rglob("*.dcm")):
         dataset = pydicom.dcmread(path)
         dataset.StudyDate = dataset.AcquisitionDate = "20240401"
         pydicom.dcmwrite(path, dataset)
-    both = trial.delivery()
+    both = trial.submission()
     shutil.copytree(sent, both / "1")
     shutil.copytree(again, both / "2")
-    trial.take_in(both)
+    trial.run_intake(both)
     held = {row["session_id"]: row["status"] for row in trial.rows()}
     assert name("FLAIR", "sub-001/ses-w04") not in trial.images()
     assert held["ses-w00"] == "filed"
 
 
 def test_only_the_series_that_is_a_copy_is_held(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    trial.take_in(sent)
-    later = trial.examination(trial.delivery(), **DAY_W04)
+    sent = trial.examination(trial.submission())
+    trial.run_intake(sent)
+    later = trial.examination(trial.submission(), **DAY_W04)
     for old, new in zip(sorted((sent / "a").iterdir()), sorted((later / "a").iterdir()), strict=True):
         dataset = pydicom.dcmread(new)
         dataset.PixelData = pydicom.dcmread(old).PixelData
         pydicom.dcmwrite(new, dataset)
-    trial.take_in(later)
+    trial.run_intake(later)
     visit = "sub-001/ses-w04"
     assert [path for path in trial.images() if path.startswith(visit)] == sorted(
         [name(POST, visit), name("T1w", visit)]
@@ -463,17 +467,17 @@ def test_only_the_series_that_is_a_copy_is_held(trial: Trial) -> None:
 def repeat(trial: Trial, **tags: Any) -> Path:
     """Write the examination anew, a day later."""
     return trial.examination(
-        trial.delivery(), **{"study": 9, "StudyDate": "20240305", "AcquisitionDate": "20240305", **tags}
+        trial.submission(), **{"study": 9, "StudyDate": "20240305", "AcquisitionDate": "20240305", **tags}
     )
 
 
 def test_a_repeat_replaces_a_rejected_scan_which_is_kept(trial: Trial) -> None:
-    first = trial.examination(trial.delivery())
+    first = trial.examination(trial.submission())
     (first / "a" / "0007.dcm").unlink()
-    trial.take_in(first)
+    trial.run_intake(first)
     before = (trial.bids / name("T1w")).read_bytes()
     assert trial.codes(blocking=True) == ["missing_slices"]
-    trial.take_in(repeat(trial))
+    trial.run_intake(repeat(trial))
     assert trial.images() == sorted(ALL_THREE)
     assert (trial.bids / name("T1w")).read_bytes() != before
     kept = list((trial.bids / "sourcedata" / "intake").rglob("*_T1w.nii.gz"))
@@ -490,15 +494,15 @@ def test_a_repeat_replaces_a_rejected_scan_which_is_kept(trial: Trial) -> None:
         ("4", "replaced"),
     ]
     # the rejected one, sent once more, does not come back
-    trial.take_in(first)
+    trial.run_intake(first)
     assert (trial.bids / name("T1w")).read_bytes() not in (before,)
     assert "duplicate_submission" in trial.codes(status="open")
 
 
 def test_a_repeat_of_an_accepted_scan_is_kept_aside(trial: Trial) -> None:
-    trial.take_in(trial.examination(trial.delivery()))
+    trial.run_intake(trial.examination(trial.submission()))
     before = {path: content for path, content in trial.bytes().items() if path.startswith("sub-")}
-    trial.take_in(repeat(trial))
+    trial.run_intake(repeat(trial))
     after = {path: content for path, content in trial.bytes().items() if path.startswith("sub-")}
     assert {p: c for p, c in after.items() if "anat" in p} == {p: c for p, c in before.items() if "anat" in p}
     assert len(list((trial.bids / "sourcedata" / "intake").rglob("*.nii.gz"))) == 3
@@ -507,14 +511,14 @@ def test_a_repeat_of_an_accepted_scan_is_kept_aside(trial: Trial) -> None:
 
 
 def test_a_series_that_was_missing_is_added(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    late = trial.delivery()
+    sent = trial.examination(trial.submission())
+    late = trial.submission()
     shutil.move(sent / "c", late / "c")
     shutil.rmtree(sent / "b")
     write_scan(sent / "b", "T1 pre", series=3, **T1)
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.codes(blocking=True) == ["missing_sequence"]
-    trial.take_in(late)
+    trial.run_intake(late)
     assert trial.images() == sorted(ALL_THREE)
     assert trial.codes() == []
 
@@ -523,28 +527,28 @@ def test_a_series_that_was_missing_is_added(trial: Trial) -> None:
 
 
 def test_a_failure_leaves_the_folder_as_it_was(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    trial.take_in(trial.examination(trial.delivery()))
+    trial.run_intake(trial.examination(trial.submission()))
     before = trial.bytes()
-    sent = trial.examination(trial.delivery(), **DAY_W04)
+    sent = trial.examination(trial.submission(), **DAY_W04)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(intake_filing, "make_image", full)
+        patch.setattr(filing, "convert_series", full)
         with pytest.raises(UsageError, match="the disk is full"):
-            trial.take_in(sent)
+            trial.run_intake(sent)
     assert trial.bytes() == before
     assert not list(trial.folder.glob(".bids.intake-*"))
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert len(trial.images()) == 6
 
 
 def test_an_intake_that_died_before_its_tables_is_made_good(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = trial.examination(trial.delivery())
-    trial.take_in(sent)
+    sent = trial.examination(trial.submission())
+    trial.run_intake(sent)
     whole = trial.bytes()
     shutil.rmtree(trial.bids)
 
@@ -554,15 +558,15 @@ def test_an_intake_that_died_before_its_tables_is_made_good(
     with monkeypatch.context() as patch:
         patch.setattr("mesems_mri.intake.flow.write_tables", die)
         with pytest.raises(KeyboardInterrupt):
-            trial.take_in(sent)
+            trial.run_intake(sent)
     assert trial.images() == sorted(ALL_THREE)
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.bytes() == whole
 
 
 def test_two_at_once_are_refused(trial: Trial) -> None:
     keys = open_keys(default_folder(trial.bids))
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     # a lock of this process would not keep this process out
     program = (
         "import sys; from pathlib import Path; from mesems_mri.intake.folder import locked\n"
@@ -574,9 +578,9 @@ def test_two_at_once_are_refused(trial: Trial) -> None:
         assert other.stdout and other.stdin
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(UsageError, match="another intake is running"):
-            trial.take_in(sent)
+            trial.run_intake(sent)
         other.stdin.close()
-    trial.take_in(sent)
+    trial.run_intake(sent)
     assert trial.images()
 
 
@@ -623,10 +627,10 @@ def nothing(sent: Path) -> None:
 def test_a_delivery_without_scans_is_one_clear_line(
     trial: Trial, make: Callable[[Path], None], told: str
 ) -> None:
-    sent = trial.delivery()
+    sent = trial.submission()
     make(sent)
     before = {path for path in trial.folder.rglob("*")}
-    trial.take_in(sent, limits=Limits(free_bytes=1 << 20), site_id="S01")
+    trial.run_intake(sent, limits=ArchiveLimits(free_bytes=1 << 20), site_id="S01")
     assert told in " ".join(query.what for query in read_queries(trial.bids))
     assert "nothing_usable" in trial.codes(blocking=True)
     new = {path for path in trial.folder.rglob("*")} - before
@@ -638,34 +642,34 @@ def test_a_delivery_without_scans_is_one_clear_line(
 
 
 def test_wrong_use_is_told(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     with pytest.raises(DatasetError, match="no such folder"):
-        trial.take_in(trial.folder / "nowhere")
+        trial.run_intake(trial.folder / "nowhere")
     with pytest.raises(UsageError, match="lie inside each other"):
-        trial.take_in(sent, bids_dir=sent / "bids")
+        trial.run_intake(sent, bids_dir=sent / "bids")
     with pytest.raises(UsageError, match="inside the BIDS folder"):
-        trial.take_in(sent, key_folder=trial.bids / "key")
+        trial.run_intake(sent, key_folder=trial.bids / "key")
     trial.sheet = write(trial.folder, ROW | {"arm": "A"})
     with pytest.raises(ForbiddenColumnError, match="unblind"):
-        trial.take_in(sent)
+        trial.run_intake(sent)
     assert not trial.bids.exists()
 
 
 def test_a_lost_key_is_not_made_anew(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
-    trial.take_in(sent)
+    sent = trial.examination(trial.submission())
+    trial.run_intake(sent)
     shutil.rmtree(trial.folder / "bids.key")
     with pytest.raises(UsageError, match="the key of this trial is missing"):
-        trial.take_in(sent)
+        trial.run_intake(sent)
 
 
 def test_a_copy_as_dicom_is_written(trial: Trial) -> None:
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     write_enhanced(
         sent / "d" / "1", "dual", echoes=(15.0, 100.0), series=8, RepetitionTime=4000, ScanningSequence="SE"
     )
     copy = trial.folder / "copy"
-    trial.take_in(sent, dicom_copy=copy)
+    trial.run_intake(sent, dicom_copy=copy)
     datasets = [pydicom.dcmread(path) for path in sorted(copy.rglob("*.dcm"))]
     assert len(datasets) == 37
     assert {str(dataset.PatientName) for dataset in datasets} == {"sub-001"}
@@ -673,14 +677,14 @@ def test_a_copy_as_dicom_is_written(trial: Trial) -> None:
 
 
 def test_without_a_brain_no_face_is_removed_and_nothing_filed(trial: Trial) -> None:
-    trial.take_in(trial.examination(trial.delivery()), deface=True)
+    trial.run_intake(trial.examination(trial.submission()), deface=True)
     assert trial.images() == []
     assert trial.codes(blocking=True) == ["conversion_failed"] * 3
     first = read_queries(trial.bids)[0]
     assert "the face was not removed" in first.what
     assert first.action.startswith("Send the series without the face")
     with pytest.raises(UsageError, match="keeps the face"):
-        trial.take_in(trial.examination(trial.delivery()), deface=True, dicom_copy=trial.folder / "copy")
+        trial.run_intake(trial.examination(trial.submission()), deface=True, dicom_copy=trial.folder / "copy")
 
 
 # names
@@ -694,14 +698,14 @@ PLANTED = (
 
 
 def test_a_bug_is_told_without_values_of_headers(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = trial.examination(trial.delivery(), PatientName="Zwiebelhuber^Korbinian")
+    sent = trial.examination(trial.submission(), PatientName="Zwiebelhuber^Korbinian")
 
     def fail(series: object, *_: object, **__: object) -> None:
         raise ValueError(str(series.header.PatientName))  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(intake_filing, "make_image", fail)
-    with pytest.raises(MesemsError, match=r"ValueError in steps/intake_filing\.py, line") as caught:
-        trial.take_in(sent)
+    monkeypatch.setattr(filing, "convert_series", fail)
+    with pytest.raises(MesemsError, match=r"ValueError in intake/filing\.py, line") as caught:
+        trial.run_intake(sent)
     told = "".join(traceback.format_exception(caught.value))
     assert not search_text(told, PLANTED)
     assert search_text("Zwiebelhuber", PLANTED)
@@ -719,14 +723,14 @@ def test_no_name_is_written(trial: Trial) -> None:
         "ReceiveCoilName": "coil of Obermoser",
         "ContrastBolusAgent": "Dotarem Zwiebelhuber",
     }
-    sent = trial.delivery()
+    sent = trial.submission()
     write_scan(sent / "Zwiebelhuber", "T1 Zwiebelhuber post", series=3, **{**T1, **tags})
     write_scan(sent / "x", "FLAIR ACX-4829917", series=4, **{**FLAIR, **tags})
     write_scan(sent / "y", "T2 Obermoser Zwiebelhuber", series=5, **{**T2, **tags})
     write_scan(sent / "z", "MPR Zwiebelhuber", series=6, slices=2, **{**MPRAGE, **tags})
     (sent / "Korbinian Zwiebelhuber.pdf").write_text("report")
     assert {found.planted for found in search(sent, PLANTED)} == {planted.text for planted in PLANTED}
-    delivery = trial.take_in(sent, dicom_copy=trial.bids / "copy")
-    (trial.bids / "said.txt").write_text("\n".join(summary(delivery)))
-    assert trial.images(), "\n".join(summary(delivery))
+    submission = trial.run_intake(sent, dicom_copy=trial.bids / "copy")
+    (trial.bids / "said.txt").write_text("\n".join(summary_lines(submission)))
+    assert trial.images(), "\n".join(summary_lines(submission))
     assert not search(trial.bids, PLANTED)

@@ -13,11 +13,11 @@ from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.identify import (
     Examination,
-    Problem,
-    examinations,
-    find_visit,
+    IdentityProblem,
+    check_identity,
+    group_examinations,
+    match_visit,
     mixed_studies,
-    person_problems,
 )
 from tests.unit.intake.scans import header, uid
 
@@ -58,7 +58,7 @@ def examination(day: dt.date | None = BASELINE, patient: str = "MSC-001", **tags
 
 
 def found(day: dt.date, *rows: SheetRow) -> tuple[str, str]:
-    visit, problems = find_visit(examination(day), rows or SHEET)
+    visit, problems = match_visit(examination(day), rows or SHEET)
     assert visit is not None
     return visit.session_id, ", ".join(f"{p.code.value}: {p.words}" for p in problems)
 
@@ -108,7 +108,7 @@ def test_a_day_outside_goes_to_the_only_visit_without_a_plan() -> None:
 
 def test_the_patient_id_is_compared_without_case_and_blanks() -> None:
     for patient in ("MSC-001", "msc-001"):
-        assert find_visit(examination(patient=patient), SHEET) == (SHEET[0], [])
+        assert match_visit(examination(patient=patient), SHEET) == (SHEET[0], [])
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_the_patient_id_is_compared_without_case_and_blanks() -> None:
     ],
 )
 def test_an_unknown_patient_id_is_told_without_showing_it(patient: str, detail: str) -> None:
-    visit, (problem,) = find_visit(examination(patient=patient), SHEET)
+    visit, (problem,) = match_visit(examination(patient=patient), SHEET)
     assert visit is None
     assert (problem.code.value, problem.words) == ("unknown_participant", detail)
 
 
 def test_the_sender_must_be_the_site_of_the_participant() -> None:
-    assert find_visit(examination(), SHEET, "S01")[1] == []
-    _, (problem,) = find_visit(examination(), SHEET, "S02")
+    assert match_visit(examination(), SHEET, "S01")[1] == []
+    _, (problem,) = match_visit(examination(), SHEET, "S02")
     assert (problem.code.value, problem.words) == ("wrong_site", "sub-001 is of site S01, sent by S02")
 
 
-def codes(problems: list[Problem]) -> list[str]:
+def codes(problems: list[IdentityProblem]) -> list[str]:
     return [problem.code.value for problem in problems]
 
 
@@ -150,7 +150,7 @@ def codes(problems: list[Problem]) -> list[str]:
 )
 def test_the_sex_is_compared(in_header: str, in_sheet: str, known: str, told: list[str]) -> None:
     one = examination(PatientSex=in_header or None)
-    assert codes(person_problems(one, row(sex=in_sheet), known, "", "")) == told
+    assert codes(check_identity(one, row(sex=in_sheet), known, "", "")) == told
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_the_sex_is_compared(in_header: str, in_sheet: str, known: str, told: li
     [("a", "a", []), ("a", "b", ["birth_date_differs"]), ("a", "", []), ("", "b", [])],
 )
 def test_the_birth_date_is_compared_by_its_hash(now: str, before: str, told: list[str]) -> None:
-    assert codes(person_problems(examination(), row(), "", now, before)) == told
+    assert codes(check_identity(examination(), row(), "", now, before)) == told
 
 
 def test_two_names_under_one_patient_id_are_told() -> None:
     both = Examination("MSC-001", BASELINE, (series(PatientName="A^B"), series(PatientName="C^D")))
-    assert codes(person_problems(both, row(), "", "", "")) == ["several_participants"]
+    assert codes(check_identity(both, row(), "", "", "")) == ["several_participants"]
     same = Examination("MSC-001", BASELINE, (series(PatientName="A^B"), series(PatientName="a b")))
-    assert codes(person_problems(same, row(), "", "", "")) == []
+    assert codes(check_identity(same, row(), "", "", "")) == []
 
 
 def test_series_are_sorted_by_patient_and_day() -> None:
@@ -176,17 +176,17 @@ def test_series_are_sorted_by_patient_and_day() -> None:
         series(series=4, study=3, PatientID="MSC-002"),
         series(series=5, study=3, PatientID=" MSC-002 "),
     ]
-    result = [(e.patient_id, e.day, len(e.series)) for e in examinations(sent)]
+    result = [(e.patient_id, e.day, len(e.series)) for e in group_examinations(sent)]
     assert result == [
         ("MSC-001", BASELINE, 2),
         ("MSC-001", dt.date(2024, 4, 2), 1),
         ("MSC-002", BASELINE, 2),
     ]
-    assert mixed_studies(examinations(sent)) == set()
-    assert mixed_studies(examinations([*sent, series(series=6, PatientID="X")])) == {uid("study", 1)}
+    assert mixed_studies(group_examinations(sent)) == set()
+    assert mixed_studies(group_examinations([*sent, series(series=6, PatientID="X")])) == {uid("study", 1)}
 
 
 def test_no_detail_holds_a_date() -> None:
     for day in (BASELINE + dt.timedelta(days=n) for n in range(-100, 300, 3)):
-        _, problems = find_visit(examination(day), SHEET)
+        _, problems = match_visit(examination(day), SHEET)
         assert not any(str(day.year) in f"{problem.words} {problem.detail}" for problem in problems)

@@ -12,10 +12,10 @@ import pytest
 from mesems_mri.dataset import queries as query_table
 from mesems_mri.dataset.queries import TABLE, Query, close_query, new_query, read_queries
 from mesems_mri.dataset.reasons import QUERIES
-from mesems_mri.intake import assess as intake_visit
-from mesems_mri.intake import tables as intake_tables
+from mesems_mri.intake import assess
+from mesems_mri.intake import visit as intake_visit
 from mesems_mri.intake.deidentify.keys import open_keys
-from mesems_mri.intake.receipts import read_receipts
+from mesems_mri.intake.receipt_store import read_receipts
 from mesems_mri.report.qualification import about, qualify, queries_of
 from tests.unit.dataset.test_queries import make_older
 from tests.unit.intake.scans import FLAIR, T1
@@ -41,9 +41,8 @@ def reword(monkeypatch: pytest.MonkeyPatch) -> None:
     for code, text in QUERIES.items():
         anew = replace(text, what=f"Anew: FLAIR, {text.what[::-1]}", to_do=text.to_do[::-1])
         monkeypatch.setitem(query_table.QUERIES, code, anew)
-    for module in (intake_tables, intake_visit):
+    for module in (assess, intake_visit):
         monkeypatch.setattr(module, "new_query", worded_anew)
-    monkeypatch.setattr("mesems_mri.intake.check.new_query", worded_anew)
 
 
 def asked(trial: Trial) -> list[dict[str, Any]]:
@@ -76,19 +75,19 @@ def seen(trial: Trial) -> dict[str, Any]:
 
 def send_again_and_again(trial: Trial, protocol: Path, between: Callable[[], None] = lambda: None) -> Any:
     """Send a visit with faults, a series that answers one of them, the whole visit anew, and all again."""
-    first = trial.examination(trial.delivery())
+    first = trial.examination(trial.submission())
     (first / "a" / "0007.dcm").unlink()
     shutil.rmtree(first / "b")
     write_scan(first / "b", "T1", series=3, BurnedInAnnotation="YES", **T1)
     write_scan(first / "z", "PD", series=8, slices=9, RepetitionTime=3000, EchoTime=15, ScanningSequence="SE")
     (first / "empty.dcm").touch()
-    flair = trial.delivery()
+    flair = trial.submission()
     write_scan(flair / "a", "FLAIR", series=12, **FLAIR)
     whole = repeat(trial)
     states = []
 
     def send(sent: Path) -> None:
-        trial.take_in(sent, protocol=protocol)
+        trial.run_intake(sent, protocol=protocol)
         states.append(seen(trial))
         between()
 
@@ -158,17 +157,17 @@ def test_older_queries_are_not_asked_again(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, repository: Path, anew: bool
 ) -> None:
     protocol = repository / "config" / "protocol.yaml"
-    sent = trial.examination(trial.delivery())
+    sent = trial.examination(trial.submission())
     (sent / "a" / "0007.dcm").unlink()
     shutil.rmtree(sent / "b")
     write_scan(sent / "b", "T1", series=3, BurnedInAnnotation="YES", **T1)
-    trial.take_in(sent, protocol=protocol)
+    trial.run_intake(sent, protocol=protocol)
     close(trial, "burned_in_text")
     before = seen(trial)
     make_older(trial.bids)
     if anew:
         reword(monkeypatch)
-    trial.take_in(sent, protocol=protocol)
+    trial.run_intake(sent, protocol=protocol)
     after = seen(trial)
     assert after["queries"] == before["queries"]
     assert after["images"] == sorted([*before["images"], name("T1w")])

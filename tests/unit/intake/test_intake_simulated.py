@@ -13,8 +13,8 @@ import pytest
 from mesems_mri.dataset.queries import read_queries
 from mesems_mri.files import read_json
 from mesems_mri.intake.context import IntakeRequest
-from mesems_mri.intake.flow import Delivery, take_in
-from mesems_mri.intake.summary import summary
+from mesems_mri.intake.flow import Submission, run_intake
+from mesems_mri.intake.summary import summary_lines
 from mesems_mri.simulate.dicom.manifest import Manifest
 from mesems_mri.simulate.dicom.trial import write_dicom
 from tests.identifier_search import Planted, search
@@ -43,26 +43,26 @@ def manifest(folder: Path) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def delivery(folder: Path, manifest: Manifest, repository: Path) -> Delivery:
+def submission(folder: Path, manifest: Manifest, repository: Path) -> Submission:
     request = IntakeRequest(
-        sent=folder / "dicom",
+        submission=folder / "dicom",
         bids_dir=folder / "bids",
         sheet=folder / "whole" / "sheet.tsv",
         protocol=repository / "config" / "protocol.yaml",
         dicom_copy=folder / "copy",
     )
     said: list[str] = []
-    found = take_in(request, said.append)
+    found = run_intake(request, said.append)
     (folder / "said").mkdir()
-    (folder / "said" / "log.txt").write_text("\n".join([*said, *summary(found)]))
+    (folder / "said" / "log.txt").write_text("\n".join([*said, *summary_lines(found)]))
     return found
 
 
-def test_every_series_gets_its_true_role(manifest: Manifest, delivery: Delivery) -> None:
+def test_every_series_gets_its_true_role(manifest: Manifest, submission: Submission) -> None:
     assigned = {
         (one.series.series_uid, round(one.series.echo_ms or 0)): (one, visit)
-        for visit in delivery.visits
-        for one in visit.assigned
+        for visit in submission.visits
+        for one in visit.classified
     }
     assert len(assigned) == len(manifest.series)
     for truth in manifest.series:
@@ -74,14 +74,14 @@ def test_every_series_gets_its_true_role(manifest: Manifest, delivery: Delivery)
         assert one.series.frames == truth.slices
 
 
-def test_what_was_interrupted_is_found(manifest: Manifest, delivery: Delivery) -> None:
+def test_what_was_interrupted_is_found(manifest: Manifest, submission: Submission) -> None:
     cut = {(t.participant_id, t.session_id) for t in manifest.series if t.slices < t.announced and t.chosen}
-    told = {(q.participant_id, q.session_id) for q in delivery.queries if q.code == "interrupted"}
+    told = {(q.participant_id, q.session_id) for q in submission.queries if q.code == "interrupted"}
     assert told == cut
     assert cut
 
 
-def test_images_come_back_as_they_were(folder: Path, manifest: Manifest, delivery: Delivery) -> None:
+def test_images_come_back_as_they_were(folder: Path, manifest: Manifest, submission: Submission) -> None:
     compared = 0
     for truth in manifest.series:
         if not truth.image or not truth.chosen or truth.slices < truth.announced:
@@ -93,13 +93,13 @@ def test_images_come_back_as_they_were(folder: Path, manifest: Manifest, deliver
         assert np.abs(ratio).max() <= 1, truth.image
         compared += 1
     assert compared > 40
-    assert delivery.visits
+    assert submission.visits
 
 
-def test_only_a_true_fault_holds_a_visit(folder: Path, delivery: Delivery) -> None:
+def test_only_a_true_fault_holds_a_visit(folder: Path, submission: Submission) -> None:
     blocking = {query.code.value for query in read_queries(folder / "bids") if query.blocking}
     assert blocking == {"interrupted", "missing_sequence"}
-    assert delivery.inventory.leftovers.counts
+    assert submission.inventory.unused_files.counts
 
 
 def needles(manifest: Manifest) -> list[Planted]:
@@ -117,7 +117,7 @@ def needles(manifest: Manifest) -> list[Planted]:
     ]
 
 
-def test_nobody_is_named(folder: Path, manifest: Manifest, delivery: Delivery) -> None:
+def test_nobody_is_named(folder: Path, manifest: Manifest, submission: Submission) -> None:
     planted = needles(manifest)
     inside = {hit.planted for hit in search(folder / "dicom", planted)}
     assert len(inside) > 0.6 * len(planted)  # the others are in visits that were left out
@@ -125,18 +125,18 @@ def test_nobody_is_named(folder: Path, manifest: Manifest, delivery: Delivery) -
         assert not search(folder / place, planted)
 
 
-def test_sidecars_say_what_a_run_needs(folder: Path, delivery: Delivery) -> None:
+def test_sidecars_say_what_a_run_needs(folder: Path, submission: Submission) -> None:
     sidecars = [read_json(path) for path in (folder / "bids").glob("sub-*/ses-*/anat/*.json")]
     assert len(sidecars) > 40
     for sidecar in sidecars:
         assert {"Manufacturer", "MagneticFieldStrength", "EchoTime", "RepetitionTime", "IntakeOrigin"} <= set(
             sidecar
         )
-    assert delivery
+    assert submission
 
 
-def test_bids_validator_accepts_the_folder(folder: Path, delivery: Delivery) -> None:
-    assert delivery
+def test_bids_validator_accepts_the_folder(folder: Path, submission: Submission) -> None:
+    assert submission
     program = Path(sys.executable).with_name("bids-validator-deno")
     found = subprocess.run([program, "--json", folder / "bids"], capture_output=True, text=True)
     issues = json.loads(found.stdout)["issues"]["issues"]

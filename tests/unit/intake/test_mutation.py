@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from mesems_mri.dataset.schedule import SheetRow, read_sheet
-from mesems_mri.intake.assess import Visit, judge
+from mesems_mri.intake.assess import assess_visit
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
-from mesems_mri.intake.dicom.instance import Instance, Refused, read_instance
-from mesems_mri.intake.dicom.series import gather
-from mesems_mri.intake.identify import examinations, find_visit, person_problems
+from mesems_mri.intake.dicom.instance import Instance, UnusedFile, read_instance
+from mesems_mri.intake.dicom.series import group_into_series
+from mesems_mri.intake.identify import check_identity, group_examinations, match_visit
 from mesems_mri.intake.protocol import Protocol, load_protocol
+from mesems_mri.intake.visit import AssessedVisit
 from tests.unit.dataset.test_schedule import ROW, write
 from tests.unit.intake.scans import FLAIR, T1, header, pixels, save, write_enhanced
 
@@ -78,25 +79,25 @@ class Intake:
         self.sheet: tuple[SheetRow, ...] = read_sheet(write(folder, ROW))
         self.read = 0
 
-    def take(self, content: bytes) -> Instance | Refused:
+    def take(self, content: bytes) -> Instance | UnusedFile:
         self.path.write_bytes(content)
         found = read_instance(self.path, "mutated", self.scratch)
         if isinstance(found, Instance):
             self.read += 1
-            self.judge(found)
+            self.assess_visit(found)
         return found
 
-    def judge(self, instance: Instance) -> None:
-        for examination in examinations(gather([instance])):
-            row, problems = find_visit(examination, self.sheet)
+    def assess_visit(self, instance: Instance) -> None:
+        for examination in group_examinations(group_into_series([instance])):
+            row, problems = match_visit(examination, self.sheet)
             deidentifier = Deidentifier(b"key", "sub-001", -60_000)
             for series in examination.series:
                 deidentifier.learn(series.header)
-            problems += person_problems(examination, row or self.sheet[0], "", "", "")
-            visit = Visit(examination, row or self.sheet[0], True, "in-1", deidentifier, problems)
-            judge(visit, self.protocol, None)
-            assert len(visit.assigned) == len(examination.series)
-            assert all(one.reason for one in visit.assigned)
+            problems += check_identity(examination, row or self.sheet[0], "", "", "")
+            visit = AssessedVisit(examination, row or self.sheet[0], True, "in-1", deidentifier, problems)
+            assess_visit(visit, self.protocol, None)
+            assert len(visit.classified) == len(examination.series)
+            assert all(one.reason for one in visit.classified)
             assert all(query.what for query in visit.queries)
 
 
@@ -153,7 +154,7 @@ def changed(content: bytes, rng: random.Random) -> bytes:
 def test_mutated_headers_never_raise(intake: Intake, whole: list[bytes], at: int, seed: int) -> None:
     # a seed, as 10,000 times many draws would take longer than all the reading
     found = intake.take(changed(whole[at], random.Random(seed)))
-    assert isinstance(found, Instance | Refused)
+    assert isinstance(found, Instance | UnusedFile)
 
 
 def test_enough_of_them_were_read(intake: Intake) -> None:

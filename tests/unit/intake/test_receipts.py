@@ -1,140 +1,192 @@
-"""Receipts on disk: the same submission twice is one, and the pages of the sites follow from them."""
+"""From DICOM to the receipt: what came, whose it is, is it to protocol, and no name on it."""
 
+import base64
 import datetime as dt
-import json
-from dataclasses import replace
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from mesems_mri.cli.main import app
-from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
-from mesems_mri.dataset.layout import Layout
-from mesems_mri.dataset.queries import add_queries, close_query, new_query
-from mesems_mri.dataset.reasons import QueryCode
-from mesems_mri.dataset.tables import write_table
-from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.intake.receipts import (
-    QUALITY,
-    file_name,
-    read_days_from_scan,
-    read_receipts,
-    write_receipts,
-    write_site_pages,
-)
+from mesems_mri.intake.context import IntakeRequest
+from mesems_mri.intake.flow import run_intake
+from mesems_mri.intake.receipt_store import read_receipts
+from tests.unit.intake.scans import FLAIR, T1, write_series
 from tests.unit.report.html import Page
-from tests.unit.report.made import quality_row
-from tests.unit.report.sent import receipt
+
+PROTOCOL = Path(__file__).parents[3] / "config" / "protocol-mesems2012.yaml"
+DAY = dt.date(2024, 3, 9)
+HEAD = (
+    *("site_id", "participant_id", "dicom_patient_id", "session_id", "week", "planned_date"),
+    *("window_minus_days", "window_plus_days", "visit_type", "sex", "contrast_dose_mmol_kg"),
+    "steroid_within_30d",
+)
+ROWS = (
+    ("S01", "sub-001", "MSC-001", "ses-w00", 0, "2024-03-04", 7, 7, "scheduled", "F", 0.1, "true"),
+    ("S01", "sub-001", "MSC-001", "ses-w04", 4, "2024-04-01", 5, 5, "scheduled", "F", 0.1, "true"),
+)
+BOLUS = {
+    "ContrastBolusAgent": "Gadovist given by Dr Nobody",
+    "ContrastBolusVolume": 7,
+    "ContrastBolusStartTime": "095500",
+    "PatientWeight": 70,
+}
 
 
-def test_receipts_come_back_in_order_of_arrival_without_pictures(tmp_path: Path) -> None:
-    made = [receipt(8), receipt(0, site_id="S02"), receipt(4)]
-    for one in made:
-        (page,) = write_receipts(tmp_path, [one])
-        assert Page(page.read_text(encoding="utf-8")).images == 3
-    assert read_receipts(tmp_path) == [replace(one, pictures=(), queries=()) for one in made]
-    assert read_receipts(tmp_path / "empty") == []
+def send(folder: Path, **tags: Any) -> Path:
+    """Write a visit as a site sends it: T1w before and after contrast, FLAIR, and a localizer."""
+    tags = {"ReceiveCoilName": "Nora HNS Head", "Rows": 24, "Columns": 24} | tags
+    write_series(folder / "1", "loc", slices=3, spacing=20.0, series=1, **tags | T1)
+    write_series(folder / "2", "t1_se for Nobody", series=2, **tags | T1 | {"AcquisitionTime": "095000"})
+    write_series(folder / "3", "flair", series=3, **tags | FLAIR)
+    write_series(folder / "4", "t1_se_gd", series=4, **tags | T1 | BOLUS)
+    return folder
 
 
-def test_same_submission_twice_is_one_with_its_first_day(tmp_path: Path) -> None:
-    write_receipts(tmp_path, [receipt(0), receipt(4)])
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    later = receipt(0, received=dt.date(2030, 1, 1))
-    write_receipts(tmp_path, [later])
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+def take(tmp_path: Path, sent: Path, **options: Any) -> list[SubmissionReceipt]:
+    sheet = tmp_path / "sheet.tsv"
+    lines = [HEAD, *ROWS]
+    sheet.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines), encoding="utf-8")
+    given = {"protocol": PROTOCOL, "today": DAY} | options
+    run_intake(IntakeRequest(submission=sent, bids_dir=tmp_path / "bids", sheet=sheet, **given))
+    return read_receipts(tmp_path / "bids")
 
 
-def test_site_page_links_to_the_receipts_and_back(tmp_path: Path) -> None:
-    receipts = write_receipts(tmp_path, [receipt(0), receipt(4, site_id="S/2 ä")])
-    pages = write_site_pages(tmp_path)
-    assert [page.name for page in pages] == ["S01.html", f"{file_name('S/2 ä')}.html"]
-    for page in (*receipts, *pages):
-        for link in Page(page.read_text(encoding="utf-8")).links:
-            if not link.startswith("#"):
-                assert (page.parent / link).resolve().is_file(), link
-    assert len({path.parent for path in pages}) == 1
+def results(receipt: SubmissionReceipt) -> dict[str, str]:
+    return {item.name: item.result for item in receipt.identity}
 
 
-@pytest.mark.parametrize("label", ["../../x", "a/b", "", "S 1", ".", "ä", "con\0"])
-def test_no_label_leads_out_of_the_folder(label: str) -> None:
-    name = file_name(label)
-    assert "/" not in name
-    assert "\0" not in name
-    assert not (name and set(name) <= {"."})
-    assert file_name("S01") == "S01"
-    assert file_name("a/b") != file_name("a_b")
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("accepted")
+    take(folder, send(folder / "sent"))
+    return folder
 
 
-def test_submission_of_no_known_site_has_a_receipt_and_no_site_page(tmp_path: Path) -> None:
-    (page,) = write_receipts(tmp_path, [receipt(0, site_id="", participant_id="", session_id="")])
-    assert "participant not known" in page.read_text(encoding="utf-8")
-    assert write_site_pages(tmp_path) == []
+def test_visit_to_protocol_is_accepted(accepted: Path) -> None:
+    (receipt,) = read_receipts(accepted / "bids")
+    assert (receipt.participant_id, receipt.session_id, receipt.week) == ("sub-001", "ses-w00", 0)
+    assert {(s.role, bool(s.image)) for s in receipt.series} == {
+        ("localizer", False),
+        ("T1w", True),
+        ("FLAIR", True),
+        ("ce-gadolinium_T1w", True),
+    }
+    assert all(series.reason for series in receipt.series)
+    assert {item.role for item in receipt.items} == {"T1w", "FLAIR", "ce-gadolinium_T1w"}
+    assert {item.name: item.value for item in receipt.items if item.result == "FAIL"} == {}
+    found = {(item.role, item.name): item.value for item in receipt.items}
+    assert found["ce-gadolinium_T1w", "contrast_dose"] == "0.1 mmol/kg (header), 0.1 mmol/kg (sheet)"
+    assert found["ce-gadolinium_T1w", "injection_delay"] == "9.0 min"
+    assert receipt.missing == ()
+    assert results(receipt) == {
+        "participant": "PASS",
+        "site": "PASS",
+        "sex": "PASS",
+        "birth_date": "UNKNOWN",
+        "window": "PASS",
+        "new": "PASS",
+    }
+    (page,) = (accepted / "bids" / "receipts").glob("*.html")
+    assert Page(page.read_text(encoding="utf-8")).images == 9
+    assert (accepted / "bids" / "sites" / "S01.html").is_file()
 
 
-def test_closing_a_query_changes_the_page_of_its_site_alone(tmp_path: Path) -> None:
-    write_receipts(tmp_path, [receipt(0), receipt(4, site_id="S02")])
-    asked = new_query(QueryCode.MISSING_SLICES, site_id="S01", submission_id="in-0", session_id="ses-w00")
-    add_queries(tmp_path, [asked])
-    first, second = (path.read_text(encoding="utf-8") for path in write_site_pages(tmp_path))
-    assert "Not yet qualified" in first
-    assert "Q0001" not in second
-    close_query(tmp_path, "Q0001", by="Centre", reason="sent again")
-    text, other = (path.read_text(encoding="utf-8") for path in write_site_pages(tmp_path))
-    assert "Qualified." in text
-    assert other == second
+def test_no_page_and_no_record_of_a_receipt_holds_a_name_or_a_steroid_flag(accepted: Path) -> None:
+    files = [p for name in ("receipts", "sites") for p in (accepted / "bids" / name).iterdir()]
+    assert {path.suffix for path in files} == {".html", ".json"}
+    for path in files:
+        text = path.read_text(encoding="utf-8").casefold()
+        for word in ("nobody", "nora", "1980", "19800229", "steroid", "msc-001", "20240304", "2024-03-04"):
+            assert word not in text, (path.name, word)
 
 
-@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"position": "x"}'])
-def test_damaged_receipt_is_named(tmp_path: Path, damage: str) -> None:
-    write_receipts(tmp_path, [receipt(0)])
-    (path,) = tmp_path.rglob("*.json")
-    path.write_text(damage, encoding="utf-8")
-    with pytest.raises(DatasetError, match=path.name):
-        read_receipts(tmp_path)
+def test_pictures_of_a_receipt_hold_nothing_but_the_picture(accepted: Path) -> None:
+    (page,) = (accepted / "bids" / "receipts").glob("*.html")
+    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page.read_text(encoding="utf-8"))
+    assert len(pictures) == 9
+    for picture in pictures:
+        content, at, kinds = base64.b64decode(picture), 8, set()
+        while at < len(content):
+            kinds.add(content[at + 4 : at + 8])
+            at += 12 + int.from_bytes(content[at : at + 4])
+        assert kinds == {b"IHDR", b"IDAT", b"IEND"}  # no text, no profile, no time
 
 
-def test_receipt_on_disk_holds_no_day_of_a_scan(tmp_path: Path) -> None:
-    write_receipts(tmp_path, [receipt(0)])
-    (path,) = tmp_path.rglob("*.json")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    days = [key for key in content if "day" in key or "date" in key or "acq" in key]
-    assert days == []
-    assert content["received"] == "2024-01-03"
+def test_same_submission_twice_gives_the_same_bytes(accepted: Path) -> None:
+    before = {
+        p: p.read_bytes() for name in ("receipts", "sites") for p in (accepted / "bids" / name).iterdir()
+    }
+    take(accepted, accepted / "sent", today=DAY + dt.timedelta(days=30))
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list((accepted / "bids" / "receipts").iterdir())) == 2
 
 
-def test_days_from_scan_are_for_those_who_hold_the_key(tmp_path: Path) -> None:
-    bids_dir, key = tmp_path / "bids", tmp_path / "bids.key"
-    assert read_days_from_scan(bids_dir) == {}
-    key.mkdir()
-    (key / "days_from_scan.json").write_text('{"in-0": "5"}', encoding="utf-8")
-    assert read_days_from_scan(bids_dir) == {"in-0": 5}
-    assert read_days_from_scan(bids_dir, tmp_path / "other") == {}
-    (key / "days_from_scan.json").write_text('{"in-0": "soon"}', encoding="utf-8")
-    assert read_days_from_scan(bids_dir) == {}
+def test_second_visit_of_another_person_is_on_hold(accepted: Path, tmp_path: Path) -> None:
+    later = {"StudyDate": "20240402", "AcquisitionDate": "20240402", "study": 2}
+    sent = send(tmp_path / "sent", PatientSex="M", PatientBirthDate="19900101", **later)
+    _, receipt = take(accepted, sent)
+    assert results(receipt) | {"new": ""} == {
+        "participant": "PASS",
+        "site": "PASS",
+        "sex": "FAIL",
+        "birth_date": "FAIL",
+        "window": "PASS",
+        "new": "",
+    }
+    assert receipt.used == 0
+    page = accepted / "bids" / "receipts" / f"{receipt.submission_id}.html"
+    text = " ".join(Page(page.read_text(encoding="utf-8")).text.split())
+    assert "On hold." in text
+    assert "not taken in before it is known whose scan it is" in text
+    assert "1990" not in text
 
 
-def test_command_makes_the_pages_with_the_quality_of_a_run(tmp_path: Path) -> None:
-    bids_dir, out_dir = tmp_path / "bids", tmp_path / "out"
-    bids_dir.mkdir()
-    run = CliRunner().invoke
+def test_second_visit_on_the_same_scanner_says_so(tmp_path: Path) -> None:
+    tags = {"Rows": 24, "Columns": 24, "DeviceSerialNumber": "Nora-4711", "SoftwareVersions": "28 for Nora"}
+    write_series(tmp_path / "first", "flair", series=3, **FLAIR | tags)
+    take(tmp_path, tmp_path / "first")
+    later = {"StudyDate": "20240402", "AcquisitionDate": "20240402", "study": 2}
+    write_series(tmp_path / "second", "flair", series=3, **FLAIR | tags | later)
+    first, second = take(tmp_path, tmp_path / "second")
+    items = {item.name: item for item in second.items}
+    for name in ("scanner", "software"):
+        assert items[name].result == "PASS"
+        # converters shorten the name of the maker
+        assert items[name].value.split("(")[-1] == items[name].limit.split("(")[-1]
+        assert "Nora" not in items[name].value
+    assert second.scanner == first.scanner == items["scanner"].value
+    assert results(second)["birth_date"] == "PASS"
 
-    def pages(*options: object) -> str:
-        result = run(app, ["query", "pages", str(bids_dir), *map(str, options)], catch_exceptions=False)
-        assert result.exit_code == 0
-        return result.output
 
-    assert "no site has sent anything yet" in pages()
-    write_receipts(bids_dir, [receipt(0)])
-    assert "S01.html" in pages()
-    page = bids_dir / "sites" / "S01.html"
-    assert "T1w before contrast, SNR" not in page.read_text(encoding="utf-8")
-    result = run(app, ["query", "pages", str(bids_dir), "--out-dir", str(out_dir)])
-    assert isinstance(result.exception, UsageError)
-    rows = [quality_row("sub-01", "ses-w00", contrast="T1w")]
-    write_table(Layout(out_dir).site_quality(), SITE_QUALITY_COLUMNS, rows)
-    pages("--out-dir", out_dir)
-    assert "T1w before contrast, SNR" in page.read_text(encoding="utf-8")
-    assert (bids_dir / QUALITY).is_file()
-    pages()
-    assert "T1w before contrast, SNR" in page.read_text(encoding="utf-8")
+def test_incomplete_visit_says_what_is_missing(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    write_series(sent / "2", "t1_se", series=2, **T1 | {"AcquisitionTime": "095000"})
+    write_series(sent / "4", "t1_se_gd", series=4, left_out=[7], **T1 | BOLUS)
+    (receipt,) = take(tmp_path, sent)
+    assert receipt.missing == ("FLAIR or T2w+PDw",)
+    after = next(series for series in receipt.series if series.role == "ce-gadolinium_T1w")
+    assert "missing" in after.faults[0]
+    assert after.image == ""
+
+
+def test_scan_of_nobody_and_what_holds_no_scan_have_a_receipt_too(tmp_path: Path) -> None:
+    write_series(tmp_path / "unknown", "flair", PatientID="ELSE", **FLAIR)
+    (receipt,) = take(tmp_path, tmp_path / "unknown")
+    assert results(receipt)["participant"] == "FAIL"
+    assert set(results(receipt)) == {"participant", "new"}
+    (tmp_path / "letter").mkdir()
+    (tmp_path / "letter" / "Nora Nobody.txt").write_text("no scan at all")
+    _, nothing = take(tmp_path, tmp_path / "letter", site_id="S01")
+    assert (nothing.series, nothing.files) == ((), 1)
+    assert nothing.notes == ("1 files that are not DICOM.",)
+    pages = [p.read_text(encoding="utf-8") for p in (tmp_path / "bids" / "receipts").glob("*.html")]
+    assert len(pages) == 2
+    assert not [page for page in pages if "Nora" in page or "ELSE" in page]
+
+
+def test_dry_run_writes_no_page(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    write_series(sent, "flair", **FLAIR)
+    assert take(tmp_path, sent, dry_run=True) == []
+    assert not (tmp_path / "bids").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from mesems_mri.dataset.queries import blocking_queries, read_queries
 from mesems_mri.errors import UsageError
-from mesems_mri.simulate.demo import run_demo, take_in_and_answer
+from mesems_mri.simulate.demo import intake_and_answer, run_demo
 from mesems_mri.simulate.demo_central import send_to_central
 from mesems_mri.simulate.dicom.trial import write_dicom
 from tests.small_study import SmallStudy, missing_visit
@@ -34,7 +34,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_site_answers_one_query_and_the_other_stays_open(raw: Path) -> None:
     sent, bids, said = raw.with_name("dicom"), raw.with_name("bids"), []
     write_dicom(raw, sent)
-    take_in_and_answer(sent, bids, said.append)
+    intake_and_answer(sent, bids, said.append)
     assert list(blocking_queries(bids)) == [CUT]
     (closed,) = [query for query in read_queries(bids) if query.status == "closed"]
     assert (closed.code, closed.participant_id, closed.session_id) == ("missing_sequence", *NOT_ACQUIRED)

@@ -16,7 +16,13 @@ from pydicom.uid import MRImageStorage
 
 from mesems_mri.errors import InputError
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
-from mesems_mri.intake.deidentify.profile import METHODS, Rule, emptied, kept, table
+from mesems_mri.intake.deidentify.profile import (
+    METHODS,
+    CleaningRule,
+    emptied_attributes,
+    retained_attributes,
+    table,
+)
 from tests.identifier_search import Planted, search_text, spellings
 from tests.unit.intake.planting import (
     ACCESSION,
@@ -45,7 +51,9 @@ TEXT_TAGS = sorted(
 SEQUENCES = sorted(
     tag for tag, (vr, *_) in DicomDictionary.items() if vr == "SQ" and tag >> 16 not in (0x0000, 0x0002)
 )
-KEPT_SEQUENCES = sorted(tag for tag, rule in kept().items() if rule in (Rule.ITEMS, Rule.CODED))
+KEPT_SEQUENCES = sorted(
+    tag for tag, rule in retained_attributes().items() if rule in (CleaningRule.ITEMS, CleaningRule.CODED)
+)
 VRS = sorted({vr.split(" or ")[0] for vr, *_ in DicomDictionary.values()} - {"SQ", "NONE", "OB/OW"} | {"UN"})
 
 
@@ -94,7 +102,7 @@ def plants(draw: st.DrawFn) -> tuple[list[int], int, str, str, str, Planted]:
     """Draw where a string is planted (sequences, element, value representation), how, in which encoding."""
     path = draw(st.lists(st.sampled_from(KEPT_SEQUENCES) | st.sampled_from(SEQUENCES), max_size=4))
     tag = draw(
-        st.sampled_from(sorted(set(kept()) - STRUCTURE))
+        st.sampled_from(sorted(set(retained_attributes()) - STRUCTURE))
         | st.sampled_from(TEXT_TAGS)
         | st.builds(
             lambda group, element: group << 16 | element, st.just(0x0029), st.integers(0x1000, 0x10FF)
@@ -282,17 +290,17 @@ def test_functional_groups_of_an_enhanced_object_stay() -> None:
 
 
 def test_what_is_kept_agrees_with_the_table_of_the_standard() -> None:
-    for tag, rule in kept().items():
+    for tag, rule in retained_attributes().items():
         row = table().get(f"{tag >> 16:04x},{tag & 0xFFFF:04x}")
         if row is None:
             continue
         allowed = {
-            Rule.UID: row["basic"] == "U",
-            Rule.ITEMS: row["basic"] == "X/Z/U*",
-            Rule.DATE: row["dates"] == "C",
-            Rule.TIME: row["dates"] == "C",
-            Rule.WORDS: row["descriptors"] == "C",
-            Rule.SERIAL: row["device"] == "K",
+            CleaningRule.UID: row["basic"] == "U",
+            CleaningRule.ITEMS: row["basic"] == "X/Z/U*",
+            CleaningRule.DATE: row["dates"] == "C",
+            CleaningRule.TIME: row["dates"] == "C",
+            CleaningRule.WORDS: row["descriptors"] == "C",
+            CleaningRule.SERIAL: row["device"] == "K",
         }
         assert allowed.get(rule, False), (keyword_for_tag(tag), rule, row)
 
@@ -315,8 +323,12 @@ def test_no_attribute_of_the_table_keeps_its_value() -> None:
         if tag in ours:
             continue
         if tag not in left:
-            assert "X" in row["basic"] or tag not in emptied()
-        elif row["dates"] == "C" and tag in kept() and kept()[tag] is Rule.TIME:
+            assert "X" in row["basic"] or tag not in emptied_attributes()
+        elif (
+            row["dates"] == "C"
+            and tag in retained_attributes()
+            and retained_attributes()[tag] is CleaningRule.TIME
+        ):
             assert left[tag].value == value
         else:
             assert str(left[tag].value or "").strip("\0 ") != value, keyword_for_tag(tag)
@@ -466,7 +478,7 @@ def test_scrub_shifts_dates_and_replaces_uids_and_mail_addresses() -> None:
 
 
 def test_labels_of_the_trial_are_no_names() -> None:
-    work = Deidentifier(KEY, "sub-014", OFFSET, known_words=["Genua", "Triotimax 67060"])
+    work = Deidentifier(KEY, "sub-014", OFFSET, allowed_words=["Genua", "Triotimax 67060"])
     header = mr_header()
     header.PatientID, header.PatientName = "014", "Genua^sub-014"
     header.DeviceSerialNumber, header.ManufacturerModelName = "Triotimax 67060", "Triotimax"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mesems_mri.intake.dicom.archives import Limits, unpack
-from mesems_mri.intake.dicom.instance import Refused, Why
+from mesems_mri.intake.dicom.archives import ArchiveLimits, unpack
+from mesems_mri.intake.dicom.instance import UnusedFile, UnusedReason
 from tests.unit.intake.scans import write_series
 
 PREAMBLE = b"\0" * 128 + b"DICM"
@@ -37,10 +37,12 @@ class Place:
         self.scratch.mkdir()
         self.archive.parent.mkdir()
 
-    def unpack(self, content: bytes, limits: Limits | None = None) -> tuple[list[str], list[Refused]]:
+    def unpack(
+        self, content: bytes, limits: ArchiveLimits | None = None
+    ) -> tuple[list[str], list[UnusedFile]]:
         self.archive.write_bytes(content)
         scratch = Path(tempfile.mkdtemp(dir=self.scratch))
-        taken, refused = unpack(self.archive, "a.zip", scratch, limits or Limits())
+        taken, refused = unpack(self.archive, "a.zip", scratch, limits or ArchiveLimits())
         assert self.outside() == {"sent", "sent/a.zip", "scratch"}
         assert all(path.is_file() and self.scratch in path.parents for path, _ in taken)
         return [name for _, name in taken], refused
@@ -66,7 +68,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_members_are_taken_whatever_they_are_called(place: Place, scan: bytes) -> None:
     taken, refused = place.unpack(pack({"a/b/1": scan, "a/b/IM2.xyz": scan, "a/note.txt": b"hello"}))
     assert taken == ["a.zip!a/b/1", "a.zip!a/b/IM2.xyz"]
-    assert refused == [Refused("a.zip!a/note.txt", Why.NOT_DICOM)]
+    assert refused == [UnusedFile("a.zip!a/note.txt", UnusedReason.NOT_DICOM)]
     assert [path.read_bytes() for path in sorted(place.scratch.rglob("0*"))] == [scan, scan]
 
 
@@ -92,7 +94,9 @@ def test_archives_inside_archives_are_unpacked(place: Place, scan: bytes) -> Non
 def test_a_name_that_leads_out_is_refused(place: Place, scan: bytes, name: str) -> None:
     taken, refused = place.unpack(pack({name: scan, "good.dcm": scan}))
     assert taken == ["a.zip!good.dcm"]
-    assert [(one.why, one.detail) for one in refused] == [(Why.MEMBER, "its name leads out of the archive")]
+    assert [(one.why, one.detail) for one in refused] == [
+        (UnusedReason.MEMBER, "its name leads out of the archive")
+    ]
 
 
 def test_a_link_is_not_made(place: Place, scan: bytes) -> None:
@@ -117,12 +121,14 @@ def test_an_encrypted_member_is_told(place: Place, scan: bytes) -> None:
 
 
 def test_a_bomb_is_refused_by_its_ratio(place: Place) -> None:
-    limits = Limits(free_bytes=1 << 20)
+    limits = ArchiveLimits(free_bytes=1 << 20)
     bomb = pack({f"{n}.dcm": PREAMBLE + b"\0" * (8 << 20) for n in range(4)})
     taken, refused = place.unpack(bomb, limits)
     assert not taken
     assert refused == [
-        Refused("a.zip", Why.ARCHIVE, "it unpacks to more than 200 times its size, as no images do")
+        UnusedFile(
+            "a.zip", UnusedReason.ARCHIVE, "it unpacks to more than 200 times its size, as no images do"
+        )
     ]
     assert place.written() == 0
     assert limits.written <= 200 * len(bomb) + (2 << 20)
@@ -130,14 +136,16 @@ def test_a_bomb_is_refused_by_its_ratio(place: Place) -> None:
 
 def test_a_bomb_inside_archives_is_refused(place: Place, scan: bytes) -> None:
     bomb = pack({f"{n}.zip": pack({"x.dcm": PREAMBLE + b"\0" * (4 << 20)}) for n in range(8)})
-    taken, refused = place.unpack(pack({"good.dcm": scan, "bomb.zip": bomb}), Limits(free_bytes=1 << 20))
+    taken, refused = place.unpack(
+        pack({"good.dcm": scan, "bomb.zip": bomb}), ArchiveLimits(free_bytes=1 << 20)
+    )
     assert (taken, len(refused)) == ([], 1)
-    assert refused[0].why is Why.ARCHIVE
+    assert refused[0].why is UnusedReason.ARCHIVE
     assert place.written() == 0
 
 
 def test_all_archives_of_a_submission_share_one_bound(place: Place, scan: bytes) -> None:
-    limits = Limits(total_bytes=3 * len(scan))
+    limits = ArchiveLimits(total_bytes=3 * len(scan))
     two = pack({"1.dcm": scan, "2.dcm": scan}, zipfile.ZIP_STORED)
     assert len(place.unpack(two, limits)[0]) == 2
     taken, refused = place.unpack(two, limits)
@@ -147,7 +155,7 @@ def test_all_archives_of_a_submission_share_one_bound(place: Place, scan: bytes)
 
 def test_a_text_that_inflates_to_gigabytes_is_never_unpacked(place: Place) -> None:
     taken, refused = place.unpack(pack({"zeros.dcm": b"\0" * (64 << 20)}))
-    assert (taken, refused[0].why) == ([], Why.NOT_DICOM)
+    assert (taken, refused[0].why) == ([], UnusedReason.NOT_DICOM)
     assert place.written() == 0
 
 
@@ -162,7 +170,7 @@ def test_archives_nested_too_deeply_are_refused(place: Place, scan: bytes) -> No
 def test_a_list_of_members_too_long_for_memory_is_refused(place: Place, scan: bytes) -> None:
     content = pack({"1.dcm": scan})
     assert place.unpack(content)[0]
-    _, refused = place.unpack(content, Limits(directory_bytes=20))
+    _, refused = place.unpack(content, ArchiveLimits(directory_bytes=20))
     assert "list of members" in refused[0].detail
 
 
@@ -171,7 +179,7 @@ def test_a_truncated_archive_is_told(place: Place, scan: bytes, keep: float) -> 
     content = b"PK\x03\x04" + pack({f"{n}.dcm": scan for n in range(3)})[4:]
     taken, refused = place.unpack(content[: max(4, int(keep * len(content)))])
     assert not taken
-    assert refused[0].why is Why.ARCHIVE
+    assert refused[0].why is UnusedReason.ARCHIVE
     assert "cut off" in refused[0].detail
 
 
@@ -181,7 +189,7 @@ def test_a_damaged_member_refuses_the_archive(place: Place, scan: bytes) -> None
     content[at] ^= 0xFF
     taken, refused = place.unpack(bytes(content))
     assert not taken
-    assert refused == [Refused("a.zip", Why.ARCHIVE, "it is damaged or cut off (BadZipFile)")]
+    assert refused == [UnusedFile("a.zip", UnusedReason.ARCHIVE, "it is damaged or cut off (BadZipFile)")]
 
 
 def test_the_end_of_a_large_archive_is_read(place: Place, scan: bytes) -> None:
@@ -194,7 +202,7 @@ def test_the_end_of_a_large_archive_is_read(place: Place, scan: bytes) -> None:
     end = bytes(content[at : at + 12]) + b"\xff" * 8 + bytes(content[at + 20 :])
     large = bytes(content[:at]) + record + locator + end
     assert place.unpack(large)[0] == ["a.zip!1.dcm"]
-    _, refused = place.unpack(large, Limits(directory_bytes=20))
+    _, refused = place.unpack(large, ArchiveLimits(directory_bytes=20))
     assert "list of members" in refused[0].detail
 
 
@@ -208,7 +216,7 @@ def test_a_mutated_archive_never_raises_and_never_writes_outside(
         at = data.draw(st.integers(4, len(content) - 1))
         content[at] = data.draw(st.integers(0, 255))
     place = Place(tmp_path_factory.mktemp("mutated"))
-    place.unpack(bytes(content), Limits(total_bytes=1 << 20))
+    place.unpack(bytes(content), ArchiveLimits(total_bytes=1 << 20))
 
 
 def test_the_mutations_would_be_seen(place: Place, scan: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

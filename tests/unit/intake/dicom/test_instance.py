@@ -17,7 +17,13 @@ from pydicom.uid import (
 )
 
 from mesems_mri.intake.dicom import instance
-from mesems_mri.intake.dicom.instance import Instance, Refused, Why, looks_like_dicom, read_instance
+from mesems_mri.intake.dicom.instance import (
+    Instance,
+    UnusedFile,
+    UnusedReason,
+    looks_like_dicom,
+    read_instance,
+)
 from tests.unit.intake.scans import header, pixels, save, write_enhanced, write_series
 
 
@@ -26,7 +32,7 @@ def scan(tmp_path: Path) -> Path:
     return write_series(tmp_path / "scan", "FLAIR", slices=1)[0]
 
 
-def read(path: Path) -> Instance | Refused:
+def read(path: Path) -> Instance | UnusedFile:
     scratch = path.parent / "scratch"
     scratch.mkdir(exist_ok=True)
     return read_instance(path, path.name, scratch)
@@ -61,36 +67,40 @@ def test_an_instance_without_preamble_is_read(scan: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", Why.EMPTY),
-        (b"a text that somebody has named .dcm\n" * 20, Why.NOT_DICOM),
-        (b"\0" * 500, Why.NOT_DICOM),
-        (b"\x08", Why.NOT_DICOM),
-        (b"7z\xbc\xaf\x27\x1c" + b"\0" * 200, Why.ARCHIVE),
-        (b"Rar!\x1a\x07" + b"\0" * 200, Why.ARCHIVE),
-        (b"\0" * 128 + b"DICM", Why.NO_HEADER),
-        (b"\0" * 128 + b"DICM" + b"\xff" * 64, Why.NO_HEADER),
+        (b"", UnusedReason.EMPTY),
+        (b"a text that somebody has named .dcm\n" * 20, UnusedReason.NOT_DICOM),
+        (b"\0" * 500, UnusedReason.NOT_DICOM),
+        (b"\x08", UnusedReason.NOT_DICOM),
+        (b"7z\xbc\xaf\x27\x1c" + b"\0" * 200, UnusedReason.ARCHIVE),
+        (b"Rar!\x1a\x07" + b"\0" * 200, UnusedReason.ARCHIVE),
+        (b"\0" * 128 + b"DICM", UnusedReason.NO_HEADER),
+        (b"\0" * 128 + b"DICM" + b"\xff" * 64, UnusedReason.NO_HEADER),
     ],
 )
-def test_a_file_that_is_no_instance_gets_its_reason(tmp_path: Path, content: bytes, why: Why) -> None:
+def test_a_file_that_is_no_instance_gets_its_reason(
+    tmp_path: Path, content: bytes, why: UnusedReason
+) -> None:
     path = tmp_path / "odd.dcm"
     path.write_bytes(content)
     found = read(path)
-    assert isinstance(found, Refused)
+    assert isinstance(found, UnusedFile)
     assert found.why is why
 
 
-@pytest.mark.parametrize(("name", "why"), [("a.tar.gz", Why.ARCHIVE), ("a.nii.gz", Why.NOT_DICOM)])
-def test_a_packed_file_is_an_archive_only_by_its_name(tmp_path: Path, name: str, why: Why) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"), [("a.tar.gz", UnusedReason.ARCHIVE), ("a.nii.gz", UnusedReason.NOT_DICOM)]
+)
+def test_a_packed_file_is_an_archive_only_by_its_name(tmp_path: Path, name: str, why: UnusedReason) -> None:
     path = tmp_path / name
     path.write_bytes(b"\x1f\x8b\x08" + b"\0" * 300)
     found = read(path)
-    assert isinstance(found, Refused)
+    assert isinstance(found, UnusedFile)
     assert found.why is why
 
 
 def test_an_object_without_image_is_none(tmp_path: Path) -> None:
     found = read(save(header(Rows=None, Columns=None, Modality="SR"), tmp_path / "report"))
-    assert found == Refused("report", Why.NO_IMAGE, "SR")
+    assert found == UnusedFile("report", UnusedReason.NO_IMAGE, "SR")
 
 
 def test_an_image_without_uids_is_told(tmp_path: Path) -> None:
@@ -98,7 +108,7 @@ def test_an_image_without_uids_is_told(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(path)
     del dataset.SeriesInstanceUID
     pydicom.dcmwrite(path, dataset)
-    assert read(path) == Refused("a", Why.NO_UID)
+    assert read(path) == UnusedFile("a", UnusedReason.NO_UID)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, 639])
@@ -188,6 +198,6 @@ def test_a_deflated_object_cannot_fill_disk_or_memory(
     body += b"".join(pack.compress(b"\0" * (1 << 20)) for _ in range(64)) + pack.flush()
     path.write_bytes(start[:meta] + body)
     found = read(path)
-    assert isinstance(found, Refused)
-    assert found.why is Why.NO_HEADER
+    assert isinstance(found, UnusedFile)
+    assert found.why is UnusedReason.NO_HEADER
     assert sum(p.stat().st_size for p in (tmp_path / "scratch").iterdir()) <= 6 << 20

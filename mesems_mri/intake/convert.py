@@ -1,21 +1,25 @@
-"""Turn a series into a BIDS image and its sidecar, and check the one against the other."""
+"""Convert a series to a BIDS image and its sidecar by dcm2niix (through nipype), and check its geometry."""
 
 import itertools
+import json
+import logging
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mesems_mri.errors import InputError
+from mesems_mri.errors import ExternalProgramError, InputError
 from mesems_mri.images.converted import ConvertedImage, read_converted
-from mesems_mri.intake.dcm2niix import Converted, convert
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
 from mesems_mri.intake.deidentify.sidecar import clean_sidecar, write_nifti
 from mesems_mri.intake.dicom.series import Series, slice_normal
 from mesems_mri.intake.dicom.split import files_of_image
 from mesems_mri.intake.dicom.tags import numbers
 
+_STEM = "image"
 _SAME_PLACE_MM = 0.1
 _SAME_ECHO_MS = 0.3
 
@@ -25,7 +29,15 @@ class ConversionError(Exception):
 
 
 @dataclass(frozen=True)
-class Image:
+class Dcm2niixOutput:
+    """An image that dcm2niix has written, and its sidecar as it came."""
+
+    image: Path
+    sidecar: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BidsImage:
     """An image that was made.
 
     Parameters
@@ -42,7 +54,9 @@ class Image:
     voxels: str
 
 
-def make_image(series: Series, deidentifier: Deidentifier, role: str, scratch: Path, target: Path) -> Image:
+def convert_series(
+    series: Series, deidentifier: Deidentifier, role: str, scratch: Path, target: Path
+) -> BidsImage:
     """Convert a series, check the image against the headers, and write it without texts.
 
     Parameters
@@ -60,7 +74,7 @@ def make_image(series: Series, deidentifier: Deidentifier, role: str, scratch: P
 
     Returns
     -------
-    Image
+    BidsImage
 
     Raises
     ------
@@ -75,8 +89,8 @@ def make_image(series: Series, deidentifier: Deidentifier, role: str, scratch: P
     except Exception as error:  # what a damaged file makes pydicom raise may hold values of the file
         msg = f"its frames cannot be taken apart ({type(error).__name__})"
         raise ConversionError(msg) from None
-    converted, grid = _the_one(series, convert(files, place))
-    _refuse_other_place(series, grid)
+    converted, grid = _select_output(series, run_dcm2niix(files, place))
+    _refuse_misplaced(series, grid)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_nifti(converted.image, target)
@@ -85,10 +99,64 @@ def make_image(series: Series, deidentifier: Deidentifier, role: str, scratch: P
     sidecar = clean_sidecar(converted.sidecar, deidentifier)
     if role.startswith("ce-"):
         sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
-    return Image(sidecar, grid.shape, grid.voxels)
+    return BidsImage(sidecar, grid.shape, grid.voxels)
 
 
-def _the_one(series: Series, converted: list[Converted]) -> tuple[Converted, ConvertedImage]:
+def run_dcm2niix(files: Sequence[Path], folder: Path) -> list[Dcm2niixOutput]:
+    """Convert the files of one series.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        All of them, and only them.
+    folder : Path
+        Empty folder for the images and for links to the files: dcm2niix converts whatever lies in a folder,
+        and the names that it prints are ours, not those of the site.
+
+    Returns
+    -------
+    list of Dcm2niixOutput
+        In the order of their names; empty when dcm2niix found nothing to convert, or failed on these files.
+
+    Raises
+    ------
+    ExternalProgramError
+        If dcm2niix is missing.
+    """
+    os.environ.setdefault("NO_ET", "1")  # nipype phones home otherwise
+    logging.getLogger("nipype").setLevel(logging.ERROR)
+    import dcm2niix
+    from nipype.interfaces.dcm2nii import Dcm2niix
+
+    if not Path(dcm2niix.bin).is_file():
+        msg = f"dcm2niix is missing at {dcm2niix.bin}; install the package dcm2niix"
+        raise ExternalProgramError(msg)
+    source, target = folder / "in", folder / "out"
+    source.mkdir()
+    target.mkdir()
+    for number, file in enumerate(files):
+        (source / f"{number:06d}.dcm").symlink_to(file.resolve())
+    run = Dcm2niix(command=dcm2niix.bin, terminal_output="file_split")
+    run.inputs.source_dir = str(source)
+    run.inputs.output_dir = str(target)
+    run.inputs.out_filename = _STEM
+    run.inputs.compress = "n"
+    run.inputs.bids_format = True
+    run.inputs.anon_bids = True
+    # what it prints lands in this folder and goes with it
+    run.run(cwd=str(folder), ignore_exception=True)
+    return [Dcm2niixOutput(image, _sidecar(image)) for image in sorted(target.glob(f"{_STEM}*.nii"))]
+
+
+def _sidecar(image: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(image.with_suffix(".json").read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _select_output(series: Series, converted: list[Dcm2niixOutput]) -> tuple[Dcm2niixOutput, ConvertedImage]:
     """Choose the image of this series: dcm2niix may split a file by echo, or add one corrected for tilt."""
     wanted = series.echo_ms
     volumes = []
@@ -112,7 +180,7 @@ def _same_echo(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and abs(one - other) <= _SAME_ECHO_MS
 
 
-def _refuse_other_place(series: Series, grid: ConvertedImage) -> None:
+def _refuse_misplaced(series: Series, grid: ConvertedImage) -> None:
     """Compare the corners of the image with those that the positions of the slices give."""
     expected = _corners_of_slices(series)
     if expected is None:

@@ -3,15 +3,12 @@
 What a header does not say is never taken for right.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 from pydicom import Dataset
 
-from mesems_mri.dataset.queries import Query, new_query
-from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake.dicom.acquisition import (
     Acquisition,
     Scanner,
@@ -19,7 +16,7 @@ from mesems_mri.intake.dicom.acquisition import (
     read_scanner,
     same_software,
 )
-from mesems_mri.intake.dicom.geometry import Geometry
+from mesems_mri.intake.dicom.geometry import SeriesGeometry
 from mesems_mri.intake.protocol import (
     ITEMS,
     CoilRule,
@@ -29,13 +26,13 @@ from mesems_mri.intake.protocol import (
     SliceRule,
 )
 
-_SCANNER_ITEMS = {"scanner", "software"}
+SCANNER_ITEMS = {"scanner", "software"}
 _ALIKE = 0.05
 """Times and angles of two scans that differ by less are alike: scanners adapt them to the participant."""
 _ALIKE_MM = 0.02
 
 
-class Result(StrEnum):
+class ItemResult(StrEnum):
     """What can come out for an item."""
 
     PASS = "PASS"
@@ -44,14 +41,14 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True)
-class Item:
+class ProtocolItem:
     """One item of the protocol at one series.
 
     Parameters
     ----------
     name : str
         A key of `ITEMS`.
-    result : Result
+    result : ItemResult
     value : str
         What the header says; empty when it says nothing.
     limit : str
@@ -59,7 +56,7 @@ class Item:
     """
 
     name: str
-    result: Result
+    result: ItemResult
     value: str
     limit: str
 
@@ -72,15 +69,15 @@ class Item:
 def check_series(
     role: str,
     header: Dataset,
-    geometry: Geometry | None,
+    geometry: SeriesGeometry | None,
     protocol: Protocol,
     site_id: str = "",
     reference: Dataset | Scanner | None = None,
     *,
-    precontrast: tuple[Dataset, Geometry | None] | None = None,
+    precontrast: tuple[Dataset, SeriesGeometry | None] | None = None,
     sheet_dose_mmol_kg: float | None = None,
     scrub: Callable[[str], str] = str,
-) -> list[Item]:
+) -> list[ProtocolItem]:
     """Check a series against the protocol.
 
     Parameters
@@ -90,14 +87,14 @@ def check_series(
     header : Dataset
         Of its first instance, classic or enhanced. Scanner and software are compared and shown as they stand
         there, so they must be written like those of `reference`, free of names.
-    geometry : Geometry or None
+    geometry : SeriesGeometry or None
         As `describe_geometry` measured it.
     protocol : Protocol
     site_id : str
         Site, for what differs there.
     reference : Dataset or Scanner, optional
         Header or scanner of the participant's first visit; None at the first visit itself.
-    precontrast : tuple of (Dataset, Geometry), optional
+    precontrast : tuple of (Dataset, SeriesGeometry), optional
         The scan of the same visit before contrast, for a scan after contrast.
     sheet_dose_mmol_kg : float, optional
         Dose that the site's sheet states.
@@ -106,105 +103,44 @@ def check_series(
 
     Returns
     -------
-    list of Item
+    list of ProtocolItem
         In the order of `ITEMS`; only what the protocol asks for; none when it does not know the role.
     """
     rule = protocol.rule(role, site_id)
     if rule is None:
         return []
     scan = read_acquisition(header, geometry, protocol.agents)
-    items = [*_physics(rule, scan, scrub), *_contrast(rule, scan, sheet_dose_mmol_kg)]
+    items = [*_acquisition_items(rule, scan, scrub), *_contrast_items(rule, scan, sheet_dose_mmol_kg)]
     if rule.like:
         before = read_acquisition(*precontrast, protocol.agents) if precontrast else None
-        items.append(_alike(rule.like, scan, before))
+        items.append(_like_precontrast(rule.like, scan, before))
     if reference is not None:
         first = reference if isinstance(reference, Scanner) else read_scanner(reference)
-        items += _same_machine(scan.scanner, first)
+        items += _scanner_items(scan.scanner, first)
     return items
 
 
-def protocol_queries(
-    checked: Mapping[str, Sequence[Item]],
-    protocol: Protocol,
-    *,
-    site_id: str = "",
-    participant_id: str = "",
-    session_id: str = "",
-    submission_id: str = "",
-    series_ids: Mapping[str, str] | None = None,
-) -> list[Query]:
-    """Word the queries about what is not to protocol and what is not known.
-
-    Parameters
-    ----------
-    checked : mapping of str to sequence of Item
-        By role.
-    protocol : Protocol
-        It says which failures hold a visit up.
-    site_id, participant_id, session_id, submission_id : str
-        What they are about.
-    series_ids : mapping of str to str, optional
-        ``series_id`` of each role.
-
-    Returns
-    -------
-    list of Query
-        One a role for what failed, one for what is unknown, and one for a change of scanner or software.
-    """
-    ask = partial(
-        new_query,
-        site_id=site_id,
-        participant_id=participant_id,
-        session_id=session_id,
-        submission_id=submission_id,
-    )
-    queries, ids = [], series_ids or {}
-    for role, items in checked.items():
-        about = partial(ask, role=role, series_id=ids.get(role, ""))
-        failed = [i for i in items if i.result is Result.FAIL and i.name not in _SCANNER_ITEMS]
-        unknown = [i for i in items if i.result is Result.UNKNOWN]
-        if failed:
-            told = "; ".join(f"{i.words} {i.value}, expected {i.limit}" for i in failed)
-            blocking = any(i.name in protocol.blocking for i in failed)
-            names = tuple(i.name for i in failed)
-            words = f"{role}: {told}"
-            queries.append(about(QueryCode.PROTOCOL_DEVIATION, words=words, detail=names, blocking=blocking))
-        if unknown:
-            told = ", ".join(i.words for i in unknown)
-            names = tuple(i.name for i in unknown)
-            queries.append(about(QueryCode.PROTOCOL_UNKNOWN, words=f"{role}: {told}", detail=names))
-    changes = {
-        i.name: f"{i.name} {i.value}, before {i.limit}"
-        for items in checked.values()
-        for i in items
-        if i.result is Result.FAIL and i.name in _SCANNER_ITEMS
-    }
-    if changes:
-        words = "; ".join(changes.values())
-        blocking = any(name in protocol.blocking for name in changes)
-        queries.append(ask(QueryCode.SCANNER_CHANGED, words=words, detail=tuple(changes), blocking=blocking))
-    return queries
-
-
-def _physics(rule: SequenceRule, scan: Acquisition, scrub: Callable[[str], str]) -> Iterator[Item]:
+def _acquisition_items(
+    rule: SequenceRule, scan: Acquisition, scrub: Callable[[str], str]
+) -> Iterator[ProtocolItem]:
     if rule.field_strength_t:
-        yield _in_range("field_strength", rule.field_strength_t, scan.field_strength_t, "T")
+        yield _range_item("field_strength", rule.field_strength_t, scan.field_strength_t, "T")
     if rule.acquisition:
         right = scan.dimension in rule.acquisition if scan.dimension else None
-        yield Item("acquisition", _result(right), scan.dimension, " or ".join(rule.acquisition))
-    yield from _voxels(rule, scan)
+        yield ProtocolItem("acquisition", _item_result(right), scan.dimension, " or ".join(rule.acquisition))
+    yield from _voxel_items(rule, scan)
     for name, limits, value in (
         ("echo_time", rule.echo_time_ms, scan.echo_time_ms),
         ("repetition_time", rule.repetition_time_ms, scan.repetition_time_ms),
         ("inversion_time", rule.inversion_time_ms, scan.inversion_time_ms),
     ):
         if limits:
-            yield _in_range(name, limits, value, "ms")
+            yield _range_item(name, limits, value, "ms")
     if rule.coil and (rule.coil.any_of or rule.coil.none_of):
-        yield _coil(rule.coil, scan.coil, scrub)
+        yield _coil_item(rule.coil, scan.coil, scrub)
 
 
-def _voxels(rule: SequenceRule, scan: Acquisition) -> Iterator[Item]:
+def _voxel_items(rule: SequenceRule, scan: Acquisition) -> Iterator[ProtocolItem]:
     """Check the voxels by the limits of the kind of acquisition; of all kinds when it is not known."""
     kinds = [scan.dimension] if scan.dimension else sorted(rule.geometry)
     sizes = max(scan.in_plane_mm) if scan.in_plane_mm else None
@@ -221,58 +157,58 @@ def _voxels(rule: SequenceRule, scan: Acquisition) -> Iterator[Item]:
         }
         if not limits:
             continue
-        verdicts = {_in_range(name, limit, value, "mm").result for limit in limits.values()}
+        verdicts = {_range_item(name, limit, value, "mm").result for limit in limits.values()}
         words = {kind: limit.words("mm") for kind, limit in limits.items()}
         same = len(set(words.values())) == 1
-        yield Item(
+        yield ProtocolItem(
             name,
-            verdicts.pop() if len(verdicts) == 1 else Result.UNKNOWN,
+            verdicts.pop() if len(verdicts) == 1 else ItemResult.UNKNOWN,
             (pixel if name == "in_plane" else _number(value, "mm")),
             next(iter(words.values())) if same else ", ".join(f"{k}: {w}" for k, w in words.items()),
         )
 
 
-def _coil(rule: CoilRule, coil: str, scrub: Callable[[str], str]) -> Item:
+def _coil_item(rule: CoilRule, coil: str, scrub: Callable[[str], str]) -> ProtocolItem:
     limit = f"one of {', '.join(rule.any_of)}" if rule.any_of else ""
     limit += f"{', ' if limit else ''}not {', '.join(rule.none_of)}" if rule.none_of else ""
     name = coil.casefold()
     wanted = not rule.any_of or any(word.casefold() in name for word in rule.any_of)
     right = wanted and not any(word.casefold() in name for word in rule.none_of)
-    return Item("coil", _result(right if coil else None), scrub(coil), limit)
+    return ProtocolItem("coil", _item_result(right if coil else None), scrub(coil), limit)
 
 
-def _contrast(rule: SequenceRule, scan: Acquisition, stated: float | None) -> Iterator[Item]:
+def _contrast_items(rule: SequenceRule, scan: Acquisition, stated: float | None) -> Iterator[ProtocolItem]:
     if rule.contrast is None:
         return
     asked, bolus = rule.contrast, scan.bolus
     if bolus.agent:
         right = not asked.agents or bolus.agent.name in asked.agents
-        yield Item("contrast_agent", _result(right), bolus.agent.name, _any_of(asked.agents))
+        yield ProtocolItem("contrast_agent", _item_result(right), bolus.agent.name, _any_of(asked.agents))
     else:  # the header's own words are not shown: people write all sorts of things there
         told = "given, but not which" if bolus.said else ""
-        yield Item("contrast_agent", Result.UNKNOWN, told, _any_of(asked.agents))
+        yield ProtocolItem("contrast_agent", ItemResult.UNKNOWN, told, _any_of(asked.agents))
     if asked.dose_mmol_kg:
         doses = {"header": bolus.dose_mmol_kg, "sheet": stated}
         known = {source: dose for source, dose in doses.items() if dose is not None}
         right = all(asked.dose_mmol_kg.holds(dose) for dose in known.values()) if known else None
         told = ", ".join(f"{dose:.3g} mmol/kg ({source})" for source, dose in known.items())
-        yield Item("contrast_dose", _result(right), told, asked.dose_mmol_kg.words("mmol/kg"))
+        yield ProtocolItem("contrast_dose", _item_result(right), told, asked.dose_mmol_kg.words("mmol/kg"))
     if asked.delay_min:
         delay = scan.delay_min
-        yield _in_range("injection_delay", asked.delay_min, delay, "min", digits=1)
+        yield _range_item("injection_delay", asked.delay_min, delay, "min", digits=1)
 
 
-def _alike(like: str, scan: Acquisition, before: Acquisition | None) -> Item:
+def _like_precontrast(like: str, scan: Acquisition, before: Acquisition | None) -> ProtocolItem:
     """Compare a scan after contrast with the one before: else the difference is not contrast alone."""
     limit = f"like {like} of the same visit"
     if before is None:
-        return Item("like_precontrast", Result.UNKNOWN, "", limit)
+        return ProtocolItem("like_precontrast", ItemResult.UNKNOWN, "", limit)
     apart, unknown = [], []
     if not (scan.dimension and before.dimension):
         unknown.append("2D or 3D")
     elif scan.dimension != before.dimension:
         apart.append(f"{scan.dimension} against {before.dimension}")
-    for name, one, two, unit in _pairs(scan, before):
+    for name, one, two, unit in _paired_parameters(scan, before):
         if one is None or two is None:
             # a sequence without inversion has no inversion time
             if not (name == "TI" and one is two):
@@ -280,13 +216,15 @@ def _alike(like: str, scan: Acquisition, before: Acquisition | None) -> Item:
         elif abs(one - two) > (_ALIKE_MM if unit == "mm" else _ALIKE * max(one, two)):
             apart.append(f"{name} {_number(one, unit)} against {_number(two, unit)}")
     if apart:
-        return Item("like_precontrast", Result.FAIL, ", ".join(apart), limit)
+        return ProtocolItem("like_precontrast", ItemResult.FAIL, ", ".join(apart), limit)
     if unknown:
-        return Item("like_precontrast", Result.UNKNOWN, f"not known: {', '.join(unknown)}", limit)
-    return Item("like_precontrast", Result.PASS, "alike", limit)
+        return ProtocolItem("like_precontrast", ItemResult.UNKNOWN, f"not known: {', '.join(unknown)}", limit)
+    return ProtocolItem("like_precontrast", ItemResult.PASS, "alike", limit)
 
 
-def _pairs(scan: Acquisition, before: Acquisition) -> Iterator[tuple[str, float | None, float | None, str]]:
+def _paired_parameters(
+    scan: Acquisition, before: Acquisition
+) -> Iterator[tuple[str, float | None, float | None, str]]:
     yield "slice thickness", scan.thickness_mm, before.thickness_mm, "mm"
     yield "gap", scan.gap_mm, before.gap_mm, "mm"
     sizes = [max(s.in_plane_mm) if s.in_plane_mm else None for s in (scan, before)]
@@ -297,28 +235,30 @@ def _pairs(scan: Acquisition, before: Acquisition) -> Iterator[tuple[str, float 
     yield "flip angle", scan.flip_angle_deg, before.flip_angle_deg, "degrees"
 
 
-def _same_machine(scanner: Scanner, first: Scanner) -> list[Item]:
+def _scanner_items(scanner: Scanner, first: Scanner) -> list[ProtocolItem]:
     other, same = scanner.is_other_than(first), same_software(scanner, first)
     return [
-        Item(
+        ProtocolItem(
             "scanner",
-            _result(None if other is None else not other),
+            _item_result(None if other is None else not other),
             scanner.name,
             first.name or "not known",
         ),
-        Item("software", _result(same), scanner.software, first.software or "not known"),
+        ProtocolItem("software", _item_result(same), scanner.software, first.software or "not known"),
     ]
 
 
-def _in_range(name: str, limits: Range, value: float | None, unit: str, digits: int | None = None) -> Item:
+def _range_item(
+    name: str, limits: Range, value: float | None, unit: str, digits: int | None = None
+) -> ProtocolItem:
     right = None if value is None else limits.holds(value)
-    return Item(name, _result(right), _number(value, unit, digits), limits.words(unit))
+    return ProtocolItem(name, _item_result(right), _number(value, unit, digits), limits.words(unit))
 
 
-def _result(right: bool | None) -> Result:
+def _item_result(right: bool | None) -> ItemResult:
     if right is None:
-        return Result.UNKNOWN
-    return Result.PASS if right else Result.FAIL
+        return ItemResult.UNKNOWN
+    return ItemResult.PASS if right else ItemResult.FAIL
 
 
 def _number(value: float | None, unit: str, digits: int | None = None) -> str:

@@ -13,9 +13,10 @@ from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
 from mesems_mri.dataset.reasons import QueryCode
-from mesems_mri.intake.check import Item, Result, check_series, protocol_queries
+from mesems_mri.intake.assess import protocol_queries
+from mesems_mri.intake.compliance import ItemResult, ProtocolItem, check_series
 from mesems_mri.intake.dicom.acquisition import Scanner, read_acquisition, scanner_of_sidecar
-from mesems_mri.intake.dicom.geometry import FaultCode, Geometry
+from mesems_mri.intake.dicom.geometry import FaultCode, SeriesGeometry
 from mesems_mri.intake.protocol import ITEMS, Protocol, load_protocol
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -107,8 +108,8 @@ def enhanced(**changes: Any) -> Dataset:
     return made
 
 
-def grid(**changes: Any) -> Geometry:
-    made = Geometry(
+def grid(**changes: Any) -> SeriesGeometry:
+    made = SeriesGeometry(
         slices=176,
         rows=256,
         columns=256,
@@ -123,16 +124,18 @@ def grid(**changes: Any) -> Geometry:
     return replace(made, **changes)
 
 
-def results(items: list[Item]) -> dict[str, Result]:
+def results(items: list[ProtocolItem]) -> dict[str, ItemResult]:
     return {item.name: item.result for item in items}
 
 
-def check(role: str, scan: Dataset, geometry: Geometry | None = None, **more: Any) -> dict[str, Item]:
+def check(
+    role: str, scan: Dataset, geometry: SeriesGeometry | None = None, **more: Any
+) -> dict[str, ProtocolItem]:
     more = {"protocol": MAGNIMS} | more
     return {item.name: item for item in check_series(role, scan, geometry or grid(), **more)}
 
 
-def full(made: Any = header, **changes: Any) -> list[Item]:
+def full(made: Any = header, **changes: Any) -> list[ProtocolItem]:
     """Check a post-contrast scan that has everything the protocol asks for."""
     before = made(AcquisitionTime="095000")
     return check_series(
@@ -144,7 +147,7 @@ def full(made: Any = header, **changes: Any) -> list[Item]:
 def test_scan_to_protocol_passes_every_item(made: Any) -> None:
     items = full(made)
     assert [item.name for item in items] == [name for name in ITEMS if name != "inversion_time"]
-    assert {item.result for item in items} == {Result.PASS}
+    assert {item.result for item in items} == {ItemResult.PASS}
     values = {item.name: item.value for item in items}
     assert values["contrast_dose"] == "0.1 mmol/kg (header)"
     assert values["injection_delay"] == "10.0 min"
@@ -157,10 +160,10 @@ def test_scan_to_protocol_passes_every_item(made: Any) -> None:
 @pytest.mark.parametrize(("name", "tag"), [(name, tag) for name, tags in NEEDS.items() for tag in tags])
 def test_item_whose_tag_is_absent_is_unknown_and_never_passes(made: Any, name: str, tag: str) -> None:
     found = results(full(made, **{tag: None}))
-    assert found[name] is Result.UNKNOWN
+    assert found[name] is ItemResult.UNKNOWN
     touched = {item for item, tags in NEEDS.items() if tag in tags}
     # 2D and 3D have other limits, but this scan is to protocol by both
-    assert {item for item, result in found.items() if result is not Result.PASS} == touched
+    assert {item for item, result in found.items() if result is not ItemResult.PASS} == touched
 
 
 @pytest.mark.parametrize(
@@ -173,10 +176,10 @@ def test_item_whose_tag_is_absent_is_unknown_and_never_passes(made: Any, name: s
 )
 def test_voxel_that_is_not_told_is_unknown(name: str, missing: dict[str, None]) -> None:
     item = check("FLAIR", header(), grid(**missing))[name]
-    assert (item.result, item.value) == (Result.UNKNOWN, "")
+    assert (item.result, item.value) == (ItemResult.UNKNOWN, "")
     assert item.limit
     everything = check_series("FLAIR", header(), None, MAGNIMS)
-    assert results(everything)[name] is Result.UNKNOWN
+    assert results(everything)[name] is ItemResult.UNKNOWN
 
 
 FLAIR = {"EchoTime": "388", "RepetitionTime": "5000", "InversionTime": "1800"}
@@ -200,22 +203,22 @@ def test_failure_names_value_and_limit_and_nothing_else_fails(
     tags: dict[str, Any], voxel: dict[str, Any], name: str, value: str, limit: str
 ) -> None:
     items = check("FLAIR", header(**(FLAIR | tags)), grid(**voxel))
-    assert (items[name].result, items[name].value, items[name].limit) == (Result.FAIL, value, limit)
-    assert {item.name for item in items.values() if item.result is not Result.PASS} == {name}
+    assert (items[name].result, items[name].value, items[name].limit) == (ItemResult.FAIL, value, limit)
+    assert {item.name for item in items.values() if item.result is not ItemResult.PASS} == {name}
 
 
 def test_2d_of_3_mm_without_gap_is_to_protocol_and_3d_of_3_mm_is_not() -> None:
     thick = grid(thickness_mm=3.0, spacing_mm=3.0, in_plane_mm=(0.94, 0.94))
-    for dimension, expected in (("2D", Result.PASS), ("3D", Result.FAIL)):
+    for dimension, expected in (("2D", ItemResult.PASS), ("3D", ItemResult.FAIL)):
         scan = header(MRAcquisitionType=dimension, **FLAIR)
         assert check("FLAIR", scan, thick)["slice_thickness"].result is expected
-        assert check("FLAIR", scan, thick, protocol=MESEMS)["slice_thickness"].result is Result.PASS
+        assert check("FLAIR", scan, thick, protocol=MESEMS)["slice_thickness"].result is ItemResult.PASS
 
 
 @pytest.mark.parametrize(
-    ("thickness", "expected"), [(1.0, Result.PASS), (2.5, Result.UNKNOWN), (5.0, Result.FAIL)]
+    ("thickness", "expected"), [(1.0, ItemResult.PASS), (2.5, ItemResult.UNKNOWN), (5.0, ItemResult.FAIL)]
 )
-def test_without_2d_or_3d_only_what_holds_for_both_is_said(thickness: float, expected: Result) -> None:
+def test_without_2d_or_3d_only_what_holds_for_both_is_said(thickness: float, expected: ItemResult) -> None:
     item = check("FLAIR", header(MRAcquisitionType=None, **FLAIR), grid(thickness_mm=thickness))[
         "slice_thickness"
     ]
@@ -226,19 +229,19 @@ def test_without_2d_or_3d_only_what_holds_for_both_is_said(thickness: float, exp
 @pytest.mark.parametrize(
     ("changes", "sheet", "expected", "value"),
     [
-        ({}, None, Result.PASS, "0.1 mmol/kg (header)"),
-        ({"ContrastBolusVolume": "14"}, None, Result.FAIL, "0.2 mmol/kg (header)"),
-        ({"ContrastBolusAgent": "Dotarem"}, None, Result.FAIL, "0.05 mmol/kg (header)"),
-        ({"ContrastBolusAgent": "Dotarem", "ContrastBolusVolume": "14"}, 0.1, Result.PASS,
+        ({}, None, ItemResult.PASS, "0.1 mmol/kg (header)"),
+        ({"ContrastBolusVolume": "14"}, None, ItemResult.FAIL, "0.2 mmol/kg (header)"),
+        ({"ContrastBolusAgent": "Dotarem"}, None, ItemResult.FAIL, "0.05 mmol/kg (header)"),
+        ({"ContrastBolusAgent": "Dotarem", "ContrastBolusVolume": "14"}, 0.1, ItemResult.PASS,
          "0.1 mmol/kg (header), 0.1 mmol/kg (sheet)"),
-        ({"ContrastBolusTotalDose": "3.5"}, None, Result.FAIL, "0.05 mmol/kg (header)"),
-        ({"PatientWeight": "0"}, None, Result.UNKNOWN, ""),
-        ({"PatientWeight": None}, 0.1, Result.PASS, "0.1 mmol/kg (sheet)"),
-        ({}, 0.2, Result.FAIL, "0.1 mmol/kg (header), 0.2 mmol/kg (sheet)"),
+        ({"ContrastBolusTotalDose": "3.5"}, None, ItemResult.FAIL, "0.05 mmol/kg (header)"),
+        ({"PatientWeight": "0"}, None, ItemResult.UNKNOWN, ""),
+        ({"PatientWeight": None}, 0.1, ItemResult.PASS, "0.1 mmol/kg (sheet)"),
+        ({}, 0.2, ItemResult.FAIL, "0.1 mmol/kg (header), 0.2 mmol/kg (sheet)"),
     ],
 )  # fmt: skip
 def test_dose_comes_from_header_and_sheet(
-    changes: dict[str, Any], sheet: float | None, expected: Result, value: str
+    changes: dict[str, Any], sheet: float | None, expected: ItemResult, value: str
 ) -> None:
     for made in (header, enhanced):
         item = check(POST, made(**(BOLUS | changes)), sheet_dose_mmol_kg=sheet)["contrast_dose"]
@@ -248,17 +251,17 @@ def test_dose_comes_from_header_and_sheet(
 @pytest.mark.parametrize(
     ("text", "expected", "value"),
     [
-        ("GADOVIST 1.0", Result.PASS, "gadobutrol"),
-        ("Gd-DOTA", Result.PASS, "gadoterate"),
-        ("YES", Result.UNKNOWN, "given, but not which"),
-        ("Dr Smith gave it", Result.UNKNOWN, "given, but not which"),
-        ("NONE", Result.UNKNOWN, ""),
-        ("no", Result.UNKNOWN, ""),
-        ("", Result.UNKNOWN, ""),
+        ("GADOVIST 1.0", ItemResult.PASS, "gadobutrol"),
+        ("Gd-DOTA", ItemResult.PASS, "gadoterate"),
+        ("YES", ItemResult.UNKNOWN, "given, but not which"),
+        ("Dr Smith gave it", ItemResult.UNKNOWN, "given, but not which"),
+        ("NONE", ItemResult.UNKNOWN, ""),
+        ("no", ItemResult.UNKNOWN, ""),
+        ("", ItemResult.UNKNOWN, ""),
     ],
 )
 def test_agent_is_named_by_the_protocol_and_not_by_what_people_write(
-    text: str, expected: Result, value: str
+    text: str, expected: ItemResult, value: str
 ) -> None:
     item = check(POST, header(ContrastBolusAgent=text))["contrast_agent"]
     assert (item.result, item.value) == (expected, value)
@@ -268,25 +271,25 @@ def test_agent_that_the_trial_does_not_allow_fails() -> None:
     content = MAGNIMS.model_dump()
     content["sequences"][POST]["contrast"]["agents"] = ["gadoterate"]
     protocol = Protocol.model_validate(content)
-    assert check(POST, header(**BOLUS), protocol=protocol)["contrast_agent"].result is Result.FAIL
+    assert check(POST, header(**BOLUS), protocol=protocol)["contrast_agent"].result is ItemResult.FAIL
     other = header(ContrastBolusAgent="Dotarem")
-    assert check(POST, other, protocol=protocol)["contrast_agent"].result is Result.PASS
+    assert check(POST, other, protocol=protocol)["contrast_agent"].result is ItemResult.PASS
 
 
 @pytest.mark.parametrize(
     ("injected", "began", "expected", "value"),
     [
-        ("101000", "101500", Result.PASS, "5.0 min"),
-        ("101030", "101500", Result.FAIL, "4.5 min"),
-        ("101600", "101500", Result.FAIL, "-1.0 min"),
-        ("235500", "000500", Result.PASS, "10.0 min"),
-        ("000000", "101500", Result.FAIL, "615.0 min"),
-        ("nonsense", "101500", Result.UNKNOWN, ""),
-        ("256161", "101500", Result.UNKNOWN, ""),
+        ("101000", "101500", ItemResult.PASS, "5.0 min"),
+        ("101030", "101500", ItemResult.FAIL, "4.5 min"),
+        ("101600", "101500", ItemResult.FAIL, "-1.0 min"),
+        ("235500", "000500", ItemResult.PASS, "10.0 min"),
+        ("000000", "101500", ItemResult.FAIL, "615.0 min"),
+        ("nonsense", "101500", ItemResult.UNKNOWN, ""),
+        ("256161", "101500", ItemResult.UNKNOWN, ""),
     ],
 )
 def test_delay_runs_from_the_injection_to_the_scan(
-    injected: str, began: str, expected: Result, value: str
+    injected: str, began: str, expected: ItemResult, value: str
 ) -> None:
     scan = header(AcquisitionTime=began)
     scan.add(DataElement("ContrastBolusStartTime", "TM", injected, validation_mode=0))
@@ -297,19 +300,19 @@ def test_delay_runs_from_the_injection_to_the_scan(
 @pytest.mark.parametrize(
     ("tags", "voxel", "expected", "words"),
     [
-        ({}, {}, Result.PASS, "alike"),
-        ({"RepetitionTime": "2350"}, {}, Result.PASS, "alike"),
-        ({"EchoTime": "4"}, {}, Result.FAIL, "TE 4 ms against 3 ms"),
-        ({"MRAcquisitionType": "2D"}, {}, Result.FAIL, "2D against 3D"),
-        ({"InversionTime": None}, {}, Result.UNKNOWN, "not known: TI"),
-        ({"FlipAngle": "15"}, {}, Result.FAIL, "flip angle 15 degrees against 9 degrees"),
-        ({}, {"thickness_mm": 1.2}, Result.FAIL, "slice thickness 1.2 mm against 1 mm"),
-        ({}, {"in_plane_mm": (0.5, 0.5)}, Result.FAIL, "pixel size 0.5 mm against 1 mm"),
-        ({}, {"gap_mm": None}, Result.UNKNOWN, "not known: gap"),
+        ({}, {}, ItemResult.PASS, "alike"),
+        ({"RepetitionTime": "2350"}, {}, ItemResult.PASS, "alike"),
+        ({"EchoTime": "4"}, {}, ItemResult.FAIL, "TE 4 ms against 3 ms"),
+        ({"MRAcquisitionType": "2D"}, {}, ItemResult.FAIL, "2D against 3D"),
+        ({"InversionTime": None}, {}, ItemResult.UNKNOWN, "not known: TI"),
+        ({"FlipAngle": "15"}, {}, ItemResult.FAIL, "flip angle 15 degrees against 9 degrees"),
+        ({}, {"thickness_mm": 1.2}, ItemResult.FAIL, "slice thickness 1.2 mm against 1 mm"),
+        ({}, {"in_plane_mm": (0.5, 0.5)}, ItemResult.FAIL, "pixel size 0.5 mm against 1 mm"),
+        ({}, {"gap_mm": None}, ItemResult.UNKNOWN, "not known: gap"),
     ],
 )
 def test_scan_after_contrast_is_compared_with_the_one_before(
-    tags: dict[str, Any], voxel: dict[str, Any], expected: Result, words: str
+    tags: dict[str, Any], voxel: dict[str, Any], expected: ItemResult, words: str
 ) -> None:
     item = check(POST, header(**(BOLUS | tags)), grid(**voxel), precontrast=(header(), grid()))[
         "like_precontrast"
@@ -320,29 +323,30 @@ def test_scan_after_contrast_is_compared_with_the_one_before(
 def test_without_inversion_at_both_scans_no_inversion_time_is_missed() -> None:
     scan = header(InversionTime=None)
     item = check(POST, scan, precontrast=(scan, grid()))["like_precontrast"]
-    assert item.result is Result.PASS
-    assert check(POST, scan)["like_precontrast"].result is Result.UNKNOWN  # nothing to compare with
+    assert item.result is ItemResult.PASS
+    assert check(POST, scan)["like_precontrast"].result is ItemResult.UNKNOWN  # nothing to compare with
 
 
 @pytest.mark.parametrize(
     ("changes", "scanner", "software"),
     [
-        ({}, Result.PASS, Result.PASS),
-        ({"SoftwareVersions": "syngo MR XA30"}, Result.PASS, Result.FAIL),
-        ({"SoftwareVersions": "  SYNGO  mr e11 "}, Result.PASS, Result.PASS),
-        ({"DeviceSerialNumber": "1"}, Result.FAIL, Result.PASS),
+        ({}, ItemResult.PASS, ItemResult.PASS),
+        ({"SoftwareVersions": "syngo MR XA30"}, ItemResult.PASS, ItemResult.FAIL),
+        ({"SoftwareVersions": "  SYNGO  mr e11 "}, ItemResult.PASS, ItemResult.PASS),
+        ({"DeviceSerialNumber": "1"}, ItemResult.FAIL, ItemResult.PASS),
         # a new software writes the names of the same machine otherwise
         ({"Manufacturer": "Siemens Healthineers", "ManufacturerModelName": "MAGNETOM Prisma Fit"},
-         Result.PASS, Result.PASS),
-        ({"DeviceSerialNumber": None}, Result.UNKNOWN, Result.PASS),
-        ({"DeviceSerialNumber": None, "ManufacturerModelName": "Skyra"}, Result.FAIL, Result.PASS),
-        ({"DeviceSerialNumber": None, "Manufacturer": "GE MEDICAL SYSTEMS"}, Result.FAIL, Result.PASS),
+         ItemResult.PASS, ItemResult.PASS),
+        ({"DeviceSerialNumber": None}, ItemResult.UNKNOWN, ItemResult.PASS),
+        ({"DeviceSerialNumber": None, "ManufacturerModelName": "Skyra"}, ItemResult.FAIL, ItemResult.PASS),
+        ({"DeviceSerialNumber": None, "Manufacturer": "GE MEDICAL SYSTEMS"},
+         ItemResult.FAIL, ItemResult.PASS),
         ({"DeviceSerialNumber": None, "Manufacturer": None, "SoftwareVersions": None},
-         Result.UNKNOWN, Result.UNKNOWN),
+         ItemResult.UNKNOWN, ItemResult.UNKNOWN),
     ],
 )  # fmt: skip
 def test_scanner_is_that_of_the_first_visit(
-    changes: dict[str, Any], scanner: Result, software: Result
+    changes: dict[str, Any], scanner: ItemResult, software: ItemResult
 ) -> None:
     first = Scanner(manufacturer="SIEMENS", model="Prisma", serial="67060", software="syngo MR E11")
     for reference in (header(), enhanced(), first):
@@ -359,22 +363,22 @@ def test_scanner_of_a_sidecar_is_that_of_its_header() -> None:
         "SoftwareVersions": "syngo_MR_E11",
     }
     found = results(list(check("T1w", header(), reference=scanner_of_sidecar(sidecar)).values()))
-    assert (found["scanner"], found["software"]) == (Result.PASS, Result.PASS)
+    assert (found["scanner"], found["software"]) == (ItemResult.PASS, ItemResult.PASS)
     found = results(list(check("T1w", header(), reference=scanner_of_sidecar({})).values()))
-    assert (found["scanner"], found["software"]) == (Result.UNKNOWN, Result.UNKNOWN)
+    assert (found["scanner"], found["software"]) == (ItemResult.UNKNOWN, ItemResult.UNKNOWN)
 
 
 def test_siemens_classic_names_its_coil_in_a_private_tag() -> None:
     scan = header(ReceiveCoilName=None)
     scan.private_block(0x0051, "SIEMENS MR HEADER", create=True).add_new(0x0F, "LO", "HE1-4;NE1,2")
     assert check("T1w", scan)["coil"].value == "HE1-4;NE1,2"
-    assert check("T1w", scan)["coil"].result is Result.PASS
+    assert check("T1w", scan)["coil"].result is ItemResult.PASS
 
 
 def test_name_of_the_coil_is_scrubbed() -> None:
     items = check("T1w", header(ReceiveCoilName="Smith Head"), scrub=lambda text: text.replace("Smith", "X"))
     assert items["coil"].value == "X Head"
-    assert items["coil"].result is Result.PASS
+    assert items["coil"].result is ItemResult.PASS
 
 
 def test_role_without_a_block_is_not_checked() -> None:
@@ -447,11 +451,11 @@ def test_no_damage_of_a_header_breaks_the_check_or_lets_an_item_pass_unknown(
     )
     assert {item.name for item in items} <= set(ITEMS)
     for item in items:
-        assert item.result in Result
+        assert item.result in ItemResult
         assert item.limit
         assert "\n" not in item.value
-        if item.result is not Result.UNKNOWN:
+        if item.result is not ItemResult.UNKNOWN:
             assert item.value
-        if item.result is Result.PASS:
+        if item.result is ItemResult.PASS:
             numbers = read_acquisition(scan, grid(), MAGNIMS.agents)
             assert item.name != "echo_time" or (numbers.echo_time_ms or 99) <= 30.15

@@ -8,7 +8,7 @@ from mesems_mri.intake.deidentify.vocabulary import CODES
 _TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|.", re.DOTALL)
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{1,3})?")
-_KEPT_SEPARATORS = " _-.+*()/%"
+_ALLOWED_SEPARATORS = " _-.+*()/%"
 _MAX_DIGITS_IN_A_ROW = 4
 """Numbers without a word between them: a matrix or a resolution, but no date, telephone or record number."""
 _MAX_CODE_DIGITS = 4
@@ -17,7 +17,7 @@ _FREE_LETTERS = 2
 """A coded value may hold unlisted groups of so few letters: no name that we look for is as short."""
 
 
-def known_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool]:
+def allow_listed_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool]:
     """Keep the known words and the short numbers of a text.
 
     Parameters
@@ -51,12 +51,12 @@ def known_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool]:
             complete = False
             pieces.append(" ")
         else:
-            pieces.append(token if token in _KEPT_SEPARATORS else " ")
+            pieces.append(token if token in _ALLOWED_SEPARATORS else " ")
     joined = re.sub(r"([ _\-.+*/%])[ _\-.+*/%]+", r"\1", "".join(pieces))
     return joined.replace("()", "").strip(" _-.+/%"), complete
 
 
-def known_code(text: str) -> str | None:
+def allow_listed_code(text: str) -> str | None:
     """Return a coded value if all its words are those of the standard and the vendors, else None.
 
     Examples

@@ -10,7 +10,7 @@ import dcm2niix
 import pytest
 
 from mesems_mri.errors import ExternalProgramError
-from mesems_mri.intake.dcm2niix import convert
+from mesems_mri.intake.convert import run_dcm2niix
 from tests.unit.intake.scans import FLAIR, write_series
 
 ALONE = """
@@ -21,7 +21,7 @@ def refuse(*arguments, **_):
     raise OSError("no network in this test")
 socket.getaddrinfo = socket.socket.connect = refuse
 from pathlib import Path
-from mesems_mri.intake.dcm2niix import convert
+from mesems_mri.intake.convert import convert
 if "phone" in sys.argv:
     import os, nipype
     del os.environ["NO_ET"]
@@ -53,7 +53,7 @@ def test_nobody_is_called(files: list[Path], tmp_path: Path) -> None:
 
 def test_a_series_becomes_one_image_with_its_sidecar(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
-    (one,) = convert(files, tmp_path / "place")
+    (one,) = run_dcm2niix(files, tmp_path / "place")
     assert one.image.name == "image.nii"
     assert (one.sidecar["EchoTime"], one.sidecar["RepetitionTime"]) == (0.11, 9)
 
@@ -61,10 +61,10 @@ def test_a_series_becomes_one_image_with_its_sidecar(files: list[Path], tmp_path
 def test_what_is_no_dicom_becomes_nothing(tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     (tmp_path / "text.dcm").write_text("a text that is called .dcm")
-    assert convert([tmp_path / "text.dcm"], tmp_path / "place") == []
+    assert run_dcm2niix([tmp_path / "text.dcm"], tmp_path / "place") == []
 
 
 def test_a_missing_program_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dcm2niix, "bin", str(tmp_path / "nowhere"))
     with pytest.raises(ExternalProgramError, match="dcm2niix is missing"):
-        convert([], tmp_path)
+        run_dcm2niix([], tmp_path)

@@ -1,0 +1,184 @@
+"""Keep the receipts of all submissions, and write their pages and those of the sites.
+
+Beside each page lies what it was made of as JSON, without its pictures: the page of a site is made from
+these, from ``queries.tsv`` and from the image quality that a run has measured.
+"""
+
+import datetime as dt
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
+from mesems_mri.dataset.queries import read_queries
+from mesems_mri.dataset.tables import read_table
+from mesems_mri.errors import DatasetError
+from mesems_mri.files import read_json, write_json, write_text
+from mesems_mri.intake.context import DAYS_FROM_SCAN_FILE
+from mesems_mri.intake.deidentify.keys import default_folder
+from mesems_mri.report.intake_pages import receipt_html, site_html
+from mesems_mri.report.page import Link
+from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
+from mesems_mri.report.site_page import SitePage
+
+RECEIPTS, SITES = "receipts", "sites"
+"""Folders of the BIDS folder for the pages; both are named in its ``.bidsignore``."""
+QUALITY = f"{SITES}/site_quality.tsv"
+"""Copy of the image quality that the last run has measured, for the pages of the sites."""
+_POSITION = "position"
+
+
+def write_receipts(bids_dir: Path, receipts: Iterable[SubmissionReceipt]) -> list[Path]:
+    """Write receipts; one that was written before keeps its day of arrival and its place.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    receipts : iterable of SubmissionReceipt
+        In order of arrival.
+
+    Returns
+    -------
+    list of Path
+        Their pages.
+    """
+    known = {receipt.submission_id: (place, receipt) for place, receipt in _read(bids_dir)}
+    pages = []
+    for made in receipts:
+        submission_id = made.submission_id
+        last = max((place for place, _ in known.values()), default=0)
+        place, before = known.get(submission_id, (last + 1, made))
+        kept = replace(made, received=before.received)
+        known[submission_id] = (place, kept)
+        content = asdict(replace(kept, pictures=(), queries=()))
+        content |= {"received": kept.received.isoformat(), _POSITION: place}
+        stem = bids_dir / RECEIPTS / file_name(submission_id)
+        links = [Link(f"Site {kept.site_id}", f"../{SITES}/{file_name(kept.site_id)}.html")] * bool(
+            kept.site_id
+        )
+        write_text(stem.with_suffix(".html"), receipt_html(kept, links=links))
+        write_json(stem.with_suffix(".json"), content)
+        pages.append(stem.with_suffix(".html"))
+    return pages
+
+
+def read_receipts(bids_dir: Path) -> list[SubmissionReceipt]:
+    """Read the receipts of a BIDS folder in order of arrival, without pictures and queries.
+
+    Raises
+    ------
+    DatasetError
+        If one is damaged.
+    """
+    return [receipt for _, receipt in sorted(_read(bids_dir), key=lambda pair: pair[0])]
+
+
+def write_site_pages(
+    bids_dir: Path, *, days_from_scan: Mapping[str, int] | None = None, quality: Path | None = None
+) -> list[Path]:
+    """Write the page of every site from its receipts, its queries, and the quality of its images.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    days_from_scan : mapping of str to int, optional
+        By submission; it is kept with the key of the trial, as it would tell when a scan was made.
+    quality : Path, optional
+        Table of the image quality that a run has written; it is copied, and used until there is a newer one.
+
+    Returns
+    -------
+    list of Path
+        The pages.
+
+    Raises
+    ------
+    DatasetError
+        If a receipt or a table is damaged.
+    """
+    kept = bids_dir / QUALITY
+    if quality:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(quality, kept)
+    rows = read_table(kept, SITE_QUALITY_COLUMNS) if kept.is_file() else []
+    receipts, queries = read_receipts(bids_dir), read_queries(bids_dir)
+    sites = dict.fromkeys(receipt.site_id for receipt in receipts if receipt.site_id)
+    pages = []
+    for site_id in sites:
+        own = [receipt for receipt in receipts if receipt.site_id == site_id]
+        days = [d for r in own if (d := (days_from_scan or {}).get(r.submission_id)) is not None]
+        page = SitePage(
+            site_id=site_id,
+            receipts=own,
+            queries=[query for query in queries if query.site_id == site_id],
+            quality=rows,
+            days_from_scan=days,
+            hrefs={r.submission_id: f"../{RECEIPTS}/{file_name(r.submission_id)}.html" for r in own},
+        )
+        path = bids_dir / SITES / f"{file_name(site_id)}.html"
+        others = [Link(f"Site {s}", f"{file_name(s)}.html") for s in sites if s != site_id]
+        write_text(path, site_html(page, links=others))
+        pages.append(path)
+    return pages
+
+
+def read_days_from_scan(bids_dir: Path, key_folder: Path | None = None) -> dict[str, int]:
+    """Read the days from scan to receipt of every submission, which are kept with the key of the trial.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    key_folder : Path, optional
+        Folder of the key; None: beside the BIDS folder.
+
+    Returns
+    -------
+    dict of str to int
+        By submission; empty for somebody who does not hold the key.
+    """
+    try:
+        found = read_json((key_folder or default_folder(bids_dir)) / DAYS_FROM_SCAN_FILE)
+        return {name: int(days) for name, days in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def file_name(label: str) -> str:
+    """Return a name for a file from the name of a submission or site, which may hold anything."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda match: f".{ord(match[0]):x}.", label)
+
+
+def _read(bids_dir: Path) -> list[tuple[int, SubmissionReceipt]]:
+    return [_read_receipt(path) for path in sorted((bids_dir / RECEIPTS).glob("*.json"))]
+
+
+def _read_receipt(path: Path) -> tuple[int, SubmissionReceipt]:
+    try:
+        content: dict[str, Any] = read_json(path)
+        place = int(content.pop(_POSITION))
+        content |= {
+            "received": dt.date.fromisoformat(content["received"]),
+            "series": tuple(
+                SentSeries(**one | {"faults": tuple(one["faults"])}) for one in content["series"]
+            ),
+            "identity": _items(content["identity"]),
+            "items": _items(content["items"]),
+            "missing": tuple(content["missing"]),
+            "notes": tuple(content["notes"]),
+            "queries": (),
+            "pictures": (),
+        }
+        return place, SubmissionReceipt(**content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        msg = f"{path}: is no receipt ({type(error).__name__}); take that submission in again, or remove it"
+        raise DatasetError(msg) from error
+
+
+def _items(content: Sequence[Mapping[str, Any]]) -> tuple[CheckedItem, ...]:
+    return tuple(CheckedItem(**item) for item in content)
