@@ -11,6 +11,7 @@ import pytest
 from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.flow import run_intake
 from mesems_mri.intake.receipt_store import read_receipts
+from mesems_mri.report.receipt_page import SubmissionReceipt
 from tests.unit.intake.scans import FLAIR, T1, write_series
 from tests.unit.report.html import Page
 
