@@ -42,14 +42,14 @@ def _list(
     for query in shown:
         visit = "/".join(part for part in (query.participant_id, query.session_id) if part)
         place = ", ".join(part for part in (query.site_id and f"site {query.site_id}", visit) if part)
-        waits = "the visit waits" if query.holds_up else query.status
+        waits = "blocking" if query.blocks_visit else query.status
         typer.echo(f"{query.query_id}  {query.code}  {place or 'no visit'}  ({waits}, {query.opened})")
         typer.echo(f"       {query.what}")
         if query.closed:
             typer.echo(f"       closed on {query.closed} by {query.closed_by}: {query.reason}")
         else:
             typer.echo(f"       to do: {query.action}")
-    waiting = {(q.participant_id, q.session_id) for q in shown if q.holds_up and q.session_id}
+    waiting = {(q.participant_id, q.session_id) for q in shown if q.blocks_visit and q.session_id}
     visits = "1 visit waits" if len(waiting) == 1 else f"{len(waiting)} visits wait"
     typer.echo(f"{len(shown)} of {len(queries)} queries; {visits} for an answer")
 

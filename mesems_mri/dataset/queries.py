@@ -97,7 +97,7 @@ class Query:
         return tuple(self.detail.split(",")) if self.detail else ()
 
     @property
-    def holds_up(self) -> bool:
+    def blocks_visit(self) -> bool:
         """Tell whether its visit waits for the answer."""
         return self.blocking and self.status == OPEN
 
@@ -206,7 +206,7 @@ def blocking_queries(bids_dir: Path) -> dict[tuple[str, str], tuple[Query, ...]]
     """Return the open blocking queries of every visit, by participant and visit."""
     held: dict[tuple[str, str], tuple[Query, ...]] = {}
     for query in read_queries(bids_dir):
-        if query.holds_up:
+        if query.blocks_visit:
             key = (query.participant_id, query.session_id)
             held[key] = (*held.get(key, ()), query)
     return held

@@ -1,4 +1,4 @@
-"""Compare two output folders: which visits and lesions differ between versions or configurations."""
+"""Comparison of two output folders: visits and lesions that differ between versions or configurations."""
 
 import csv
 from collections.abc import Mapping
@@ -133,7 +133,7 @@ def _compare_lesions(
         desc = "enhancing" if focus == "gel" else "T2"
         name = image_name(contrast, f"space-subject_desc-{desc}", "dseg.nii.gz")
         paths = [layout.product(participant, session, name) for layout in layouts]
-        # What only one of them could evaluate is told by the table; no lesion of it is missed by the other.
+        # A part that only one could evaluate is in the table; none of its lesions is missed by the other.
         if not all(path.is_file() for path in paths) or paths[0].read_bytes() == paths[1].read_bytes():
             continue
         if not _same_space(layouts, participant):

@@ -1,4 +1,4 @@
-"""Compare an output folder with a folder of truth: lesions, volumes and counts of every visit.
+"""Agreement of an output folder with a reference standard: lesions, volumes and counts of every visit.
 
 TRUTH_DIR has the names of an output folder (masks on the grid of the image the lesions were read on)::
 
@@ -11,11 +11,10 @@ TRUTH_DIR has the names of an output folder (masks on the grid of the image the 
         ce-gadolinium_space-orig_label-L_desc-enhancing_mask.nii.gz
         ce-gadolinium_space-orig_label-L_desc-ignore_mask.nii.gz         enhancement there is not known
 
-A truth mask that is not there is not known (nothing is scored); one that is empty says that there is no
-lesion. An output mask that is not there is *not evaluable*, never "no lesions": its visit is listed as missed
-and enters only the figures over all visits, with every truth lesion of it missed. The same holds for the
-change since another visit than the one the truth is compared with (``t2_reference_session_id`` of both
-tables): what is new since then is another question.
+A reference mask that is not there is not known (nothing is scored); one that is empty means no lesion. An
+output mask that is not there is *not evaluable*, never "no lesions": its visit is listed as missed and enters
+only the figures over all visits, with every reference lesion of it missed. The same holds for change against
+another reference visit than that of the reference standard (``t2_reference_session_id`` of both tables).
 
 The JSON document is described in :mod:`mesems_mri.evaluation.scores`.
 """
@@ -51,14 +50,14 @@ _GEL_IGNORE = "ce-gadolinium_space-orig_label-L_desc-ignore_mask"
 
 Table = dict[tuple[str, str], dict[str, str]]
 Moved = dict[tuple[str, str], str]
-"""Visits whose change is counted since another visit than in the truth, in words."""
+"""Visits whose reference visit is not that of the reference standard, with a line that says so."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """What is compared: ``output`` masks united, with the first complete alternative of ``truth``.
+    """A pair of masks to compare: the union of ``output``, and the first complete alternative of ``truth``.
 
-    What is ``since_reference`` has no meaning but for one reference visit.
+    A product ``since_reference`` is defined for one reference visit only.
     """
 
     name: str
@@ -84,7 +83,7 @@ PRODUCTS = (
     Product("gel", "enhancing (GEL)", ((_GEL,),), (_GEL,), _GEL_IGNORE),
 )
 
-# Column of visit_metrics.tsv -> the column that says whether it is evaluable.
+# Column of visit_metrics.tsv -> the column of its evaluability.
 COUNT_COLUMNS = {
     "gel_count": "gel_evaluable",
     "gel_new_count": "gel_evaluable",
@@ -97,11 +96,11 @@ COUNT_COLUMNS = {
 _NEEDS_REFERENCE = ("gel_new_count",)
 _REFERENCE = "t2_reference_session_id"
 _COMPARED = {"t2_new_count", "t2_enlarging_count", "cua_count"}
-"""Columns that count what has changed since the visit of `_REFERENCE`."""
+"""Columns that count changes since the visit of `_REFERENCE`."""
 
 
 def evaluate(out_dir: Path, truth_dir: Path) -> Evaluation:
-    """Compare an output folder with the truth.
+    """Compare an output folder with the reference standard.
 
     Parameters
     ----------
@@ -118,14 +117,14 @@ def evaluate(out_dir: Path, truth_dir: Path) -> Evaluation:
     Raises
     ------
     UsageError
-        If a folder is missing, there is no truth in it, a mask cannot be read, or two masks of a visit lie on
-        different grids.
+        If a folder is missing, there is no reference standard in it, a mask cannot be read, or two masks of a
+        visit lie on different grids.
     """
     out_dir, truth_dir = Path(out_dir), Path(truth_dir)
     for name, folder in (("OUT_DIR", out_dir), ("TRUTH_DIR", truth_dir)):
         if not folder.is_dir():
             msg = (
-                f"{name} {folder}: no such folder; give the folder that `mesems-mri run` wrote and its truth"
+                f"{name} {folder}: no such folder; give the output folder of a run and its reference standard"
             )
             raise UsageError(msg)
     visits = list(_visits(truth_dir))
@@ -138,8 +137,8 @@ def evaluate(out_dir: Path, truth_dir: Path) -> Evaluation:
     counts = tuple(_score_counts(out_dir, truth_dir, moved))
     if not products and not counts:
         msg = (
-            f"TRUTH_DIR {truth_dir}: no truth found, expected sub-X/ses-Y/anat/*_desc-*_mask.nii.gz "
-            "or visit_metrics.tsv; check the folder and the names"
+            f"TRUTH_DIR {truth_dir}: no reference standard found, expected "
+            "sub-X/ses-Y/anat/*_desc-*_mask.nii.gz or visit_metrics.tsv; check the folder and the names"
         )
         raise UsageError(msg)
     return Evaluation(products, counts, tuple(moved.values()))
@@ -237,7 +236,7 @@ def _read_visit_table(folder: Path) -> Table:
 
 
 def _other_references(truth_rows: Table, output_rows: Table) -> Moved:
-    """Find the visits whose change the output counts since another visit than the truth."""
+    """Find the visits whose reference visit in the output is not that of the reference standard."""
     moved = {}
     for visit, row in sorted(truth_rows.items()):
         expected, found = row.get(_REFERENCE), output_rows.get(visit, {}).get(_REFERENCE)
@@ -255,7 +254,7 @@ def _score_counts(out_dir: Path, truth_dir: Path, moved: Moved) -> Iterator[Coun
         neither = 0
         for visit, truth_row in sorted(truth_rows.items()):
             if column not in truth_row or truth_row.get(evaluable_column) not in ("true", "false"):
-                continue  # not known in this truth
+                continue  # not known to this reference standard
             truth = _count_in(truth_row, column, evaluable_column, truth_dir)
             output = _count_in(output_rows.get(visit, {}), column, evaluable_column, out_dir)
             if column in _COMPARED and visit in moved:

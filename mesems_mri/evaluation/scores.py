@@ -1,20 +1,21 @@
-"""Figures of an evaluation: what was scored at each visit, pooled, as JSON and as a table.
+"""Scores of an evaluation: per visit, pooled, as JSON and as a table.
 
 The JSON document (``Evaluation.to_json``)::
 
     schema_version  "1"
-    products        one object per product that has truth: name, title, visits_scored, visits_missed,
-                    missed_visits, participants, truth, found, detections, true_detections, matched,
-                    ignored_truth, ignored_detections, sensitivity, precision, f1 (each with *_ci95),
-                    f1_matched, sensitivity_all_visits (with ci95), f1_all_visits, count_error,
-                    mean_absolute_count_error, false_per_visit, dice, mean_visit_dice, volume_ratio,
+    products        one object per product with a reference standard: name, title, visits_scored,
+                    visits_missed, missed_visits, participants, truth, found, detections,
+                    true_detections, matched, ignored_truth, ignored_detections, sensitivity, precision,
+                    f1 (each with *_ci95), f1_matched, sensitivity_all_visits (with ci95),
+                    f1_all_visits, count_error, mean_absolute_count_error, false_per_visit, dice,
+                    mean_visit_dice, volume_ratio,
                     truth_volume_mm3, detection_volume_mm3, by_size {class: counts and proportions},
                     visits [participant_id, session_id, status scored|missed, counts, dice, foci [side,
                     outcome, volume_mm3, voxel, mm]]
     counts          one object per column of visit_metrics.tsv: column, visits_compared, exact, mean_error,
                     mean_absolute_error, not_evaluable_in_both, missed, unexpected (lists of visits)
-    other_reference visits whose change the output counts since another visit than the truth does (a
-                    line each); for change they are missed visits
+    other_reference visits whose reference visit in the output is not that of the reference standard (one
+                    line per visit); for change they are missed visits
     yardsticks      published figures, all from other data
 
 A figure that is not defined is null. ``mm`` is the scanner (RAS) position in the image of the mask.
@@ -67,7 +68,7 @@ class ProductScore:
 
     @property
     def pooled_all(self) -> Agreement:
-        """Sum over all visits with truth; a missed visit misses all its lesions."""
+        """Sum over all visits with a reference standard; a missed visit misses all its lesions."""
         return pool(visit.agreement for visit in self.visits)
 
     def by_participant(self) -> list[Tally]:
@@ -88,11 +89,11 @@ class CountScore:
     column : str
         Name of the column.
     errors : tuple of int
-        Output minus truth, one per visit that is evaluable in both.
+        Output minus reference standard, one per visit that is evaluable in both.
     neither : int
         Visits that are not evaluable in both.
     missed, unexpected : tuple of str
-        Visits evaluable in the truth only, and in the output only.
+        Visits evaluable in the reference standard only, and in the output only.
     """
 
     column: str
@@ -104,7 +105,7 @@ class CountScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that was compared."""
+    """All comparisons of a run with its reference standard."""
 
     products: tuple[ProductScore, ...]
     counts: tuple[CountScore, ...]
@@ -125,14 +126,14 @@ class Evaluation:
         return format_evaluation(self.to_json())
 
     def f1(self, product: str) -> float | None:
-        """F1 over all visits with truth, missed visits included; None if nothing was compared."""
+        """Return F1 over all visits with a reference standard, missed ones included; None without any."""
         for score in self.products:
             if score.name == product:
                 return score.pooled_all.overall.f1
         return None
 
     def meets(self, min_f1: Mapping[str, float]) -> bool:
-        """Tell whether each product named reaches its F1; a product that was not compared does not.
+        """Return whether each product named reaches its F1; a product that was not compared does not.
 
         Missed visits count as missed lesions, so that nothing is gained by calling a visit not evaluable.
         """

@@ -276,7 +276,7 @@ def _open_blocking_queries(context: IntakeContext, visit: AssessedVisit) -> list
     return [
         query
         for query in context.earlier_queries
-        if query.holds_up
+        if query.blocks_visit
         and query.submission_id != visit.submission_id
         and (query.participant_id, query.session_id) == mine
     ]

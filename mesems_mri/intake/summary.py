@@ -61,7 +61,7 @@ def query_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[st
     ------
     str
     """
-    waiting = [query for query in submission.queries if query.holds_up]
+    waiting = [query for query in submission.queries if query.blocks_visit]
     for query in waiting:
         place = "/".join(part for part in (query.participant_id, query.session_id) if part)
         held = f"{place} waits" if place else "visit not known"

@@ -10,7 +10,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 12.0, 40.0
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a curve: place, value, words."""
+    """A point of a curve: place, value, text, link."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a template needs to draw a chart.
+    """Context of the template of a chart.
 
     Parameters
     ----------
@@ -93,9 +93,8 @@ def draw_chart(
     Parameters
     ----------
     title : str
-        What is shown.
     curves : sequence of Curve
-        A point that is missing is a gap: the line goes on with the next one that is there.
+        A missing point is a gap: the line goes on with the next point.
     x_ticks, notes : sequence of (float, str)
         Place on the x axis and text.
     y_label, x_label : str

@@ -1,4 +1,4 @@
-"""What differs between two output folders: as text, and as a page with pictures."""
+"""Differences between two output folders: as text, and as a page with pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class Comparison:
     lesions : list of LoneLesion
         Lesions that only one of them has.
     unmatched : list of str
-        Visits whose lesions cannot be laid on each other, as the participant's space differs.
+        Visits whose lesions cannot be compared, as subject space differs.
     """
 
     names: tuple[str, str]
@@ -69,7 +69,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether no visit and no lesion differs; versions and configurations may."""
+        """Equality of all visits and lesions; versions and configurations may differ."""
         return not (any(self.only) or self.differences or self.lesions or self.unmatched)
 
 
@@ -79,7 +79,7 @@ def format_comparison(comparison: Comparison) -> str:
     Parameters
     ----------
     comparison : Comparison
-        What to say.
+        The differences.
 
     Returns
     -------

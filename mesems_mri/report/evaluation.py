@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# All of them from other data and often other rules: they say what is usual, not what is to be compared.
+# All of them from other data and often other rules: they show usual figures, not comparable ones.
 YARDSTICKS: tuple[dict[str, str], ...] = (
     {
         "product": "t2_change",

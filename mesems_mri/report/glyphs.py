@@ -1,4 +1,4 @@
-"""How the status of a lesion is told: by shape, colour and word together.
+"""Signs of lesion status: shape, colour and word together.
 
 The colours are those of Okabe and Ito, which readers with any kind of colour vision can tell apart.
 """
@@ -18,7 +18,7 @@ class Glyph:
     key : str
         Name of the SVG symbol on the page.
     word : str
-        What the status is called.
+        Name of the status.
     colour : str
         Fill, ``#rrggbb``.
     path : str

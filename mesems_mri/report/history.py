@@ -9,7 +9,7 @@ from mesems_mri.report.charts import Strip, draw_strip
 from mesems_mri.report.words import QUALITY_WORDS
 
 MIN_VISITS = 8
-"""With fewer earlier visits of a site nothing is said to be unusual."""
+"""With fewer earlier visits of a site nothing is flagged as unusual."""
 _UNUSUAL = 3.0
 _MAD_TO_SIGMA = 1.4826
 
@@ -46,7 +46,7 @@ class HistoryRow:
 
 
 def is_earlier(other: Row, this: Row) -> bool:
-    """Tell whether a visit is earlier than another: by day if both have one, else by week, else by place."""
+    """Return whether a visit is earlier than another: by day if both have one, else by week or place."""
     for name in ("acquired", "week", "position"):
         if other[name] not in (None, "") and this[name] not in (None, ""):
             return other[name] < this[name]

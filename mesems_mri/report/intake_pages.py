@@ -13,7 +13,7 @@ def receipt_html(receipt: SubmissionReceipt, *, links: Sequence[Link] = ()) -> s
     Parameters
     ----------
     receipt : SubmissionReceipt
-        What it is made of.
+        Its contents.
     links : sequence of Link
         To other pages.
 
@@ -37,7 +37,7 @@ def site_html(page: SitePage, *, links: Sequence[Link] = ()) -> str:
     Parameters
     ----------
     page : SitePage
-        What it is made of.
+        Its contents.
     links : sequence of Link
         To other pages.
 

@@ -1,4 +1,4 @@
-"""Put a page together: its sections, one style sheet and one script, all in a single file."""
+"""Page of the report: its sections, one style sheet and one script in a single file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Link:
 
 
 NONE = "\N{EN DASH}"
-"""What stands where there is no value."""
+"""Sign of a missing value."""
 
 
 @cache
@@ -89,7 +89,7 @@ def render_page(
     page : str
         ``visit``, ``participant``, ``study``, ``comparison``, ``receipt`` or ``site``.
     content : object
-        What the sections of this page are built from.
+        Contents of the page, from which its sections are built.
     title, subtitle : str
         Head of the page.
     links : sequence of Link

@@ -1,4 +1,4 @@
-"""Slices for a page: a grey PNG at one pixel a voxel, with the outlines as SVG paths on top.
+"""Slices for a page: a grey PNG at one pixel per voxel, with the outlines as SVG paths on top.
 
 The browser enlarges the picture, so a slice costs some 20 kB; outlines stay sharp in print and can be
 switched off by the page's own style sheet.

@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ParticipantPage:
-    """What the page of a participant is made of: its visit records in order of time."""
+    """Contents of the page of a participant: its visit records in order of time."""
 
     records: Sequence[Mapping[str, Any]]
 

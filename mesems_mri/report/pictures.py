@@ -1,4 +1,4 @@
-"""What the pictures of a page are: slices, rows of them, and the lesions they show."""
+"""Pictures of a page: slices, rows of slices, and the lesions they show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class Panel:
     Parameters
     ----------
     title : str
-        Says what is shown; also the text for those who cannot see the picture.
+        Caption; also the text alternative of the picture.
     uri : str
         The picture as ``data:`` URI.
     width, height : float
@@ -44,7 +44,7 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class FocusPictures:
-    """A lesion in the gallery: its row of the ledger, where it lies, and one row of pictures a plane."""
+    """A lesion in the gallery: its row of the ledger, its place, and one row of pictures per plane."""
 
     row: Mapping[str, Any]
     place: Panel

@@ -1,4 +1,4 @@
-"""Whether a site has shown that it can scan to protocol, and what is missing."""
+"""Qualification of a site: a submission to protocol from the present scanner, or what it lacks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from mesems_mri.report.receipt_page import CheckedItem, SubmissionReceipt
 from mesems_mri.report.words import CONTRAST_WORDS
 
 _NOT_OF_THE_SITE = {"scanner", "software"}
-"""Items that compare with a participant's first visit: what a machine can do does not depend on it."""
+"""Items compared with a participant's first visit: the ability of a scanner does not depend on them."""
 _CODES = {"FAIL": QueryCode.PROTOCOL_DEVIATION, "UNKNOWN": QueryCode.PROTOCOL_UNKNOWN}
 
 
 @dataclass(frozen=True)
 class Qualification:
-    """Whether the machine that a site uses now has shown that it can scan to protocol.
+    """Qualification of the scanner that a site uses now.
 
     Parameters
     ----------
@@ -23,11 +23,11 @@ class Qualification:
     machine : str
         Scanner and software of the latest submission.
     by : SubmissionReceipt or None
-        The submission that shows it.
+        The submission by which it is qualified.
     missing : tuple of str
-        What the latest submission lacks; empty when qualified.
+        Gaps of the latest submission; empty when qualified.
     settled : tuple of Query
-        Closed queries by which the centre has accepted what that submission lacks.
+        Closed queries by which the centre has accepted the gaps of that submission.
     before : str
         Another machine of the site that was qualified, if this one is not.
     """
@@ -53,10 +53,10 @@ def queries_of(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[Que
 
 
 def qualify(receipts: Sequence[SubmissionReceipt], queries: Sequence[Query]) -> Qualification:
-    """Judge a site by what it has sent.
+    """Assess the qualification of a site from its submissions.
 
     A machine is qualified by one submission that holds all sequences of the protocol, with no item that fails
-    or is not known, and no open query that holds it up. Items that fail or are not known count as settled
+    or is not known, and no open blocking query. Items that fail or are not known count as settled
     when the centre has closed the query about them. A new scanner or software has to show it again.
 
     Parameters
@@ -90,11 +90,11 @@ def qualify(receipts: Sequence[SubmissionReceipt], queries: Sequence[Query]) -> 
 
 
 def gaps_of(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[str]:
-    """List what a submission lacks to qualify its machine, a sentence each."""
+    """List the gaps that keep a submission from qualifying its scanner, a sentence each."""
     own = queries_of(receipt, queries)
     gaps = [] if receipt.scanner else ["The header does not name the scanner."]
     gaps += [f"{sequence} was not sent." for sequence in receipt.missing]
-    gaps += [f"{query.query_id} is open: {query.what}." for query in own if query.holds_up]
+    gaps += [f"{query.query_id} is open: {query.what}." for query in own if query.blocks_visit]
     if not receipt.items:
         gaps.append("No item of the protocol could be checked.")
     for result, code in _CODES.items():
@@ -123,6 +123,6 @@ def _settles(query: Query) -> bool:
 
 
 def _is_settled(queries: Sequence[Query], code: QueryCode) -> bool:
-    """Tell whether the centre has asked about it and closed every such query."""
+    """Return whether the centre has raised queries of a code and closed all of them."""
     asked = [query for query in queries if query.code == code]
     return bool(asked) and all(query.closed for query in asked)

@@ -1,4 +1,4 @@
-"""Sections of the receipt of a submission: what arrived, is it to protocol, what should the site do."""
+"""Sections of the receipt of a submission: series, protocol compliance, queries to the site."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ class CheckedItem:
     role : str
         Series that it belongs to, e.g. ``FLAIR``; empty for the submission as a whole.
     name, words : str
-        Key, and what readers call it.
+        Key, and its name for readers.
     result : str
         ``PASS``, ``FAIL`` or ``UNKNOWN``.
     value, limit : str
-        What was found, empty for nothing, and what was expected.
+        Value found, empty for none, and the expected one.
     """
 
     role: str = ""
@@ -45,14 +45,14 @@ class SentSeries:
     number : str
         Series number.
     description : str
-        Name that the site gave it, freed of people's names.
+        Series description, de-identified.
     role, reason : str
-        What it was taken for, and why.
+        Its classification, and the evidence.
     slices : int or None
     image : str
-        The image that it became; empty when it is not used.
+        The image it was converted to; empty when it is not used.
     faults : tuple of str
-        What is wrong with it.
+        Its faults, a phrase each.
     """
 
     number: str
@@ -66,7 +66,7 @@ class SentSeries:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionReceipt:
-    """What a receipt is made of; no name, no date of a scan.
+    """Contents of a receipt; no name, no date of a scan.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ class SubmissionReceipt:
     visit_type : str
     week : int or None
     received : datetime.date
-        Day on which the centre took it in.
+        Day of its intake at the centre.
     protocol : str
         Name of the protocol.
     scanner, software : str
         The machine, as far as the headers name it.
     files : int
-        Files of this examination; of the whole delivery where it holds none.
+        Files of this examination; of the whole submission where it holds none.
     series : tuple of SentSeries
         All of them.
     identity : tuple of CheckedItem
@@ -94,7 +94,7 @@ class SubmissionReceipt:
     queries : tuple of Query
         Those about this submission.
     notes : tuple of str
-        What else there is to say, a sentence each.
+        Remarks, a sentence each.
     pictures : tuple of PictureRow
         The converted images.
     """
@@ -133,7 +133,7 @@ class SubmissionReceipt:
 
 @dataclass(frozen=True)
 class SubmissionOutcome:
-    """What has come of a submission: a key for colour and sign, a few words, and a sentence."""
+    """Outcome of a submission: a key for colour and sign, a few words, and a sentence."""
 
     status: str
     short: str
@@ -141,7 +141,7 @@ class SubmissionOutcome:
 
 
 def submission_outcome(receipt: SubmissionReceipt, queries: Sequence[Query]) -> SubmissionOutcome:
-    """Say what has come of a submission.
+    """Return the outcome of a submission.
 
     Parameters
     ----------
@@ -153,34 +153,32 @@ def submission_outcome(receipt: SubmissionReceipt, queries: Sequence[Query]) -> 
     -------
     SubmissionOutcome
     """
-    waiting = [query for query in queries if query.holds_up]
+    waiting = [query for query in queries if query.blocks_visit]
     open_ones = [query for query in queries if query.status == "open"]
     if waiting:
-        count = _questions(len(waiting))
-        return SubmissionOutcome(
-            "fail", "on hold", f"The visit waits until {count} answered. See below what to do."
-        )
+        count = _queries_are(len(waiting))
+        return SubmissionOutcome("fail", "on hold", f"The visit waits until {count} answered, see below.")
     if not receipt.used:
         return SubmissionOutcome("fail", "nothing used", "No image of this submission is used.")
     if open_ones:
-        count = _questions(len(open_ones))
+        count = _queries_are(len(open_ones))
         return SubmissionOutcome(
-            "warn", "accepted, with questions", f"The images are accepted; {count} still to be answered."
+            "warn", "accepted, with queries", f"The images are accepted; {count} still to be answered."
         )
     return SubmissionOutcome("pass", "accepted", "The images are accepted. There is nothing to do.")
 
 
-def _questions(count: int) -> str:
-    return "one question is" if count == 1 else f"{count} questions are"
+def _queries_are(count: int) -> str:
+    return "one query is" if count == 1 else f"{count} queries are"
 
 
 def count_results(items: Sequence[CheckedItem]) -> dict[str, int]:
-    """Count items by what came out."""
+    """Count items by result."""
     return {result: sum(item.result == result for item in items) for result in RESULTS}
 
 
 def summary(receipt: SubmissionReceipt) -> Mapping[str, Any]:
-    """Say what has come of it, in figures."""
+    """Summarise outcome and counts."""
     return {
         "outcome": submission_outcome(receipt, receipt.queries),
         "receipt": receipt,
@@ -191,27 +189,27 @@ def summary(receipt: SubmissionReceipt) -> Mapping[str, Any]:
 
 
 def queries(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
-    """List the questions to the site, those that hold the visit up first."""
+    """List the queries to the site, those that block the visit first."""
     if not receipt.queries:
         return None
     order = sorted(
-        receipt.queries, key=lambda query: (not query.holds_up, bool(query.closed), query.query_id)
+        receipt.queries, key=lambda query: (not query.blocks_visit, bool(query.closed), query.query_id)
     )
     return {"queries": order}
 
 
 def identity(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
-    """List what was asked about participant and visit."""
+    """List the items checked of participant and visit."""
     return {"items": receipt.identity} if receipt.identity else None
 
 
 def series(receipt: SubmissionReceipt) -> Mapping[str, Any]:
-    """List every series, with its role and why."""
+    """List every series with its classification and the evidence."""
     return {"series": receipt.series, "files": receipt.files, "missing": receipt.missing}
 
 
 def protocol(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
-    """Lay the items of the protocol out: one line an item, one column a sequence."""
+    """Lay the items of the protocol out: one row per item, one column per sequence."""
     if not receipt.items:
         return None
     found = {(item.role, item.name): item for item in receipt.items}
@@ -242,5 +240,5 @@ def pictures(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
 
 
 def notes(receipt: SubmissionReceipt) -> Mapping[str, Any] | None:
-    """List what else there is to say."""
+    """List the remarks."""
     return {"notes": receipt.notes} if receipt.notes else None

@@ -1,4 +1,4 @@
-"""The report as one list: which section stands on which page, and what makes it."""
+"""The report as one list of sections: page, heading, and the function that builds each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Section:
     title : str
         Its heading.
     build : callable
-        Takes what is known of the page and returns what the template needs; None leaves the section out.
+        Takes the contents of the page and returns the context of the template; None leaves the section out.
     """
 
     page: PageKind
@@ -40,13 +40,13 @@ class Section:
 
 SECTIONS: tuple[Section, ...] = (
     Section("visit", "summary", "Counts and volumes", visit_page.summary),
-    Section("visit", "problems", "What was sent", visit_page.problems),
+    Section("visit", "problems", "Original images", visit_page.problems),
     Section("visit", "gallery", "New, enlarging and enhancing lesions", visit_page.gallery),
     Section("visit", "overview", "Overview", visit_page.overview),
     Section("visit", "lesions", "All lesions", visit_page.lesions),
     Section("visit", "registration", "Registration check", visit_page.registration),
     Section("visit", "quality", "Images and their quality", visit_page.quality),
-    Section("visit", "viewers", "Open it in a viewer", visit_page.viewers),
+    Section("visit", "viewers", "Viewers", visit_page.viewers),
     Section("visit", "methods", "Methods", visit_page.methods),
     Section("visit", "provenance", "Provenance", visit_page.provenance),
     Section("participant", "visits", "Visits", participant_page.visits),
@@ -61,18 +61,18 @@ SECTIONS: tuple[Section, ...] = (
     Section("study", "sites", "Sites", study_page.sites),
     Section("study", "visits", "All visits", study_page.visits),
     Section("study", "runtime", "Runtime", study_page.runtime),
-    Section("comparison", "settings", "What was compared", comparison.settings),
+    Section("comparison", "settings", "Versions and configurations", comparison.settings),
     Section("comparison", "visits", "Visits that differ", comparison.visits),
-    Section("comparison", "lesions", "Lesions that only one has", comparison.lesions),
-    Section("receipt", "summary", "What has come of it", receipt_page.summary),
-    Section("receipt", "queries", "What to do", receipt_page.queries),
-    Section("receipt", "identity", "Right participant and visit", receipt_page.identity),
-    Section("receipt", "series", "What arrived", receipt_page.series),
-    Section("receipt", "protocol", "Is it to protocol?", receipt_page.protocol),
-    Section("receipt", "pictures", "The images", receipt_page.pictures),
+    Section("comparison", "lesions", "Lesions of one run only", comparison.lesions),
+    Section("receipt", "summary", "Outcome", receipt_page.summary),
+    Section("receipt", "queries", "Queries", receipt_page.queries),
+    Section("receipt", "identity", "Participant and visit", receipt_page.identity),
+    Section("receipt", "series", "Series received", receipt_page.series),
+    Section("receipt", "protocol", "Protocol compliance", receipt_page.protocol),
+    Section("receipt", "pictures", "Images", receipt_page.pictures),
     Section("receipt", "notes", "Notes", receipt_page.notes),
-    Section("site", "qualification", "Qualified?", site_page.qualification),
-    Section("site", "queries", "Open questions", site_page.queries),
+    Section("site", "qualification", "Qualification", site_page.qualification),
+    Section("site", "queries", "Open queries", site_page.queries),
     Section("site", "compliance", "To protocol, item by item", site_page.compliance),
     Section("site", "deviations", "What was not to protocol", site_page.deviations),
     Section("site", "quality", "Image quality over time", site_page.quality),

@@ -1,4 +1,4 @@
-"""Sections of the page of a site: is it qualified, does it scan to protocol, what is still open."""
+"""Sections of the page of a site: qualification, protocol compliance, open queries."""
 
 import datetime as dt
 from collections import Counter
@@ -17,14 +17,14 @@ from mesems_mri.report.receipt_page import CheckedItem, SubmissionReceipt, count
 from mesems_mri.report.words import CONTRAST_WORDS, QUALITY_WORDS
 
 TURNAROUND_DAYS = (1, 3, 7, 14, 28)
-"""Days from scan to receipt are told as how many came within these; single ones would date a scan."""
+"""Days from scan to receipt are shown as counts within these; single ones would date a scan."""
 _MIN_TURNAROUND = 3
 _CHARTED = ("snr", "cnr")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SitePage:
-    """What the page of a site is made of.
+    """Contents of the page of a site.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class SitePage:
 
 
 def qualification(page: SitePage) -> Mapping[str, Any]:
-    """Say whether the site is qualified, and what is missing."""
+    """Report the qualification of the site, with its gaps."""
     found = qualify(page.receipts, page.queries)
-    waiting = [query for query in page.queries if query.holds_up]
+    waiting = [query for query in page.queries if query.blocks_visit]
     return {
         "found": found,
         "href": page.link(found.by) if found.by else "",
@@ -111,7 +111,7 @@ def compliance(page: SitePage) -> Mapping[str, Any] | None:
 
 
 def deviations(page: SitePage) -> Mapping[str, Any] | None:
-    """List everything that was not to protocol or not known, the latest first."""
+    """List the deviations from the protocol and the unknown items, the latest first."""
     rows = [
         {
             "receipt": receipt,
@@ -127,7 +127,7 @@ def deviations(page: SitePage) -> Mapping[str, Any] | None:
 
 
 def quality(page: SitePage) -> Mapping[str, Any]:
-    """Draw the quality of the images in order of arrival; judge the latest beside the earlier ones."""
+    """Draw image quality in order of arrival; compare the latest visit with the earlier ones."""
     visits = list(dict.fromkeys((r.participant_id, r.session_id) for r in page.receipts))
     own = [row for row in page.quality if (row["site_id"] or "") == page.site_id]
     known = {(row["participant_id"], row["session_id"]) for row in own if row["evaluable"]}
@@ -168,7 +168,7 @@ def _quality_chart(
 
 
 def equipment(page: SitePage) -> Mapping[str, Any] | None:
-    """List which machine was used from when to when, and what changed."""
+    """List the scanners and software in use over time, with the changes."""
     lines: list[dict[str, Any]] = []
     for _, group in groupby(page.receipts, key=lambda r: (r.scanner, r.software)):
         own = list(group)
@@ -194,9 +194,9 @@ def equipment(page: SitePage) -> Mapping[str, Any] | None:
 
 
 def turnaround(page: SitePage) -> Mapping[str, Any] | None:
-    """Say how long it takes from scan to receipt to a visit that waits for nothing, and to an answer.
+    """Report the turnaround: scan to receipt, receipt to a visit without open query, query to answer.
 
-    What was sent is received on the day it is taken in, and its queries are raised with the receipt.
+    A submission is received on the day of its intake, and its queries are raised with the receipt.
     """
     visits = _days_to_settle(page)
     settled = [days for days in visits if days is not None]
@@ -216,7 +216,7 @@ def turnaround(page: SitePage) -> Mapping[str, Any] | None:
 
 
 def _days_to_settle(page: SitePage) -> list[int | None]:
-    """Return the days from the first receipt of each visit until nothing held it; None if something does."""
+    """Return the days from the first receipt of each visit until no query blocked it; None if one does."""
     received: dict[tuple[str, str], dt.date] = {}
     for receipt in page.receipts:
         if receipt.session_id:
@@ -237,9 +237,9 @@ def _days(opened: str, closed: str) -> int | None:
 
 
 def queries(page: SitePage) -> Mapping[str, Any]:
-    """List open queries, those that hold a visit up first, and count the closed ones."""
+    """List open queries, those that block a visit first, and count the closed ones."""
     open_ones = [query for query in page.queries if query.status == "open"]
-    open_ones.sort(key=lambda query: (not query.holds_up, query.opened, query.query_id))
+    open_ones.sort(key=lambda query: (not query.blocks_visit, query.opened, query.query_id))
     closed = Counter(query.code for query in page.queries if query.closed)
     return {
         "open": open_ones,

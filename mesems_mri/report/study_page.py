@@ -24,7 +24,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class StepTime:
-    """What a step has cost over all visits: seconds of wall and processor, peak memory."""
+    """Cost of a step over all visits: wall and processor seconds, peak memory."""
 
     step: str
     count: int
@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPage:
-    """What the page of the study is made of.
+    """Contents of the page of the study.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class StudyPage:
 
 @dataclass(frozen=True)
 class SiteQuality:
-    """One contrast at one site: median of every measure, and where the visits lie on the study's range."""
+    """One contrast at one site: median of every measure, and the place of its visits in the study's range."""
 
     site: str
     contrast: str
@@ -96,7 +96,7 @@ def flags_of(row: Row) -> list[str]:
 
 
 def columns_of(visits: Sequence[Row]) -> list[tuple[str, str]]:
-    """List the visits that participants have, in order of time: label and what stands under it."""
+    """List the visits that participants have, in order of time: label and week."""
     weeks: dict[str, Counter[int]] = {}
     for row in visits:
         known = weeks.setdefault(row["session_id"], Counter())
@@ -166,7 +166,7 @@ def grid(page: StudyPage) -> Mapping[str, Any]:
 
 
 def _main_reason(visit: Row) -> str | None:
-    """Return why a count of the visit is missing; that a first visit has no reference is no gap."""
+    """Return the reason of a missing count; a first visit without reference visit is no gap."""
     reasons = [visit["gel_reason"], visit["t2_change_reason"], visit["t2_reason"]]
     return next((r for r in reasons if r and r != "no_reference_visit"), None)
 
@@ -177,7 +177,7 @@ def _known_sum(rows: Any, column: str) -> int | None:
 
 
 def gaps(page: StudyPage) -> Mapping[str, Any]:
-    """Count the reasons by what they concern; list visits that failed or are not evaluable as a whole."""
+    """Count the reasons per part of a visit; list visits that failed or are not evaluable as a whole."""
     counted: dict[str, Counter[str]] = {}
     for visit in page.visits:
         for part in PARTS:

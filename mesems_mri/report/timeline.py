@@ -1,4 +1,4 @@
-"""Lay out the lesions of a participant over the visits: one row a lesion, one column a visit."""
+"""Timeline of a participant: one row per lesion, one column per visit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class VisitColumn:
-    """A visit: where it stands, what it is called, and why lesions are not evaluable (empty if they are)."""
+    """A visit: place, name, and the reason if lesions are not evaluable (else empty)."""
 
     x: float
     name: str
@@ -38,7 +38,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the template draws.
+    """Context of the template of a timeline.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What opens a visit in ITK-SNAP and 3D Slicer, each lesion in the colour of its status."""
+"""Commands and colour tables for ITK-SNAP and 3D Slicer, each lesion in the colour of its status."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ def viewer_commands(
     labels, colours : str
         Label descriptions for ITK-SNAP, colour table for 3D Slicer.
     what : str
-        What is shown.
+        Description for readers.
 
     Returns
     -------

@@ -18,7 +18,7 @@ COUNT_LINES: tuple[tuple[str, str, str, str], ...] = (
     ("gel_count", "Gadolinium-enhancing lesions", "gel", ""),
     ("gel_new_count", "… new", "gel", ""),
     ("gel_persistent_count", "… persistent", "gel", ""),
-    ("gel_re_enhancing_count", "… enhancing again", "gel", ""),
+    ("gel_re_enhancing_count", "… re-enhancing", "gel", ""),
     ("gel_volume_mm3", "Volume of enhancing lesions", "gel", "mm³"),
     ("t2_new_count", "New T2 lesions", "t2_change", ""),
     ("t2_new_volume_mm3", "Volume of new T2 lesions", "t2_change", "mm³"),
@@ -37,7 +37,7 @@ _TILES = ("gel_count", "t2_new_count", "t2_enlarging_count", "cua_count", "t2_le
 
 @dataclass(frozen=True, kw_only=True)
 class VisitPage:
-    """What the page of a visit is made of.
+    """Contents of the page of a visit.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ class VisitPage:
 
 
 def is_shown(row: Mapping[str, Any]) -> bool:
-    """Tell whether the gallery shows a focus."""
+    """Return whether the gallery shows a focus."""
     return row["focus"] == "gel" or row["t2_status"] in SHOWN_STATUS
 
 
 def count_line(metrics: Mapping[str, Any], column: str, words: str, part: str, unit: str) -> dict[str, Any]:
-    """Return a line of the table of counts: not evaluable is told apart from zero and from not applicable."""
+    """Return a line of the table of counts: not evaluable, zero and not applicable are three things."""
     return {
         "column": column,
         "words": words,
@@ -85,7 +85,7 @@ def count_line(metrics: Mapping[str, Any], column: str, words: str, part: str, u
 
 
 def summary(page: VisitPage) -> Mapping[str, Any]:
-    """List counts, and the reasons for what is missing."""
+    """List the counts, with the reasons of those that are empty."""
     lines = [count_line(page.metrics, *line) for line in COUNT_LINES]
     return {
         "metrics": page.metrics,
@@ -100,7 +100,7 @@ def summary(page: VisitPage) -> Mapping[str, Any]:
 
 
 def problems(page: VisitPage) -> Mapping[str, Any] | None:
-    """Show the images of a visit that could not be analysed, as they were sent."""
+    """Show the original images of a visit that could not be analysed."""
     return {"rows": page.pictures.sent} if page.pictures.sent else None
 
 
@@ -154,7 +154,7 @@ def quality(page: VisitPage) -> Mapping[str, Any] | None:
 
 
 def viewers(page: VisitPage) -> Mapping[str, Any] | None:
-    """Tell how to open the visit in ITK-SNAP and 3D Slicer."""
+    """List the commands that open the visit in ITK-SNAP and 3D Slicer."""
     if not page.commands:
         return None
     downloads = {
@@ -165,7 +165,7 @@ def viewers(page: VisitPage) -> Mapping[str, Any] | None:
 
 
 def methods(page: VisitPage) -> Mapping[str, Any]:
-    """Tell what was done, with the thresholds of this run and references."""
+    """Describe the methods, with the thresholds of this run and references."""
     given = page.record.get("lesions_from") == "masks"
     return {"given": given, "settings": page.settings, "references": REFERENCES, "metrics": page.metrics}
 

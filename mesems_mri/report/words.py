@@ -25,14 +25,14 @@ QC_WORDS = {
     "warn": ("▲", "warning", "usable, see the flags"),
     "fail": ("✕", "fail", "something is not evaluable"),
 }
-"""Sign, word and meaning of the quality status: never told by colour alone."""
+"""Sign, word and meaning of the quality status: never by colour alone."""
 
 RESULT_WORDS = {
     "PASS": ("✓", "PASS", "pass"),
     "FAIL": ("✕", "FAIL", "fail"),
     "UNKNOWN": ("?", "UNKNOWN", "unknown"),
 }
-"""Sign, word and class of what came out for an item of the protocol."""
+"""Sign, word and class of the result of an item of the protocol."""
 
 REGION_WORDS = {
     "periventricular": "periventricular",
@@ -57,7 +57,7 @@ CAUSE_WORDS = {
     "csf_space": "fluid outside the brain tissue",
     "brain_edge": "edge of the brain: dura, sinus, bone",
 }
-"""Why a candidate for enhancement was turned down."""
+"""Causes for which a candidate for enhancement was rejected."""
 
 QUALITY_WORDS: dict[str, tuple[str, str, int]] = {
     "snr": ("SNR", "signal-to-noise ratio", 1),
@@ -85,4 +85,4 @@ REFERENCES = (
     "Okabe M, Ito K. Color universal design: how to make figures and presentations that are friendly to "
     "colorblind people. 2008.",
 )
-"""What the methods text cites, in order of appearance."""
+"""References of the methods text, in order of appearance."""

@@ -1,1 +1,1 @@
-"""What starts and watches Snakemake: one bad visit does not stop others, and how a run ended is told."""
+"""Start and supervision of Snakemake: a bad visit stops no other, and every run ends with a summary."""

@@ -12,14 +12,14 @@ from mesems_mri.runner.state import Outcome, no_run, visit_state
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """What was removed.
+    """Files removed by a cleaning.
 
     Parameters
     ----------
     files : int
-        How many files.
+        Number of files.
     size : int
-        How large they were, in bytes.
+        Their size in bytes.
     """
 
     files: int
@@ -29,8 +29,8 @@ class Cleaned:
 def clean_intermediate(layout: Layout) -> Cleaned:
     """Remove the standardised images of finished visits; products, records and ledgers stay.
 
-    What a later visit needs stays too: the image, mask and priors of the visit that fixes the participant's
-    space, and the lesions of every visit.
+    The input of later visits stays too: image, mask and priors of the anchor visit, and the lesions of every
+    visit.
 
     Parameters
     ----------

@@ -27,16 +27,15 @@ def snakemake_command(
     again: Collection[tuple[str, str]] = (),
     dry_run: bool = False,
 ) -> list[str]:
-    """Build the command that runs what was asked for.
+    """Build the command that runs a request.
 
     Parameters
     ----------
     request : RunRequest
-        What to do.
     out_dir : Path, optional
         Another output folder than that of the request, for a dry run that must not create it.
     visits : collection of (participant_id, session_id), optional
-        Only these, and what is done already; otherwise the labels of the request decide.
+        Only these, and visits that are done already; otherwise the labels of the request decide.
     asked : collection of (participant_id, session_id), optional
         The visits for which ``--force`` holds; empty for all.
     again : collection of (participant_id, session_id), optional
@@ -103,7 +102,6 @@ def snakemake_environment(request: RunRequest) -> dict[str, str]:
     Parameters
     ----------
     request : RunRequest
-        What to do.
 
     Returns
     -------
@@ -169,7 +167,7 @@ def _until_step(request: RunRequest) -> str | None:
 
 
 def _forced(step: str, asked: Collection[tuple[str, str]]) -> list[str]:
-    """Name what is to be made again: files of the visits asked for, so that no other visit is touched."""
+    """Name the targets to force: files of the visits asked for, so that no other visit is touched."""
     if not asked or known_steps()[step] is not Scope.VISIT:
         return [step]
     return [product_of(step, Layout(Path()), *visit) for visit in sorted(asked)]

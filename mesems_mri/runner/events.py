@@ -1,4 +1,4 @@
-"""What Snakemake's output tells while it runs: which jobs have started, ended and failed."""
+"""Events in the output of Snakemake: jobs that have started, ended and failed."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _COUNT = re.compile(r"^(\w+)\s+(\d+)$")
 _REASON = re.compile(r"^\s+reason: (.+)$")
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 TARGETS = ("group", "participant")
-"""Rules that make nothing; they stand for what is wanted."""
+"""Rules without products; they stand for the targets."""
 
 
 @dataclass
@@ -35,14 +35,14 @@ class Job:
 
 @dataclass
 class WorkflowEvents:
-    """What has been read so far.
+    """Events read so far.
 
     Parameters
     ----------
     started, finished, failed : dict of int to Job
         By Snakemake's number; the numbers start anew with each start of Snakemake.
     planned : dict of str to int
-        How many jobs of each rule there are.
+        Number of jobs of each rule.
     done, total : int
         Jobs done, and jobs in all.
     slurm_run : str
@@ -80,7 +80,7 @@ class WorkflowEvents:
         return [job for number, job in self.started.items() if number not in self.finished]
 
     def read(self, line: str) -> None:
-        """Take in one line."""
+        """Parse one line."""
         line = line.rstrip("\n")
         if match := _RULE.match(line):
             self._current, self._in_error = Job(match[1]), False

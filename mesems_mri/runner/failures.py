@@ -13,7 +13,7 @@ from mesems_mri.runner.state import Outcome, visit_state
 
 
 def lacks_product(layout: Layout, session: Session) -> bool:
-    """Tell whether somebody has removed a product that a record says is there."""
+    """Return whether a product named in the record of a visit was removed."""
     path = layout.record(session.participant_id, session.session_id, "measure")
     return path.is_file() and any(
         not (layout.out_dir / name).is_file() for name in read_json(path).get("products", [])
@@ -28,7 +28,7 @@ def remove_records(layout: Layout, session: Session) -> None:
 
 
 def remove_temporary_files(layout: Layout, session: Session) -> None:
-    """Remove what a killed step has left half-written under a temporary name."""
+    """Remove the temporary files of a killed step."""
     folders = [
         layout.work(session.participant_id, session.session_id),
         layout.metrics(session.participant_id, session.session_id).parent,
@@ -47,7 +47,7 @@ def record_lost_jobs(
     jobs: Sequence[Job],
     lost: set[tuple[str, str, str]],
 ) -> bool:
-    """Give visits whose job died without a word a record of failure.
+    """Write a record of failure for visits whose job died without one.
 
     A job that is killed together with the process that watches it (time limit, lost node) cannot write its
     record, and everything that is computed from it would wait for ever.
@@ -68,7 +68,7 @@ def record_lost_jobs(
     Returns
     -------
     bool
-        Whether there is a new one, so that running on makes sense.
+        True if there is a new one, so that a restart makes sense.
     """
     dead = {(job.participant_id, job.session_id, job.rule): job for job in jobs}
     marked = False
@@ -117,7 +117,7 @@ def _write_failed_record(
 
     limits = " and ".join(part for part in (f"{job.mem_mb} MB" if job.mem_mb else "", job.runtime) if part)
     fail_instead(
-        "ended without a word, killed or over its limits"
+        "ended without a record, killed or over its limits"
         + (f" of {limits}" if limits else "")
         + f"; ask for more with -- --set-resources {job.rule}:mem_mb=... {job.rule}:runtime=..."
     )

@@ -1,4 +1,4 @@
-"""Keep in ``provenance.json`` which run made which visit: the only record with times and paths."""
+"""History of the runs in ``provenance.json``, and the visits of each; no other record has times and paths."""
 
 import datetime as dt
 import sys
@@ -13,7 +13,7 @@ from mesems_mri.files import read_json, write_json
 from mesems_mri.provenance import machine, software_versions
 
 _KEPT = 200
-"""Runs of which all is kept; of older ones, those that made a visit which no later run made again."""
+"""Number of recent runs kept; of older ones, those that made a visit which no later run made again."""
 
 
 class History:
@@ -35,7 +35,7 @@ class History:
         self.runs = content.get("runs", [content])
 
     def begin(self, bids_dir: Path, config: TrialConfig, sessions: Sequence[Session]) -> None:
-        """Add this run; a killed one before it is given the visits that it has made."""
+        """Add this run; an earlier one that was killed gets the visits that it has made."""
         if self.runs and self.runs[-1].get("ended") is None:
             self.runs[-1]["visits"] = self._made_since(self.runs[-1]["started"], sessions)
         self.runs.append(
@@ -55,7 +55,7 @@ class History:
         self._write()
 
     def end(self, exit_code: int, sessions: Sequence[Session]) -> None:
-        """Say how this run has ended and which visits it has made."""
+        """Record the exit code of this run and the visits that it has made."""
         this = self.runs[-1]
         this["visits"] = self._made_since(this["started"], sessions)
         this["ended"], this["exit_code"] = _now(), exit_code

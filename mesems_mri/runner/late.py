@@ -1,4 +1,4 @@
-"""Visits that come, or whose query is opened or closed, before visits that are already done."""
+"""Late visits: added, or with a query opened or closed, before visits that are already done."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,7 +16,7 @@ def refuse_late_visits(
     allow_insert: bool,
     computed: Collection[str] | None = None,
 ) -> tuple[str, ...]:
-    """Refuse visits that lie before one that is done, since adding them changes what is already read.
+    """Refuse visits before one that is done, since they change later visits that may have been read.
 
     A visit that was not evaluable for an open query, and has none any more, comes late like one whose scans
     come late; so does one that was evaluated, and now waits for an answer.
@@ -91,7 +91,7 @@ def _name(session: Session) -> str:
 
 
 def _changed_query(layout: Layout, session: Session) -> str:
-    """Say whether a done visit was held up by a query and is not any more, or the other way round."""
+    """Describe the change of a done visit that was blocked by a query and is not any more, or the reverse."""
     path = layout.record(session.participant_id, session.session_id, "standardise")
     try:
         held = read_json(path).get("reason") == Reason.OPEN_QUERY

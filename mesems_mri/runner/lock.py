@@ -1,7 +1,7 @@
-"""One run at a time on an output folder: a file says who is running it.
+"""Run lock: one run at a time on an output folder; a file names the lock holder.
 
-The file is created with O_EXCL, which network file systems honour where they do not honour flock. A holder on
-this machine that is gone is found out by number and start of its process; one on another machine cannot be.
+The file is created with O_EXCL, which network file systems honour where they do not honour flock. A stale
+lock of this machine is recognised by number and start of its process; one of another machine cannot be.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ _UNREADABLE_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class LockHolder:
-    """Who holds an output folder.
+    """The process that holds the lock of an output folder.
 
     Parameters
     ----------
     user, host : str
-        Who and where.
+        User name and host name.
     pid : int
         Number of the process.
     ticks : int or None
@@ -71,11 +71,11 @@ class LockHolder:
     slurm_run: str = ""
 
     def is_visible(self) -> bool:
-        """Tell whether this process would see that it is gone."""
+        """Return whether this process can see if the holder is alive."""
         return self.host == host_name() and self.space == pid_space()
 
     def is_stale(self) -> bool:
-        """Tell whether it surely ran on this machine and does no more."""
+        """Return whether the lock is stale: its holder ran on this machine and does no more."""
         if self.host != host_name():
             return False
         if self.boot and boot_id() and self.boot != boot_id():
@@ -102,7 +102,7 @@ class RunLock:
         self.holder = holder
 
     def note_slurm(self, name: str) -> None:
-        """Note the name of the Slurm jobs, so that whoever takes over can cancel them."""
+        """Note the name of the Slurm jobs, so that the next holder can cancel them."""
         if name and name != self.holder.slurm_run:
             self.holder = replace(self.holder, slurm_run=name)
             with contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ class RunLock:
 
 
 def read_holder(path: Path) -> LockHolder | None:
-    """Read who holds an output folder; None when nobody does, or when it cannot be read."""
+    """Read the lock holder of an output folder; None without one, or when it cannot be read."""
     try:
         return LockHolder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -126,7 +126,7 @@ def read_holder(path: Path) -> LockHolder | None:
 
 @contextlib.contextmanager
 def held(layout: Layout) -> Generator[RunLock]:
-    """Hold an output folder; what is left of a killed run on this machine is ended first.
+    """Hold the lock of an output folder; processes left of a killed run on this machine are ended first.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _acquire(lock: RunLock) -> None:
 
 
 def _replace_stale(lock: RunLock, other: LockHolder | None) -> bool:
-    """Put this process in the place of one that is gone; only one at a time may try."""
+    """Take over a stale lock; only one process at a time may try."""
     guard = lock.path.with_name(f"{lock.path.name}.takeover")
     if not _create(guard, _text(lock.holder)):
         if _is_old(guard):

@@ -1,4 +1,4 @@
-"""Processes of this machine: whether one is still the same, and which belong to a run."""
+"""Processes of this machine: identity over time, and those of a run."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ def started_ticks(pid: int) -> int | None:
 
 
 def is_alive(pid: int, ticks: int | None) -> bool:
-    """Tell whether a process is still the one that started at `ticks`."""
+    """Return whether a process is still the one that started at `ticks`."""
     if _PROC.is_dir() and ticks is not None:
         return started_ticks(pid) == ticks
     try:
@@ -70,19 +70,19 @@ def of_run(run_id: str) -> list[int]:
 
 
 def kill_run(run_id: str, *, wait_s: float = 10) -> int:
-    """Kill what is left of a run on this machine; files are written whole or not at all, so nothing is torn.
+    """Kill the processes left of a run on this machine; all writes are atomic, so that no file is damaged.
 
     Parameters
     ----------
     run_id : str
         Name of the run.
     wait_s : float
-        How long to wait until they are gone.
+        Longest wait until they are gone.
 
     Returns
     -------
     int
-        How many there were.
+        Their number.
     """
     killed: set[int] = set()
     deadline = time.monotonic() + wait_s

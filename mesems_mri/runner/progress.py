@@ -1,4 +1,4 @@
-"""Show how far a run is: a live table on a terminal, one line a visit in a log."""
+"""Progress of a run: a live table on a terminal, one line per visit in a log."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ _STYLES = {
 _MAX_GLYPHS = 14
 """With more visits than this a cell holds numbers."""
 _OTHER_LINES = 9
-"""Lines of a terminal that are no row of the table."""
+"""Lines of a terminal beside the rows of the table."""
 
 
 class Progress(Protocol):
-    """Shows how far a run is."""
+    """Display of the progress of a run."""
 
     def __enter__(self) -> "Progress": ...
     def __exit__(self, *_: object) -> None: ...
     def watch(self, events: WorkflowEvents) -> None:
-        """Take in what Snakemake has said so far."""
+        """Update from the events so far."""
         ...
 
 
@@ -56,7 +56,7 @@ class _EndedJobs:
 
 
 class PlainProgress:
-    """One line a visit, for a log file.
+    """One line per visit, for a log file.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class PlainProgress:
     say : callable
         Takes one line.
     last_step : str
-        The rule after which a visit is through.
+        The rule after which a visit is complete.
     """
 
     def __init__(self, layout: Layout, say: Callable[[str], None], *, last_step: str) -> None:
@@ -82,7 +82,7 @@ class PlainProgress:
         return
 
     def watch(self, events: WorkflowEvents) -> None:
-        """Say which visits have come through."""
+        """Report the visits that are complete."""
         if events.started and not self._announced:
             self._announced = True
             self._say(f"{events.planned_visits} visits to run, {events.total} jobs")
@@ -99,7 +99,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """A table of participants and steps, one sign a visit, for a terminal.
+    """A table of participants and steps, one sign per visit, for a terminal.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class LiveProgress:
     participants : sequence of Participant
         The rows.
     console : Console
-        Where to draw.
+        The terminal.
     """
 
     def __init__(self, layout: Layout, participants: Sequence[Participant], console: Console) -> None:
@@ -130,7 +130,7 @@ class LiveProgress:
         self._live.__exit__(None, None, None)
 
     def watch(self, events: WorkflowEvents) -> None:
-        """Take in which jobs have ended; the table draws itself."""
+        """Update from the jobs that have ended; the table draws itself."""
         self._events = events
         for job in self._ended.new(events):
             if job.session_id:
@@ -175,7 +175,7 @@ class LiveProgress:
         return title
 
     def _urgency(self, participant: Participant, running: set[tuple[str, str, str]]) -> int:
-        """Rank who is shown when there is no room for all: running, then failed, then unfinished."""
+        """Rank the participants to show where there is no room for all: running, failed, unfinished."""
         name = participant.participant_id
         words = [self._cells[name, s.session_id, r] for s in participant.sessions for r in STEPS]
         if any(job[0] == name for job in running):

@@ -1,4 +1,4 @@
-"""Make the pages again, and nothing else."""
+"""Requests to make the pages again, and nothing else."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,12 +12,12 @@ REPORT_RULES = ("report", "report_participant", "report_study")
 
 
 def reports_request(request: RunRequest, layout: Layout, participants: Sequence[Participant]) -> RunRequest:
-    """Check a request to make the pages of measured visits again, and choose how far up that can go.
+    """Check a request to make the pages of measured visits again, and choose its level.
 
     Parameters
     ----------
     request : RunRequest
-        What was asked for.
+        The request as given.
     layout : Layout
         Names in the output folder.
     participants : sequence of Participant
@@ -51,5 +51,5 @@ def measured(layout: Layout, participants: Sequence[Participant]) -> int:
 
 
 def reports_options(level: str) -> list[str]:
-    """Spell what lets Snakemake make pages only."""
+    """Return the options by which Snakemake makes pages only."""
     return ["--allowed-rules", level, *REPORT_RULES, "--forcerun", *REPORT_RULES]

@@ -1,4 +1,4 @@
-"""What a run is asked to do."""
+"""Request of a run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What ``mesems-mri run`` was asked to do.
+    """Request of ``mesems-mri run``: folders, level, selection, options.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class RunRequest:
     profile : str
         Name of a profile that the package ships, or a folder of one's own.
     cores : int or None
-        Cores to use at once, on a cluster over all its jobs; None: what the profile says.
+        Cores to use at once, on a cluster over all its jobs; None: as in the profile.
     until, force : str or None
         Name of a rule to stop after, or to run again.
     only_failed : bool
@@ -35,7 +35,7 @@ class RunRequest:
     transfer : bool
         Build and send the bundles for central analysis when all visits of the study are complete.
     dry_run : bool
-        Only say what would be run.
+        Only print the plan.
     snakemake_options : tuple of str
         Passed on as they are.
     """

@@ -1,4 +1,4 @@
-"""The steps that the workflow knows, and what each is about."""
+"""Rules of the workflow and their scope: a visit, a participant, the study."""
 
 import re
 from enum import StrEnum
@@ -21,7 +21,7 @@ _FORMER_NAMES = {
 
 
 class Scope(StrEnum):
-    """What one job of a rule is about."""
+    """Scope of one job of a rule."""
 
     VISIT = "visit"
     PARTICIPANT = "participant"
@@ -39,7 +39,7 @@ def workflow_folder() -> Path:
 
 @cache
 def known_steps() -> dict[str, Scope]:
-    """Return every rule of the workflow, with what one job of it is about, in the order of the files."""
+    """Return every rule of the workflow with its scope, in the order of the files."""
     steps = {}
     for path in sorted((workflow_folder() / "workflow" / "rules").glob("*.smk")):
         blocks = re.split(r"^rule (\w+):$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -54,7 +54,7 @@ def _place(step: str) -> int:
 
 
 def step_named(text: str | None) -> str | None:
-    """Return the step that a user means, who may still use its former name."""
+    """Return the present name of a step that a user names by its present or former name."""
     return _FORMER_NAMES.get(text, text) if text else None
 
 
@@ -72,7 +72,7 @@ def check_step(option: str, step: str | None) -> None:
 
 
 def product_of(step: str, layout: Layout, participant_id: str, session_id: str) -> str:
-    """Name the file, relative to the output folder, that Snakemake knows a step of a visit by."""
+    """Name the target of a step of a visit, relative to the output folder."""
     if step in STEPS and step != REPORT:
         path = layout.record(participant_id, session_id, step)
     else:

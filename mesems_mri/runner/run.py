@@ -1,4 +1,4 @@
-"""Run the workflow from start to end."""
+"""Run of the workflow, from the request to the exit code."""
 
 import sys
 import tempfile
@@ -33,7 +33,7 @@ from mesems_mri.runner.transfer import check_transfer, clear_transfer_outcome, r
 
 @dataclass(frozen=True, kw_only=True)
 class _ResolvedRequest:
-    """What a request means on this data set and output folder."""
+    """A request, resolved against a data set and an output folder."""
 
     request: RunRequest
     config: TrialConfig
@@ -91,7 +91,6 @@ def run(request: RunRequest, say: Callable[[str], None]) -> int:
     Parameters
     ----------
     request : RunRequest
-        What to do.
     say : callable
         Takes one line of progress or summary.
 
@@ -167,7 +166,7 @@ def _resolve(request: RunRequest) -> _ResolvedRequest:
         visits=visits,
     )
     asked = set() if request.reports_only else {(s.participant_id, s.session_id) for s in task.sessions}
-    # Snakemake brings up to date whatever is measured, so a query counts at visits that were not asked for.
+    # Snakemake updates all measured visits, so a query counts at visits that were not asked for, too.
     nothing = request.reports_only or request.level == "group"
     computed = set() if nothing else {p.participant_id for p in participants}
     after = refuse_late_visits(layout, everyone, asked, allow_insert=request.allow_insert, computed=computed)
@@ -225,7 +224,7 @@ def _run_locked(task: _ResolvedRequest, lock: RunLock, stop: StopRequest, say: C
 
 
 def _restore_intermediates(task: _ResolvedRequest) -> None:
-    """Have the intermediate images made again that were cleaned away, where a step is about to need them."""
+    """Request the intermediate images again that were cleaned, where a step of the plan needs them."""
     removed = without_intermediates(task.layout)
     if not removed:
         return
@@ -239,7 +238,7 @@ def _restore_intermediates(task: _ResolvedRequest) -> None:
 def _run_with_restarts(
     task: _ResolvedRequest, lock: RunLock, stop: StopRequest, say: Callable[[str], None]
 ) -> tuple[RunExit, int]:
-    """Start Snakemake again as long as a lost job holds up visits that could go on."""
+    """Start Snakemake again as long as a lost job blocks visits that could go on."""
     lost: set[tuple[str, str, str]] = set()
     result, jobs = RunExit(until=task.request.until), 0
     with _progress(task, say) as progress:
@@ -286,14 +285,14 @@ def _progress(task: _ResolvedRequest, say: Callable[[str], None]) -> Progress:
 
 
 def _write_expected_visits(layout: Layout, everyone: Sequence[Participant]) -> None:
-    """Note which visits there are, for ``mesems-mri status``, which does not see the raw data."""
+    """Note the visits of the raw data set for ``mesems-mri status``, which does not see it."""
     visits = {p.participant_id: [s.session_id for s in p.sessions] for p in everyone}
     sites = {p.participant_id: p.site_id for p in everyone}
     write_json(layout.expected, {"sites": sites, "visits": visits})
 
 
 def _report_plan(task: _ResolvedRequest, say: Callable[[str], None]) -> int:
-    """Say what would be run, and touch nothing."""
+    """Report the plan of a run, and touch nothing."""
     # Snakemake keeps its books in the output folder; one that it has not seen is not to be created.
     with tempfile.TemporaryDirectory(prefix="mesems-mri-plan-") as nowhere:
         used = task.layout.expected.is_file() or (task.layout.out_dir / ".snakemake").is_dir()

@@ -1,4 +1,4 @@
-"""Start Snakemake, follow what it says, and stop it."""
+"""Snakemake as a process: started, followed line by line, stopped."""
 
 import codecs
 import contextlib
@@ -20,9 +20,9 @@ from mesems_mri.runner.supervisor import die_with_parent
 
 _STOP_S = 15
 _STOP_SLURM_S = 90
-"""How long Snakemake may take to cancel its jobs."""
+"""Seconds that Snakemake may take to cancel its jobs."""
 _LOOK_S = 0.5
-"""How often is looked whether somebody stops the run."""
+"""Seconds between two looks at the request to stop."""
 
 
 def limit_scheduler_timers() -> None:
@@ -57,7 +57,7 @@ class StoppedError(BaseException):
     Parameters
     ----------
     number : signal.Signals
-        What was sent.
+        The signal.
     """
 
     def __init__(self, number: signal.Signals) -> None:
@@ -67,14 +67,14 @@ class StoppedError(BaseException):
 
 @dataclass
 class SnakemakeExit:
-    """How Snakemake has ended.
+    """Exit of Snakemake.
 
     Parameters
     ----------
     code : int
         Exit code.
     events : WorkflowEvents
-        What it said of its jobs.
+        Events of its jobs.
     tail : deque of str
         Its last lines.
     """
@@ -86,7 +86,7 @@ class SnakemakeExit:
 
 @dataclass
 class StopRequest:
-    """Whether somebody has asked to stop, and how."""
+    """Request to stop a run: the signal, None as long as there is none."""
 
     number: signal.Signals | None = None
 
@@ -133,9 +133,9 @@ def follow_snakemake(
     run_id : str
         Name that its processes inherit.
     stop : StopRequest
-        Whether somebody has asked to stop.
+        Set when somebody stops the run.
     watch : callable
-        Takes what is known so far, after every line.
+        Takes the events so far, after every line.
     environment : mapping of str to str, optional
         As `snakemake_environment` makes it; that of this process if None.
 
@@ -187,7 +187,7 @@ def _start(command: Sequence[str], run_id: str, environment: Mapping[str, str]) 
 
 
 def _output_lines(child: subprocess.Popen[bytes], stop: StopRequest) -> Generator[str]:
-    """Yield what a process says line by line, and look between whether somebody stops it."""
+    """Yield the output of a process line by line; between two lines the request to stop is checked."""
     assert child.stdout is not None
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     rest = ""
@@ -206,7 +206,7 @@ def _output_lines(child: subprocess.Popen[bytes], stop: StopRequest) -> Generato
 
 
 def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[WorkflowEvents, str]:
-    """Ask Snakemake what it would do.
+    """Return the plan of Snakemake (dry run).
 
     Parameters
     ----------
@@ -220,12 +220,12 @@ def plan(command: Sequence[str], environment: Mapping[str, str] | None = None) -
     events : WorkflowEvents
         The jobs it would start.
     text : str
-        What it said.
+        Its output.
 
     Raises
     ------
     ExternalProgramError
-        If it could not say.
+        If it could not make one.
     """
     finished = subprocess.run(
         command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment

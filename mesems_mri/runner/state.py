@@ -1,4 +1,4 @@
-"""What has become of a visit, as its records on disk tell."""
+"""State of a visit, from its records on disk."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from mesems_mri.pipeline.visit import STEPS
 
 
 class Outcome(StrEnum):
-    """What a visit can have come to; each visit exactly one."""
+    """Outcome of a visit; each visit has exactly one."""
 
     WAITING = "waiting"
     DONE = "done"
@@ -20,7 +20,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class VisitState:
-    """What has become of one visit.
+    """State of one visit.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def no_run(layout: Layout) -> UsageError:
 
 
 def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitState:
-    """Read what has become of a visit.
+    """Read the state of a visit.
 
     Parameters
     ----------

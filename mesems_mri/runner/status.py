@@ -1,4 +1,4 @@
-"""Say how far a study is, from the output folder alone."""
+"""Status of a study, from the output folder alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ COUNTED = (
     "locked",
     "sent",
 )
-"""What is counted of visits; the first is the sum of the next four."""
+"""Counts of visits; the first is the sum of the next four."""
 _READ = {"read", "adjudicated", "locked"}
 
 
 @dataclass
 class Status:
-    """How far a study is.
+    """Status of a study.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Status:
     visits : list of VisitState
         Every visit that is expected.
     holder : LockHolder or None
-        Who is running it.
+        The lock holder of the present run.
     holder_is_stale : bool
         The run that holds it was killed on this machine.
     """
@@ -55,7 +55,7 @@ class Status:
         return {name: sum(counts[name] for counts in self.participants.values()) for name in COUNTED}
 
     def running(self) -> str:
-        """Say in one sentence whether it is being run, and by whom."""
+        """Describe the present run, if there is one, in one sentence."""
         if self.holder is None:
             return "no run is on"
         if self.holder_is_stale:
@@ -112,7 +112,7 @@ class Status:
 
 
 def read_status(layout: Layout, sent: Collection[tuple[str, str]] = ()) -> Status:
-    """Read how far a study is.
+    """Read the status of a study.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Say how a run has ended."""
+"""Summary of a run: visits done, not evaluable, failed, and the exit code."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _LOG_LINES = 8
 
 @dataclass
 class RunExit:
-    """What is known when Snakemake has ended for good.
+    """Exit of a run, once Snakemake has ended for good.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class RunExit:
     until : str or None
         The step after which it was told to stop.
     disk_full : bool
-        Somebody met a full disk.
+        The disk is full.
     """
 
     code: int = 0
@@ -39,7 +39,7 @@ class RunExit:
 def summarise(
     layout: Layout, sessions: Sequence[Session], result: RunExit, say: Callable[[str], None]
 ) -> int:
-    """Say which visits are done, not evaluable or failed and where to look; return the exit code of the run.
+    """Report the visits done, not evaluable or failed, with their logs; return the exit code of the run.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def summarise(
     sessions : sequence of Session
         The visits that were asked for.
     result : RunExit
-        What is known of the run.
+        Exit of the run.
     say : callable
         Takes one line.
 
@@ -97,7 +97,7 @@ def _as_failed_if_lost(state: VisitState, result: RunExit) -> VisitState:
     ]
     if not lost or state.outcome is Outcome.FAILED:
         return state
-    why = "the disk is full" if result.disk_full else "ended without a word"
+    why = "the disk is full" if result.disk_full else "ended without a record"
     return VisitState(
         participant_id=state.participant_id,
         session_id=state.session_id,
@@ -133,4 +133,4 @@ def _report_places(layout: Layout, sessions: Sequence[Session], say: Callable[[s
     for name, path in places.items():
         if path.is_file():
             say(f"{name:6} {path}")
-    say(f"{'logs':6} {layout.out_dir / 'logs'} (one a visit: sub-X/ses-Y.log)")
+    say(f"{'logs':6} {layout.out_dir / 'logs'} (one per visit: sub-X/ses-Y.log)")

@@ -1,4 +1,4 @@
-"""Keep a step that is killed from vanishing without a word.
+"""Supervision of a step, so that one that is killed leaves a record.
 
 The process that a rule starts forks: the child computes, the parent waits. When the child is killed, most
 often because the memory ran out, the parent leaves the record of failure that the child could not leave, and
@@ -22,7 +22,7 @@ _ON_PURPOSE = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 @dataclass(frozen=True, kw_only=True)
 class ChildDeath:
-    """How the process of a step died.
+    """Death of the process of a step.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class ChildDeath:
 
 
 def supervised() -> ChildDeath | None:
-    """Fork; return None in the child, which does the work, and how it died in the parent.
+    """Fork; return None in the child, which does the work, and its death in the parent.
 
     The parent does not return when the child ends by itself or is stopped on purpose.
     """
@@ -71,12 +71,12 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
 
 
 def describe_death(death: ChildDeath, step: str, layout: Layout, *, mem_mb: int | None = None) -> str:
-    """Say what a death means and what to do.
+    """Describe the death of a step, its probable cause, and what to do.
 
     Parameters
     ----------
     death : ChildDeath
-        How the process died.
+        Signal and peak memory.
     step : str
         Name of the rule.
     layout : Layout

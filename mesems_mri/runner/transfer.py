@@ -1,4 +1,4 @@
-"""The transfer at the end of a run that is asked for it."""
+"""Transfer at the end of a run (``--transfer``)."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from mesems_mri.runner.request import RunRequest
 
 
 def check_transfer(request: RunRequest, config: TrialConfig) -> None:
-    """Refuse a request to send that could never be met, before anything is computed.
+    """Refuse a transfer that could never be made, before anything is computed.
 
     Raises
     ------
@@ -30,11 +30,11 @@ def check_transfer(request: RunRequest, config: TrialConfig) -> None:
 
 
 def clear_transfer_outcome(layout: Layout) -> None:
-    """Forget what came of the last transfer, so that it is tried again by the next run that is asked to."""
+    """Remove the outcome of the last transfer, so that the next run with ``--transfer`` tries again."""
     layout.transfer_outcome.unlink(missing_ok=True)
 
 
 def report_transfer(layout: Layout, say: Callable[[str], None]) -> None:
-    """Say what came of the transfer; a run whose transfer failed has said so among its failed jobs."""
+    """Report the outcome of the transfer; a failed one is already among the failed jobs."""
     if layout.transfer_outcome.is_file():
         say(f"transfer: {read_json(layout.transfer_outcome)['outcome']}")

@@ -150,7 +150,7 @@ def test_older_table_is_read_and_kept(tmp_path: Path) -> None:
     older_table(tmp_path, [a_query(), a_query(submission_id="two")], "Q0001")
     first, second = read_queries(tmp_path)
     assert (first.role, first.detail, first.series_id, first.values) == ("", "", "", ())
-    assert (first.status, first.submission_id, second.holds_up) == ("closed", "one", True)
+    assert (first.status, first.submission_id, second.blocks_visit) == ("closed", "one", True)
     close_query(tmp_path, "Q0002", by="Reader", reason="agreed", today=DAY)
     assert read_queries(tmp_path)[0] == first
     assert (tmp_path / TABLE).read_text(encoding="utf-8").startswith("\t".join(COLUMNS) + "\n")
@@ -361,7 +361,7 @@ def said(*arguments: object) -> str:
 def test_command_line_lists_and_closes(tmp_path: Path) -> None:
     add_queries(tmp_path, [a_query(), a_query(site_id="S02", participant_id="sub-02")], today=DAY)
     text = said("query", "list", tmp_path)
-    assert "Q0001  missing_slices  site S01, sub-01/ses-w04  (the visit waits, 2024-03-31)" in text
+    assert "Q0001  missing_slices  site S01, sub-01/ses-w04  (blocking, 2024-03-31)" in text
     assert "Slices are missing: FLAIR has 30 of 32" in text
     assert "to do: Send the whole series again" in text
     assert "2 of 2 queries; 2 visits wait for an answer" in text

@@ -284,7 +284,7 @@ def test_missing_folders_and_empty_truth_are_refused(out_dir, tmp_path):
     with pytest.raises(UsageError, match=r"TRUTH_DIR .*no such folder"):
         evaluate(out_dir, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no truth found"):
+    with pytest.raises(UsageError, match="no reference standard found"):
         evaluate(out_dir, tmp_path / "empty")
 
 

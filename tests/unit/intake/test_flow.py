@@ -317,7 +317,7 @@ def test_a_series_interrupted_half_way_holds_the_visit(trial: Trial) -> None:
     write_scan(sent / "a", "FLAIR", series=2, left_out=range(11, 12), ImagesInAcquisition=12, **FLAIR)
     trial.run_intake(sent)
     (query,) = read_queries(trial.bids)
-    assert query.holds_up
+    assert query.blocks_visit
     told = "FLAIR, series 2 (FLAIR): 11 slices, expected 12 (ImagesInAcquisition)"
     assert query.what == f"A series has fewer images than the scanner planned: {told}"
     (participant,) = index_dataset(trial.bids, TrialConfig())

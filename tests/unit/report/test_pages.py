@@ -218,17 +218,17 @@ def test_methods_state_the_operating_points() -> None:
     assert "an enhancing one from 0.35;" in text
 
 
-def test_candidates_turned_down_and_given_masks_are_named() -> None:
+def test_rejected_candidates_and_given_masks_are_named() -> None:
     rejected = [
         {"voxel": [10, 20, 30], "volume_mm3": 15.0, "score": 0.1, "cause": "vessel"},
         {"voxel": [11, 21, 31], "volume_mm3": 99.0, "score": 0.2, "cause": "new_cause"},
     ]
     page = a_visit(visit_record(gel_rejected=rejected, lesions_from="masks"))
     text = " ".join(Page(render("visit", page)).text.split())
-    assert "2 candidates for enhancement turned down" in text
+    assert "2 candidates for enhancement rejected" in text
     assert text.index("11, 21, 31 new cause") < text.index("10, 20, 30 vessel")
-    assert "given as masks by the user" in text
-    assert "given as masks" not in Page(render("visit", a_visit())).text
+    assert "are masks of the user" in text
+    assert "masks of the user" not in Page(render("visit", a_visit())).text
 
 
 def test_participant_page_leads_to_every_visit_and_lesion() -> None:

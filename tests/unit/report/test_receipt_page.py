@@ -58,8 +58,8 @@ def test_empty_submission_still_has_a_receipt() -> None:
     ("queries", "changes", "status", "words"),
     [
         ((), {}, "pass", "Accepted. The images are accepted. There is nothing to do."),
-        ((SOFT,), {}, "warn", "one question is still to be answered"),
-        ((SOFT, BLOCKING), {}, "fail", "The visit waits until one question is answered"),
+        ((SOFT,), {}, "warn", "one query is still to be answered"),
+        ((SOFT, BLOCKING), {}, "fail", "The visit waits until one query is answered"),
         ((BLOCKING,), {"series": ()}, "fail", "On hold."),
         ((), {"series": (series(image=""),)}, "fail", "Nothing used."),
         ((query(1, QueryCode.MISSING_SLICES, closed="2024-01-04"),), {}, "pass", "There is nothing to do"),
@@ -73,15 +73,15 @@ def test_outcome_says_whether_the_site_has_something_to_do(
     assert words in text_of(made)
 
 
-def test_questions_come_with_number_fault_and_deed_those_that_hold_up_first() -> None:
+def test_queries_come_with_number_fault_and_action_blocking_ones_first() -> None:
     text = text_of(full())
     assert text.index("Q0001") < text.index("Q0002") < text.index("Q0003")
-    assert "Q0001: ✕ the visit waits for the answer" in text
+    assert "Q0001: ✕ blocking: the visit is on hold" in text
     assert "Slices are missing: FLAIR has 9 of 10" in text
-    assert f"What to do: {QUERIES[QueryCode.MISSING_SLICES].to_do}" in text
+    assert f"Action: {QUERIES[QueryCode.MISSING_SLICES].to_do}" in text
     assert "Q0002: open" in text
     assert "closed on 2024-01-05 by Centre: agreed" in text
-    assert "What to do" not in text_of(receipt())
+    assert "Action:" not in text_of(receipt())
 
 
 def test_every_series_is_listed_with_role_and_reason() -> None:
@@ -98,7 +98,7 @@ def test_every_series_is_listed_with_role_and_reason() -> None:
 def test_missing_sequence_is_told_twice() -> None:
     text = text_of(receipt(missing=("FLAIR or T2w+PDw",)))
     assert "Sequences missing 1 FLAIR or T2w+PDw" in text
-    assert "Not sent: FLAIR or T2w+PDw." in text
+    assert "Missing: FLAIR or T2w+PDw." in text
 
 
 def test_items_stand_in_the_order_of_the_protocol_and_what_is_not_asked_is_no_pass() -> None:
@@ -119,7 +119,7 @@ def test_items_stand_in_the_order_of_the_protocol_and_what_is_not_asked_is_no_pa
         "scanner",
     ]
     assert [cell and cell.name for cell in dict(found["lines"])["inversion"]] == [None, None, "inversion"]
-    assert text_of(receipt(items=tuple(items))).count("not asked") == 5
+    assert text_of(receipt(items=tuple(items))).count("not in the protocol") == 5
 
 
 @pytest.mark.parametrize("result", ["PASS", "FAIL", "UNKNOWN"])

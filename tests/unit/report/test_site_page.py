@@ -70,10 +70,7 @@ def test_page_is_whole_and_needs_no_other_file() -> None:
 
 def test_site_without_a_submission_is_not_yet_qualified() -> None:
     page = a_page([])
-    assert (
-        "Not yet qualified. What is missing No examination with a usable image has been received."
-        in text_of(page)
-    )
+    assert "Not yet qualified. Gaps No examination with a usable image has been received." in text_of(page)
     assert Page(site_html(page)).unbalanced == []
 
 
@@ -85,7 +82,7 @@ def test_one_submission_to_protocol_qualifies_the_machine() -> None:
     text = text_of(a_page())
     assert "Qualified. Maker One (7), software A1 has scanned to protocol: sub-01 · ses-w00" in text
     assert "received 2024-01-03." in text
-    assert "What is missing" not in text
+    assert "Gaps" not in text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +140,7 @@ def test_new_software_has_to_show_it_again() -> None:
     assert not found.qualified
     assert found.before == "Maker One (7), software A1"
     page = a_page([receipt(0), receipt(4, software="A2", items=(FAILED,))])
-    assert "Maker One (7), software A1 had; scanner or software changed since" in text_of(page)
+    assert "Maker One (7), software A1 was qualified; scanner or software has changed since" in text_of(page)
     assert qualify([receipt(0), receipt(4, software="A2")], []).qualified
 
 
@@ -217,7 +214,7 @@ def test_no_single_scan_can_be_dated_from_the_page() -> None:
     told = turnaround(few)
     assert told
     assert told["days"] == []
-    assert "told from 3 scans on" in text_of(few)
+    assert "shown from 3 scans on" in text_of(few)
     assert "within 3 days: 1 of 3; within 7 days: 2 of 3" in text_of(more)
     assert not re.search(r"\b17\b", text_of(more))  # neither the days themselves nor their sum or mean
 
@@ -231,15 +228,15 @@ def test_turnaround_of_visits_and_answers() -> None:
     receipts = [receipt(n, received=dt.date(2024, 1, 2)) for n in (0, 4, 8)]
     text = text_of(a_page(receipts, queries))
     assert (
-        "Receipt to a visit that waits for nothing 2 median 3.5 days, longest 7 days; 1 still waits" in text
+        "Receipt to a visit without blocking query 2 median 3.5 days, longest 7 days; 1 still waits" in text
     )
-    assert "Question to answer 1 median 6 days, longest 6 days" in text
+    assert "Query to answer 1 median 6 days, longest 6 days" in text
 
 
 def test_open_questions_stand_before_answered_ones() -> None:
     text = text_of(busy())
     assert text.index("Q0002") < text.index("Q0001")
-    assert "✕ the visit waits since 2024-01-03" in text
+    assert "✕ blocking since 2024-01-03" in text
     assert "The sex in the header is not that of the participant sex_differs" in text
 
 
