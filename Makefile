@@ -26,7 +26,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium openssh-server postgresql
 
-.PHONY: help install test test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
+.PHONY: help install test test-nightly test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -47,6 +47,9 @@ install: $(STAMP)  ## make .venv from the lock file
 
 test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/unit tests/workflow tests/real
+
+test-nightly: export MESEMS_NIGHTLY := 1
+test-nightly: test  ## the same with every mutation, bad scan and real patient (an hour)
 
 test-real: $(STAMP)  ## the tests on real scans alone
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/real

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command import hash_visits, mesems
 
+HOLDING = Path(__file__).parents[1] / "holding"
 pytestmark = [pytest.mark.xdist_group("interruptions"), pytest.mark.timeout(1500)]
 
 
@@ -39,57 +40,92 @@ def undisturbed(bids_dir: Path) -> dict[str, str]:
     return products(out_dir)
 
 
-def start(bids_dir: Path, out_dir: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "mesems_mri", "run", str(bids_dir), str(out_dir), "--cores", "1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+class Disturbed:
+    """A run that can be held in any step of any visit, so that what happens to it happens there.
 
+    Parameters
+    ----------
+    bids_dir, out_dir : Path
+    hold : Path
+        Where the two talk; see ``tests/holding``.
+    """
 
-def processes(step: str, session: str, out_dir: Path) -> list[int]:
-    """Find the processes of a step of a visit, parents before children."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            here = os.readlink(folder / "cwd") == str(out_dir)  # noqa: PTH115
-            if here and step in words and f"--session={session}" in words:
-                found.append(int(folder.name))
-    return sorted(found)
+    def __init__(self, bids_dir: Path, out_dir: Path, hold: Path) -> None:
+        self.bids_dir, self.out_dir, self.hold = bids_dir, out_dir, hold
+        hold.mkdir()
 
+    def start(self, rule: str, session: str) -> tuple[subprocess.Popen[str], int]:
+        """Start it; return it and the process that computes the step, which waits."""
+        (self.hold / "held").unlink(missing_ok=True)
+        (self.hold / "step").write_text(f"{rule} {session}", encoding="utf-8")
+        command = [sys.executable, "-m", "mesems_mri", "run", str(self.bids_dir), str(self.out_dir)]
+        run = subprocess.Popen(
+            [*command, "--cores", "1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(HOLDING), "MESEMS_HOLD": str(self.hold)},
+        )
+        while not (self.hold / "held").exists():
+            assert run.poll() is None, f"it ended before {rule} of {session}: {run.communicate()[0]}"
+            time.sleep(0.02)
+        return run, int((self.hold / "held").read_text(encoding="utf-8"))
 
-def wait_for(condition: Callable[[], object], *, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come so far"
-        time.sleep(0.02)
+    def go_on(self) -> None:
+        """Let the step that waits go on."""
+        (self.hold / "step").unlink(missing_ok=True)
+
+    def processes(self, step: str, session: str) -> list[int]:
+        """Find the processes of a step of a visit, parents before children."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                here = os.readlink(folder / "cwd") == str(self.out_dir)  # noqa: PTH115
+                if here and step in words and f"--session={session}" in words:
+                    found.append(int(folder.name))
+        return sorted(found)
 
 
 @pytest.fixture(scope="module")
-def story(bids_dir: Path, undisturbed: dict[str, str]) -> dict[str, object]:
+def story(bids_dir: Path, undisturbed: dict[str, str]) -> Iterator[dict[str, object]]:
     """One output folder on which everything happens in turn; what was seen on the way."""
-    out_dir = bids_dir.parent / "disturbed"
+    disturbed = Disturbed(bids_dir, bids_dir.parent / "disturbed", bids_dir.parent / "hold")
+    try:
+        yield disturb(disturbed)
+    finally:
+        disturbed.go_on()  # whatever has happened, nothing waits for ever
+
+
+def disturb(disturbed: Disturbed) -> dict[str, object]:
+    """Refuse, stop and kill it, kill one of its steps, and let it go on to its end."""
+    bids_dir, out_dir = disturbed.bids_dir, disturbed.out_dir
+    lock = out_dir / ".mesems" / "run.lock"
     seen: dict[str, object] = {"out_dir": out_dir}
 
-    first = start(bids_dir, out_dir)
-    wait_for(lambda: processes("standardise", "ses-1", out_dir))
+    first, _ = disturbed.start("standardise", "ses-1")
     seen["refused"] = mesems("run", bids_dir, out_dir, code=2).stderr
     seen["holder"] = first.pid
     first.send_signal(signal.SIGINT)
-    seen["stopped"] = first.communicate(timeout=180)[0]
+    seen["stopped"] = first.communicate()[0]
     seen["stopped_code"] = first.returncode
-    seen["left_after_stop"] = processes("standardise", "ses-1", out_dir)
-    seen["lock_after_stop"] = (out_dir / ".mesems" / "run.lock").exists()
+    seen["left_after_stop"] = disturbed.processes("standardise", "ses-1")
+    seen["lock_after_stop"] = lock.exists()
 
-    second = start(bids_dir, out_dir)
-    wait_for(lambda: processes("register", "ses-1", out_dir))
+    second, waiting = disturbed.start("register", "ses-1")
     second.kill()
-    second.communicate(timeout=180)
-    seen["lock_after_kill"] = (out_dir / ".mesems" / "run.lock").exists()
+    second.communicate()
+    seen["lock_after_kill"] = lock.exists()
 
-    third = start(bids_dir, out_dir)
+    # This run has to end what the killed one has left, the step that waits above all.
+    third, computing = disturbed.start("detect", "ses-1")
+    seen["left_after_kill"] = waiting in disturbed.processes("register", "ses-1")
     # The parent of the two watches, the child computes: what the kernel kills when the memory is out.
-    wait_for(lambda: len(processes("detect", "ses-1", out_dir)) == 2)
-    os.kill(processes("detect", "ses-1", out_dir)[-1], signal.SIGKILL)
-    seen["killed_step"] = third.communicate(timeout=300)[0]
+    seen["at_work"] = disturbed.processes("detect", "ses-1")
+    seen["computing"] = computing
+    os.kill(computing, signal.SIGKILL)
+    disturbed.go_on()
+    seen["killed_step"] = third.communicate()[0]
     seen["killed_step_code"] = third.returncode
     seen["table_after_kill"] = (out_dir / "visit_metrics.tsv").read_text(encoding="utf-8")
     seen["resumed"] = mesems("run", bids_dir, out_dir, "--cores", 1).stdout
@@ -114,9 +150,12 @@ def test_stopped_run_says_how_to_go_on(story: dict[str, object]) -> None:
 
 def test_lock_of_a_killed_run_is_taken_over(story: dict[str, object]) -> None:
     assert story["lock_after_kill"] is True
+    assert story["left_after_kill"] is False
 
 
 def test_killed_step_is_explained_and_the_other_visit_goes_on(story: dict[str, object]) -> None:
+    watching, computing = story["at_work"]  # type: ignore[misc]
+    assert computing == story["computing"] != watching
     said = str(story["killed_step"])
     assert story["killed_step_code"] == 5, said
     assert "sub-01/ses-1: detect was killed (exit 137), probably out of memory" in said

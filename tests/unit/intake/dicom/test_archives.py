@@ -16,6 +16,8 @@ from mesems_mri.intake.dicom.instance import UnusedFile, UnusedReason
 from tests.unit.intake.scans import write_series
 
 PREAMBLE = b"\0" * 128 + b"DICM"
+WHEN = (2024, 1, 9, 8, 30, 0)
+"""When members were written; not now, since the length of an archive inside an archive would vary with it."""
 Members = dict[str, bytes]
 
 
@@ -23,7 +25,7 @@ def pack(members: Members, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", compression) as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name, WHEN), content, compression)
     return target.getvalue()
 
 
