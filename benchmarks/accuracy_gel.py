@@ -33,8 +33,8 @@ from mesems_mri.config import EnhancementRule
 from mesems_mri.core import intensity, matching
 from mesems_mri.core.components import label_components
 from mesems_mri.core.gel import detect as enhancement
-from mesems_mri.core.gel.candidates import Images, Thresholds
-from mesems_mri.core.gel.detect import Weighed
+from mesems_mri.core.gel.candidates import EnhancementImages, EnhancementThresholds
+from mesems_mri.core.gel.detect import ScoredCandidates
 from mesems_mri.models.atlas import Atlas, load_atlas
 from mesems_mri.models.gel import network_log_odds
 
@@ -307,10 +307,12 @@ def _thick_slices(image: Array, start: float) -> Array:
     return (slices[..., below] * (1 - share) + slices[..., below + 1] * share).astype(np.float32)
 
 
-def weigh(case: Case, *, with_pre: bool = True) -> dict[str, Weighed]:
+def score_methods(case: Case, *, with_pre: bool = True) -> dict[str, ScoredCandidates]:
     """Run the package's detector on a case, up to the decision, with each method."""
     pre = case.pre if with_pre else None
-    images = Images(case.post, pre, case.t2_images, case.brain_mask, case.priors, (1.0, 1.0, 1.0), case.nawm)
+    images = EnhancementImages(
+        case.post, pre, case.t2_images, case.brain_mask, case.priors, (1.0, 1.0, 1.0), case.nawm
+    )
     log_odds: dict[str, NDArray] = {}
 
     def by_network(patches: Array, by_hand: Array) -> Array:
@@ -318,23 +320,23 @@ def weigh(case: Case, *, with_pre: bool = True) -> dict[str, Weighed]:
         log_odds["by_hand"] = by_hand
         return log_odds["network"]
 
-    weighed = enhancement.weigh_candidates(images, classify=by_network)
+    scored = enhancement.score_candidates(images, classify=by_network)
     calibration = json.loads((FOLD_MODELS / "gel_calibration.json").read_text())[case.name]
-    results = {"hand weights": enhancement.weigh_candidates(images)}
+    results = {"hand weights": enhancement.score_candidates(images)}
     for method, weights in calibration.items():
         value = weights["offset"]
         for name, numbers in log_odds.items():
             value = value + weights[name] * numbers
         scores = iter(1 / (1 + np.exp(-np.atleast_1d(value))))
-        judged = tuple((float(next(scores)) if old > 0 else 0.0, cause) for old, cause in weighed.judged)
-        results[method] = replace(weighed, judged=judged)
+        revised = tuple((float(next(scores)) if old > 0 else 0.0, cause) for old, cause in scored.scores)
+        results[method] = replace(scored, scores=revised)
     return results
 
 
-def detect(case: Case, weighed: Weighed, least: float) -> enhancement.Enhancement:
+def detect(case: Case, scored: ScoredCandidates, least: float) -> enhancement.Enhancement:
     """Decide about the candidates of a case."""
     return enhancement.accept_foci(
-        weighed, least, plane_normal=(0.0, 0.0, 1.0), slice_thickness_mm=case.slice_thickness_mm
+        scored, least, plane_normal=(0.0, 0.0, 1.0), slice_thickness_mm=case.slice_thickness_mm
     )
 
 
@@ -380,35 +382,35 @@ def operating_points() -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-np.arange(-3.0, 5.01, 0.8)))
 
 
-def at_each_point(case: Case, weighed: Weighed) -> Iterator[tuple[float, enhancement.Enhancement]]:
+def at_each_point(case: Case, scored: ScoredCandidates) -> Iterator[tuple[float, enhancement.Enhancement]]:
     """Decide at every threshold of the curve; where the same candidates pass, only once."""
     passing, result = None, None
     for least in operating_points():
-        now = [score >= least for score, _ in weighed.judged]
+        now = [score >= least for score, _ in scored.scores]
         if result is None or now != passing:
-            passing, result = now, detect(case, weighed, least)
+            passing, result = now, detect(case, scored, least)
         yield least, result
 
 
-def read_plain(case: Case, weighed: Weighed, tally: Tally) -> int:
+def read_plain(case: Case, scored: ScoredCandidates, tally: Tally) -> int:
     """Count the false foci of a scan in which none is known, at the method's own threshold and at others."""
-    for least, result in at_each_point(case, weighed):
+    for least, result in at_each_point(case, scored):
         tally.false_plain[least] += len(result.scores)
-    number = len(detect(case, weighed, tally.least).scores)
+    number = len(detect(case, scored, tally.least).scores)
     tally.false_foci += number
     return number
 
 
-def read_implanted(case: Case, weighed: Weighed, tally: Tally, *, curve: bool) -> tuple[int, int]:
+def read_implanted(case: Case, scored: ScoredCandidates, tally: Tally, *, curve: bool) -> tuple[int, int]:
     """Count the implants found and the false foci beside them; ``curve``: at the other thresholds, too."""
     classes = [
         next(name for name, (low, high) in VOLUME_CLASSES.items() if low <= i.truth.sum() < high)
         for i in case.implants
     ]
-    for least, result in at_each_point(case, weighed) if curve else ():
+    for least, result in at_each_point(case, scored) if curve else ():
         for name, hit in zip(classes, score(case, result.dseg)[0], strict=True):
             tally.found_at[least][name].append(hit)
-    found, false_alarms = score(case, detect(case, weighed, tally.least).dseg)
+    found, false_alarms = score(case, detect(case, scored, tally.least).dseg)
     for implant, name, hit in zip(case.implants, classes, found, strict=True):
         tally.cells[implant.size_mm, implant.contrast].append(hit)
         tally.shapes[implant.shape, implant.size_mm].append(hit)
@@ -425,7 +427,7 @@ def main() -> None:
     parser.add_argument("--t2w-only", action="store_true", help="without the FLAIR")
     parser.add_argument("--json", type=Path, help="write the figures of the shipped method here as well")
     arguments = parser.parse_args()
-    by_hand, shipped = Thresholds().min_score, EnhancementRule().min_score
+    by_hand, shipped = EnhancementThresholds().min_score, EnhancementRule().min_score
     tallies = {m: Tally(by_hand if m == "hand weights" else shipped) for m in METHODS}
     with_pre = not arguments.no_pre
     scans = 0
@@ -442,9 +444,9 @@ def main() -> None:
             known = [c for c in plain.t2_images if c != "FLAIR" or not arguments.t2w_only]
             plain.t2_images = {c: plain.t2_images[c] for c in known}
             began = time.process_time()
-            weighed = weigh(plain, with_pre=with_pre)
+            scored = score_methods(plain, with_pre=with_pre)
             cpu_s = time.process_time() - began
-            false_plain = {m: read_plain(plain, weighed[m], tallies[m]) for m in METHODS}
+            false_plain = {m: read_plain(plain, scored[m], tallies[m]) for m in METHODS}
             hits: dict[str, int] = dict.fromkeys(METHODS, 0)
             false_implanted = hits.copy()
             total = 0
@@ -454,7 +456,7 @@ def main() -> None:
                 spiked = degrade(implant_lesions(case, rng), scenario, rng)
                 spiked.t2_images = {c: spiked.t2_images[c] for c in known}
                 total += len(spiked.implants)
-                for method, candidates in weigh(spiked, with_pre=with_pre).items():
+                for method, candidates in score_methods(spiked, with_pre=with_pre).items():
                     found, false_alarms = read_implanted(spiked, candidates, tallies[method], curve=seed == 0)
                     hits[method] += found
                     false_implanted[method] += false_alarms

@@ -32,12 +32,12 @@ from mesems_mri.core.gel import detect as enhancement
 from mesems_mri.core.gel.candidates import (
     CHANNELS,
     PATCH_SIDE,
-    Images,
-    Thresholds,
+    EnhancementImages,
+    EnhancementThresholds,
     cut_patches,
+    find_candidates,
     gather_maps,
 )
-from mesems_mri.core.gel.candidates import propose as propose_candidates
 from training import gel_lesions
 from training.export import MODELS, export
 from training.fit import fit
@@ -126,19 +126,19 @@ def draw_variant(
         del t2_images["FLAIR"]
     elif chance < 0.35:
         del t2_images["T2w"]
-    limits = Thresholds()
+    limits = EnhancementThresholds()
     factor = 1.0 if pre is not None else limits.no_pre_factor
-    images = Images(pair.post, pre, t2_images, pair.brain_mask, pair.priors, (1.0, 1.0, 1.0), pair.nawm)
+    images = EnhancementImages(
+        pair.post, pre, t2_images, pair.brain_mask, pair.priors, (1.0, 1.0, 1.0), pair.nawm
+    )
     maps = gather_maps(images, limits, faint=True)
     normal = tuple(float(i == axis) for i in range(3))
-    candidates = propose_candidates(
-        maps, limits, plane_normal=normal, nawm=pair.nawm, factor=factor, faint=True
-    )
+    candidates = find_candidates(maps, limits, plane_normal=normal, nawm=pair.nawm, factor=factor, faint=True)
     near = ndimage.binary_dilation(truth > 0)
     sizes = np.bincount(truth.ravel())
     kept, labels, by_hand = [], [], []
     for candidate in candidates:
-        score, _ = enhancement.judge_by_hand(candidate, maps, limits, factor, faint=True)
+        score, _ = enhancement.score_by_hand(candidate, maps, limits, factor, faint=True)
         if score <= 0:
             continue
         inside = float(near[candidate.around][candidate.inside].mean())

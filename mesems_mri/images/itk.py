@@ -35,6 +35,6 @@ def from_itk(image: SimpleITK.Image) -> RealArray:
 
 
 def unplaced(spacing_mm: Spacing) -> Affine:
-    """Return the affine of an image of which only the voxel size matters: at the origin, in LPS order."""
+    """Return an affine along the LPS axes at the origin, for images of which only the voxel size matters."""
     x, y, z = spacing_mm
     return np.diag([-x, -y, z, 1.0])

@@ -17,7 +17,7 @@ _BATCH = 16
 
 
 def network_log_odds(patches: FloatArray, network: str | Path = "gel") -> FloatArray:
-    """Run the network on patches of `core.enhancement_candidates.cut_patches`.
+    """Run the network on patches of `core.gel.candidates.cut_patches`.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def classify_candidates(patches: FloatArray, by_hand: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    patches : ndarray of float32
+    patches : ndarray of float32, shape (n, channels, side, side, side)
         As for `network_log_odds`.
     by_hand : ndarray of float32, shape (n,)
         Log odds by the weights set by hand.

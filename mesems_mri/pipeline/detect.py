@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mesems_mri.core.gel.candidates import Thresholds as EnhancementThresholds
+from mesems_mri.core.gel.candidates import EnhancementThresholds
 from mesems_mri.core.gel.detect import detect_enhancement
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.core.t2.black_holes import segment_black_holes

@@ -1,6 +1,6 @@
-"""Candidates for enhancing lesions: where they are proposed, what is measured of them, how they are cut out.
+"""Candidates for enhancing lesions: detection at two scales, features, and patches for a classifier.
 
-A candidate is proposed at two scales. The fine one follows the outline of what is clearly brighter; the
+Candidates are found at two scales. The fine one follows the outline of what is clearly brighter; the
 coarse one averages over some millimetres first, so that a faint nodule stands out of the noise as a whole
 although none of its voxels does.
 """
@@ -39,15 +39,15 @@ CHANNELS = (
     "depth",
     "ventricle",
 )
-"""What a patch holds; `cut_patches` says how each is scaled."""
+"""Channels of a patch; `cut_patches` scales them."""
 
 CROSS = ndimage.generate_binary_structure(3, 1)
 CUBE = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Thresholds of the detector.
+class EnhancementThresholds:
+    """Thresholds of the detector of enhancing lesions.
 
     Intensities are in units of NAWM, sigmas are those of the difference image (``seed``, ``grow``) or of the
     T2-type image (``correlate``) of this scan.
@@ -69,13 +69,13 @@ class Thresholds:
     #: Half a false focus a scan on the real pairs and their degraded copies (`benchmarks/accuracy_gel.py`),
     #: of the score by the weights set by hand; that of a classifier needs its own.
     min_score: float = 0.88
-    #: Mean probability of lateral ventricle beyond which a candidate is plexus, whatever it looks like.
+    #: Mean probability of lateral ventricle above which a candidate is choroid plexus in any case.
     max_ventricle: float = 0.4
-    #: A candidate turned down as a vessel is cut once more into compact parts from this size on.
+    #: A candidate rejected as a vessel is cut once more into compact parts from this size on.
     recut_volume_mm3: float = 100.0
     #: Factor on both contrasts and sigmas when there is no pre-contrast image.
     no_pre_factor: float = 1.6
-    #: Proposals for a classifier start lower than those for the weights set by hand, on averages over
+    #: Candidates for a classifier start lower than those for the weights set by hand, on averages over
     #: ``faint_width_mm`` (sigma of a Gaussian), and ask for less of a T2 correlate.
     faint_width_mm: float = 0.8
     faint_sigma: float = 1.8
@@ -84,8 +84,8 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images of a visit on one grid and its masks, as `enhancement.detect_enhancement` takes them."""
+class EnhancementImages:
+    """Images of a visit on one grid and its masks, as `gel.detect.detect_enhancement` takes them."""
 
     post: RealArray
     pre: RealArray | None
@@ -97,8 +97,8 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Maps:
-    """What the decision about a candidate is taken from, voxel by voxel."""
+class EnhancementMaps:
+    """Voxelwise evidence on which candidates are found, described and scored."""
 
     increase: FloatArray
     z: FloatArray
@@ -120,7 +120,7 @@ class Maps:
 class Candidate:
     """A mask and the box of the whole array it is cut from.
 
-    ``parent`` is the number of the candidate it is a part of: considered only when that was turned down.
+    ``parent`` is the number of the candidate it is a part of: considered only when that was rejected.
     """
 
     inside: Mask
@@ -129,10 +129,10 @@ class Candidate:
     faint: bool = False
 
 
-def gather_maps(images: Images, limits: Thresholds, *, faint: bool) -> Maps:
+def gather_maps(images: EnhancementImages, limits: EnhancementThresholds, *, faint: bool) -> EnhancementMaps:
     """Compute the maps of a visit; ``faint``: with the lower demand on a T2 correlate."""
     factor = 1.0 if images.pre is not None else limits.no_pre_factor
-    # Where there is no pre-contrast image, CSF is told by the post-contrast one: dark there as well.
+    # Without a pre-contrast image CSF is found on the post-contrast one: it is dark there as well.
     anatomy = np.asarray(images.post if images.pre is None else images.pre, np.float32)
     increase, sigma = contrast_increase(
         images.post, images.pre, images.brain_mask, images.nawm, images.spacing_mm
@@ -165,7 +165,7 @@ def gather_maps(images: Images, limits: Thresholds, *, faint: bool) -> Maps:
     ventricle = prior(images.priors, "lateral_ventricles", images.post.shape) + plexus
     # The plexus is slender and its place varies more than that of the ventricles.
     plexus = ndimage.maximum_filter(plexus, [2 * round(4.0 / step) + 1 for step in images.spacing_mm])
-    return Maps(
+    return EnhancementMaps(
         increase,
         z.astype(np.float32),
         anatomy,
@@ -183,9 +183,9 @@ def gather_maps(images: Images, limits: Thresholds, *, faint: bool) -> Maps:
     )
 
 
-def propose(
-    maps: Maps,
-    limits: Thresholds,
+def find_candidates(
+    maps: EnhancementMaps,
+    limits: EnhancementThresholds,
     *,
     plane_normal: Normal,
     nawm: Mask,
@@ -218,12 +218,17 @@ def propose(
         known = np.zeros(maps.z.shape, bool)
         for candidate in found:
             known[candidate.around] |= candidate.inside
-        found += _propose_faint(maps, excluded, known, limits, nawm, factor)
+        found += _find_faint(maps, excluded, known, limits, nawm, factor)
     return found
 
 
-def _propose_faint(
-    maps: Maps, excluded: Mask, known: Mask, limits: Thresholds, nawm: Mask, factor: float
+def _find_faint(
+    maps: EnhancementMaps,
+    excluded: Mask,
+    known: Mask,
+    limits: EnhancementThresholds,
+    nawm: Mask,
+    factor: float,
 ) -> list[Candidate]:
     """Candidates that stand out only on average over some millimetres."""
     width = [limits.faint_width_mm / step for step in maps.spacing_mm]
@@ -240,14 +245,14 @@ def _propose_faint(
     for candidate in _boxes(components):
         volume = int(candidate.inside.sum())
         overlap = int((candidate.inside & known[candidate.around]).sum())
-        # What the fine scale has proposed already, and nearly as a whole, is not proposed twice.
+        # A candidate of the fine scale is not listed twice when the coarse one finds nearly the whole of it.
         if volume >= least and overlap < 0.5 * volume:
             found.append(Candidate(candidate.inside, candidate.around, faint=True))
     return found
 
 
-def describe(candidate: Candidate, maps: Maps) -> dict[str, float]:
-    """Measure what tells a GEL from a vessel and from choroid plexus."""
+def describe(candidate: Candidate, maps: EnhancementMaps) -> dict[str, float]:
+    """Measure the features that tell a GEL from a vessel and from choroid plexus."""
     inside, around = candidate.inside, candidate.around
     level = maps.correlate_z[around][inside]
     extent = np.sort(np.linalg.eigvalsh(np.cov((np.argwhere(inside) * maps.spacing_mm).T) + np.eye(3) / 12))
@@ -269,16 +274,16 @@ def describe(candidate: Candidate, maps: Maps) -> dict[str, float]:
     }
 
 
-def cut_patches(maps: Maps, candidates: Sequence[Candidate], side: int = PATCH_SIDE) -> FloatArray:
+def cut_patches(maps: EnhancementMaps, candidates: Sequence[Candidate], side: int = PATCH_SIDE) -> FloatArray:
     """Cut a patch of 1 mm voxels round each candidate, every channel scaled to -1.5 to 1.5.
 
     Parameters
     ----------
-    maps
+    maps : EnhancementMaps
         Of the visit.
-    candidates
+    candidates : sequence of Candidate
         Each is centred on its centre of mass, rounded to a voxel.
-    side
+    side : int
         Voxels along each side.
 
     Returns

@@ -3,7 +3,7 @@
 A GEL is brighter after gadolinium beyond what noise and misregistration of this very pair explain, lies in
 the parenchyma and has a T2-hyperintense correlate. Most that brightens is none: veins, sinuses, dura, choroid
 plexus, pituitary. They are told apart by place (edge of the brain, CSF, priors), by the weak or missing
-correlate, and by shape (thin, long, continued by bright vessels outside). Every candidate that is turned down
+correlate, and by shape (thin, long, continued by bright vessels outside). Every rejected candidate
 is kept with its cause.
 """
 
@@ -18,13 +18,13 @@ from scipy import ndimage
 from mesems_mri.core.components import label_foci
 from mesems_mri.core.gel.candidates import (
     Candidate,
-    Images,
-    Maps,
-    Thresholds,
+    EnhancementImages,
+    EnhancementMaps,
+    EnhancementThresholds,
     cut_patches,
     describe,
+    find_candidates,
     gather_maps,
-    propose,
 )
 from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, RealArray, Spacing
 
@@ -52,12 +52,12 @@ class Enhancement:
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """Candidates of a visit, the score and the cause of each, and what lies where no GEL can lie."""
+class ScoredCandidates:
+    """Candidates of a visit, score and cause of each, and bright foci in places where no GEL can lie."""
 
-    maps: Maps
+    maps: EnhancementMaps
     candidates: tuple[Candidate, ...]
-    judged: tuple[tuple[float, str], ...]
+    scores: tuple[tuple[float, str], ...]
     excluded: tuple[Rejected, ...]
     learned: bool = False
 
@@ -73,51 +73,46 @@ def detect_enhancement(
     plane_normal: Normal = (0.0, 0.0, 1.0),
     slice_thickness_mm: float | None = None,
     nawm: Mask,
-    thresholds: Thresholds | None = None,
+    thresholds: EnhancementThresholds | None = None,
     classify: Classify | None = None,
 ) -> Enhancement:
     """Detect gadolinium-enhancing lesions.
 
     Parameters
     ----------
-    post, pre
+    post, pre : ndarray of float, shape (x, y, z)
         Post- and pre-contrast T1w on one grid, NAWM near 1; they may differ in gain, bias and by less than
-        1 mm in position. ``pre=None``: the post-contrast image is judged alone, more strictly.
-    t2_images
-        ``FLAIR``, ``T2w``, ``PDw``, those there are (at least one), NAWM scaled to 1, same grid.
-    brain_mask
-        Brain, same grid.
-    priors
-        Tissue probabilities (0 to 1) on the same grid, right to some millimetres. Used when there:
-        ``cortex``, ``deep_grey``, ``lateral_ventricles``, ``choroid_plexus``, ``brain``, ``brainstem``,
-        ``cerebellum``.
-    spacing_mm
+        1 mm in position. ``pre=None``: the post-contrast image is read alone, more strictly.
+    t2_images : mapping of str to ndarray of float, shape (x, y, z)
+        ``FLAIR``, ``T2w``, ``PDw``, those there are (at least one), NAWM scaled to 1.
+    brain_mask, nawm : ndarray of bool, shape (x, y, z)
+    priors : mapping of str to ndarray of float, shape (x, y, z)
+        Tissue probabilities (0 to 1), right to some millimetres. Used when there: ``cortex``, ``deep_grey``,
+        ``lateral_ventricles``, ``choroid_plexus``, ``brain``, ``brainstem``, ``cerebellum``.
+    spacing_mm : tuple of float
         Voxel size (mm).
     plane_normal, slice_thickness_mm
         Acquired slices of the post-contrast image: normal in array axes and thickness (mm).
-    nawm
-        Normal-appearing white matter, same grid.
-    thresholds
+    thresholds : EnhancementThresholds, optional
         Defaults when None.
-    classify
-        Log odds that each candidate is a GEL, from patches as `enhancement_candidates.cut_patches` makes them
-        and from the log odds by the weights set by hand. None: these alone decide, on fewer candidates.
+    classify : callable, optional
+        Log odds that each candidate is a GEL, from its patch (`gel.candidates.cut_patches`) and the log odds
+        by the weights set by hand. None: these alone decide, on fewer candidates.
 
     Returns
     -------
     Enhancement
-        Foci, their scores and the rejected candidates.
 
     Raises
     ------
     ValueError
         When there is no T2-type image, a shape differs, an image is not finite, or a mask is empty.
     """
-    limits = thresholds or Thresholds()
-    images = Images(post, pre, t2_images, brain_mask, priors, spacing_mm, nawm)
-    weighed = weigh_candidates(images, plane_normal=plane_normal, thresholds=limits, classify=classify)
+    limits = thresholds or EnhancementThresholds()
+    images = EnhancementImages(post, pre, t2_images, brain_mask, priors, spacing_mm, nawm)
+    scored = score_candidates(images, plane_normal=plane_normal, thresholds=limits, classify=classify)
     return accept_foci(
-        weighed,
+        scored,
         limits.min_score,
         plane_normal=plane_normal,
         slice_thickness_mm=slice_thickness_mm,
@@ -125,50 +120,48 @@ def detect_enhancement(
     )
 
 
-def weigh_candidates(
-    images: Images,
+def score_candidates(
+    images: EnhancementImages,
     *,
     plane_normal: Normal = (0.0, 0.0, 1.0),
-    thresholds: Thresholds | None = None,
+    thresholds: EnhancementThresholds | None = None,
     classify: Classify | None = None,
-) -> Weighed:
-    """Propose candidates and score them; the parameters are those of `detect_enhancement`."""
-    limits = thresholds or Thresholds()
+) -> ScoredCandidates:
+    """Find candidates and score them; parameters as for `detect_enhancement`."""
+    limits = thresholds or EnhancementThresholds()
     _validate(images)
     factor = 1.0 if images.pre is not None else limits.no_pre_factor
     faint = classify is not None
     maps = gather_maps(images, limits, faint=faint)
-    candidates = propose(
+    candidates = find_candidates(
         maps, limits, plane_normal=plane_normal, nawm=images.nawm, factor=factor, faint=faint
     )
-    judged = [judge_by_hand(candidate, maps, limits, factor, faint=faint) for candidate in candidates]
+    scores = [score_by_hand(candidate, maps, limits, factor, faint=faint) for candidate in candidates]
     if classify is not None:
-        judged = _reconsider(judged, candidates, maps, classify)
+        scores = _rescore(scores, candidates, maps, classify)
     seeds = maps.hot & (maps.z > factor * limits.seed_sigma)
     excluded = _rejected_by_place(seeds, maps, limits)
-    return Weighed(maps, tuple(candidates), tuple(judged), excluded, classify is not None)
+    return ScoredCandidates(maps, tuple(candidates), tuple(scores), excluded, classify is not None)
 
 
 def accept_foci(
-    weighed: Weighed,
+    scored: ScoredCandidates,
     least: float,
     *,
     plane_normal: Normal,
     slice_thickness_mm: float | None,
-    thresholds: Thresholds | None = None,
+    thresholds: EnhancementThresholds | None = None,
 ) -> Enhancement:
-    """Accept candidates that score at least ``least`` (parts where the whole was turned down)."""
-    limits = thresholds or Thresholds()
-    shape, spacing_mm = weighed.maps.z.shape, weighed.maps.spacing_mm
-    rejected = list(weighed.excluded)
+    """Accept candidates that score at least ``least`` (parts where the whole was rejected)."""
+    limits = thresholds or EnhancementThresholds()
+    shape, spacing_mm = scored.maps.z.shape, scored.maps.spacing_mm
+    rejected = list(scored.excluded)
     accepted = np.zeros(shape, bool)
     score_map = np.zeros(shape, np.float32)
-    turned_down: set[int] = set()
-    for number, (candidate, (score, cause)) in enumerate(
-        zip(weighed.candidates, weighed.judged, strict=True)
-    ):
+    rejected_wholes: set[int] = set()
+    for number, (candidate, (score, cause)) in enumerate(zip(scored.candidates, scored.scores, strict=True)):
         inside, around = candidate.inside, candidate.around
-        if candidate.parent is not None and candidate.parent not in turned_down:
+        if candidate.parent is not None and candidate.parent not in rejected_wholes:
             continue
         if candidate.faint and (accepted[around] & inside).any():
             continue
@@ -176,9 +169,9 @@ def accept_foci(
             accepted[around] |= inside
             score_map[around][inside] = score
             continue
-        if weighed.learned or cause == "vessel":
-            turned_down.add(number)
-        # What stands out on average only is below what a reader would be shown as brightening.
+        if scored.learned or cause == "vessel":
+            rejected_wholes.add(number)
+        # A candidate that stands out on average only is too faint to be shown to a reader.
         if not candidate.faint:
             centre = np.argwhere(inside).mean(axis=0) + [s.start for s in around]
             volume_mm3 = float(inside.sum() * np.prod(spacing_mm))
@@ -196,13 +189,13 @@ def accept_foci(
     return Enhancement(dseg, tuple(round(float(s), 3) for s in scores), tuple(rejected))
 
 
-def judge_by_hand(
-    candidate: Candidate, maps: Maps, limits: Thresholds, factor: float, *, faint: bool
+def score_by_hand(
+    candidate: Candidate, maps: EnhancementMaps, limits: EnhancementThresholds, factor: float, *, faint: bool
 ) -> tuple[float, str]:
-    """Score a candidate (0 to 1) by weights set by hand, and name what speaks most against it.
+    """Score a candidate (0 to 1) by weights set by hand, and name the strongest cause for rejection.
 
-    A score of 0 is a verdict that no classifier is asked about; ``faint``: also weigh what is below the
-    sigmas of the seeds.
+    A candidate of score 0 is rejected without a classifier; ``faint``: also score what is below the sigmas
+    of the seeds.
     """
     inside, around = candidate.inside, candidate.around
     increase, z = maps.increase[around][inside], maps.z[around][inside]
@@ -213,29 +206,29 @@ def judge_by_hand(
     features = describe(candidate, maps)
     if features["ventricle"] > limits.max_ventricle:
         return 0.0, "choroid_plexus"
-    evidence = _weigh(features)
+    evidence = _weigh_features(features)
     score = float(1.0 / (1.0 + np.exp(-sum(evidence.values()))))
     return score, "below_noise" if weak else min(evidence, key=lambda cause: evidence[cause])
 
 
-def _reconsider(
-    judged: list[tuple[float, str]], candidates: list[Candidate], maps: Maps, classify: Classify
+def _rescore(
+    scores: list[tuple[float, str]], candidates: list[Candidate], maps: EnhancementMaps, classify: Classify
 ) -> list[tuple[float, str]]:
     """Replace the scores by those of a classifier; the causes stay."""
-    asked = [i for i, (score, _) in enumerate(judged) if score > 0]
+    asked = [i for i, (score, _) in enumerate(scores) if score > 0]
     if not asked:
-        return judged
-    by_hand = np.clip([judged[i][0] for i in asked], 1e-6, 1 - 1e-6)
+        return scores
+    by_hand = np.clip([scores[i][0] for i in asked], 1e-6, 1 - 1e-6)
     patches = cut_patches(maps, [candidates[i] for i in asked])
     log_odds = classify(patches, np.log(by_hand / (1 - by_hand)).astype(np.float32))
-    revised = list(judged)
+    revised = list(scores)
     for i, value in zip(asked, log_odds, strict=True):
-        revised[i] = (float(1.0 / (1.0 + np.exp(-float(value)))), judged[i][1])
+        revised[i] = (float(1.0 / (1.0 + np.exp(-float(value)))), scores[i][1])
     return revised
 
 
-def _weigh(features: Mapping[str, float]) -> dict[str, float]:
-    """Evidence for a GEL (above 0) and against (below 0), by the cause it would be turned down for.
+def _weigh_features(features: Mapping[str, float]) -> dict[str, float]:
+    """Evidence for a GEL (above 0) and against (below 0), by the cause it would be rejected for.
 
     Round weights set by hand; each term is 0 where GEL and look-alikes are about equally frequent.
     """
@@ -254,7 +247,9 @@ def _weigh(features: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _rejected_by_place(seeds: Mask, maps: Maps, limits: Thresholds) -> tuple[Rejected, ...]:
+def _rejected_by_place(
+    seeds: Mask, maps: EnhancementMaps, limits: EnhancementThresholds
+) -> tuple[Rejected, ...]:
     """Bright foci that lie mostly where no GEL can lie, for the report."""
     places, spacing_mm = maps.places, maps.spacing_mm
     dseg = label_foci(seeds, spacing_mm=spacing_mm, min_volume_mm3=limits.min_volume_mm3)
@@ -279,7 +274,7 @@ def _triple(centre: RealArray | tuple[float, ...]) -> tuple[float, float, float]
     return x, y, z
 
 
-def _validate(images: Images) -> None:
+def _validate(images: EnhancementImages) -> None:
     unknown = set(images.t2_images) - {"FLAIR", "T2w", "PDw"}
     if not images.t2_images or unknown:
         msg = f"t2_images must hold one or more of FLAIR, T2w, PDw, got {sorted(images.t2_images)}"

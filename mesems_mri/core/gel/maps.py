@@ -67,7 +67,7 @@ def contrast_increase(
 
 
 def find_csf(t1: FloatArray, t2_images: Mapping[str, RealArray], brain_mask: Mask) -> Mask:
-    """CSF: dark on T1w, and dark on FLAIR, or bright on T2w where there is no FLAIR."""
+    """Find CSF: dark on T1w, and dark on FLAIR, or bright on T2w where there is no FLAIR."""
     dark = brain_mask & (t1 < 0.6)
     if "FLAIR" in t2_images:
         return dark & (t2_images["FLAIR"] < 0.75)
@@ -84,12 +84,12 @@ def correlate_z(
     nawm: Mask,
     spacing_mm: Spacing,
 ) -> tuple[FloatArray, FloatArray]:
-    """How far a voxel is brighter than NAWM, or than cortex near the cortex, in sigmas of NAWM.
+    """T2 correlate: excess of a voxel over NAWM, or over cortex near the cortex, in sigmas of NAWM.
 
     Cortex is brighter than NAWM on all these contrasts, and cortical veins must not take it as a correlate.
     FLAIR decides where there is one: on T2w and PDw the CSF next to every pial vein is bright. In the
-    brainstem, where FLAIR misses lesions, T2w or PDw may add to it. The second array is what T2w and PDw say
-    where there is a FLAIR, else the same as the first.
+    brainstem, where FLAIR misses lesions, T2w or PDw may add to it. The second array is the excess on T2w and
+    PDw where there is a FLAIR, else the same as the first.
     """
     cortex = ndimage.maximum_filter(prior(priors, "cortex", t1.shape), 3)
     grey = (prior(priors, "cortex", t1.shape) > 0.6) & brain_mask & (t1 > 0.6) & (t1 < 0.95)
@@ -122,7 +122,7 @@ def correlate_z(
 
 
 def find_choroid(csf: Mask, priors: Priors, spacing_mm: Spacing) -> Mask:
-    """Choroid plexus: where its prior is high, and whatever lies inside the outline of a ventricle."""
+    """Find choroid plexus: its prior is high, or it lies inside the outline of a ventricle."""
     shape = csf.shape
     plexus = prior(priors, "choroid_plexus", shape) > 0.25
     ventricle = csf & (ndimage.maximum_filter(prior(priors, "lateral_ventricles", shape), 5) > 0.3)

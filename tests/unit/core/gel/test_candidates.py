@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mesems_mri.core.gel.candidates import CHANNELS, PATCH_SIDE, Candidate, Images, cut_patches
-from mesems_mri.core.gel.detect import accept_foci, weigh_candidates
+from mesems_mri.core.gel.candidates import CHANNELS, PATCH_SIDE, Candidate, EnhancementImages, cut_patches
+from mesems_mri.core.gel.detect import accept_foci, score_candidates
 from tests.unit.core.gel.test_detect import Head, ball, with_lesion
 
 MIDDLE = PATCH_SIDE // 2
@@ -61,21 +63,21 @@ def test_what_lies_in_the_ventricle_is_not_asked_about() -> None:
     assert head.detect(classify=agrees).dseg[36, 36, 30] == 0
 
 
-def test_part_counts_only_where_the_whole_was_turned_down() -> None:
+def test_part_counts_only_where_the_whole_was_rejected() -> None:
     head = with_lesion((52, 40, 30), 3.5)
     head.enhancing[51:53, 14:70, 29:31] = 0.9
     agrees, _ = always(1.0)
-    weighed = weigh_candidates(Images(**head.render()), classify=agrees)
-    part = next(i for i, c in enumerate(weighed.candidates) if c.parent is not None)
-    whole = weighed.candidates[part].parent
+    scored = score_candidates(EnhancementImages(**head.render()), classify=agrees)
+    part = next(i for i, c in enumerate(scored.candidates) if c.parent is not None)
+    whole = scored.candidates[part].parent
     assert whole is not None
     for whole_accepted in (True, False):
-        judged = [(0.0, "vessel")] * len(weighed.candidates)
-        judged[part] = (0.9, "vessel")
-        judged[whole] = (0.8 if whole_accepted else 0.1, "vessel")
-        object.__setattr__(weighed, "judged", tuple(judged))
-        found = accept_foci(weighed, 0.5, plane_normal=(0.0, 0.0, 1.0), slice_thickness_mm=None)
-        taken = weighed.candidates[whole if whole_accepted else part]
+        scores = [(0.0, "vessel")] * len(scored.candidates)
+        scores[part] = (0.9, "vessel")
+        scores[whole] = (0.8 if whole_accepted else 0.1, "vessel")
+        given = replace(scored, scores=tuple(scores))
+        found = accept_foci(given, 0.5, plane_normal=(0.0, 0.0, 1.0), slice_thickness_mm=None)
+        taken = scored.candidates[whole if whole_accepted else part]
         assert (found.dseg > 0).sum() == taken.inside.sum()
 
 
@@ -83,7 +85,7 @@ def test_part_counts_only_where_the_whole_was_turned_down() -> None:
 def test_patch_is_centred_and_in_millimetres(spacing_mm: tuple[float, float, float]) -> None:
     agrees, _ = always(0.0)
     scans = with_lesion((52, 40, 30)).render()
-    maps = weigh_candidates(Images(**{**scans, "spacing_mm": spacing_mm}), classify=agrees).maps
+    maps = score_candidates(EnhancementImages(**{**scans, "spacing_mm": spacing_mm}), classify=agrees).maps
     inside = ball((52, 40, 30), 3)
     box = (slice(46, 60), slice(34, 48), slice(24, 38))
     (patch,) = cut_patches(maps, [Candidate(inside[box], box)])
@@ -96,7 +98,7 @@ def test_patch_is_centred_and_in_millimetres(spacing_mm: tuple[float, float, flo
 
 def test_patch_at_the_edge_of_the_array_is_padded() -> None:
     agrees, _ = always(0.0)
-    maps = weigh_candidates(Images(**Head().render()), classify=agrees).maps
+    maps = score_candidates(EnhancementImages(**Head().render()), classify=agrees).maps
     box = (slice(0, 4), slice(0, 4), slice(0, 4))
     (patch,) = cut_patches(maps, [Candidate(np.ones((4, 4, 4), bool), box)])
     assert patch[CHANNELS.index("candidate")].sum() == 64
