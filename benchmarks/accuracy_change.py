@@ -24,7 +24,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +40,12 @@ from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
 from mesems_mri.core.typing import Mask
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.pipeline.anchor import load_priors
 from mesems_mri.pipeline.masks import grid_of
-from mesems_mri.pipeline.register import load_priors
 from mesems_mri.pipeline.visit import VisitFiles
 
 SUBTRACTION_Z = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
@@ -64,14 +64,14 @@ class Scan:
     image: NDArray[np.float32]
     brain_mask: Mask
     nawm: Mask
-    entry: dict[str, Any]
+    entry: RegisteredImage
     priors: dict[str, NDArray[np.float32]]
     box: tuple[slice, ...]
 
     @property
     def thickness_mm(self) -> float:
         """Slice thickness."""
-        return self.entry["slice_thickness_mm"]
+        return self.entry.slice_thickness_mm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,11 @@ def read_pairs(out_dir: Path) -> Iterator[Pair]:
     for path in sorted(out_dir.glob(".mesems/sub-*/ses-*/detect.json")):
         participant, session = path.parts[-3:-1]
         visit = VisitFiles(bids_dir=Path(), layout=layout, participant_id=participant, session_id=session)
-        change = visit.read_record("detect").get("parts", {}).get("t2_change", {})
-        if not change.get("evaluable") or change["contrast"] != "FLAIR":
+        detected = visit.detect_record().detected
+        change = detected.parts.t2_change if detected else None
+        if change is None or change.reference_session_id is None or change.contrast != "FLAIR":
             continue
-        reference = replace(visit, session_id=change["reference_session_id"])
+        reference = visit.at(change.reference_session_id)
         now = _read_scan(visit)
         stem = "space-subject_label-L_desc"
         masks = [nifti.read_labels(visit.product(f"{stem}-{d}_mask.nii.gz"))[0] for d in ("new", "enlarging")]
@@ -114,11 +115,12 @@ def read_pairs(out_dir: Path) -> Iterator[Pair]:
 
 
 def _read_scan(visit: VisitFiles) -> Scan:
-    registered = visit.read_record("register")
-    box, priors = load_priors(visit, registered["carried"]["anchor"])
-    entry = registered["images"]["FLAIR"]
-    image = nifti.read_image(visit.resolve(entry["preproc"]))[0].array[box]
-    brain_mask = nifti.read_labels(visit.resolve(registered["brain_mask"]))[0][box] > 0
+    registered = visit.register_record().registered
+    assert registered is not None
+    box, priors = load_priors(visit, registered.anchor)
+    entry = registered.evaluable["FLAIR"]
+    image = nifti.read_image(visit.resolve(entry.preproc))[0].array[box]
+    brain_mask = nifti.read_labels(visit.resolve(registered.brain_mask))[0][box] > 0
     nawm = find_nawm(image, brain_mask=brain_mask, white_matter=priors["white_matter"], contrast="FLAIR")
     return Scan(image=image, brain_mask=brain_mask, nawm=nawm, entry=entry, priors=priors, box=box)
 
@@ -131,7 +133,7 @@ def matched(pair: Pair) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             match_resolution(
                 scan.image,
                 spacing_mm=SUBJECT_GRID.spacing_mm,
-                plane_normal=tuple(coarser.entry["plane_normal"]),
+                plane_normal=coarser.entry.plane_normal,
                 thickness_mm=scan.thickness_mm,
                 target_thickness_mm=coarser.thickness_mm,
             ),
@@ -161,7 +163,7 @@ def segmented_apart(pair: Pair, seed_z: float) -> Mask:
     """Segment both visits on their own; keep the lesions of this one that touch none of the other."""
     now, then = (
         segment_t2_lesions(
-            T2Scan(scan.image, "FLAIR", scan.thickness_mm, tuple(scan.entry["plane_normal"])),
+            T2Scan(scan.image, "FLAIR", scan.thickness_mm, scan.entry.plane_normal),
             Anatomy(scan.brain_mask, scan.nawm, scan.priors, SUBJECT_GRID.spacing_mm),
             replace(thresholds_for("FLAIR"), seed_z=seed_z),
         ).mask
@@ -192,7 +194,7 @@ def real_truth(pair: Pair, truth_dir: Path) -> tuple[Mask, Mask]:
     masks = []
     for desc in ("change", "ignore"):
         mask, affine = nifti.read_labels(_truth_path(pair, truth_dir, desc))
-        to_image = np.asarray(pair.now.entry["subject_to_image"])
+        to_image = np.asarray(pair.now.entry.subject_to_image)
         masks.append(resample_labels(mask, affine, SUBJECT_GRID, to_image)[pair.now.box][pair.brain] > 0)
     return masks[0], masks[1]
 
@@ -275,7 +277,7 @@ def _foci(pair: Pair, masks: dict[tuple[str, float], Mask]) -> dict[tuple[str, f
         key: label_foci(
             mask,
             spacing_mm=SUBJECT_GRID.spacing_mm,
-            plane_normal=tuple(coarser.entry["plane_normal"]),
+            plane_normal=coarser.entry.plane_normal,
             slice_thickness_mm=coarser.thickness_mm,
             min_volume_mm3=14.0,
             min_diameter_mm=3.0,
@@ -289,7 +291,7 @@ def score_real(pair: Pair, mask: Mask, truth_dir: Path) -> Tally:
     """Compare with the truth on the FLAIR that was sent."""
     truth, affine = nifti.read_labels(_truth_path(pair, truth_dir, "change"))
     ignore, _ = nifti.read_labels(_truth_path(pair, truth_dir, "ignore"))
-    to_subject = np.linalg.inv(np.asarray(pair.now.entry["subject_to_image"]))
+    to_subject = np.linalg.inv(np.asarray(pair.now.entry.subject_to_image))
     foci, _ = label_components(pair.whole(mask))
     orig = resample_labels(foci, SUBJECT_GRID.affine, grid_of(pair.now.entry), to_subject)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)

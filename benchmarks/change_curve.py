@@ -54,10 +54,12 @@ def read_candidates(out_dir: Path, truth_dir: Path) -> Iterator[tuple[str, Candi
         visit = VisitFiles(
             bids_dir=Path(), layout=Layout(out_dir), participant_id=pair.participant, session_id=pair.session
         )
-        change = visit.read_record("detect")["parts"]["t2_change"]
+        detected = visit.detect_record().detected
+        assert detected is not None
+        change = detected.parts.t2_change
         with np.load(visit.work("lesions.npz")) as arrays:
             dseg = arrays["change_candidates"].astype(np.int32)
-        scores = np.array(change["candidate_scores"], np.float64)
+        scores = np.array(change.candidate_scores or (), np.float64)
         stem = f"{pair.participant}_{pair.session}_space-orig_label-L_desc"
         anat = truth_dir / pair.participant / pair.session / "anat"
         has_truth = (anat / f"{stem}-change_mask.nii.gz").is_file()

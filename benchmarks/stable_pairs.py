@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mesems_mri.core.components import label_components
 from mesems_mri.dataset.columns import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.register import RegisterRecord
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.files import read_json
 from mesems_mri.images.nifti import read_labels, read_xfm
@@ -77,8 +78,11 @@ def stable_pairs(bids_dir: Path, out_dir: Path) -> list[dict[str, Any]]:
 
 
 def _slices_mm(out_dir: Path, participant: str, session: str) -> float:
-    record = read_json(Layout(out_dir).record(participant, session, "register"))
-    return record["images"]["FLAIR"]["slice_thickness_mm"]
+    registered = RegisterRecord.from_json(
+        read_json(Layout(out_dir).record(participant, session, "register"))
+    ).registered
+    assert registered is not None
+    return registered.evaluable["FLAIR"].slice_thickness_mm
 
 
 def _sum(row: dict[str, Any]) -> int | None:

@@ -63,13 +63,14 @@ def read_candidates(out_dir: Path, truth_dir: Path, contrast: T2Contrast) -> Ite
         visit = VisitFiles(
             bids_dir=Path(), layout=Layout(out_dir), participant_id=participant, session_id="ses-1"
         )
-        registered = visit.read_record("register")
+        registered = visit.register_record().registered
+        assert registered is not None
         scene = open_scene(visit, registered)
         anat = truth_dir / participant / "ses-1" / "anat"
         drawn, affine = nifti.read_labels(
             anat / f"{participant}_ses-1_space-orig_label-L_desc-T2_mask.nii.gz"
         )
-        to_image = np.asarray(registered["images"]["FLAIR"]["subject_to_image"])
+        to_image = np.asarray(registered.evaluable["FLAIR"].subject_to_image)
         truth = resample_labels(drawn, affine, SUBJECT_GRID, to_image)[scene.box] > 0
         yield _judge(scene, contrast, truth)
 
@@ -77,7 +78,7 @@ def read_candidates(out_dir: Path, truth_dir: Path, contrast: T2Contrast) -> Ite
 def _judge(scene: Scene, contrast: T2Contrast, truth: NDArray[np.bool_]) -> Candidates:
     entry = scene.entries[contrast]
     found = segment_t2_lesions(
-        T2Scan(scene.images[contrast], contrast, entry["slice_thickness_mm"], tuple(entry["plane_normal"])),
+        T2Scan(scene.images[contrast], contrast, entry.slice_thickness_mm, entry.plane_normal),
         Anatomy(
             scene.brain_mask,
             scene.nawm(contrast),

@@ -17,7 +17,6 @@ from mesems_mri.transfer.build import BuildRequest, build
 from mesems_mri.transfer.keys import make_keys, public_path, read_public_key
 
 CONFIG = TrialConfig()
-_PERIODS = CONFIG.part("periods")["periods"]
 
 
 @dataclass
@@ -63,7 +62,7 @@ class SmallStudy:
             "visit_index": len(known),
             "visit_metrics": row,
             "lesions": lesions,
-            "anchor": {"session_id": session},
+            "anchor": anchor(participant, session),
             "images": {name: {"source": f"{participant}/{session}/anat/{name}.nii.gz"} for name in sources},
         }
         path = self.layout.metrics(participant, session)
@@ -77,7 +76,7 @@ class SmallStudy:
         """Write ledgers and tables as the last steps of a run do."""
         for participant, records in self.records.items():
             compile_ledger(self.layout, participant, records)
-        compile_metrics(self.layout, _PERIODS)
+        compile_metrics(self.layout, CONFIG.periods)
         write_table(self.layout.site_quality(), SITE_QUALITY_COLUMNS, self.quality)
         visits = {p: [path.parent.name for path in paths] for p, paths in self.records.items()}
         write_json(self.layout.expected, {"sites": self.sites, "visits": visits})
@@ -127,6 +126,18 @@ def there(original: SmallStudy, folder: Path) -> SmallStudy:
     study.out_dir = folder / "out"
     study.layout = Layout(study.out_dir)
     return study
+
+
+def anchor(participant: str, session: str) -> dict[str, Any]:
+    """Return the anchor visit of a participant."""
+    identity = [[float(i == j) for j in range(4)] for i in range(4)]
+    return {
+        "session_id": session,
+        "contrast": "FLAIR",
+        "source": f"{participant}/{session}/anat/FLAIR.nii.gz",
+        "subject_to_anchor": identity,
+        "subject_to_mni": identity,
+    }
 
 
 def visit_row(study: str, site: str, participant: str, session: str, *, first: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from scipy import ndimage
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.register import RegisteredVisit
 from mesems_mri.models.atlas import load_atlas
 from mesems_mri.pipeline.scene import open_scene
 from mesems_mri.pipeline.visit import VisitFiles
@@ -55,6 +56,21 @@ def training_patients(without: str | None) -> tuple[str, ...]:
     return tuple(p for p in (*PATIENTS, *SCANNED_TWICE) if p != without)
 
 
+def registered_visit(visit: VisitFiles) -> RegisteredVisit:
+    """Return the images of a visit in subject space.
+
+    Raises
+    ------
+    ValueError
+        If the run could not register it.
+    """
+    registered = visit.register_record().registered
+    if registered is None:
+        msg = f"{visit.name} was not registered; look at its record"
+        raise ValueError(msg)
+    return registered
+
+
 def load_scanned_twice(participant_id: str, bids_dir: Path, out_dir: Path) -> gel_lesions.Pair:
     """Read the T1w of two visits as if one were before and the other after contrast.
 
@@ -75,13 +91,13 @@ def load_scanned_twice(participant_id: str, bids_dir: Path, out_dir: Path) -> ge
         VisitFiles(bids_dir=bids_dir, layout=layout, participant_id=participant_id, session_id=session_id)
         for session_id in ("ses-1", "ses-2")
     ]
-    scenes = [open_scene(visit, visit.read_record("register")) for visit in visits]
-    thickness = [scene.entries["T1w"]["slice_thickness_mm"] for scene in scenes]
+    scenes = [open_scene(visit, registered_visit(visit)) for visit in visits]
+    thickness = [scene.entries["T1w"].slice_thickness_mm for scene in scenes]
     pre, post = (
         match_resolution(
             scene.images["T1w"],
             spacing_mm=(1.0, 1.0, 1.0),
-            plane_normal=tuple(scene.entries["T1w"]["plane_normal"]),
+            plane_normal=scene.entries["T1w"].plane_normal,
             thickness_mm=own,
             target_thickness_mm=max(thickness),
         )

@@ -14,7 +14,7 @@ from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.pipeline.scene import open_scene
 from mesems_mri.pipeline.visit import VisitFiles
-from training.gel_scans import real_data
+from training.gel_scans import real_data, registered_visit
 from training.t2_inference import CHANNELS, prepare
 
 PATIENTS = ("patient07", "patient26")
@@ -73,8 +73,9 @@ def load_scan(patient: str, bids_dir: Path, out_dir: Path) -> tuple[NDArray[np.f
         participant_id=patient.replace("patient", "sub-"),
         session_id="ses-1",
     )
-    scene = open_scene(visit, visit.read_record("register"))
+    registered = registered_visit(visit)
+    scene = open_scene(visit, registered)
     truth, _ = nifti.read_image(scan_files(patient)["consensus"])
-    xfm = np.asarray(scene.entries[CHANNELS[0]]["subject_to_image"])
+    xfm = np.asarray(registered.evaluable[CHANNELS[0]].subject_to_image)
     lesions = resample_image(truth, SUBJECT_GRID, xfm, order=1)[scene.box] > 0.5
     return prepare(scene.images, scene.brain_mask), lesions.astype(np.float32)

@@ -1,10 +1,14 @@
 """Command line of the steps: what the rules of the workflow call; a command is named as its rule."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mesems_mri.config import TrialConfig
+    from mesems_mri.dataset.records.base import Json
+    from mesems_mri.pipeline.visit import VisitFiles
 
 step_app = typer.Typer(no_args_is_help=True, help="What the workflow's rules call; named as the rules.")
 
@@ -15,7 +19,7 @@ def _limits(
         int | None, typer.Option("--mem-mb", help="Memory that the rule asks for, for messages.")
     ] = None,
 ) -> None:
-    """Say what a step may use."""
+    """Take the limits of a step."""
 
 
 BidsDir = Annotated[Path, typer.Option(help="Raw BIDS folder.")]
@@ -25,7 +29,7 @@ Previous = Annotated[str, typer.Option(help="Record of this step for the visit b
 Settings = Annotated[str, typer.Option(help="Part of the configuration as JSON.")]
 
 
-def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> Any:
+def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> "VisitFiles":
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.pipeline.visit import VisitFiles
 
@@ -37,10 +41,17 @@ def _visit(bids_dir: Path, out_dir: Path, participant: str, session: str) -> Any
     )
 
 
-def _carried(previous: str) -> dict[str, Any]:
+def _carried(previous: str) -> "Json":
     from mesems_mri.files import read_json
 
     return read_json(Path(previous)).get("carried", {}) if previous else {}
+
+
+def _part(settings: str) -> "TrialConfig":
+    """Return the part of the configuration that a step is given; the rest cannot be read."""
+    from mesems_mri.config import TrialConfig
+
+    return TrialConfig.from_part(settings)
 
 
 @step_app.command("standardise")
@@ -56,20 +67,23 @@ def _standardise_visit(
         list[str] | None, typer.Option(help="NUMBER: SUBJECT of a query it waits for.")
     ] = None,
 ) -> None:
-    """Check the images of a visit, find the brain, correct the bias field, measure quality."""
+    """Standardise a visit: header check, brain extraction, bias-field correction, image quality."""
+    from mesems_mri.dataset.bids import Contrast, contrast_named
     from mesems_mri.pipeline.standardise import standardise_visit
     from mesems_mri.pipeline.visit import run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
-    images = dict(item.split("=", 1) for item in image or ())
-    several: dict[str, list[str]] = {}
-    for contrast, name in (item.split("=", 1) for item in ambiguous or ()):
-        several.setdefault(contrast, []).append(name)
+    images: dict[Contrast, str] = {}
+    for name, path in (item.split("=", 1) for item in image or ()):
+        images[contrast_named(name)] = path
+    several: dict[Contrast, list[str]] = {}
+    for name, path in (item.split("=", 1) for item in ambiguous or ()):
+        several.setdefault(contrast_named(name), []).append(path)
     run_step(
         "standardise",
         visit,
         lambda: standardise_visit(
-            visit, images, several, json.loads(settings)["intake"], open_queries=open_query or ()
+            visit, images, several, _part(settings).intake, open_queries=open_query or ()
         ),
     )
 
@@ -83,7 +97,8 @@ def _register_visit(
     out_dir: OutDir = Path(),
     previous: Previous = "",
 ) -> None:
-    """Bring every image of a visit into the participant's space, resampled once."""
+    """Register every image of a visit to the participant's space, resampled once."""
+    from mesems_mri.dataset.records.register import Anchor
     from mesems_mri.pipeline.register import register_visit
     from mesems_mri.pipeline.visit import run_step
 
@@ -92,7 +107,7 @@ def _register_visit(
     run_step(
         "register",
         visit,
-        lambda: register_visit(visit, carried, settings=json.loads(settings)),
+        lambda: register_visit(visit, Anchor.from_carried(carried), rule=_part(settings).quality),
         carried=carried,
     )
 
@@ -108,7 +123,8 @@ def _detect_lesions(
     previous: Previous = "",
     lesion_masks: Annotated[Path | None, typer.Option(help="Masks to take instead.")] = None,
 ) -> None:
-    """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
+    """Detect T2 lesions, their change, enhancing lesions and black holes of a visit."""
+    from mesems_mri.dataset.records.detect import history_from_carried
     from mesems_mri.pipeline.detect import detect_lesions
     from mesems_mri.pipeline.visit import run_step
 
@@ -119,9 +135,9 @@ def _detect_lesions(
         visit,
         lambda: detect_lesions(
             visit,
-            carried,
+            history_from_carried(carried),
             visit_type=visit_type,
-            settings=json.loads(settings),
+            config=_part(settings),
             masks_dir=lesion_masks and lesion_masks.resolve(),
         ),
         carried=carried,
@@ -143,22 +159,23 @@ def _measure_visit(
     week: Annotated[int | None, typer.Option()] = None,
     day: Annotated[int | None, typer.Option()] = None,
 ) -> None:
-    """Give every focus its identity through the visits, and count."""
-    from mesems_mri.pipeline.measure import carry_on, measure_visit
+    """Track every focus through the visits, and count."""
+    from mesems_mri.dataset.records.measure import RememberedVisits
+    from mesems_mri.pipeline.measure import measure_visit, remember_visit
     from mesems_mri.pipeline.visit import run_step
     from mesems_mri.pipeline.visit_record import VisitTableRow, write_visit_record
 
     visit = _visit(bids_dir, out_dir, participant, session)
-    carried = _carried(previous)
+    earlier = RememberedVisits.from_carried(_carried(previous))
     table = VisitTableRow(study_id=study, site_id=site, visit_type=visit_type, week=week, day=day)
-    rules = json.loads(settings)
+    config = _part(settings)
     record = run_step(
         "measure",
         visit,
-        lambda: measure_visit(visit, carried, table, settings=rules),
-        carried=carry_on(carried, visit, table),
+        lambda: measure_visit(visit, earlier, table, focus=config.focus, enhancement=config.enhancement),
+        carried=remember_visit(earlier, visit, table).to_json(),
     )
-    write_visit_record(visit, record, carried, table, settings=rules, config_sha256=config_sha256)
+    write_visit_record(visit, record, earlier, table, quality=config.quality, config_sha256=config_sha256)
 
 
 @step_app.command("compile_quality")
@@ -183,16 +200,17 @@ def _report_visit(
     out_dir: OutDir = Path(),
 ) -> None:
     """Write the page of a visit; without one the job fails, but nothing is computed from it."""
+    from mesems_mri.dataset.records.base import StepRecord
     from mesems_mri.pipeline.report import report_visit
     from mesems_mri.pipeline.visit import REPORT, run_step
 
     visit = _visit(bids_dir, out_dir, participant, session)
 
-    def write_page() -> dict[str, Any]:
-        report_visit(visit, earlier=earlier or (), settings=json.loads(settings))
-        return {"status": "done", "reason": None, "message": ""}
+    def write_page() -> StepRecord:
+        report_visit(visit, earlier=earlier or (), config=_part(settings))
+        return StepRecord()
 
-    if run_step(REPORT, visit, write_page)["status"] != "done":
+    if not run_step(REPORT, visit, write_page).done:
         raise typer.Exit(1)
 
 
@@ -224,7 +242,7 @@ def _compile_ledger(
     records: Annotated[list[Path], typer.Argument(help="Visit records in order of time.")],
     out_dir: OutDir = Path(),
 ) -> None:
-    """Write the lesion ledger of a participant, and which visit fixes the space."""
+    """Write the lesion ledger of a participant, and the anchor visit."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.pipeline.compile import compile_ledger
 
@@ -237,23 +255,22 @@ def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.pipeline.compile import compile_metrics
 
-    compile_metrics(Layout(out_dir.resolve()), json.loads(settings)["periods"])
+    compile_metrics(Layout(out_dir.resolve()), _part(settings).periods)
 
 
 @step_app.command("send_transfer")
 def _send_transfer(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path()) -> None:
     """Build the bundles of all sites and send them, if every visit of the study is complete."""
-    from mesems_mri.config import TransferRule
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.transfer.automatic import send_when_complete
 
-    rule = TransferRule.model_validate(json.loads(settings)["transfer"])
+    rule = _part(settings).transfer
     send_when_complete(Layout(out_dir.resolve()), bids_dir.resolve(), rule, typer.echo)
 
 
 @step_app.command("describe_dataset")
 def _describe_dataset(out_dir: OutDir = Path()) -> None:
-    """Say what the output folder is, in the words of BIDS."""
+    """Describe the output folder as BIDS asks."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.pipeline.compile import describe_dataset
 

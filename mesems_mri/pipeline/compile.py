@@ -1,8 +1,7 @@
-"""Write what spans visits: the ledger of a participant, the tables of the study, the data-set description."""
+"""Products that span visits: ledger of a participant, tables of the study, data-set description."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mesems_mri import __version__
 from mesems_mri.config import Period
@@ -14,6 +13,7 @@ from mesems_mri.dataset.columns import (
 )
 from mesems_mri.dataset.counts import participant_endpoints
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.visit import VisitSummary
 from mesems_mri.dataset.tables import write_dictionary, write_table
 from mesems_mri.files import read_json, write_json, write_text
 
@@ -30,38 +30,34 @@ def compile_ledger(layout: Layout, participant_id: str, records: Sequence[Path])
     records : sequence of Path
         Visit records in order of time; earlier rows of the ledger never change when one is appended.
     """
-    visits = [read_json(path) for path in records]
-    rows = [row for visit in visits for row in visit["lesions"]]
+    visits = [VisitSummary.from_json(read_json(path)) for path in records]
+    rows = [row for visit in visits for row in visit.lesions]
     write_table(layout.ledger(participant_id), LEDGER_COLUMNS, rows)
-    anchors = [visit["anchor"] for visit in visits if visit.get("anchor")]
+    anchors = [visit.anchor.public() for visit in visits if visit.anchor]
     write_json(layout.anchor(participant_id), anchors[0] if anchors else {"session_id": None})
 
 
-def compile_metrics(layout: Layout, periods: Mapping[str, Any]) -> None:
+def compile_metrics(layout: Layout, periods: Mapping[str, Period]) -> None:
     """Write the tables of the study from the records of all visits that are there.
 
     Parameters
     ----------
     layout : Layout
         Names in the output folder.
-    periods : mapping
-        Periods of the endpoints, as in the configuration.
+    periods : mapping of str to Period
+        Periods of the endpoints by name.
     """
     paths = sorted(
         layout.out_dir.glob("sub-*/ses-*/*_metrics.json"),
         key=lambda path: natural_key(path.parent.parent.name),
     )
-    visits = [read_json(path) for path in paths]
+    visits = [VisitSummary.from_json(read_json(path)) for path in paths]
     # Within a participant the order is that of time, which the record knows and the label may not.
-    visits.sort(
-        key=lambda visit: (natural_key(visit["visit_metrics"]["participant_id"]), visit["visit_index"])
-    )
-    rows = [visit["visit_metrics"] for visit in visits]
+    visits.sort(key=lambda visit: (natural_key(visit.metrics["participant_id"]), visit.visit_index))
+    rows = [visit.metrics for visit in visits]
     write_table(layout.out_dir / "visit_metrics.tsv", VISIT_METRICS_COLUMNS, rows)
     write_dictionary(layout.out_dir / "visit_metrics.json", VISIT_METRICS_COLUMNS)
-    endpoints = participant_endpoints(
-        rows, {name: Period.model_validate(period) for name, period in periods.items()}
-    )
+    endpoints = participant_endpoints(rows, periods)
     write_table(layout.out_dir / "participant_endpoints.tsv", PARTICIPANT_ENDPOINTS_COLUMNS, endpoints)
     write_dictionary(layout.out_dir / "participant_endpoints.json", PARTICIPANT_ENDPOINTS_COLUMNS)
 

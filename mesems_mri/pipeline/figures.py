@@ -1,13 +1,21 @@
 """Draw the pictures of a visit for its page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.dataset.bids import (
+    POSTCONTRAST,
+    T2_CONTRASTS,
+    Contrast,
+    T2Contrast,
+    image_name,
+    t2_contrast_named,
+)
+from mesems_mri.dataset.records.base import Json
+from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.pipeline.visit import VisitFiles
@@ -29,14 +37,14 @@ _DIFFERENCE_WINDOW = (-0.6, 0.6)
 _DIFFERENCE_SMOOTH_MM = 1.0
 
 
-def draw_pictures(visit: VisitFiles, record: Mapping[str, Any]) -> Pictures:
+def draw_pictures(visit: VisitFiles, record: VisitRecord) -> Pictures:
     """Draw all pictures of a visit; of one that could not be analysed the images as they were sent."""
-    if record["status"] != "done" or not record["preproc"]:
+    if record.status != "done" or not record.preproc:
         return Pictures(sent=_as_sent(visit, record))
     scene = _Scene(visit, record)
     return Pictures(
         overviews=scene.overviews(),
-        gallery=tuple(scene.focus(row) for row in record["lesions"] if is_shown(row) and scene.has(row)),
+        gallery=tuple(scene.focus(row) for row in record.lesions if is_shown(row) and scene.has(row)),
         registration=scene.registration(),
     )
 
@@ -44,18 +52,18 @@ def draw_pictures(visit: VisitFiles, record: Mapping[str, Any]) -> Pictures:
 class _Scene:
     """Images and masks of a visit and its reference visit, opened when they are needed."""
 
-    def __init__(self, visit: VisitFiles, record: Mapping[str, Any]) -> None:
+    def __init__(self, visit: VisitFiles, record: VisitRecord) -> None:
         self.visit = visit
         self.record = record
-        self.preproc: Mapping[str, str] = record["preproc"]
+        self.preproc = record.preproc
         brain = nifti.read_labels(visit.product("space-subject_desc-brain_mask.nii.gz"))[0] > 0
         self.box = tuple(
             slice(max(int(places[0]) - _MARGIN, 0), int(places[-1]) + 1 + _MARGIN)
             for places in (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
         )
         self.brain = brain[self.box]
-        self.t2_contrast = record["visit_metrics"]["t2_contrast"]
-        rows = record["lesions"]
+        self.t2_contrast: T2Contrast | None = t2_contrast_named(record.metrics["t2_contrast"])
+        rows = record.lesions
         gel = image_name(POSTCONTRAST, "space-subject_desc-enhancing", "dseg.nii.gz")
         grown = "space-subject_label-L_desc-enlarging_mask.nii.gz"
         self.t2 = self._labels("space-subject_desc-T2_dseg.nii.gz")
@@ -85,11 +93,11 @@ class _Scene:
             self._windows[name] = display_range(self.image(name), self.brain)
         return self._windows[name]
 
-    def has(self, row: Mapping[str, Any]) -> bool:
+    def has(self, row: Json) -> bool:
         """Tell whether the image of the lesion's number is there."""
         return bool((self._dseg(row) == row["lesion_id"]).any())
 
-    def _dseg(self, row: Mapping[str, Any]) -> np.ndarray:
+    def _dseg(self, row: Json) -> np.ndarray:
         return self.gel if row["focus"] == "gel" else self.t2
 
     def overviews(self) -> tuple[PictureRow, ...]:
@@ -109,13 +117,13 @@ class _Scene:
             rows.append(PictureRow(CONTRAST_WORDS.get(contrast, contrast), self._slices(contrast, ())))
         return tuple(rows)
 
-    def _slices(self, contrast: str, kinds: Sequence[str]) -> tuple[Panel, ...]:
+    def _slices(self, contrast: Contrast, kinds: Sequence[str]) -> tuple[Panel, ...]:
         name = self.preproc[contrast]
         sections = np.flatnonzero(self.brain.any(axis=(0, 1)))
         chosen = np.linspace(sections[0], sections[-1], _OVERVIEW_SLICES + 2)[1:-1].astype(int)
         masks = self._masks(kinds)
         labels = {}
-        for row in self.record["lesions"]:
+        for row in self.record.lesions:
             kind = "enhancing" if row["focus"] == "gel" else row["t2_status"]
             if is_shown(row) and kind in kinds:
                 inside = self._dseg(row) == row["lesion_id"]
@@ -137,7 +145,7 @@ class _Scene:
         masks = {"T2": self.t2 > 0, "new": self.new, "enlarging": self.enlarging, "enhancing": self.gel > 0}
         return {kind: masks[kind] for kind in kinds}
 
-    def focus(self, row: Mapping[str, Any]) -> FocusPictures:
+    def focus(self, row: Json) -> FocusPictures:
         """Draw a focus in three planes: before, now, their difference, and now with outlines."""
         inside = self._dseg(row) == row["lesion_id"]
         if row["t2_status"] == "enlarging" and (inside & self.enlarging).any():
@@ -180,20 +188,22 @@ class _Scene:
         return FocusPictures(row, self._place(now, centre), tuple(planes), note)
 
     def _columns(
-        self, row: Mapping[str, Any]
+        self, row: Json
     ) -> tuple[tuple[str, str] | None, str, list[tuple[str, str]], tuple[str, ...], str]:
         """Choose the image before, the one now, further ones, what is outlined, and what to say."""
         if row["focus"] == "gel":
             before = ("before contrast", self.preproc["T1w"]) if "T1w" in self.preproc else None
-            t2 = self.t2_contrast if self.t2_contrast in self.preproc else None
-            others = [(t2, self.preproc[t2])] if t2 else []
+            t2 = self.preproc.get(self.t2_contrast) if self.t2_contrast else None
+            others: list[tuple[str, str]] = [(self.t2_contrast, t2)] if self.t2_contrast and t2 else []
             note = "" if before else "No T1w before contrast: to be confirmed by a reader."
             return before, self.preproc[POSTCONTRAST], others, ("enhancing",), note
-        contrast = self.record["change_contrast"]
+        contrast, reference = self.record.change_contrast, self.record.reference_preproc
+        assert contrast is not None  # without a reference visit no lesion is new or enlarging
+        assert reference is not None
         others = []
         if POSTCONTRAST in self.preproc:
             others = [(CONTRAST_WORDS[POSTCONTRAST], self.preproc[POSTCONTRAST])]
-        before = (f"{row['reference_session_id']}", self.record["reference_preproc"])
+        before = (f"{row['reference_session_id']}", reference)
         return before, self.preproc[contrast], others, _T2_KINDS, f"Seen on {contrast}."
 
     def _place(self, name: str, centre: Sequence[int]) -> Panel:
@@ -208,14 +218,12 @@ class _Scene:
         """Draw three slices through the brain of the reference visit and of every contrast."""
         middle = [int(np.median(places)) for places in np.nonzero(self.brain)]
         named = []
-        if self.record["reference_preproc"]:
-            reference = self.record["visit_metrics"]["t2_reference_session_id"]
-            contrast = self.record["change_contrast"]
-            named.append((f"{reference}: {CONTRAST_WORDS[contrast]}", self.record["reference_preproc"]))
-        session = self.record["visit_metrics"]["session_id"]
-        order = sorted(
-            self.preproc, key=lambda c: (c != self.record["change_contrast"], c != self.t2_contrast)
-        )
+        if self.record.reference_preproc and self.record.change_contrast:
+            reference = self.record.metrics["t2_reference_session_id"]
+            words = CONTRAST_WORDS[self.record.change_contrast]
+            named.append((f"{reference}: {words}", self.record.reference_preproc))
+        session = self.record.metrics["session_id"]
+        order = sorted(self.preproc, key=lambda c: (c != self.record.change_contrast, c != self.t2_contrast))
         named += [(f"{session}: {CONTRAST_WORDS.get(c, c)}", self.preproc[c]) for c in order]
         masks = {"brain": self.brain}
         return tuple(
@@ -237,20 +245,20 @@ class _Scene:
         )
 
 
-def _as_sent(visit: VisitFiles, record: Mapping[str, Any]) -> tuple[PictureRow, ...]:
+def _as_sent(visit: VisitFiles, record: VisitRecord) -> tuple[PictureRow, ...]:
     """Draw three slices of every image that could be read, in its own grid."""
     rows = []
-    for contrast, image in record["images"].items():
-        if not image["source"]:
+    for contrast, image in record.images.items():
+        if not image.source:
             continue
-        panels = _middle_slices(visit.bids_dir / image["source"], contrast)
+        panels = _middle_slices(visit.bids_dir / image.source, contrast)
         if panels:
             title = CONTRAST_WORDS.get(contrast, contrast)
-            rows.append(PictureRow(f"{title}: {Path(image['source']).name}", panels))
-    anchor = record["anchor"]
-    if rows and anchor and record["visit_metrics"]["t2_reason"] in _COMPARED:
-        panels = _middle_slices(visit.bids_dir / anchor["source"], anchor["contrast"])
-        title = f"{anchor['session_id']}, for comparison: {Path(anchor['source']).name}"
+            rows.append(PictureRow(f"{title}: {Path(image.source).name}", panels))
+    anchor = record.anchor
+    if rows and anchor and record.metrics["t2_reason"] in _COMPARED:
+        panels = _middle_slices(visit.bids_dir / anchor.source, anchor.contrast)
+        title = f"{anchor.session_id}, for comparison: {Path(anchor.source).name}"
         rows += [PictureRow(title, panels)] if panels else []
     return tuple(rows)
 

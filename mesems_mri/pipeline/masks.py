@@ -1,13 +1,14 @@
-"""Write lesion masks and numbered lesions in the participant's space and on the images that were sent."""
+"""Lesion masks and numbered lesions (dseg) as products, in subject space and on the raw images."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mesems_mri.core.components import label_components
-from mesems_mri.dataset.bids import POSTCONTRAST, image_name
+from mesems_mri.dataset.bids import POSTCONTRAST, Contrast, image_name
+from mesems_mri.dataset.records.parts import Part, Parts
+from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
@@ -20,8 +21,8 @@ _IN_SUBJECT_SPACE = "subject space, see the anchor record"
 
 def write_masks(
     visit: VisitFiles,
-    images: Mapping[str, Mapping[str, Any]],
-    parts: Mapping[str, Mapping[str, Any]],
+    images: Mapping[Contrast, RegisteredImage],
+    parts: Parts,
     arrays: Mapping[str, np.ndarray],
     box: tuple[slice, ...],
 ) -> list[str]:
@@ -31,33 +32,34 @@ def write_masks(
     ----------
     visit : VisitFiles
         The visit.
-    images : mapping
-        Its images by contrast, as registered.
-    parts : mapping
-        ``t2``, ``t2_change`` and ``gel`` with ``evaluable``.
-    arrays : mapping of str to ndarray
-        ``t2``, ``new``, ``enlarging``, ``gel`` on the box of subject space.
+    images : mapping of contrast to RegisteredImage
+        Its evaluable images.
+    parts : Parts
+        Evaluability.
+    arrays : mapping of str to ndarray of bool or int32, shape of the box
+        ``t2``, ``new``, ``enlarging``, ``gel``.
     box : tuple of slice
-        Where the arrays lie in subject space.
+        Part of `SUBJECT_GRID` that the arrays show.
 
     Returns
     -------
     list of str
         Files written, relative to the output folder.
     """
-    t2_contrast = parts["t2"].get("contrast")
+    t2_contrast = parts.t2.contrast
+    products: tuple[tuple[str, str, Part, Contrast | None], ...] = (
+        ("t2", "T2", parts.t2, t2_contrast),
+        ("new", "new", parts.t2_change, t2_contrast),
+        ("enlarging", "enlarging", parts.t2_change, t2_contrast),
+        ("gel", "enhancing", parts.gel, POSTCONTRAST),
+    )
     written = []
-    for name, desc, part, contrast in (
-        ("t2", "T2", parts["t2"], t2_contrast),
-        ("new", "new", parts["t2_change"], t2_contrast),
-        ("enlarging", "enlarging", parts["t2_change"], t2_contrast),
-        ("gel", "enhancing", parts["gel"], POSTCONTRAST),
-    ):
+    for name, desc, part, contrast in products:
         names = {
             space: image_name(contrast or "FLAIR", f"space-{space}_label-L_desc-{desc}", "mask.nii.gz")
             for space in ("subject", "orig")
         }
-        if not part["evaluable"] or contrast is None:
+        if not part.evaluable or contrast is None:
             for file_name in names.values():
                 _remove(visit.product(file_name))
             continue
@@ -67,11 +69,11 @@ def write_masks(
         # Numbered, so that every focus keeps its volume; as one mask the large ones would outvote the small.
         foci, _ = label_components(mask)
         grid = grid_of(image)
-        to_subject = np.linalg.inv(np.asarray(image["subject_to_image"]))
+        to_subject = np.linalg.inv(np.asarray(image.subject_to_image))
         orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
-        nifti.write_labels_like(visit.product(names["orig"]), orig > 0, visit.bids_dir / image["source"])
+        nifti.write_labels_like(visit.product(names["orig"]), orig > 0, visit.bids_dir / image.source)
         for space, file_name in names.items():
-            source = f"bids:raw:{image['source']}"
+            source = f"bids:raw:{image.source}"
             place = source if space == "orig" else _IN_SUBJECT_SPACE
             _write_sidecar(visit.product(file_name), source, Type="Lesion", SpatialReference=place)
             written.append(visit.relative(visit.product(file_name)))
@@ -80,8 +82,8 @@ def write_masks(
 
 def write_dsegs(
     visit: VisitFiles,
-    images: Mapping[str, Mapping[str, Any]],
-    parts: Mapping[str, Mapping[str, Any]],
+    images: Mapping[Contrast, RegisteredImage],
+    parts: Parts,
     dsegs: Mapping[str, np.ndarray | None],
     box: tuple[slice, ...],
 ) -> list[str]:
@@ -92,11 +94,12 @@ def write_dsegs(
     list of str
         Files written, relative to the output folder.
     """
-    written = []
-    for name, desc, contrast in (
-        ("t2", "T2", parts["t2"].get("contrast")),
+    products: tuple[tuple[str, str, Contrast | None], ...] = (
+        ("t2", "T2", parts.t2.contrast),
         ("gel", "enhancing", POSTCONTRAST),
-    ):
+    )
+    written = []
+    for name, desc, contrast in products:
         path = visit.product(image_name(contrast or "FLAIR", f"space-subject_desc-{desc}", "dseg.nii.gz"))
         dseg = dsegs[name]
         if dseg is None or contrast is None:
@@ -105,7 +108,7 @@ def write_dsegs(
         nifti.write_labels(path, _whole(dseg, box), SUBJECT_GRID.affine)
         _write_sidecar(
             path,
-            f"bids:raw:{images[contrast]['source']}",
+            f"bids:raw:{images[contrast].source}",
             SpatialReference=_IN_SUBJECT_SPACE,
             Description="A value is the lesion_id of the ledger, the same through all visits",
         )
@@ -119,9 +122,9 @@ def _remove(image: Path) -> None:
         image.with_name(image.name.removesuffix(".nii.gz") + ending).unlink(missing_ok=True)
 
 
-def grid_of(image: Mapping[str, Any]) -> Grid:
-    """Return the grid of an image as it was sent, from its record of registration."""
-    return Grid(tuple(image["grid"]["shape"]), np.asarray(image["grid"]["affine"]))
+def grid_of(image: RegisteredImage) -> Grid:
+    """Return the grid of the raw image, from the record of its registration."""
+    return Grid(image.shape, np.asarray(image.affine))
 
 
 def _whole(array: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:

@@ -1,144 +1,168 @@
-"""Give every focus its identity through the visits: numbered images and rows of the ledger."""
+"""Track the lesions of a visit: identity through the visits, numbered images and rows of the ledger."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.config import EnhancementRule, FocusRule
 from mesems_mri.core.location import centres, lesion_regions
 from mesems_mri.core.tracking.foci import AcquiredPlane, KnownFoci, VisitFoci
-from mesems_mri.core.tracking.track import complete_rows, track_visit
-from mesems_mri.dataset.bids import POSTCONTRAST
+from mesems_mri.core.tracking.track import TrackedVisit, complete_rows, track_visit
+from mesems_mri.dataset.bids import POSTCONTRAST, Contrast
+from mesems_mri.dataset.records.measure import MeasuredVisit, MeasureRecord, RememberedVisits
+from mesems_mri.dataset.records.parts import Parts
+from mesems_mri.dataset.records.register import Anchor
+from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.pipeline.anchor import load_priors
 from mesems_mri.pipeline.masks import write_dsegs
-from mesems_mri.pipeline.register import load_priors
-from mesems_mri.pipeline.visit import VisitFiles, passed_on, usable, write_arrays
+from mesems_mri.pipeline.visit import VisitFiles, write_arrays
 from mesems_mri.pipeline.visit_record import VisitTableRow
 
 
-def carry_on(carried: Mapping[str, Any], visit: VisitFiles, table: VisitTableRow) -> dict[str, Any]:
-    """Return what the next visit must know, as far as it does not depend on what is found in this one.
+def remember_visit(earlier: RememberedVisits, visit: VisitFiles, table: VisitTableRow) -> RememberedVisits:
+    """Return what is remembered after a visit, as far as it does not depend on its lesions.
 
     Parameters
     ----------
-    carried : mapping
-        What the previous visit carried on.
+    earlier : RememberedVisits
+        Carried on by the previous visit.
     visit : VisitFiles
         This visit.
     table : VisitTableRow
-        What the visit table says of it.
+        Its row of the visit schedule.
 
     Returns
     -------
-    dict
-        ``visit_index``, ``days``, ``scheduled``, ``gel_evaluable`` and ``foci`` (known so far).
+    RememberedVisits
+        Known foci and the evaluability of enhancing lesions are those of the earlier visits.
     """
-    scheduled = carried.get("scheduled", [])
-    return {
-        "visit_index": carried.get("visit_index", -1) + 1,
-        "days": carried.get("days", {}) | {visit.session_id: table.day},
-        "scheduled": [*scheduled, visit.session_id] if table.visit_type == "scheduled" else scheduled,
-        "gel_evaluable": carried.get("gel_evaluable", {}),
-        "foci": carried.get("foci"),
-    }
+    scheduled = earlier.scheduled
+    return replace(
+        earlier,
+        visit_index=earlier.visit_index + 1,
+        days={**earlier.days, visit.session_id: table.day},
+        scheduled=(*scheduled, visit.session_id) if table.visit_type == "scheduled" else scheduled,
+    )
 
 
 def measure_visit(
-    visit: VisitFiles, carried: Mapping[str, Any], table: VisitTableRow, *, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Give the foci of a visit their numbers, write the dseg images, and make the rows of the ledger.
+    visit: VisitFiles,
+    earlier: RememberedVisits,
+    table: VisitTableRow,
+    *,
+    focus: FocusRule,
+    enhancement: EnhancementRule,
+) -> MeasureRecord:
+    """Track the lesions of a visit: numbers, dseg images and rows of the ledger.
 
     Parameters
     ----------
     visit : VisitFiles
         The visit, its lesions already detected.
-    carried : mapping
-        What the previous visit carried on: the known foci.
+    earlier : RememberedVisits
+        Carried on by the previous visit.
     table : VisitTableRow
-        What the visit table says.
-    settings : mapping
-        ``focus.min_volume_mm3`` and ``enhancement.join_mm`` of the configuration.
+        Its row of the visit schedule.
+    focus : FocusRule
+        ``min_volume_mm3``.
+    enhancement : EnhancementRule
+        ``join_mm``.
 
     Returns
     -------
-    dict
-        The record.
+    MeasureRecord
     """
-    detected = visit.read_record("detect")
-    onward = carry_on(carried, visit, table)
-    if not usable(detected):
-        return passed_on(detected, carried=onward)
-    registered = visit.read_record("register")
-    anchor = registered["carried"]["anchor"]
-    box, priors = load_priors(visit, anchor)
-    shape = priors["brain"].shape
-    known = KnownFoci.none(shape)
-    if carried.get("foci"):
-        with np.load(visit.resolve(carried["foci"]["arrays"])) as archive:
-            known = KnownFoci.from_record(carried["foci"], archive["t2"], archive["gel"])
-    with np.load(visit.resolve(detected["arrays"])) as archive:
+    record = visit.detect_record()
+    detected = record.detected
+    remembered = remember_visit(earlier, visit, table)
+    if not record.done or detected is None:
+        return MeasureRecord(
+            status=record.status, reason=record.reason, message=record.message, remembered=remembered
+        )
+    registered = visit.register_record().registered
+    assert registered is not None  # lesions were detected on it
+    parts = detected.parts
+    box, priors = load_priors(visit, registered.anchor)
+    with np.load(visit.resolve(detected.arrays)) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    parts = detected["parts"]
-    images = registered["images"]
     tracked = track_visit(
-        VisitFoci(
-            session_id=visit.session_id,
-            scheduled=table.visit_type == "scheduled",
-            t2_mask=arrays["t2"] > 0 if parts["t2"]["evaluable"] else None,
-            new=arrays.get("new") if parts["t2_change"]["evaluable"] else None,
-            enlarging=arrays.get("enlarging") if parts["t2_change"]["evaluable"] else None,
-            gel=arrays["gel"] if parts["gel"]["evaluable"] else None,
-            t2_reference_session_id=parts["t2_change"]["reference_session_id"],
-            t2_plane=_plane(images.get(parts["t2"].get("contrast"))),
-            gel_plane=_plane(images.get(POSTCONTRAST)),
-        ),
-        known,
+        _foci_of(visit, table, parts, arrays, registered.evaluable),
+        _known_foci(visit, earlier, priors["brain"].shape),
         spacing_mm=SUBJECT_GRID.spacing_mm,
-        join_mm=settings["enhancement"]["join_mm"],
-        min_focus_mm3=settings["focus"]["min_volume_mm3"],
+        join_mm=enhancement.join_mm,
+        min_focus_mm3=focus.min_volume_mm3,
     )
-    details = _details(tracked, arrays, box, anchor, priors, parts["gel"].get("scores"))
-    rows = complete_rows(
-        tracked.rows,
-        identity={
-            "study_id": table.study_id,
-            "site_id": table.site_id,
-            "participant_id": visit.participant_id,
-        },
-        details=details,
-    )
-    products = write_dsegs(visit, images, parts, {"t2": tracked.t2, "gel": tracked.gel}, box)
+    details = _details(tracked, arrays, box, registered.anchor, priors, parts.gel.scores)
+    rows = complete_rows(tracked.rows, identity=_identity(visit, table), details=details)
+    products = write_dsegs(visit, registered.evaluable, parts, {"t2": tracked.t2, "gel": tracked.gel}, box)
     path = visit.work("known_foci.npz")
     write_arrays(path, {"t2": tracked.known.t2, "gel": tracked.known.gel})
-    onward["foci"] = tracked.known.to_record() | {"arrays": visit.relative(path)}
-    onward["gel_evaluable"] = onward["gel_evaluable"] | {visit.session_id: parts["gel"]["evaluable"]}
+    return MeasureRecord(
+        measured=MeasuredVisit(lesions=tuple(map(_rounded, rows)), products=(*detected.products, *products)),
+        remembered=replace(
+            remembered,
+            gel_evaluable={**remembered.gel_evaluable, visit.session_id: parts.gel.evaluable},
+            foci=tracked.known.to_record() | {"arrays": visit.relative(path)},
+        ),
+    )
+
+
+def _identity(visit: VisitFiles, table: VisitTableRow) -> dict[str, str]:
     return {
-        "status": "done",
-        "reason": None,
-        "message": "",
-        "lesions": [_rounded(row) for row in rows],
-        "products": [*detected["products"], *products],
-        "carried": onward,
+        "study_id": table.study_id,
+        "site_id": table.site_id,
+        "participant_id": visit.participant_id,
     }
 
 
-def _plane(image: Mapping[str, Any] | None) -> AcquiredPlane:
-    if not image or not image["evaluable"]:
-        return AcquiredPlane()
-    return AcquiredPlane(tuple(image["plane_normal"]), image["slice_thickness_mm"])
+def _known_foci(visit: VisitFiles, earlier: RememberedVisits, shape: tuple[int, ...]) -> KnownFoci:
+    """Read the known foci of the participant; none before the first measured visit."""
+    if not earlier.foci:
+        return KnownFoci.none(shape)
+    with np.load(visit.resolve(earlier.foci["arrays"])) as archive:
+        return KnownFoci.from_record(earlier.foci, archive["t2"], archive["gel"])
+
+
+def _foci_of(
+    visit: VisitFiles,
+    table: VisitTableRow,
+    parts: Parts,
+    arrays: Mapping[str, np.ndarray],
+    images: Mapping[Contrast, RegisteredImage],
+) -> VisitFoci:
+    """Return the foci of a visit; those of a part that is not evaluable are None."""
+    t2_contrast = parts.t2.contrast
+    return VisitFoci(
+        session_id=visit.session_id,
+        scheduled=table.visit_type == "scheduled",
+        t2_mask=arrays["t2"] > 0 if parts.t2.evaluable else None,
+        new=arrays.get("new") if parts.t2_change.evaluable else None,
+        enlarging=arrays.get("enlarging") if parts.t2_change.evaluable else None,
+        gel=arrays["gel"] if parts.gel.evaluable else None,
+        t2_reference_session_id=parts.t2_change.reference_session_id,
+        t2_plane=_plane(images.get(t2_contrast) if t2_contrast else None),
+        gel_plane=_plane(images.get(POSTCONTRAST)),
+    )
+
+
+def _plane(image: RegisteredImage | None) -> AcquiredPlane:
+    return AcquiredPlane(image.plane_normal, image.slice_thickness_mm) if image else AcquiredPlane()
 
 
 def _details(
-    tracked: Any,
+    tracked: TrackedVisit,
     arrays: Mapping[str, np.ndarray],
     box: tuple[slice, ...],
-    anchor: Mapping[str, Any],
+    anchor: Anchor,
     priors: Mapping[str, np.ndarray],
     gel_scores: Sequence[float] | None,
 ) -> dict[int, dict[str, Any]]:
-    """Find place and score of every focus; one that somebody has drawn has no score."""
-    voxel_to_mni = np.asarray(anchor["subject_to_mni"]) @ SUBJECT_GRID.affine
+    """Return centre, region and score of every focus; one that somebody has drawn has no score."""
+    voxel_to_mni = np.asarray(anchor.subject_to_mni) @ SUBJECT_GRID.affine
     voxel_to_mni = voxel_to_mni @ _shift([side.start for side in box])
     details: dict[int, dict[str, Any]] = {}
     for dseg in (tracked.t2, tracked.gel):

@@ -1,11 +1,11 @@
-"""Gather the image quality of all visits in one table, with which the pages compare."""
+"""Table of the image quality of all visits, with which the pages compare."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from mesems_mri.dataset.bids import Participant
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.standardise import StandardisedImage, StandardiseRecord
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.files import read_json
 
@@ -19,7 +19,7 @@ _SCANNER = {
 
 
 def compile_quality(layout: Layout, participants: tuple[Participant, ...]) -> None:
-    """Write ``.mesems/site_quality.tsv``: one row for every image of every visit that is standardised.
+    """Write ``.mesems/site_quality.tsv``: one row per image of every visit that is standardised.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def compile_quality(layout: Layout, participants: tuple[Participant, ...]) -> No
             path = layout.record(session.participant_id, session.session_id, "standardise")
             if not path.is_file():
                 continue
-            record = read_json(path)
+            record = StandardiseRecord.from_json(read_json(path))
             visit = {
                 "site_id": participant.site_id,
                 "participant_id": session.participant_id,
@@ -42,29 +42,27 @@ def compile_quality(layout: Layout, participants: tuple[Participant, ...]) -> No
                 "acquired": session.acquired.isoformat() if session.acquired else None,
                 "week": session.week,
                 "position": position,
-                "covered_fraction": record.get("covered_fraction"),
+                "covered_fraction": record.brain.covered_fraction if record.brain else None,
             }
-            rows += [
-                visit | _image_row(contrast, image) for contrast, image in record.get("images", {}).items()
-            ]
+            rows += [visit | _image_row(contrast, image) for contrast, image in (record.images or {}).items()]
     write_table(layout.site_quality(), SITE_QUALITY_COLUMNS, rows)
 
 
-def _image_row(contrast: str, image: Mapping[str, Any]) -> dict[str, Any]:
-    scanner = image.get("acquisition", {})
-    quality = image.get("quality", {})
+def _image_row(contrast: str, image: StandardisedImage) -> dict[str, Any]:
+    scanner = image.header.acquisition if image.header else {}
+    quality = image.corrected.quality if image.corrected else {}
     return {
         "contrast": contrast,
-        "evaluable": image["evaluable"],
+        "evaluable": image.evaluable,
         **{name: quality.get(name) for name in _MEASURES},
-        "slice_thickness_mm": image.get("slice_thickness_mm"),
+        "slice_thickness_mm": image.header.slice_thickness_mm if image.header else None,
         **{column: _one_line(scanner.get(key)) for column, key in _SCANNER.items()},
         "field_strength_t": _number(scanner.get("MagneticFieldStrength")),
     }
 
 
 def _one_line(value: object) -> str | None:
-    """Return what a sidecar says as one line; sidecars may hold anything."""
+    """Return a value of a sidecar as one line; sidecars may hold anything."""
     return None if value is None else " ".join(str(value).split())
 
 

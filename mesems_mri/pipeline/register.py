@@ -1,31 +1,58 @@
-"""Bring every image of a visit into the participant's space, resampled once."""
+"""Register a visit: co-registration of its images, registration to the anchor, resampling once."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from mesems_mri.config import QualityRule
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
-from mesems_mri.dataset.bids import preproc_name, xfm_name
+from mesems_mri.dataset.bids import Contrast, preproc_name, weighting, xfm_name
+from mesems_mri.dataset.records.base import Normal, triple
+from mesems_mri.dataset.records.register import Anchor, RegisteredVisit, RegisterRecord
+from mesems_mri.dataset.records.registered_image import RefusedImage, RegisteredImage
+from mesems_mri.dataset.records.standardise import StandardisedImage
 from mesems_mri.errors import Reason
 from mesems_mri.files import write_json
 from mesems_mri.images import nifti
-from mesems_mri.images.brain import rigid_part
 from mesems_mri.images.registration import register_rigid
 from mesems_mri.images.resampling import field_of_view, resample_image
-from mesems_mri.images.same_head import compare_heads
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
-from mesems_mri.models.atlas import load_atlas
-from mesems_mri.pipeline.visit import VisitFiles, log, not_evaluable, passed_on, usable, write_arrays
+from mesems_mri.pipeline.anchor import (
+    ReferenceImage,
+    align_to_anchor,
+    become_anchor,
+    describe_alignment,
+    load_priors,
+    load_reference,
+)
+from mesems_mri.pipeline.visit import VisitFiles, log
 from mesems_mri.provenance import software_versions
 
-BOX_MARGIN_MM = 6
-"""Space kept around the brain when arrays are cropped."""
+
+@dataclass(frozen=True, kw_only=True)
+class _SubjectSpace:
+    """Subject space of the participant and the brain of the visit in it.
+
+    Attributes
+    ----------
+    to_reference : ndarray of float64, shape (4, 4)
+        Rigid transform from subject space to the reference image of the visit, mm to mm.
+    mask : ndarray of bool, shape (x, y, z)
+        Brain of the visit, on `SUBJECT_GRID`.
+    box : tuple of slice
+        Part of that grid that holds the brain.
+    priors : dict of str to ndarray of float32, shape of the box
+        Probability of each tissue, 0 to 1.
+    """
+
+    to_reference: np.ndarray
+    mask: np.ndarray
+    box: tuple[slice, ...]
+    priors: dict[str, np.ndarray]
 
 
-def register_visit(
-    visit: VisitFiles, carried: Mapping[str, Any], *, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def register_visit(visit: VisitFiles, anchor: Anchor | None, *, rule: QualityRule) -> RegisterRecord:
     """Register the images of a visit to each other and to the participant's anchor visit.
 
     The anchor is the first visit with a usable image; its space, rigidly aligned to MNI152, is the space of
@@ -35,276 +62,192 @@ def register_visit(
     ----------
     visit : VisitFiles
         The visit, already standardised.
-    carried : mapping
-        What the previous visit carried on: the anchor, once there is one.
-    settings : mapping
-        ``quality.min_covered_fraction`` of the configuration.
+    anchor : Anchor or None
+        None if no visit before could be the anchor.
+    rule : QualityRule
+        ``min_covered_fraction``.
 
     Returns
     -------
-    dict
-        The record; preprocessed images, brain mask and transforms are written as products.
+    RegisterRecord
+        Preprocessed images, brain mask and transforms are written as products.
     """
-    standardised = visit.read_record("standardise")
-    if not usable(standardised):
-        return passed_on(standardised, carried=dict(carried))
-    reference = standardised["reference"]
-    fixed, fixed_mask = _load(visit, standardised["images"][reference]["file"], standardised["brain_mask"])
-
-    covered = standardised["covered_fraction"]
-    too_little: dict[str, Any] = {}
-    if covered < settings["quality"]["min_covered_fraction"]:
-        what = f"{visit.name} {reference}: shows {covered:.0%} of the brain"
-        too_little = not_evaluable(Reason.INCOMPLETE_COVERAGE, f"{what}; repeat it with full coverage")
-    if too_little and not carried.get("anchor"):
-        return too_little | {"carried": {}}  # half a brain cannot fix the participant's space
-
-    if carried.get("anchor"):
-        anchor = carried["anchor"]
-        outcome = _align_to_anchor(visit, anchor, reference, fixed, fixed_mask)
-        if outcome["reason"] and too_little:
-            # So little of the brain cannot be told from another one; do not accuse the site of a mix-up.
-            outcome |= too_little
-        if outcome["reason"]:
-            return outcome | {"carried": dict(carried)}
-        subject_to_reference = np.asarray(outcome["matrix"]) @ np.asarray(anchor["subject_to_anchor"])
-        alignment = outcome["alignment"]
+    standardised = visit.standardise_record()
+    if not standardised.done or standardised.brain is None:
+        return RegisterRecord(
+            status=standardised.status,
+            reason=standardised.reason,
+            message=standardised.message,
+            anchor=anchor,
+        )
+    reference = load_reference(visit, standardised, standardised.brain)
+    uncovered = _low_coverage(visit, reference, rule)
+    alignment = None
+    if anchor is None:
+        if uncovered:  # half a brain cannot define the participant's space
+            return uncovered
+        anchor = become_anchor(visit, reference)
+        to_reference = np.asarray(anchor.subject_to_anchor)
     else:
-        anchor = _become_anchor(visit, standardised, fixed_mask, fixed)
-        carried = {"anchor": anchor}
-        subject_to_reference = np.asarray(anchor["subject_to_anchor"])
-        alignment = {"anchor": True}
+        registration, alignment, refusal = align_to_anchor(visit, anchor, reference)
+        if refusal:
+            # So little of the brain cannot be told from another one; do not accuse the site of a mix-up.
+            cause = uncovered or refusal
+            return replace(cause, alignment=alignment, anchor=anchor)
+        to_reference = np.asarray(registration.matrix) @ np.asarray(anchor.subject_to_anchor)
+    mask_name, space = _enter_subject_space(visit, anchor, reference, to_reference)
+    return RegisterRecord(
+        registered=RegisteredVisit(
+            reference=reference.contrast,
+            brain_mask=mask_name,
+            alignment=alignment,
+            images={
+                contrast: _register_image(visit, contrast, entry, reference, space)
+                for contrast, entry in (standardised.images or {}).items()
+            },
+            anchor=anchor,
+        )
+    )
 
+
+def _low_coverage(visit: VisitFiles, reference: ReferenceImage, rule: QualityRule) -> RegisterRecord | None:
+    """Return the refusal of a visit whose reference image shows too little of the brain; None for others."""
+    if reference.brain.covers(rule):
+        return None
+    shown = f"{visit.name} {reference.contrast}: shows {reference.brain.covered_fraction:.0%} of the brain"
+    return RegisterRecord(
+        status="not_evaluable",
+        reason=str(Reason.INCOMPLETE_COVERAGE),
+        message=f"{shown}; repeat it with full coverage",
+    )
+
+
+def _enter_subject_space(
+    visit: VisitFiles, anchor: Anchor, reference: ReferenceImage, to_reference: np.ndarray
+) -> tuple[str, _SubjectSpace]:
+    """Write the brain mask of a visit in subject space; return its name and that space."""
     mask = resample_image(
-        Volume(fixed_mask.astype(np.float32), fixed.affine),
+        Volume(reference.mask.astype(np.float32), reference.volume.affine),
         SUBJECT_GRID,
-        subject_to_reference,
+        to_reference,
         order=1,
     )
     mask = mask > 0.5
-    mask_path = visit.product("space-subject_desc-brain_mask.nii.gz")
-    nifti.write_labels(mask_path, mask, SUBJECT_GRID.affine)
-    write_json(
-        mask_path.with_name(mask_path.name.replace(".nii.gz", ".json")),
-        _sidecar([standardised["images"][reference]["source"]], Type="Brain"),
-    )
+    path = visit.product("space-subject_desc-brain_mask.nii.gz")
+    nifti.write_labels(path, mask, SUBJECT_GRID.affine)
+    _write_sidecar(path, reference.source, Type="Brain")
     box, priors = load_priors(visit, anchor)
-    images = {}
-    for contrast, entry in standardised["images"].items():
-        images[contrast] = (
-            _bring(visit, contrast, entry, reference, fixed, fixed_mask, subject_to_reference)
-            if entry["evaluable"]
-            else {key: entry[key] for key in ("evaluable", "reason", "message", "source")}
-        )
-        if images[contrast]["evaluable"]:
-            images[contrast] |= _write_preproc(
-                visit, contrast, entry, images[contrast]["subject_to_image"], mask, box, priors
-            )
-            if contrast == reference:  # slices without an image inside the field of view count as not seen
-                seen = images[contrast]["covered_fraction"]
-                images[contrast]["covered_fraction"] = min(seen, standardised["covered_fraction"])
-    return {
-        "status": "done",
-        "reason": None,
-        "message": "",
-        "reference": reference,
-        "brain_mask": visit.relative(mask_path),
-        "alignment": alignment,
-        "images": images,
-        "carried": dict(carried),
-    }
+    return visit.relative(path), _SubjectSpace(to_reference=to_reference, mask=mask, box=box, priors=priors)
 
 
-def load_priors(
-    visit: VisitFiles, anchor: Mapping[str, Any]
-) -> tuple[tuple[slice, ...], dict[str, np.ndarray]]:
-    """Load the atlas in subject space, cropped to the brain.
-
-    Parameters
-    ----------
-    visit : VisitFiles
-        Any visit of the participant.
-    anchor : mapping
-        The anchor, as carried by the records.
-
-    Returns
-    -------
-    box : tuple of slice
-        The part of the subject grid that holds the brain.
-    priors : dict of str to (X, Y, Z) float32
-        Probability in 0-1 of each class, in the box.
-    """
-    with np.load(visit.resolve(anchor["priors"])) as archive:
-        start, stop = archive["box"]
-        priors = {
-            name: archive[name].astype(np.float32) / np.float32(255)
-            for name in archive.files
-            if name != "box"
-        }
-    return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)), priors
-
-
-def _load(visit: VisitFiles, image: str, mask: str) -> tuple[Volume, np.ndarray]:
-    volume, _ = nifti.read_image(visit.resolve(image))
-    labels, _ = nifti.read_labels(visit.resolve(mask))
-    return volume, labels > 0
-
-
-def _become_anchor(
-    visit: VisitFiles, standardised: Mapping[str, Any], mask: np.ndarray, volume: Volume
-) -> dict[str, Any]:
-    to_mni = np.asarray(standardised["to_mni"], np.float64)
-    subject_to_anchor = np.linalg.inv(rigid_part(to_mni)).astype(np.float64)
-    subject_to_mni = (to_mni @ subject_to_anchor).astype(np.float64)
-    atlas = load_atlas()
-    in_subject = {
-        name: resample_image(Volume(probability, atlas.affine), SUBJECT_GRID, subject_to_mni, order=1)
-        for name, probability in atlas.probability.items()
-    }
-    own_brain = resample_image(
-        Volume(mask.astype(np.float32), volume.affine), SUBJECT_GRID, subject_to_anchor, order=1
-    )
-    inside = np.argwhere((in_subject["brain"] > 0.1) | (own_brain > 0.5))
-    start = np.maximum(inside.min(axis=0) - BOX_MARGIN_MM, 0)
-    stop = np.minimum(inside.max(axis=0) + 1 + BOX_MARGIN_MM, SUBJECT_GRID.shape)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    classes = {name: np.rint(prior[box] * 255).astype(np.uint8) for name, prior in in_subject.items()}
-    path = visit.work("priors.npz")
-    write_arrays(path, {"box": np.stack([start, stop]), **classes}, compress=False)
-    reference = standardised["reference"]
-    return {
-        "session_id": visit.session_id,
-        "contrast": reference,
-        "source": standardised["images"][reference]["source"],
-        "file": standardised["images"][reference]["file"],
-        "brain_mask": standardised["brain_mask"],
-        "subject_to_anchor": np.round(subject_to_anchor, 9).tolist(),
-        "subject_to_mni": np.round(subject_to_mni, 9).tolist(),
-        "priors": visit.relative(path),
-    }
-
-
-def _align_to_anchor(
-    visit: VisitFiles, anchor: Mapping[str, Any], reference: str, moving: Volume, moving_mask: np.ndarray
-) -> dict[str, Any]:
-    fixed, fixed_mask = _load(visit, anchor["file"], anchor["brain_mask"])
-    registration = register_rigid(fixed, moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
-    kinds = {contrast.removeprefix("ce-gadolinium_") for contrast in (anchor["contrast"], reference)}
-    heads = compare_heads(
-        fixed, moving, registration.matrix, fixed_mask, moving_mask, same_contrast=len(kinds) == 1
-    )
-    alignment = _summary(registration) | {"head_score": round(float(heads.score), 4)}
-    where = f"{visit.name} {reference}"
-    if not heads.same_head:
-        message = (
-            f"{where}: does not look like the head of {anchor['session_id']} (score {heads.score:.3f}); "
-            "check whose scan this is"
-        )
-        log.warning("%s", message)
-        return not_evaluable(Reason.WRONG_HEAD, message, alignment=alignment)
-    if not registration.ok:
-        message = f"{where}: could not be registered to {anchor['session_id']}; look at both images"
-        log.warning("%s", message)
-        return not_evaluable(Reason.REGISTRATION_FAILED, message, alignment=alignment)
-    return {"reason": None, "matrix": registration.matrix, "alignment": alignment}
-
-
-def _summary(registration: Any) -> dict[str, Any]:
-    return {
-        "similarity": round(float(registration.similarity), 5),
-        "similarity_left_alone": round(float(registration.similarity_before), 5),
-        "inverse_consistency_mm": round(float(registration.inverse_consistency_mm), 4),
-        "flags": sorted(registration.flags),
-    }
-
-
-def _bring(
+def _register_image(
     visit: VisitFiles,
-    contrast: str,
-    entry: Mapping[str, Any],
-    reference: str,
-    fixed: Volume,
-    fixed_mask: np.ndarray,
-    subject_to_reference: np.ndarray,
-) -> dict[str, Any]:
-    """Find the way of one contrast into subject space."""
-    kept = {
-        "evaluable": True,
-        "reason": None,
-        "message": "",
-        "source": entry["source"],
-        "file": entry["file"],
-    }
-    if contrast == reference:
-        return kept | {"subject_to_image": subject_to_reference, "alignment": {"reference": True}}
-    moving, _ = nifti.read_image(visit.resolve(entry["file"]))
-    registration = register_rigid(fixed, moving, fixed_mask=fixed_mask, moving_mask=None)
+    contrast: Contrast,
+    entry: StandardisedImage,
+    reference: ReferenceImage,
+    space: _SubjectSpace,
+) -> RegisteredImage | RefusedImage:
+    """Register one image of a visit to its reference image, and write it in subject space."""
+    if entry.reason is not None:
+        return RefusedImage(reason=entry.reason, message=entry.message, source=entry.source)
+    assert entry.corrected is not None  # as of every evaluable image of a visit that is done
+    volume, _ = nifti.read_image(visit.resolve(entry.corrected.file))
+    if contrast == reference.contrast:
+        image = _write_preproc(visit, contrast, entry, volume, space.to_reference, space)
+        # slices without an image inside the field of view count as not seen
+        covered = min(image.covered_fraction, reference.brain.covered_fraction)
+        return replace(image, covered_fraction=covered)
+    registration = register_rigid(reference.volume, volume, fixed_mask=reference.mask, moving_mask=None)
+    alignment = describe_alignment(registration)
     if not registration.ok:
-        message = f"{visit.name} {contrast}: could not be registered to the {reference}; look at both images"
+        message = (
+            f"{visit.name} {contrast}: could not be registered to the {reference.contrast}; "
+            "look at both images"
+        )
         log.warning("%s", message)
-        refused = {"evaluable": False, "reason": str(Reason.REGISTRATION_FAILED), "message": message}
-        return kept | refused | {"alignment": _summary(registration)}
-    return kept | {
-        "subject_to_image": registration.matrix @ subject_to_reference,
-        "alignment": _summary(registration),
-    }
+        return RefusedImage(
+            reason=str(Reason.REGISTRATION_FAILED),
+            message=message,
+            source=entry.source,
+            file=entry.corrected.file,
+            alignment=alignment,
+        )
+    to_image = registration.matrix @ space.to_reference
+    image = _write_preproc(visit, contrast, entry, volume, to_image, space)
+    return replace(image, alignment=alignment)
 
 
 def _write_preproc(
     visit: VisitFiles,
-    contrast: str,
-    entry: Mapping[str, Any],
-    subject_to_image: np.ndarray,
-    mask: np.ndarray,
-    box: tuple[slice, ...],
-    priors: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
-    """Resample, scale to NAWM and write one image with its transform; say how much of the brain it shows."""
-    volume, _ = nifti.read_image(visit.resolve(entry["file"]))
-    image = resample_image(volume, SUBJECT_GRID, subject_to_image)
-    seen = field_of_view(volume, SUBJECT_GRID, subject_to_image)
-    covered = covered_fraction(seen[box], priors["brain"])
-    suffix = contrast.removeprefix("ce-gadolinium_")
-    nawm = find_nawm(
-        image[box],
-        brain_mask=(mask & seen)[box],
-        white_matter=priors["white_matter"],
-        contrast=suffix,  # pyright: ignore[reportArgumentType]
-    )
-    _, median = scale_to_nawm(image[box], nawm)
-    scaled = image / np.float32(median)
-    path = visit.product(preproc_name(contrast))
-    nifti.write_image(path, scaled, SUBJECT_GRID.affine)
-    xfm = visit.product(xfm_name(contrast))
-    nifti.write_xfm(xfm, subject_to_image)
-    write_json(
-        path.with_name(path.name.replace(".nii.gz", ".json")),
-        _sidecar(
-            [entry["source"]],
-            SkullStripped=bool(entry["skull_stripped"]),
-            NAWMMedian=round(float(median), 6),
-            Interpolation="see mesems_mri.images.resampling",
-        ),
-    )
-    return {
-        "subject_to_image": np.round(subject_to_image, 9).tolist(),
-        "grid": {"shape": list(volume.shape), "affine": volume.affine.tolist()},
-        "preproc": visit.relative(path),
-        "covered_fraction": round(covered, 4),
-        "nawm_median": round(float(median), 6),
-        "slice_thickness_mm": entry["slice_thickness_mm"],
-        "plane_normal": _normal_in_subject(volume, subject_to_image),
-    }
-
-
-def covered_fraction(seen: np.ndarray, brain: np.ndarray) -> float:
-    """Return how much of the brain an image shows.
+    contrast: Contrast,
+    entry: StandardisedImage,
+    volume: Volume,
+    to_image: np.ndarray,
+    space: _SubjectSpace,
+) -> RegisteredImage:
+    """Resample an image once, normalise it to NAWM, and write it with its transform.
 
     Parameters
     ----------
-    seen : (X, Y, Z) bool
-        Where the image has voxels.
-    brain : (X, Y, Z) float
+    visit : VisitFiles
+    contrast : str
+    entry : StandardisedImage
+        Its record; it is evaluable.
+    volume : Volume
+        Bias-corrected, in its own grid.
+    to_image : ndarray of float64, shape (4, 4)
+        From subject space to the image, mm to mm.
+    space : _SubjectSpace
+
+    Returns
+    -------
+    RegisteredImage
+    """
+    assert entry.source is not None
+    assert entry.header is not None
+    assert entry.corrected is not None
+    image = resample_image(volume, SUBJECT_GRID, to_image)
+    seen = field_of_view(volume, SUBJECT_GRID, to_image)
+    covered = covered_fraction(seen[space.box], space.priors["brain"])
+    nawm = find_nawm(
+        image[space.box],
+        brain_mask=(space.mask & seen)[space.box],
+        white_matter=space.priors["white_matter"],
+        contrast=weighting(contrast),
+    )
+    _, median = scale_to_nawm(image[space.box], nawm)
+    path = visit.product(preproc_name(contrast))
+    nifti.write_image(path, image / np.float32(median), SUBJECT_GRID.affine)
+    nifti.write_xfm(visit.product(xfm_name(contrast)), to_image)
+    parameters = {
+        "SkullStripped": bool(entry.corrected.skull_stripped),
+        "NAWMMedian": round(float(median), 6),
+        "Interpolation": "see mesems_mri.images.resampling",
+    }
+    _write_sidecar(path, entry.source, **parameters)
+    return RegisteredImage(
+        source=entry.source,
+        file=entry.corrected.file,
+        subject_to_image=np.round(to_image, 9).tolist(),
+        alignment=None,
+        shape=triple(volume.shape),
+        affine=volume.affine.tolist(),
+        preproc=visit.relative(path),
+        covered_fraction=round(covered, 4),
+        nawm_median=round(float(median), 6),
+        slice_thickness_mm=entry.header.slice_thickness_mm,
+        plane_normal=_normal_in_subject(volume, to_image),
+    )
+
+
+def covered_fraction(seen: np.ndarray, brain: np.ndarray) -> float:
+    """Return the share of the brain that an image shows.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (x, y, z)
+        Voxels inside the field of view of the image.
+    brain : ndarray of float32, shape (x, y, z)
         Probability of brain by the atlas on the same grid. The visit's own brain mask will not do: it ends
         where the image ends.
 
@@ -317,17 +260,18 @@ def covered_fraction(seen: np.ndarray, brain: np.ndarray) -> float:
     return float(np.count_nonzero(seen & expected) / max(np.count_nonzero(expected), 1))
 
 
-def _normal_in_subject(volume: Volume, subject_to_image: np.ndarray) -> list[float]:
-    """Turn the slice normal into subject space, whose array axes are its world axes."""
+def _normal_in_subject(volume: Volume, subject_to_image: np.ndarray) -> Normal:
+    """Return the slice normal in subject space, whose array axes are its world axes."""
     normal = np.linalg.inv(subject_to_image[:3, :3]) @ volume.world_plane_normal()
-    return np.round(normal / np.linalg.norm(normal), 6).tolist()
+    return triple(np.round(normal / np.linalg.norm(normal), 6).tolist())
 
 
-def _sidecar(sources: list[str], **more: object) -> dict[str, Any]:
-    return {
-        "Sources": [f"bids:raw:{source}" for source in sources],
+def _write_sidecar(path: Path, source: str, **more: object) -> None:
+    content = {
+        "Sources": [f"bids:raw:{source}"],
         "SpatialReference": "rigid alignment of the participant's anchor visit to MNI152NLin2009aSym, 1 mm",
         **more,
         "Software": software_versions(),
         "Seed": 0,
     }
+    write_json(path.with_name(path.name.replace(".nii.gz", ".json")), content)

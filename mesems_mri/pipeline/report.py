@@ -2,14 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mesems_mri.config import TrialConfig
-from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, image_name
+from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, Contrast, image_name, t2_contrast_named
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.base import Json
+from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.files import read_json, write_text
 from mesems_mri.pipeline.figures import draw_pictures
@@ -29,7 +30,7 @@ LABELS, COLOURS, OPEN = "lesions.label.txt", "lesions.ctbl", "open.txt"
 """Files for viewers: label descriptions of ITK-SNAP, colour table of 3D Slicer, commands."""
 
 
-def report_visit(visit: VisitFiles, *, earlier: Sequence[str], settings: Mapping[str, Any]) -> None:
+def report_visit(visit: VisitFiles, *, earlier: Sequence[str], config: TrialConfig) -> None:
     """Write the page of a visit from its record and images.
 
     Parameters
@@ -39,11 +40,11 @@ def report_visit(visit: VisitFiles, *, earlier: Sequence[str], settings: Mapping
     earlier : sequence of str
         Labels of the participant's earlier visits in order of time: the page links to them, and never to
         later ones, since a new visit must not change it.
-    settings : mapping
-        Rules of the configuration that the methods text names.
+    config : TrialConfig
+        Rules that the methods text names.
     """
-    layout, key = visit.layout, (visit.participant_id, visit.session_id)
-    record = read_json(layout.metrics(*key))
+    layout, key = visit.layout, visit.key
+    record = VisitRecord.from_json(read_json(layout.metrics(*key)))
     table = layout.site_quality()
     rows = read_table(table, SITE_QUALITY_COLUMNS) if table.is_file() else []
     commands, downloads = _write_viewer_files(visit, record)
@@ -51,7 +52,7 @@ def report_visit(visit: VisitFiles, *, earlier: Sequence[str], settings: Mapping
         record=record,
         pictures=draw_pictures(visit, record),
         history=site_history(rows, *key),
-        settings=settings,
+        settings=config,
         commands=commands,
         downloads=downloads,
     )
@@ -61,14 +62,14 @@ def report_visit(visit: VisitFiles, *, earlier: Sequence[str], settings: Mapping
             "visit",
             content,
             title=f"{visit.participant_id} · {visit.session_id}",
-            subtitle=subtitle(record["visit_metrics"]),
+            subtitle=subtitle(record.metrics),
             links=_links(layout, visit, earlier),
         ),
     )
 
 
-def subtitle(metrics: Mapping[str, Any]) -> str:
-    """Say in a line which visit of which study this is."""
+def subtitle(metrics: Json) -> str:
+    """Describe a visit in one line: study, site, week, day, kind."""
     unnamed = metrics["study_id"] in ("", TrialConfig().study_id)
     parts = [] if unnamed else [f"Study {metrics['study_id']}"]
     parts += [f"Site {metrics['site_id']}"] if metrics["site_id"] else []
@@ -78,7 +79,7 @@ def subtitle(metrics: Mapping[str, Any]) -> str:
 
 
 def _links(layout: Layout, visit: VisitFiles, earlier: Sequence[str]) -> list[Link]:
-    here = layout.page(visit.participant_id, visit.session_id).parent
+    here = layout.page(*visit.key).parent
     links = [
         Link("Study", _relative(layout.study_page(), here)),
         Link(visit.participant_id, _relative(layout.participant_page(visit.participant_id), here)),
@@ -93,29 +94,28 @@ def _relative(target: Path, folder: Path) -> str:
     return Path(os.path.relpath(target, folder)).as_posix()
 
 
-def _write_viewer_files(
-    visit: VisitFiles, record: Mapping[str, Any]
-) -> tuple[list[ViewerCommand], dict[str, str]]:
+def _write_viewer_files(visit: VisitFiles, record: VisitRecord) -> tuple[list[ViewerCommand], dict[str, str]]:
     """Write colour tables and commands beside the images; take away those of an earlier run."""
-    layout, key = visit.layout, (visit.participant_id, visit.session_id)
-    rows, preproc = record["lesions"], record["preproc"]
+    layout, key = visit.layout, visit.key
+    rows, preproc = record.lesions, record.preproc
     commands: list[ViewerCommand] = []
     shutil.rmtree(layout.viewer(*key, OPEN).parent, ignore_errors=True)
-    t2 = record["visit_metrics"]["t2_contrast"]
-    for focus, contrast, desc, what in (
+    t2 = t2_contrast_named(record.metrics["t2_contrast"])
+    numbered: tuple[tuple[str, Contrast | None, str, str], ...] = (
         ("t2", t2, "T2", "T2 lesions"),
         ("gel", POSTCONTRAST, "enhancing", "enhancing lesions"),
-    ):
+    )
+    for focus, contrast, desc, what in numbered:
         dseg = visit.product(image_name(contrast or "FLAIR", f"space-subject_desc-{desc}", "dseg.nii.gz"))
         lookup = dseg.with_name(dseg.name.replace(".nii.gz", ".tsv"))
-        if contrast not in preproc or not dseg.is_file():
+        if contrast is None or contrast not in preproc or not dseg.is_file():
             lookup.unlink(missing_ok=True)
             continue
         write_text(lookup, bids_lookup(rows, focus))
         here = layout.page(*key).parent
         others = [name for c, name in preproc.items() if c != contrast]
-        if focus == "t2" and contrast in T2_CONTRASTS and record["reference_preproc"]:
-            others.insert(0, record["reference_preproc"])
+        if focus == "t2" and contrast in T2_CONTRASTS and record.reference_preproc:
+            others.insert(0, record.reference_preproc)
         commands += viewer_commands(
             _relative(visit.resolve(preproc[contrast]), here),
             _relative(dseg, here),

@@ -12,6 +12,8 @@ from mesems_mri.dataset.columns import (
     VISIT_METRICS_COLUMNS,
 )
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.base import StepRecord, outcome_of
+from mesems_mri.dataset.records.visit import VisitSummary
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.files import read_json, write_text
 from mesems_mri.report.page import Link, render_page
@@ -44,8 +46,8 @@ def report_participant(layout: Layout, participant_id: str, records: Sequence[Pa
     records : sequence of Path
         Visit records in order of time.
     """
-    visits = [read_json(path) for path in records]
-    first = visits[0]["visit_metrics"]
+    visits = [VisitSummary.from_json(read_json(path)) for path in records]
+    first = visits[0].metrics
     named = [f"Study {first['study_id']}"] if first["study_id"] != TrialConfig().study_id else []
     named += [f"Site {first['site_id']}"] if first["site_id"] else []
     page = render_page(
@@ -92,10 +94,10 @@ def _many(count: int, noun: str) -> str:
 
 
 def _failure(layout: Layout, participant_id: str, session_id: str) -> Failure | None:
-    """Read what became of a visit, if it could not be evaluated."""
+    """Return the failure of a visit with the log that tells it; None if the visit is done."""
     path = layout.metrics(participant_id, session_id)
-    record = read_json(path) if path.is_file() else {"status": "done"}
-    if record["status"] == "done":
+    record = outcome_of(read_json(path)) if path.is_file() else StepRecord()
+    if record.done:
         return None
     folder = layout.out_dir / "logs" / participant_id / session_id
     logs = sorted(folder.glob("*.log"), key=lambda log: _place(log.stem))
@@ -104,7 +106,7 @@ def _failure(layout: Layout, participant_id: str, session_id: str) -> Failure | 
     ]
     chosen = telling or logs[-1:]
     log = chosen[0].relative_to(layout.out_dir).as_posix() if chosen else ""
-    return Failure(participant_id, session_id, record["status"], record["message"], log)
+    return Failure(participant_id, session_id, record.status, record.message, log)
 
 
 def step_times(folder: Path) -> list[StepTime]:

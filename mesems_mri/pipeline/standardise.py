@@ -1,15 +1,23 @@
-"""Check the images of a visit, find the brain, correct the bias field, measure quality."""
+"""Standardise a visit: header check, brain extraction (skull stripping), bias-field correction, quality."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mesems_mri.config import IntakeRule
 from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.quality import quality_measures
-from mesems_mri.dataset.bids import CONTRASTS
+from mesems_mri.dataset.bids import CONTRASTS, Contrast
 from mesems_mri.dataset.bids_tables import acquisition
+from mesems_mri.dataset.records.standardise import (
+    BrainRecord,
+    CorrectedImage,
+    ImageHeader,
+    StandardisedImage,
+    StandardiseRecord,
+)
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.bias import correct_bias
@@ -17,42 +25,47 @@ from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 from mesems_mri.models.atlas import load_atlas
-from mesems_mri.pipeline.visit import VisitFiles, log, not_evaluable
+from mesems_mri.pipeline.visit import VisitFiles, log
 
-REFERENCE_ORDER = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
+REFERENCE_ORDER: tuple[Contrast, ...] = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
 """The image to which the others of a visit are registered: the one T2 lesions are read on."""
 _TISSUE_MIN_PROBABILITY = 0.6
 
 
 def standardise_visit(
     visit: VisitFiles,
-    images: Mapping[str, str],
-    ambiguous: Mapping[str, Sequence[str]],
-    settings: Mapping[str, Any],
+    images: Mapping[Contrast, str],
+    ambiguous: Mapping[Contrast, Sequence[str]],
+    rule: IntakeRule,
     *,
     open_queries: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> StandardiseRecord:
     """Standardise the images of one visit in their own grids.
 
     Parameters
     ----------
     visit : VisitFiles
         The visit.
-    images : mapping of str to str
+    images : mapping of contrast to str
         File of each contrast, relative to the BIDS folder.
-    ambiguous : mapping of str to sequence of str
+    ambiguous : mapping of contrast to sequence of str
         Contrasts with several files of which none is clearly meant, and those files. One is enough to make
         the visit not evaluable: which image was meant is not ours to guess, and the others are read with it.
-    settings : mapping
-        ``header_repair`` of the ``intake`` rule of the configuration.
+    rule : IntakeRule
+        ``header_repair``.
     open_queries : sequence of str
         Number and subject of each query for whose answer the visit waits. One is enough: no image is read,
         since it may be of another person.
 
     Returns
     -------
-    dict
-        The record; bias-corrected images and the brain mask lie in the visit's work folder.
+    StandardiseRecord
+        Bias-corrected images and the brain mask lie in the visit's work folder.
+
+    Raises
+    ------
+    InputError
+        If no image shows a brain.
     """
     if open_queries:
         message = (
@@ -60,9 +73,36 @@ def standardise_visit(
             "close it with mesems-mri query close, and run again"
         )
         log.warning("%s", message)
-        return not_evaluable(Reason.OPEN_QUERY, message, images={})
-    entries: dict[str, dict[str, Any]] = {}
-    volumes: dict[str, Volume] = {}
+        return _not_evaluable(Reason.OPEN_QUERY, message, {})
+    entries, volumes = _read_images(visit, images, ambiguous, rule)
+    if not volumes or ambiguous:
+        problems = [entries[contrast] for contrast in ambiguous]
+        for entry in [*problems, *entries.values()]:
+            if entry.reason:
+                return _not_evaluable(entry.reason, entry.message, entries)
+        message = f"{visit.name}: no image; send the scans of this visit"
+        return _not_evaluable(Reason.MISSING_SCAN, message, {})
+    reference, brain = _extract_brain(visit, volumes, entries)
+    for contrast in volumes:
+        entries[contrast] = _correct_bias(visit, contrast, entries[contrast], volumes, reference, brain)
+    return StandardiseRecord(images=entries, brain=_brain_record(visit, reference, volumes[reference], brain))
+
+
+def _not_evaluable(
+    reason: str, message: str, images: Mapping[Contrast, StandardisedImage]
+) -> StandardiseRecord:
+    return StandardiseRecord(status="not_evaluable", reason=str(reason), message=message, images=images)
+
+
+def _read_images(
+    visit: VisitFiles,
+    images: Mapping[Contrast, str],
+    ambiguous: Mapping[Contrast, Sequence[str]],
+    rule: IntakeRule,
+) -> tuple[dict[Contrast, StandardisedImage], dict[Contrast, Volume]]:
+    """Read every image of a visit and check its header; one that cannot be used is refused."""
+    entries: dict[Contrast, StandardisedImage] = {}
+    volumes: dict[Contrast, Volume] = {}
     for contrast in CONTRASTS:
         if contrast in ambiguous:
             names = ambiguous[contrast]
@@ -70,86 +110,60 @@ def standardise_visit(
                 f"{visit.name} {contrast}: {len(names)} files ({', '.join(names)}), expected 1; "
                 f"name the one to use in intake.select, e.g. {contrast}: {names[0].split('_')[0]}"
             )
-            entries[contrast] = _refused(None, Reason.INTAKE_AMBIGUOUS, message)
+            entries[contrast] = _refused(StandardisedImage(source=None), Reason.INTAKE_AMBIGUOUS, message)
         elif contrast in images:
             source = images[contrast]
+            path = visit.bids_dir / source
             try:
-                volumes[contrast], flags = nifti.read_image(
-                    visit.bids_dir / source, header_repair=settings["header_repair"]
-                )
+                volume, flags = nifti.read_image(path, header_repair=rule.header_repair)
             except InputError as error:
-                entries[contrast] = _refused(source, error.reason, f"{visit.name} {contrast}: {error}")
+                message = f"{visit.name} {contrast}: {error}"
+                entries[contrast] = _refused(StandardisedImage(source=source), error.reason, message)
             else:
-                entries[contrast] = _accepted(visit.bids_dir / source, source, volumes[contrast], flags)
-    if not volumes or ambiguous:
-        problems = [entries[contrast] for contrast in ambiguous]
-        problems += [entry for entry in entries.values() if entry["reason"]]
-        if problems:
-            return not_evaluable(Reason(problems[0]["reason"]), problems[0]["message"], images=entries)
-        return not_evaluable(
-            Reason.MISSING_SCAN, f"{visit.name}: no image; send the scans of this visit", images={}
-        )
-
-    reference, brain = _find_brain(visit, volumes, entries)
-    for contrast, volume in volumes.items():
-        mask = (
-            brain.mask if contrast == reference else _mask_by_header(brain.mask, volumes[reference], volume)
-        )
-        if contrast != reference and not mask.any():
-            entries[contrast] |= _refused(
-                entries[contrast]["source"],
-                Reason.INCOMPLETE_COVERAGE,
-                f"{visit.name} {contrast}: shows no part of the brain of the {reference}; check the series",
-            )
-            continue
-        corrected = correct_bias(volume, mask)
-        path = visit.work(f"{contrast}_desc-standardised.nii")
-        nifti.write_image(path, corrected.array, corrected.affine)
-        tissue = _certain_tissue(volume, mask, brain.to_mni)  # same scanner frame within the visit
-        entries[contrast] |= {
-            "file": visit.relative(path),
-            "quality": _quality(corrected, mask, tissue, skull_stripped=brain.skull_stripped),
-            "skull_stripped": bool(brain.skull_stripped),
-        }
-    mask_path = visit.work("brain_mask.nii.gz")
-    nifti.write_labels(mask_path, brain.mask, volumes[reference].affine)
-    voxel_mm3 = float(abs(np.linalg.det(volumes[reference].affine[:3, :3])))
-    return {
-        "status": "done",
-        "reason": None,
-        "message": "",
-        "reference": reference,
-        "brain_mask": visit.relative(mask_path),
-        "brain_volume_mm3": round(float(brain.mask.sum()) * voxel_mm3, 1),
-        "covered_fraction": round(float(brain.covered_fraction), 4),
-        "to_mni": np.round(brain.to_mni, 9).tolist(),
-        "flags": sorted(brain.flags),
-        "images": entries,
-    }
+                volumes[contrast] = volume
+                entries[contrast] = StandardisedImage(
+                    source=source, flags=tuple(sorted(flags)), header=_header(path, volume)
+                )
+    return entries, volumes
 
 
-def _refused(source: str | None, reason: Reason, message: str) -> dict[str, Any]:
+def _refused(entry: StandardisedImage, reason: Reason, message: str) -> StandardisedImage:
     log.warning("%s", message)
-    return {"source": source, "evaluable": False, "reason": str(reason), "message": message, "flags": []}
+    return entry.refused(reason, message)
 
 
-def _accepted(path: Path, source: str, volume: Volume, flags: Sequence[str]) -> dict[str, Any]:
-    return {
-        "source": source,
-        "evaluable": True,
-        "reason": None,
-        "message": "",
-        "flags": sorted(flags),
-        "spacing_mm": [round(float(s), 4) for s in volume.spacing_mm],
-        "slice_thickness_mm": round(float(volume.slice_thickness_mm), 4),
-        "acquisition": acquisition(path),
-    }
+def _header(path: Path, volume: Volume) -> ImageHeader:
+    return ImageHeader(
+        spacing_mm=tuple(round(float(s), 4) for s in volume.spacing_mm),
+        slice_thickness_mm=round(float(volume.slice_thickness_mm), 4),
+        acquisition=acquisition(path),
+    )
 
 
-def _find_brain(
-    visit: VisitFiles, volumes: dict[str, Volume], entries: dict[str, dict[str, Any]]
-) -> tuple[str, BrainExtraction]:
-    """Find the brain on the first image that shows one; images that show none are refused."""
+def _extract_brain(
+    visit: VisitFiles, volumes: dict[Contrast, Volume], entries: dict[Contrast, StandardisedImage]
+) -> tuple[Contrast, BrainExtraction]:
+    """Extract the brain on the first image that shows one; images that show none are refused.
+
+    Parameters
+    ----------
+    visit : VisitFiles
+    volumes : dict of contrast to Volume
+        An image that shows no brain is removed.
+    entries : dict of contrast to StandardisedImage
+        An image that shows no brain is refused.
+
+    Returns
+    -------
+    reference : str
+        Contrast of the reference image of the visit.
+    brain : BrainExtraction
+
+    Raises
+    ------
+    InputError
+        If no image shows a brain.
+    """
     problem: InputError | None = None
     for contrast in REFERENCE_ORDER:
         if contrast in volumes:
@@ -157,10 +171,58 @@ def _find_brain(
                 return contrast, extract_brain(volumes[contrast])
             except InputError as error:
                 problem = InputError(f"{visit.name} {contrast}: {error}", error.reason)
-                entries[contrast] |= _refused(entries[contrast]["source"], error.reason, str(problem))
+                entries[contrast] = _refused(entries[contrast], error.reason, str(problem))
                 del volumes[contrast]
     assert problem is not None
     raise problem
+
+
+def _correct_bias(
+    visit: VisitFiles,
+    contrast: Contrast,
+    entry: StandardisedImage,
+    volumes: Mapping[Contrast, Volume],
+    reference: Contrast,
+    brain: BrainExtraction,
+) -> StandardisedImage:
+    """Correct the bias field of an image and measure its quality; refuse one that shows no brain."""
+    volume = volumes[contrast]
+    mask = brain.mask if contrast == reference else _mask_by_header(brain.mask, volumes[reference], volume)
+    if contrast != reference and not mask.any():
+        return _refused(
+            entry,
+            Reason.INCOMPLETE_COVERAGE,
+            f"{visit.name} {contrast}: shows no part of the brain of the {reference}; check the series",
+        )
+    corrected = correct_bias(volume, mask)
+    path = visit.work(f"{contrast}_desc-standardised.nii")
+    nifti.write_image(path, corrected.array, corrected.affine)
+    tissue = _certain_tissue(volume, mask, brain.to_mni)  # same scanner frame within the visit
+    return replace(
+        entry,
+        corrected=CorrectedImage(
+            file=visit.relative(path),
+            quality=_quality(corrected, mask, tissue, skull_stripped=brain.skull_stripped),
+            skull_stripped=bool(brain.skull_stripped),
+        ),
+    )
+
+
+def _brain_record(
+    visit: VisitFiles, reference: Contrast, volume: Volume, brain: BrainExtraction
+) -> BrainRecord:
+    """Write the brain mask of a visit and describe it."""
+    path = visit.work("brain_mask.nii.gz")
+    nifti.write_labels(path, brain.mask, volume.affine)
+    voxel_mm3 = float(abs(np.linalg.det(volume.affine[:3, :3])))
+    return BrainRecord(
+        reference=reference,
+        brain_mask=visit.relative(path),
+        brain_volume_mm3=round(float(brain.mask.sum()) * voxel_mm3, 1),
+        covered_fraction=round(float(brain.covered_fraction), 4),
+        to_mni=np.round(brain.to_mni, 9).tolist(),
+        flags=tuple(sorted(brain.flags)),
+    )
 
 
 def _mask_by_header(mask: np.ndarray, reference: Volume, volume: Volume) -> np.ndarray:
@@ -170,7 +232,7 @@ def _mask_by_header(mask: np.ndarray, reference: Volume, volume: Volume) -> np.n
 
 
 def _certain_tissue(volume: Volume, mask: np.ndarray, to_mni: np.ndarray) -> dict[str, np.ndarray]:
-    """Find where in the brain each tissue is certain by the atlas."""
+    """Return the voxels of the brain where each tissue is certain by the atlas."""
     atlas = load_atlas()
     box = bounding_box(mask, margin=0)
     corner = np.eye(4)
@@ -199,5 +261,5 @@ def _quality(
 
 
 def _air(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Find air: outside the brain, and darker than most of it."""
+    """Return the mask of air: outside the brain, and darker than most of it."""
     return ~mask & (image < 0.25 * np.median(image[mask]))

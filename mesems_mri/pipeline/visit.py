@@ -12,13 +12,17 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.base import Json, StepRecord, StoppedRecord, VisitKey
+from mesems_mri.dataset.records.detect import DetectRecord
+from mesems_mri.dataset.records.register import RegisterRecord
+from mesems_mri.dataset.records.standardise import StandardiseRecord
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.files import read_json, write_bytes, write_json
 
@@ -37,7 +41,7 @@ _died: list[str] = []
 
 @dataclass(frozen=True, kw_only=True)
 class VisitFiles:
-    """Where the files of one visit are.
+    """Files of one visit.
 
     Parameters
     ----------
@@ -55,17 +59,26 @@ class VisitFiles:
     session_id: str
 
     @property
+    def key(self) -> VisitKey:
+        """Participant and session."""
+        return VisitKey(self.participant_id, self.session_id)
+
+    @property
     def name(self) -> str:
         """Name of the visit in messages."""
-        return f"{self.participant_id}/{self.session_id}"
+        return self.key.name
+
+    def at(self, session_id: str) -> "VisitFiles":
+        """Return the files of another visit of the participant."""
+        return replace(self, session_id=session_id)
 
     def work(self, name: str) -> Path:
         """Return an intermediate file of this visit."""
-        return self.layout.work(self.participant_id, self.session_id) / name
+        return self.layout.work(*self.key) / name
 
     def product(self, name: str) -> Path:
         """Return a product of this visit."""
-        return self.layout.product(self.participant_id, self.session_id, name)
+        return self.layout.product(*self.key, name)
 
     def relative(self, path: Path) -> str:
         """Name a file relative to the output folder, as records do."""
@@ -75,28 +88,25 @@ class VisitFiles:
         """Find a file that a record names."""
         return self.layout.out_dir / name
 
-    def read_record(self, step: str) -> dict[str, Any]:
-        """Read the record that an earlier step left of this visit."""
-        return read_json(self.layout.record(self.participant_id, self.session_id, step))
+    def record(self, step: str) -> Path:
+        """Return the record that a step leaves of this visit."""
+        return self.layout.record(*self.key, step)
 
+    def standardise_record(self) -> StandardiseRecord:
+        """Read the record of the step ``standardise``."""
+        return StandardiseRecord.from_json(read_json(self.record("standardise")))
 
-def not_evaluable(reason: Reason, message: str, **more: object) -> dict[str, Any]:
-    """Make the record of a visit that cannot be evaluated for a stated reason."""
-    return {"status": "not_evaluable", "reason": str(reason), "message": message, **more}
+    def register_record(self) -> RegisterRecord:
+        """Read the record of the step ``register``."""
+        return RegisterRecord.from_json(read_json(self.record("register")))
 
-
-def usable(record: Mapping[str, Any]) -> bool:
-    """Tell whether a record has something to go on with."""
-    return record["status"] == "done"
-
-
-def passed_on(record: Mapping[str, Any], **more: object) -> dict[str, Any]:
-    """Make the record of a step that has nothing to do because an earlier one could not."""
-    return {key: record[key] for key in ("status", "reason", "message")} | more
+    def detect_record(self) -> DetectRecord:
+        """Read the record of the step ``detect``."""
+        return DetectRecord.from_json(read_json(self.record("detect")))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True) -> None:
-    """Write arrays as ``.npz``, whole or not at all."""
+    """Write arrays as ``.npz``: an atomic write."""
     stream = io.BytesIO()
     (np.savez_compressed if compress else np.savez)(stream, **arrays)  # pyright: ignore[reportArgumentType]
     write_bytes(path, stream.getbuffer())
@@ -107,7 +117,7 @@ _PRODUCTS = {
     "detect": ("*_label-L_desc-*_mask.*",),
     "measure": ("*_dseg.*",),
 }
-"""What each step leaves among the products of a visit."""
+"""Products of a visit that each step leaves, by the patterns of their names."""
 
 
 def remove_products(visit: VisitFiles, step: str) -> None:
@@ -129,18 +139,21 @@ def fail_instead(message: str) -> None:
     Parameters
     ----------
     message : str
-        What became of the process that was to compute it.
+        End of the process that was to compute it.
     """
     _died.append(message)
+
+
+R = TypeVar("R", bound=StepRecord)
 
 
 def run_step(
     step: str,
     visit: VisitFiles,
-    compute: Callable[[], dict[str, Any]],
+    compute: Callable[[], R],
     *,
-    carried: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    carried: Json | None = None,
+) -> R | StoppedRecord:
     """Run a step, and leave a record whatever happens.
 
     Parameters
@@ -152,34 +165,36 @@ def run_step(
     compute : callable
         Does the work and returns the record.
     carried : mapping, optional
-        What the previous visit carried on; used when this visit cannot add to it.
+        What the previous visit carried on; passed on unchanged when this visit cannot add to it.
 
     Returns
     -------
-    dict
-        The record, as written.
+    StepRecord
+        That of the step; a `StoppedRecord` if an error stopped it.
     """
-    onward = dict(carried or {})
+    carried = carried or {}
     try:
-        record = _failed(visit, step, _died.pop(), onward) if _died else compute()
+        record = _failed(visit, step, _died.pop(), carried) if _died else compute()
     except InputError as error:
         log.warning("%s: %s", visit.name, error)
-        record = not_evaluable(error.reason, str(error), carried=onward)
+        record = StoppedRecord(
+            status="not_evaluable", reason=str(error.reason), message=str(error), carried=carried
+        )
     except Exception as error:
         log.error("%s: %s failed\n%s", visit.name, step, traceback.format_exc())  # noqa: TRY400
-        record = _failed(visit, step, _explained(error, visit), onward)
-    if not usable(record):
+        record = _failed(visit, step, _explained(error, visit), carried)
+    if not record.done:
         remove_products(visit, step)
     # Snakemake takes a small file of equal content for unchanged; the record must tell that a mask changed.
-    record = {"step": step, **record, "files_sha256": _hash_files(visit, record)}
-    write_json(visit.layout.record(visit.participant_id, visit.session_id, step), record)
+    content = record.to_json()
+    write_json(visit.record(step), {"step": step, **content, "files_sha256": _hash_files(visit, content)})
     return record
 
 
-def _hash_files(visit: VisitFiles, record: Mapping[str, Any]) -> str:
+def _hash_files(visit: VisitFiles, content: Json) -> str:
     """Return the hash of all files of this visit that a record names."""
     folders = tuple(f"{visit.relative(place.parent)}/" for place in (visit.work("x"), visit.product("x")))
-    names = {text for text in _texts(record) if text.startswith(folders)}
+    names = {text for text in _texts(content) if text.startswith(folders)}
     digest = hashlib.sha256()
     for name in sorted(names):
         path = visit.resolve(name)
@@ -202,17 +217,17 @@ def _texts(content: object) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _failed(visit: VisitFiles, step: str, what: str, carried: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "status": "failed",
-        "reason": str(Reason.STEP_FAILED),
-        "message": f"{visit.name}: {step} {what}",
-        "carried": carried,
-    }
+def _failed(visit: VisitFiles, step: str, what: str, carried: Json) -> StoppedRecord:
+    return StoppedRecord(
+        status="failed",
+        reason=str(Reason.STEP_FAILED),
+        message=f"{visit.name}: {step} {what}",
+        carried=carried,
+    )
 
 
 def _explained(error: Exception, visit: VisitFiles) -> str:
-    """Say what a failure of a step means and what to do; without what differs between equal runs."""
+    """Describe a failure of a step and what to do; without what differs between equal runs."""
     text = str(error)
     for folder in (visit.layout.out_dir, visit.bids_dir):
         text = text.replace(f"{folder}/", "")

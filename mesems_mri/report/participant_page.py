@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mesems_mri.dataset.records.visit import VisitSummary
 from mesems_mri.report.charts import Chart, Curve, Point, draw_chart
 from mesems_mri.report.timeline import active_rows, draw_timeline, visit_href
 
@@ -12,25 +13,25 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ParticipantPage:
-    """Contents of the page of a participant: its visit records in order of time."""
+    """Content of the page of a participant: its visits in order of time."""
 
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[VisitSummary]
 
     @property
     def metrics(self) -> list[Row]:
         """Rows of ``visit_metrics.tsv``."""
-        return [record["visit_metrics"] for record in self.records]
+        return [record.metrics for record in self.records]
 
     @property
     def rows(self) -> list[Row]:
         """Rows of the ledger."""
-        return [row for record in self.records for row in record["lesions"]]
+        return [row for record in self.records for row in record.lesions]
 
 
 def visits(page: ParticipantPage) -> Mapping[str, Any]:
     """List the visits: counts, reasons, quality, link."""
     lines = [
-        {"metrics": record["visit_metrics"], "message": record["message"], "href": visit_href(m)}
+        {"metrics": m, "message": record.message, "href": visit_href(m)}
         for record, m in zip(page.records, page.metrics, strict=True)
     ]
     return {"lines": lines}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.report.history import MIN_VISITS, HistoryRow
 from mesems_mri.report.pictures import Pictures
 from mesems_mri.report.viewers import ViewerCommand
@@ -41,29 +43,29 @@ class VisitPage:
 
     Parameters
     ----------
-    record : mapping
-        The visit record (``sub-X_ses-Y_metrics.json``).
+    record : VisitRecord
+        The record of the visit (``sub-X_ses-Y_metrics.json``).
     pictures : Pictures
     history : sequence of HistoryRow
         Quality beside that of the site's earlier visits.
-    settings : mapping
-        Rules of the configuration, for the methods text.
+    settings : TrialConfig or None
+        Rules that the methods text names; it names none without.
     commands : sequence of ViewerCommand
     downloads : mapping of str to str
         Text files that the page carries, by name.
     """
 
-    record: Mapping[str, Any]
+    record: VisitRecord
     pictures: Pictures = field(default_factory=Pictures)
     history: Sequence[HistoryRow] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: TrialConfig | None = None
     commands: Sequence[ViewerCommand] = ()
     downloads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, Any]:
         """The visit's row of ``visit_metrics.tsv``."""
-        return self.record["visit_metrics"]
+        return self.record.metrics
 
 
 def is_shown(row: Mapping[str, Any]) -> bool:
@@ -89,9 +91,9 @@ def summary(page: VisitPage) -> Mapping[str, Any]:
     lines = [count_line(page.metrics, *line) for line in COUNT_LINES]
     return {
         "metrics": page.metrics,
-        "message": page.record["message"],
-        "status": page.record["status"],
-        "given": page.record.get("lesions_from") == "masks",
+        "message": page.record.message,
+        "status": page.record.status,
+        "given": page.record.lesions_from == "masks",
         "lines": lines,
         "tiles": [line for line in lines if line["column"] in _TILES],
         "reasons": list(dict.fromkeys(line["reason"] for line in lines if line["reason"])),
@@ -120,14 +122,14 @@ def overview(page: VisitPage) -> Mapping[str, Any] | None:
 
 def lesions(page: VisitPage) -> Mapping[str, Any] | None:
     """List all foci of the visit as a table."""
-    rows, rejected = page.record["lesions"], page.record["gel_rejected"]
+    rows, rejected = page.record.lesions, page.record.gel_rejected
     if not rows and not rejected:
         return None
     return {
         "rows": [(row, is_shown(row)) for row in rows],
         "participant": page.metrics["participant_id"],
         "rejected": rejected,
-        "causes": Counter(candidate["cause"] for candidate in rejected).most_common(),
+        "causes": Counter(candidate.cause for candidate in rejected).most_common(),
         "cause_words": CAUSE_WORDS,
     }
 
@@ -136,16 +138,16 @@ def registration(page: VisitPage) -> Mapping[str, Any] | None:
     """Show reference and this visit, and every contrast, on one grid."""
     if not page.pictures.registration:
         return None
-    return {"rows": page.pictures.registration, "texts": page.record["registration"]}
+    return {"rows": page.pictures.registration, "texts": page.record.registration}
 
 
 def quality(page: VisitPage) -> Mapping[str, Any] | None:
     """List state and quality of every image, beside the site's earlier visits."""
-    if not page.record["images"]:
+    if not page.record.images:
         return None
     return {
-        "images": page.record["images"],
-        "done": page.record["status"] == "done",
+        "images": page.record.images,
+        "done": page.record.status == "done",
         "history": page.history,
         "measures": QUALITY_WORDS,
         "site": page.metrics["site_id"],
@@ -166,16 +168,16 @@ def viewers(page: VisitPage) -> Mapping[str, Any] | None:
 
 def methods(page: VisitPage) -> Mapping[str, Any]:
     """Describe the methods, with the thresholds of this run and references."""
-    given = page.record.get("lesions_from") == "masks"
+    given = page.record.lesions_from == "masks"
     return {"given": given, "settings": page.settings, "references": REFERENCES, "metrics": page.metrics}
 
 
 def provenance(page: VisitPage) -> Mapping[str, Any]:
     """List versions, configuration and sources; no time, path or machine."""
-    sources = [image["source"] for image in page.record["images"].values() if image["source"]]
-    anchor = page.record["anchor"]
+    sources = [image.source for image in page.record.images.values() if image.source]
+    anchor = page.record.anchor
     return {
-        "versions": page.record["versions"],
+        "versions": page.record.versions,
         "metrics": page.metrics,
         "sources": sources,
         "anchor": anchor,

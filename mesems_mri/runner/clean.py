@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.register import Anchor
+from mesems_mri.dataset.records.standardise import StandardiseRecord
 from mesems_mri.files import read_json, write_json
 from mesems_mri.pipeline.visit import STEPS
 from mesems_mri.runner.lock import held
@@ -79,8 +81,8 @@ def _standardised(layout: Layout, visit: Path) -> set[Path]:
     path = visit / f"{STEPS[0]}.json"
     if not path.is_file():
         return set()
-    images = read_json(path).get("images", {})
-    return {layout.out_dir / image["file"] for image in images.values() if image.get("file")}
+    images = StandardiseRecord.from_json(read_json(path)).images or {}
+    return {layout.out_dir / image.corrected.file for image in images.values() if image.corrected}
 
 
 def _removable(layout: Layout, visit: Path) -> set[Path]:
@@ -91,5 +93,5 @@ def _anchor_files(layout: Layout, visit: Path) -> set[Path]:
     path = visit / "register.json"
     if not path.is_file():
         return set()
-    anchor = read_json(path).get("carried", {}).get("anchor") or {}
-    return {layout.out_dir / anchor[key] for key in ("file", "brain_mask", "priors") if key in anchor}
+    anchor = Anchor.from_carried(read_json(path).get("carried", {}))
+    return {layout.out_dir / name for name in (anchor.files if anchor else ())}

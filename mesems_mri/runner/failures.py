@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.base import Json, StepRecord
+from mesems_mri.dataset.records.measure import MeasureRecord
 from mesems_mri.files import TEMPORARY, read_json
 from mesems_mri.pipeline.visit import COMPUTED, REPORT, STEPS, VisitFiles, fail_instead, run_step
 from mesems_mri.runner.events import Job
@@ -15,9 +17,10 @@ from mesems_mri.runner.state import Outcome, visit_state
 def lacks_product(layout: Layout, session: Session) -> bool:
     """Return whether a product named in the record of a visit was removed."""
     path = layout.record(session.participant_id, session.session_id, "measure")
-    return path.is_file() and any(
-        not (layout.out_dir / name).is_file() for name in read_json(path).get("products", [])
-    )
+    if not path.is_file():
+        return False
+    measured = MeasureRecord.from_json(read_json(path)).measured
+    return any(not (layout.out_dir / name).is_file() for name in (measured.products if measured else ()))
 
 
 def remove_records(layout: Layout, session: Session) -> None:
@@ -98,7 +101,7 @@ def record_lost_jobs(
     return marked
 
 
-def _carried(layout: Layout, earlier: Session | None, step: str) -> dict[str, object]:
+def _carried(layout: Layout, earlier: Session | None, step: str) -> Json:
     if earlier is None:
         return {}
     path = layout.record(earlier.participant_id, earlier.session_id, step)
@@ -106,7 +109,7 @@ def _carried(layout: Layout, earlier: Session | None, step: str) -> dict[str, ob
 
 
 def _write_failed_record(
-    layout: Layout, bids_dir: Path, session: Session, step: str, job: Job, carried: dict[str, object]
+    layout: Layout, bids_dir: Path, session: Session, step: str, job: Job, carried: Json
 ) -> None:
     visit = VisitFiles(
         bids_dir=bids_dir,
@@ -121,4 +124,4 @@ def _write_failed_record(
         + (f" of {limits}" if limits else "")
         + f"; ask for more with -- --set-resources {job.rule}:mem_mb=... {job.rule}:runtime=..."
     )
-    run_step(step, visit, dict, carried=carried)
+    run_step(step, visit, StepRecord, carried=carried)

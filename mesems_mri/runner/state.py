@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.base import StepRecord, VisitKey, outcome_of
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json
 from mesems_mri.pipeline.visit import STEPS
@@ -33,7 +34,7 @@ class VisitState:
     step : str
         Rule that failed; empty otherwise.
     reason, message : str
-        Why it is not evaluable or has failed; empty otherwise.
+        Reason and sentence if it is not evaluable or has failed; empty otherwise.
     """
 
     participant_id: str
@@ -47,7 +48,7 @@ class VisitState:
     @property
     def name(self) -> str:
         """Name of the visit in messages."""
-        return f"{self.participant_id}/{self.session_id}"
+        return VisitKey(self.participant_id, self.session_id).name
 
 
 def no_run(layout: Layout) -> UsageError:
@@ -65,30 +66,31 @@ def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitSt
     participant_id, session_id : str
         With their prefixes.
     """
-    there, measured = [], {}
+    there: list[str] = []
+    measured: StepRecord | None = None
     for step in STEPS:
         path = layout.record(participant_id, session_id, step)
         try:
-            record = read_json(path)
+            record = outcome_of(read_json(path))
         except FileNotFoundError:
             continue
         except ValueError:  # half a file can only come from outside
-            record = {"status": "failed", "reason": "step_failed", "message": f"{path}: not JSON"}
+            record = StepRecord(status="failed", reason="step_failed", message=f"{path}: not JSON")
         there.append(step)
-        if record["status"] == "failed":
+        if record.status == "failed":
             return VisitState(
                 participant_id=participant_id,
                 session_id=session_id,
                 outcome=Outcome.FAILED,
                 steps=tuple(there),
                 step=step,
-                reason=record["reason"],
-                message=record["message"],
+                reason=record.reason or "",
+                message=record.message,
             )
         if step == "measure":
             measured = record
     outcome = Outcome.WAITING
-    refused = measured.get("status") == "not_evaluable"
+    refused = measured if measured and measured.status == "not_evaluable" else None
     if measured and layout.page(participant_id, session_id).is_file():
         outcome = Outcome.NOT_EVALUABLE if refused else Outcome.DONE
     return VisitState(
@@ -96,6 +98,6 @@ def visit_state(layout: Layout, participant_id: str, session_id: str) -> VisitSt
         session_id=session_id,
         outcome=outcome,
         steps=tuple(there),
-        reason=measured["reason"] if refused else "",
-        message=measured["message"] if refused else "",
+        reason=refused.reason or "" if refused else "",
+        message=refused.message if refused else "",
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from mesems_mri.dataset.bids import Contrast, T2Contrast, contrast_named, t2_contrast_named
 from mesems_mri.dataset.records.base import Json, Status
-from mesems_mri.dataset.records.detect import RejectedCandidate
+from mesems_mri.dataset.records.parts import RejectedCandidate
 from mesems_mri.dataset.records.register import PublicAnchor
 
 

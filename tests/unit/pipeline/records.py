@@ -4,25 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from mesems_mri.dataset.bids import Contrast
-from mesems_mri.dataset.records.detect import (
-    BlackHolePart,
-    ChangePart,
-    DetectedVisit,
-    DetectRecord,
-    EarlierVisit,
-    GelPart,
-    Parts,
-    T2Part,
-)
-from mesems_mri.dataset.records.register import (
-    Alignment,
-    Anchor,
-    RefusedImage,
-    RegisteredImage,
-    RegisteredVisit,
-    RegisterRecord,
-    SubjectImage,
-)
+from mesems_mri.dataset.records.detect import DetectedVisit, DetectRecord, EarlierVisit
+from mesems_mri.dataset.records.parts import BlackHolePart, ChangePart, GelPart, Parts, T2Part
+from mesems_mri.dataset.records.register import Anchor, RegisteredVisit, RegisterRecord
+from mesems_mri.dataset.records.registered_image import Alignment, RefusedImage, RegisteredImage, SubjectImage
 from mesems_mri.dataset.records.standardise import (
     BrainRecord,
     CorrectedImage,

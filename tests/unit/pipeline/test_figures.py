@@ -9,6 +9,7 @@ import pytest
 
 from mesems_mri.dataset.bids import POSTCONTRAST, preproc_name
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.images import nifti
 from mesems_mri.pipeline.figures import draw_pictures
 from mesems_mri.pipeline.visit import VisitFiles
@@ -76,7 +77,7 @@ def extent(panel: Panel, kind: str) -> np.ndarray:
 
 
 def test_every_active_lesion_is_shown_in_three_planes(visit: VisitFiles, record: dict[str, Any]) -> None:
-    new, enhancing = draw_pictures(visit, record).gallery
+    new, enhancing = draw_pictures(visit, VisitRecord.from_json(record)).gallery
     assert [row.title for row in new.planes] == ["axial", "coronal", "sagittal"]
     for plane in new.planes:
         assert titles(plane.panels) == ["ses-w00", "now", "difference", "T1w after contrast", "outlined"]
@@ -96,7 +97,7 @@ def test_every_active_lesion_is_shown_in_three_planes(visit: VisitFiles, record:
 
 def test_the_place_is_marked_where_the_lesion_lies(visit: VisitFiles, record: dict[str, Any]) -> None:
     """The lesion to the patient's left stands on the right of the picture."""
-    new, enhancing = draw_pictures(visit, record).gallery
+    new, enhancing = draw_pictures(visit, VisitRecord.from_json(record)).gallery
     x_of = {}
     for focus in (new, enhancing):
         x, _, width, _ = focus.place.frame
@@ -106,7 +107,7 @@ def test_the_place_is_marked_where_the_lesion_lies(visit: VisitFiles, record: di
 
 
 def test_overview_and_registration_show_all_contrasts(visit: VisitFiles, record: dict[str, Any]) -> None:
-    pictures = draw_pictures(visit, record)
+    pictures = draw_pictures(visit, VisitRecord.from_json(record))
     assert [row.title for row in pictures.overviews] == [
         "FLAIR: T2 lesions and their change",
         "T1w after contrast: enhancing lesions",
@@ -125,7 +126,7 @@ def test_overview_and_registration_show_all_contrasts(visit: VisitFiles, record:
 
 def test_without_an_image_before_contrast_the_page_says_so(visit: VisitFiles, record: dict[str, Any]) -> None:
     del record["preproc"]["T1w"]
-    enhancing = draw_pictures(visit, record).gallery[1]
+    enhancing = draw_pictures(visit, VisitRecord.from_json(record)).gallery[1]
     assert titles(enhancing.planes[0].panels) == ["after contrast", "FLAIR", "outlined"]
     assert "confirmed by a reader" in enhancing.note
 
@@ -139,11 +140,11 @@ def test_wrong_head_is_shown_beside_the_first_visit(visit: VisitFiles) -> None:
     record = visit_record(
         metrics_row(t2_evaluable=False, t2_reason="wrong_head"),
         status="not_evaluable",
-        anchor={"session_id": "ses-w00", "contrast": "FLAIR", "source": sources["ses-w00"]},
+        anchor=visit_record()["anchor"] | {"source": sources["ses-w00"]},
     )
     record["images"]["FLAIR"]["source"] = sources["ses-w04"]
     record["images"]["T2w"] = record["images"]["FLAIR"] | {"source": "sub-01/ses-w04/anat/gone.nii.gz"}
-    pictures = draw_pictures(visit, record)
+    pictures = draw_pictures(visit, VisitRecord.from_json(record))
     assert [row.title for row in pictures.sent] == [
         "FLAIR: sub-01_ses-w04_FLAIR.nii.gz",
         "ses-w00, for comparison: sub-01_ses-w00_FLAIR.nii.gz",

@@ -1,6 +1,5 @@
 """What the steps of the report read and write, without images."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.standardise import CorrectedImage, ImageHeader, StandardisedImage
 from mesems_mri.dataset.tables import read_table, write_table
 from mesems_mri.files import write_json
 from mesems_mri.images.volume import as_ras
@@ -18,9 +18,10 @@ from mesems_mri.pipeline.quality import compile_quality
 from mesems_mri.pipeline.report import report_visit
 from mesems_mri.pipeline.report_study import report_participant, report_study, step_times
 from mesems_mri.pipeline.visit import VisitFiles
+from tests.unit.pipeline.records import standardise_record, standardised_image
 from tests.unit.report.html import Page
 from tests.unit.report.made import metrics_row, visit_record
-from tests.unit.report.test_pages import SETTINGS
+from tests.unit.report.test_pages import CONFIG
 
 
 def refused_record(session: str) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def write_visit(layout: Layout, session: str, *earlier: str) -> Page:
     visit = VisitFiles(
         bids_dir=layout.out_dir / "bids", layout=layout, participant_id="sub-01", session_id=session
     )
-    report_visit(visit, earlier=earlier, settings=SETTINGS)
+    report_visit(visit, earlier=earlier, config=CONFIG)
     return Page(layout.page("sub-01", session).read_text(encoding="utf-8"))
 
 
@@ -101,21 +102,23 @@ def test_study_page_names_the_log_of_the_step_that_failed(layout: Layout) -> Non
 
 def test_quality_table_holds_what_sidecars_say_on_one_line(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    image = {
-        "evaluable": True,
-        "quality": {"snr": 7.12345, "cnr": None},
-        "slice_thickness_mm": 3.0,
-        "acquisition": {
-            "Manufacturer": "A\tB\nC",
-            "ReceiveCoilName": ["head", 1],
-            "MagneticFieldStrength": "three",
-        },
-    }
-    refused = {"evaluable": False}
-    record = {"covered_fraction": 0.98, "images": {"FLAIR": image, "T2w": refused}}
-    path = layout.record("sub-01", "ses-1", "standardise")
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(record), encoding="utf-8")
+    image = standardised_image(
+        header=ImageHeader(
+            spacing_mm=(1.0, 1.0, 3.0),
+            slice_thickness_mm=3.0,
+            acquisition={
+                "Manufacturer": "A\tB\nC",
+                "ReceiveCoilName": ["head", 1],
+                "MagneticFieldStrength": "three",
+            },
+        ),
+        corrected=CorrectedImage(
+            file="FLAIR.nii", quality={"snr": 7.12345, "cnr": None}, skull_stripped=False
+        ),
+    )
+    refused = StandardisedImage(source="T2w.nii.gz").refused("unreadable_file", "truncated")
+    record = standardise_record(images={"FLAIR": image, "T2w": refused})
+    write_json(layout.record("sub-01", "ses-1", "standardise"), record.to_json())
     sessions = tuple(Session(participant_id="sub-01", session_id=f"ses-{n}", week=4 * n) for n in (0, 1))
     compile_quality(layout, (Participant(participant_id="sub-01", site_id="S1", sessions=sessions),))
     first, second = read_table(layout.site_quality(), SITE_QUALITY_COLUMNS)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from mesems_mri.config import IntakeRule
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.pipeline.standardise import standardise_visit
 from mesems_mri.pipeline.visit import VisitFiles, run_step
 from tests.bad_scans import CASES, image, noise, write
 
-SETTINGS = {"header_repair": False}
+RULE = IntakeRule()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -24,9 +25,9 @@ def test_bad_scan_is_told_in_one_sentence(tmp_path: Path, name: str) -> None:
     if name == "two":  # another contrast that is there does not make up for it
         write(tmp_path / "other.nii.gz", lambda: image(noise()))
         images = {"T2w": "other.nii.gz"}
-    record = run_step("standardise", visit, lambda: standardise_visit(visit, images, several, SETTINGS))
-    assert (record["status"], record["reason"]) == ("not_evaluable", case.reason)
-    message = record["message"]
+    record = run_step("standardise", visit, lambda: standardise_visit(visit, images, several, RULE))
+    assert (record.status, record.reason) == ("not_evaluable", case.reason)
+    message = record.message
     assert message.startswith("sub-1/ses-1")
     assert "\n" not in message
     assert str(tmp_path) not in message
@@ -42,9 +43,9 @@ def test_what_only_has_the_name_of_a_scan(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "scan.nii.gz"
     path.mkdir() if kind == "folder" else path.symlink_to("gone")
     record = run_step(
-        "standardise", visit, lambda: standardise_visit(visit, {"FLAIR": "scan.nii.gz"}, {}, SETTINGS)
+        "standardise", visit, lambda: standardise_visit(visit, {"FLAIR": "scan.nii.gz"}, {}, RULE)
     )
-    assert record["reason"] == ("unreadable_file" if kind == "folder" else "missing_scan")
+    assert record.reason == ("unreadable_file" if kind == "folder" else "missing_scan")
 
 
 def test_visit_that_waits_for_an_answer_is_not_even_read(tmp_path: Path) -> None:
@@ -52,9 +53,7 @@ def test_visit_that_waits_for_an_answer_is_not_even_read(tmp_path: Path) -> None
         bids_dir=tmp_path, layout=Layout(tmp_path / "out"), participant_id="sub-1", session_id="ses-1"
     )
     images, several = {"T1w": "not there.nii.gz"}, {"FLAIR": ("a_FLAIR.nii.gz", "b_FLAIR.nii.gz")}
-    record = standardise_visit(visit, images, several, SETTINGS, open_queries=["Q0007: why", "Q0008: what"])
-    assert (record["status"], record["reason"], record["images"]) == ("not_evaluable", "open_query", {})
-    assert record["message"].startswith(
-        "sub-1/ses-1: waits for the site's answer to Q0007: why; Q0008: what;"
-    )
-    assert standardise_visit(visit, {}, {}, SETTINGS, open_queries=[])["reason"] == "missing_scan"
+    record = standardise_visit(visit, images, several, RULE, open_queries=["Q0007: why", "Q0008: what"])
+    assert (record.status, record.reason, record.images) == ("not_evaluable", "open_query", {})
+    assert record.message.startswith("sub-1/ses-1: waits for the site's answer to Q0007: why; Q0008: what;")
+    assert standardise_visit(visit, {}, {}, RULE, open_queries=[]).reason == "missing_scan"

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.base import Status, StepRecord
 from mesems_mri.files import read_json, write_text
 from mesems_mri.pipeline.visit import VisitFiles, run_step
+from tests.unit.pipeline.records import detect_record
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def visit(tmp_path: Path) -> VisitFiles:
 def record_of(visit: VisitFiles, content: str, *, in_work: bool) -> dict:
     path = visit.work("lesions.npz") if in_work else visit.product("space-subject_desc-T2_dseg.nii.gz")
     write_text(path, content)
-    run_step("detect", visit, lambda: {"status": "done", "parts": [{"file": visit.relative(path)}]})
+    run_step("detect", visit, lambda: detect_record(products=(visit.relative(path),)))
     return read_json(visit.layout.record("sub-1", "ses-1", "detect"))
 
 
@@ -34,12 +36,13 @@ def test_files_of_other_visits_do_not_count(visit: VisitFiles) -> None:
     records = []
     for content in ("a", "b"):
         write_text(visit.resolve(name), content)
-        records.append(run_step("detect", visit, lambda: {"status": "done", "carried": name}))
+        run_step("detect", visit, lambda: detect_record(products=(name,)))
+        records.append(read_json(visit.record("detect")))
     assert records[0] == records[1]
 
 
 @pytest.mark.parametrize("status", ["not_evaluable", "failed"])
-def test_a_visit_that_is_not_evaluable_any_more_keeps_no_image(visit: VisitFiles, status: str) -> None:
+def test_a_visit_that_is_not_evaluable_any_more_keeps_no_image(visit: VisitFiles, status: Status) -> None:
     stem = visit.product("").name
     left = {
         "register": (
@@ -59,9 +62,9 @@ def test_a_visit_that_is_not_evaluable_any_more_keeps_no_image(visit: VisitFiles
         for name in names:
             write_text(folder / f"{stem}{name}", "an earlier run")
     for step, names in left.items():
-        run_step(step, visit, lambda: {"status": "done"})
+        run_step(step, visit, StepRecord)
         assert {f"{stem}{name}" for name in names} <= {path.name for path in folder.iterdir()}
-        run_step(step, visit, lambda: {"status": status, "reason": "open_query", "message": "x"})
+        run_step(step, visit, lambda: StepRecord(status=status, reason="open_query", message="x"))
         assert not {f"{stem}{name}" for name in names} & {path.name for path in folder.iterdir()}
     assert list(folder.iterdir()) == []
 
@@ -82,6 +85,6 @@ def test_a_product_that_cannot_be_removed_stops_no_record(
         unlink(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    run_step("detect", visit, lambda: {"status": "failed", "reason": "step_failed", "message": "x"})
-    assert visit.read_record("detect")["status"] == "failed"
+    run_step("detect", visit, lambda: StepRecord(status="failed", reason="step_failed", message="x"))
+    assert read_json(visit.record("detect"))["status"] == "failed"
     assert (stuck.exists(), other.exists()) == (True, False)

@@ -4,6 +4,8 @@ from typing import Any
 
 from mesems_mri.dataset.columns import LEDGER_COLUMNS, SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS
 
+IDENTITY = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+
 NOT_EVALUABLE_FIRST = {
     "t2_change_evaluable": False,
     "t2_change_reason": "no_reference_visit",
@@ -104,7 +106,13 @@ def visit_record(metrics: dict[str, Any] | None = None, **changes: Any) -> dict[
         "visit_metrics": row,
         "lesions": lesions,
         "gel_rejected": [],
-        "anchor": {"session_id": "ses-w00", "contrast": "FLAIR"},
+        "anchor": {
+            "session_id": "ses-w00",
+            "contrast": "FLAIR",
+            "source": f"{row['participant_id']}/ses-w00/anat/x_FLAIR.nii.gz",
+            "subject_to_anchor": IDENTITY,
+            "subject_to_mni": IDENTITY,
+        },
         "images": {
             "FLAIR": {
                 "source": f"{row['participant_id']}/{session}/anat/x_FLAIR.nii.gz",

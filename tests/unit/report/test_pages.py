@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mesems_mri.config import TrialConfig
+from mesems_mri.dataset.records.visit import VisitRecord, VisitSummary
 from mesems_mri.dataset.tables import FORBIDDEN_COLUMNS
 from mesems_mri.report import sections
 from mesems_mri.report.charts import nice_ticks
@@ -24,13 +26,7 @@ from mesems_mri.report.visit_page import VisitPage
 from tests.unit.report.html import Page
 from tests.unit.report.made import NOT_EVALUABLE_FIRST, metrics_row, quality_row, visit_record
 
-SETTINGS = {
-    "focus": {"min_volume_mm3": 14.0, "min_diameter_mm": 3.0},
-    "t2": {"min_score": 0.5},
-    "change": {"min_growth_mm3": 20.0, "min_growth_fraction": 0.5, "min_nodule_mm": 3.0, "min_score": 0.5},
-    "enhancement": {"correlate_mm": 2.0, "ring_gap_mm": 3.0, "min_score": 0.35},
-    "quality": {"min_covered_fraction": 0.9},
-}
+CONFIG = TrialConfig()
 
 
 def a_visit(record: dict[str, Any] | None = None, **changes: Any) -> VisitPage:
@@ -44,10 +40,10 @@ def a_visit(record: dict[str, Any] | None = None, **changes: Any) -> VisitPage:
         FocusPictures(row, panels[0], rows) for row in record["lesions"] if row["lesion_id"] in (2, 3)
     )
     page = VisitPage(
-        record=record,
+        record=VisitRecord.from_json(record),
         pictures=Pictures(overviews=rows, gallery=foci, registration=rows),
         history=site_history([quality_row(snr=7.1)], "sub-01", "ses-w04"),
-        settings=SETTINGS,
+        settings=CONFIG,
         commands=[ViewerCommand("ITK-SNAP", "T2 lesions", "itksnap -g a.nii.gz")],
         downloads={"lesions.label.txt": "text"},
     )
@@ -91,7 +87,7 @@ def render(kind: str, content: Any) -> str:
 CONTENT: dict[str, Any] = {
     "visit": a_visit,
     "participant": lambda: ParticipantPage(
-        [visit_record(metrics_row(session=s)) for s in ("ses-w00", "ses-w04")]
+        [VisitSummary.from_json(visit_record(metrics_row(session=s))) for s in ("ses-w00", "ses-w04")]
     ),
     "study": a_study,
 }
@@ -139,7 +135,7 @@ def test_odd_characters_do_not_break_a_page() -> None:
     record["images"]["FLAIR"] |= {"source": ODD, "evaluable": False, "reason": "artefact", "message": ODD}
     pages = {
         "visit": a_visit(record),
-        "participant": ParticipantPage([record]),
+        "participant": ParticipantPage([VisitSummary.from_json(record)]),
         "study": a_study(visits=[row], failures=[Failure("sub-01", "ses-w04", "failed", ODD)]),
     }
     for kind, content in pages.items():
@@ -160,7 +156,7 @@ def test_no_page_shows_the_steroid_flag_or_a_forbidden_column() -> None:
     study = a_study()
     pages = {
         "visit": a_visit(record),
-        "participant": ParticipantPage([record]),
+        "participant": ParticipantPage([VisitSummary.from_json(record)]),
         "study": replace(
             study,
             visits=[row],
@@ -192,7 +188,7 @@ def test_visit_that_is_not_evaluable_gives_its_reason() -> None:
         row |= {f"{part}_evaluable": False, f"{part}_reason": "wrong_head"}
     row |= {name: None for name in row if name.endswith(("_count", "_mm3"))}
     record = visit_record(row, status="not_evaluable", message="other head", lesions=[], anchor=None)
-    text = Page(render("visit", VisitPage(record=record))).text
+    text = Page(render("visit", VisitPage(record=VisitRecord.from_json(record)))).text
     assert "This visit is not evaluable." in text
     assert "other head" in text
     assert "Check whose scan it is." in text

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mesems_mri.dataset.bids import Participant, Session
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.measure import MeasuredVisit, MeasureRecord
 from mesems_mri.files import read_json, write_json
 from mesems_mri.pipeline.visit import COMPUTED, STEPS
 from mesems_mri.runner.events import Job
@@ -16,7 +17,8 @@ PEOPLE = (Participant(participant_id="sub-01", site_id="", sessions=VISITS),)
 
 def leave(layout: Layout, session: str, *steps: str) -> None:
     for step in steps:
-        write_json(layout.record("sub-01", session, step), {"status": "done", "carried": {"from": session}})
+        record = {"status": "done", "reason": None, "message": "", "carried": {"from": session}}
+        write_json(layout.record("sub-01", session, step), record)
 
 
 def status(layout: Layout, session: str, step: str) -> str:
@@ -100,7 +102,8 @@ def test_forgotten_visit_has_no_record_and_a_swept_one_no_torn_file(tmp_path: Pa
 
 def test_visit_whose_product_was_removed_is_incomplete(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    write_json(layout.record("sub-01", "ses-1", "measure"), {"status": "done", "products": ["a.nii.gz"]})
+    measured = MeasureRecord(measured=MeasuredVisit(lesions=(), products=("a.nii.gz",)))
+    write_json(layout.record("sub-01", "ses-1", "measure"), measured.to_json())
     assert lacks_product(layout, VISITS[0])
     (tmp_path / "a.nii.gz").touch()
     assert not lacks_product(layout, VISITS[0])

@@ -1,0 +1,203 @@
+"""Detectors on the images of a visit: thresholds of the trial and geometry of the scans given to `core`."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from mesems_mri.config import FocusRule, TrialConfig
+from mesems_mri.core.gel.candidates import EnhancementThresholds
+from mesems_mri.core.gel.detect import detect_enhancement
+from mesems_mri.core.matching import match_resolution
+from mesems_mri.core.t2.black_holes import segment_black_holes
+from mesems_mri.core.t2.change import T2Change, detect_t2_change
+from mesems_mri.core.t2.growth import ChangeThresholds
+from mesems_mri.core.t2.scan import Anatomy, T2Scan, VisitPair
+from mesems_mri.core.t2.segment import T2Segmentation, segment_t2_lesions, thresholds_for
+from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, Contrast, T2Contrast
+from mesems_mri.dataset.records.parts import GelPart, RejectedCandidate
+from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.models.gel import classify_candidates
+from mesems_mri.pipeline.scene import Scene
+
+_SURE_VENTRICLE = 0.9
+"""Prior from which a voxel serves to measure the level of CSF."""
+
+
+def segment_t2(scene: Scene, contrast: T2Contrast, config: TrialConfig) -> T2Segmentation:
+    """Segment the T2 lesions of a visit.
+
+    Parameters
+    ----------
+    scene : Scene
+    contrast : str
+        Contrast on which they are read.
+    config : TrialConfig
+        The rules ``t2`` and ``focus``.
+
+    Returns
+    -------
+    T2Segmentation
+    """
+    thresholds = replace(
+        thresholds_for(contrast),
+        min_score=config.t2.min_score,
+        min_volume_mm3=config.focus.min_volume_mm3,
+        min_diameter_mm=config.focus.min_diameter_mm,
+    )
+    anatomy = Anatomy(
+        scene.brain_mask, scene.nawm(contrast), scene.priors, SUBJECT_GRID.spacing_mm, scene.images.get("T1w")
+    )
+    return segment_t2_lesions(_t2_scan(scene, contrast), anatomy, thresholds)
+
+
+def detect_change(
+    scene: Scene,
+    reference: Scene,
+    contrasts: tuple[T2Contrast, ...],
+    lesions: np.ndarray,
+    reference_lesions: np.ndarray,
+    config: TrialConfig,
+) -> T2Change:
+    """Detect new and enlarging T2 lesions against the reference visit.
+
+    Parameters
+    ----------
+    scene, reference : Scene
+        This visit and its reference visit.
+    contrasts : tuple of str
+        Common to both visits; change is read on the first, and a second supports it.
+    lesions, reference_lesions : ndarray of bool, shape (x, y, z)
+        T2 lesions of both visits.
+    config : TrialConfig
+        The rules ``change`` and ``focus``.
+
+    Returns
+    -------
+    T2Change
+    """
+    contrast, *others = contrasts
+    support = (_t2_scan(scene, others[0]), _t2_scan(reference, others[0])) if others else None
+    pair = VisitPair(
+        current=_t2_scan(scene, contrast),
+        reference=_t2_scan(reference, contrast),
+        current_lesions=lesions,
+        reference_lesions=reference_lesions,
+        anatomy=Anatomy(
+            scene.brain_mask & reference.brain_mask,
+            scene.nawm(contrast) & reference.nawm(contrast),
+            scene.priors,
+            SUBJECT_GRID.spacing_mm,
+            scene.images.get("T1w"),
+        ),
+        support=support,
+    )
+    thresholds = ChangeThresholds(**config.change.model_dump(), **config.focus.model_dump())
+    return detect_t2_change(pair, thresholds)
+
+
+def _t2_scan(scene: Scene, contrast: T2Contrast) -> T2Scan:
+    """Return a T2-type scan of a visit as the detectors take it."""
+    entry = scene.entries[contrast]
+    return T2Scan(scene.images[contrast], contrast, entry.slice_thickness_mm, entry.plane_normal)
+
+
+def detect_gel(
+    scene: Scene, covering: Collection[Contrast], config: TrialConfig
+) -> tuple[np.ndarray, GelPart]:
+    """Detect the enhancing lesions of a visit.
+
+    Parameters
+    ----------
+    scene : Scene
+        Holds a T1w after contrast.
+    covering : collection of str
+        Contrasts whose images show enough of the brain; one of them is a T2 contrast.
+    config : TrialConfig
+        The rules ``enhancement`` (but for ``join_mm``) and ``focus``.
+
+    Returns
+    -------
+    dseg : ndarray of int32, shape (x, y, z)
+        Numbered lesions.
+    part : GelPart
+        Its scores are in order of the numbers.
+    """
+    post = scene.images[POSTCONTRAST]
+    pre = scene.images["T1w"] if "T1w" in covering else None
+    nawm = scene.nawm(POSTCONTRAST)
+    if pre is not None:
+        nawm = nawm & scene.nawm("T1w")
+        post, pre = _same_resolution(scene, post, pre)
+    enhancement = detect_enhancement(
+        post,
+        pre,
+        t2_images={c: scene.images[c] for c in T2_CONTRASTS if c in covering},
+        brain_mask=scene.brain_mask,
+        priors=scene.priors,
+        nawm=nawm,
+        thresholds=EnhancementThresholds(
+            correlate_reach_mm=config.enhancement.correlate_mm,
+            gap_mm=config.enhancement.ring_gap_mm,
+            min_score=config.enhancement.min_score,
+            min_volume_mm3=config.focus.min_volume_mm3,
+            min_diameter_mm=config.focus.min_diameter_mm,
+        ),
+        classify=classify_candidates,
+        **scene.geometry(POSTCONTRAST),
+    )
+    rejected = tuple(
+        RejectedCandidate(
+            voxel=tuple(round(float(c) + s.start) for c, s in zip(r.centre, scene.box, strict=True)),
+            volume_mm3=round(float(r.volume_mm3), 1),
+            score=round(float(r.score), 3),
+            cause=r.cause,
+        )
+        for r in enhancement.rejected
+    )
+    scores = tuple(round(float(score), 4) for score in enhancement.scores)
+    return enhancement.dseg, GelPart(precontrast=pre is not None, scores=scores, rejected=rejected)
+
+
+def _same_resolution(scene: Scene, post: np.ndarray, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give both T1w the slice profile of the coarser one, each blurred along its own slice normal."""
+    entries = (scene.entries[POSTCONTRAST], scene.entries["T1w"])
+    coarser_mm = max(entry.slice_thickness_mm for entry in entries)
+    matched = [
+        match_resolution(
+            image,
+            spacing_mm=SUBJECT_GRID.spacing_mm,
+            plane_normal=entry.plane_normal,
+            thickness_mm=entry.slice_thickness_mm,
+            target_thickness_mm=coarser_mm,
+        )
+        for entry, image in zip(entries, (post, pre), strict=True)
+    ]
+    return matched[0], matched[1]
+
+
+def segment_holes(scene: Scene, t2_mask: np.ndarray, gel_mask: np.ndarray, focus: FocusRule) -> np.ndarray:
+    """Segment the black holes of a visit.
+
+    Parameters
+    ----------
+    scene : Scene
+        Holds a T1w before contrast.
+    t2_mask, gel_mask : ndarray of bool, shape (x, y, z)
+        T2 lesions, and enhancing lesions, which are no black holes.
+    focus : FocusRule
+
+    Returns
+    -------
+    ndarray of bool, shape (x, y, z)
+    """
+    return segment_black_holes(
+        scene.images["T1w"],
+        t2_mask=t2_mask,
+        gel_mask=gel_mask,
+        nawm=scene.nawm("T1w"),
+        csf=scene.brain_mask & (scene.priors["lateral_ventricles"] > _SURE_VENTRICLE),
+        min_volume_mm3=focus.min_volume_mm3,
+        min_diameter_mm=focus.min_diameter_mm,
+        **scene.geometry("T1w"),
+    )
