@@ -198,7 +198,7 @@ def test_every_flag_has_its_cause(visit: VisitFiles) -> None:
         images={"FLAIR": standardised_image(flags=("units_assumed",), corrected=noisy)}
     )
     write_json(visit.record("standardise"), standardised.to_json())
-    turned = alignment(flags=("turned_head",))
+    turned = alignment(flags=("large_rotation",))
     image = registered_image(covered_fraction=0.95, alignment=turned)
     write_json(visit.record("register"), register_record(images={"FLAIR": image}).to_json())
     assert flags(run(visit)) == {
@@ -208,7 +208,7 @@ def test_every_flag_has_its_cause(visit: VisitFiles) -> None:
         "partial_coverage",
         "low_snr",
         "units_assumed",
-        "turned_head",
+        "large_rotation",
     }
 
 
