@@ -66,8 +66,8 @@ def format_volume(value: float | None) -> str:
 
     Examples
     --------
-    >>> format_volume(12345.6)
-    '12 345.6'
+    >>> format_volume(12345.6).split()
+    ['12', '345.6']
     """
     return NONE if value is None else f"{value:,.1f}".replace(",", "\u2009")
 
