@@ -1,4 +1,4 @@
-"""Connected components, foci, and the rule that decides what counts as a focus.
+"""Connected components, foci, and the rule of the focus.
 
 The only module that labels or filters by size: libraries differ in their default connectivity (6 or 26
 neighbours) and in whether a limit is inclusive, so one place decides.
@@ -29,7 +29,7 @@ def as_mask(mask: npt.ArrayLike, name: str = "mask") -> Mask:
 
     Parameters
     ----------
-    mask : array_like, 3D, boolean, integer or float
+    mask : array_like of bool, int or float, shape (x, y, z)
     name : str
         Name of the parameter for the error text.
 
@@ -55,12 +55,12 @@ def label_components(mask: npt.ArrayLike) -> tuple[Labels, int]:
 
     Parameters
     ----------
-    mask : array_like, 3D, boolean, integer or float
+    mask : array_like of bool, int or float, shape (x, y, z)
         Any nonzero voxel is inside.
 
     Returns
     -------
-    dseg : int32 array, same shape
+    dseg : ndarray of int32, shape (x, y, z)
         0 is background; components are 1..n in C order of their first voxel.
     n : int
 
@@ -101,7 +101,7 @@ def label_foci(
 
     Parameters
     ----------
-    mask : array_like, 3D, boolean, integer or float
+    mask : array_like of bool, int or float, shape (x, y, z)
         Any nonzero voxel is inside.
     spacing_mm : sequence of 3 float
         Voxel size along the array axes.
@@ -113,7 +113,7 @@ def label_foci(
 
     Returns
     -------
-    dseg : int32 array, same shape
+    dseg : ndarray of int32, shape (x, y, z)
         0 is background; foci are 1..n in C order of their first voxel.
 
     Raises
@@ -166,7 +166,7 @@ def close_fragments(
 
     Parameters
     ----------
-    mask : array_like, 3D, boolean, integer or float
+    mask : array_like of bool, int or float, shape (x, y, z)
         Any nonzero voxel is inside.
     spacing_mm : sequence of 3 float
         Voxel size along the array axes.
@@ -179,7 +179,7 @@ def close_fragments(
 
     Returns
     -------
-    bool array, same shape
+    ndarray of bool, shape (x, y, z)
         Holds all of ``mask``.
 
     Raises

@@ -20,16 +20,16 @@ def distance_from(mask: Mask, spacing_mm: Vector, reach_mm: float | None = None)
 
     Parameters
     ----------
-    mask
+    mask : ndarray of bool, shape (x, y, z)
         Any mask.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    reach_mm
+    reach_mm : float, optional
         Voxels further away may be called infinitely far, which is much faster for a small mask.
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         In mm; infinite when the mask is empty.
     """
     distance = np.full(mask.shape, np.inf, np.float32)

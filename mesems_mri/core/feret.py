@@ -45,7 +45,7 @@ def largest_in_plane_diameter_mm(
 
     Parameters
     ----------
-    coordinates : array_like (n, 3)
+    coordinates : array_like of int, shape (n, 3)
         Voxel coordinates of the component.
     spacing_mm : sequence of 3 float
         Voxel size along the array axes.

@@ -24,9 +24,9 @@ def robust_noise(image: RealArray, mask: Mask) -> tuple[float, float]:
 
     Parameters
     ----------
-    image
+    image : ndarray of float, shape (x, y, z)
         Image of any shape.
-    mask
+    mask : ndarray of bool, shape (x, y, z)
         Voxels to use, same shape.
 
     Returns
@@ -53,9 +53,9 @@ def estimate_noise(image: RealArray, mask: Mask) -> float:
 
     Parameters
     ----------
-    image
+    image : ndarray of float, shape (x, y, z)
         3D image.
-    mask
+    mask : ndarray of bool, shape (x, y, z)
         Voxels to use, best homogeneous tissue such as NAWM.
 
     Returns
@@ -92,7 +92,7 @@ def find_nawm(
     white_matter: RealArray,
     contrast: Contrast,
 ) -> Mask:
-    """Find normal-appearing white matter: white matter by prior, without lesions and partial volume.
+    """Find normal-appearing white matter (NAWM): white matter by prior, without lesions and partial volume.
 
     The level of white matter is the mode of the intensities where the prior is high; its spread is measured
     on the side of the mode where neither lesions nor grey matter lie (above it on T1w, below it on the
@@ -100,18 +100,18 @@ def find_nawm(
 
     Parameters
     ----------
-    image
+    image : ndarray of float, shape (x, y, z)
         3D image, any intensity scale.
-    brain_mask
+    brain_mask : ndarray of bool, shape (x, y, z)
         Brain, same grid.
-    white_matter
+    white_matter : ndarray of float, shape (x, y, z)
         Probability of white matter, 0 to 1, same grid. It may be misplaced by some millimetres.
-    contrast
+    contrast : str
         Contrast of the image: decides on which side of white matter its lesions lie.
 
     Returns
     -------
-    ndarray of bool
+    ndarray of bool, shape (x, y, z)
         NAWM mask.
 
     Raises
@@ -159,9 +159,9 @@ def scale_to_nawm(image: RealArray, nawm: Mask) -> tuple[FloatArray, float]:
 
     Parameters
     ----------
-    image
+    image : ndarray of float, shape (x, y, z)
         Image of any scale.
-    nawm
+    nawm : ndarray of bool, shape (x, y, z)
         NAWM mask, same shape.
 
     Returns

@@ -57,7 +57,7 @@ def bootstrap_interval(
     Parameters
     ----------
     units : sequence
-        What is drawn, e.g. one tally per participant.
+        Units of the draw, e.g. one tally per participant.
     statistic : callable
         Gives the statistic of the drawn units, or None where it is not defined.
     resamples, seed : int

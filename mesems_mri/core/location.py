@@ -1,4 +1,4 @@
-"""Where a lesion lies: its region of the brain and its centre."""
+"""Location of lesions: region of the brain and centre."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def lesion_regions(
 
     Parameters
     ----------
-    dseg
+    dseg : ndarray of int, shape (x, y, z)
         Numbered lesions, 3D.
-    priors
+    priors : mapping of str to ndarray of float, shape (x, y, z)
         Tissue probabilities on the same grid: ``lateral_ventricles``, ``cortex``, ``white_matter``,
         ``cerebellum``, ``brainstem``.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    touch_mm
-        What counts as touching (mm).
-    ventricles
+    touch_mm : float
+        Distance that counts as touching (mm).
+    ventricles : ndarray of bool, shape (x, y, z), optional
         The ventricles of this very head, when known; otherwise the prior above 0.5.
 
     Returns
@@ -88,10 +88,10 @@ def centres(dseg: IntArray, affine: Affine) -> dict[int, tuple[float, float, flo
 
     Parameters
     ----------
-    dseg
+    dseg : ndarray of int, shape (x, y, z)
         Numbered lesions, 3D.
-    affine
-        4x4, array index to millimetres; may already include the way to MNI.
+    affine : ndarray of float64, shape (4, 4)
+        4x4, array index to mm; may include the transform to MNI space.
 
     Returns
     -------

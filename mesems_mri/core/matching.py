@@ -1,4 +1,4 @@
-"""Bring two scans of one head on one grid to the same intensity, bias field and resolution."""
+"""Matching of two scans of one head on one grid: intensity, bias field and resolution."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FWHM_TO_SIGMA = 1.0 / 2.3548
 def match_intensity(
     moving: RealArray, fixed: RealArray, mask: Mask, *, trim_sigma: float = 3.0
 ) -> FloatArray:
-    """Bring the moving image to the intensity scale of the fixed one: gain and offset.
+    """Match the intensity of the moving image to the fixed one, by gain and offset.
 
     The line is the reduced major axis of the joint intensities, refitted five times without the voxels that
     lie more than ``trim_sigma`` off it. It treats both scans alike: an ordinary regression would
@@ -22,16 +22,16 @@ def match_intensity(
 
     Parameters
     ----------
-    moving, fixed
+    moving, fixed : ndarray of float, shape (x, y, z)
         Images of one head on one grid.
-    mask
+    mask : ndarray of bool, shape (x, y, z)
         Voxels to use, at least two tissues.
-    trim_sigma
+    trim_sigma : float
         Voxels further off the line than this many robust sigmas (changes, vessels) do not count.
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         ``gain * moving + offset``, whole array.
 
     Raises
@@ -77,18 +77,18 @@ def differential_bias(
 
     Parameters
     ----------
-    moving, fixed
+    moving, fixed : ndarray of float, shape (x, y, z)
         Images on one grid and one intensity scale (positive in tissue).
-    mask
+    mask : ndarray of bool, shape (x, y, z)
         Brain or tissue, same grid.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    sigma_mm
+    sigma_mm : float
         Width of the Gaussian (mm). Anything much wider than a lesion and narrower than a head will do.
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         Field to multiply the moving image with, 1 on the median over the mask.
 
     Raises
@@ -155,20 +155,20 @@ def match_resolution(
 
     Parameters
     ----------
-    image
+    image : ndarray of float, shape (x, y, z)
         3D image, finite.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    plane_normal
+    plane_normal : tuple of float
         Normal of the *coarser* acquisition's slices in array axes; need not be of unit length.
-    thickness_mm
+    thickness_mm : float
         Slice thickness (mm) the image has already along that direction.
-    target_thickness_mm
+    target_thickness_mm : float
         Slice thickness (mm) wanted. Not above ``thickness_mm``: the image comes back unchanged.
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         Blurred image.
 
     Raises

@@ -112,7 +112,7 @@ def foreground_background_energy_ratio(image: RealArray, air: Mask) -> float | N
     image : ndarray of float, shape (x, y, z)
         The whole image.
     air : ndarray of bool, shape (x, y, z)
-        What lies outside the head; all else counts as head.
+        Outside of the head; all else counts as head.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def quality_measures(
     brain_mask : ndarray of bool, shape (x, y, z)
         The brain; tissue outside it is ignored.
     white_matter, grey_matter, csf : ndarray of bool, shape (x, y, z)
-        Where each tissue is certain.
+        Places where each tissue is certain.
     air : ndarray of bool, shape (x, y, z), or None
         Outside the head. None when the image has no air: skull-stripped, or set to zero around the head.
 

@@ -1,4 +1,4 @@
-"""Counts and volumes of a comparison with a reference: added over visits, with the figures they give.
+"""Counts and volumes of a comparison with a reference standard: added over visits, with their figures.
 
 Nothing here divides by zero: a figure that is not defined (a sensitivity without a reference lesion, a
 precision without a detection) is ``None``. F1 and Dice are ``None`` only if both sides are empty, and 0 if
@@ -103,7 +103,7 @@ class FocusOutcome:
     Attributes
     ----------
     side : {"truth", "detection"}
-        Where the component comes from.
+        Side that the component belongs to.
     outcome : {"found", "missed", "true", "false", "ignored"}
         ``found`` or ``missed`` for a reference lesion, ``true`` or ``false`` for a detection.
     volume_mm3 : float

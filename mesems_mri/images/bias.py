@@ -32,7 +32,7 @@ def correct_bias(volume: Volume, mask: Mask) -> Volume:
     ----------
     volume : Volume
         Any contrast; finite intensities.
-    mask : ndarray of bool, shape of the image
+    mask : ndarray of bool, shape (x, y, z)
         The brain.
 
     Returns

@@ -1,7 +1,7 @@
-"""Find the brain in an image of any contrast, with or without skull.
+"""Brain extraction (skull stripping) of an image of any contrast, with or without skull.
 
-The atlas is placed on the head by `head_alignment`, painted with the intensities of the image, and bent onto
-it by a smooth diffeomorphic registration of two images that now look alike (greedy, NCC). Its brain
+The atlas is aligned to the head by `head_alignment`, painted with the intensities of the image, and warped
+onto it by a smooth diffeomorphic registration of two images that now look alike (greedy, NCC). Its brain
 probability at one half is the mask: everything inside the dura, so extra-cerebral CSF is in it. An image
 whose skull was removed is recognised and keeps its own mask.
 """
@@ -60,16 +60,16 @@ _WARP_CEILING = 1.6
 
 @dataclass(frozen=True, eq=False)
 class BrainExtraction:
-    """Where the brain is.
+    """Brain mask of an image, and its alignment to MNI space.
 
     Attributes
     ----------
-    mask : ndarray of bool, shape of the image
+    mask : ndarray of bool, shape (x, y, z)
         Everything inside the dura; for a stripped image what the stripping left.
     to_mni : ndarray of float64, shape (4, 4)
         RAS mm of the image to MNI RAS mm, affine with 12 degrees of freedom.
     skull_stripped : bool
-        Whether the image came without skull.
+        True when the image came without skull.
     covered_fraction : float
         Share of the atlas brain, placed on this head, that lies in slices with an image; 0 to 1.
     flags : tuple of str
@@ -113,7 +113,7 @@ def rigid_part(to_mni: npt.ArrayLike) -> Affine:
 
 
 def extract_brain(volume: Volume) -> BrainExtraction:
-    """Find the brain and the way to MNI space.
+    """Extract the brain (skull stripping) and align it to MNI space.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def extract_brain(volume: Volume) -> BrainExtraction:
             "orientation"
         )
         raise InputError(msg, Reason.NOT_A_BRAIN)
-    probability, affine = _bend_atlas(without_empty_ends(seen_as), alignment)
+    probability, affine = _warp_atlas(without_empty_ends(seen_as), alignment)
     mask = _map_to_image(probability, affine, alignment, volume) > 0.5
     np.moveaxis(mask, volume.slice_axis, 0)[~filled_slices(volume)] = False
     return _describe(volume, alignment, one_piece(mask), skull_stripped=False)
@@ -188,7 +188,7 @@ def _is_head(alignment: HeadAlignment) -> bool:
 
 
 def _has_bright_bone(alignment: HeadAlignment) -> bool:
-    """Tell whether bone is bright; where part of the head is out of view its place is not known so well."""
+    """Return whether bone is bright; asked of whole heads only, where its place is well known."""
     others = max(alignment.intensities[name] for name in ("white_matter", "cortex", "soft_tissue"))
     return (
         alignment.explained >= _MIN_EXPLAINED
@@ -258,8 +258,8 @@ def _map_to_image(
     )
 
 
-def _bend_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[FloatArray, Affine]:
-    """Return the brain probability bent onto the head, on a grid in MNI space, and that grid's affine."""
+def _warp_atlas(volume: Volume, alignment: HeadAlignment) -> tuple[FloatArray, Affine]:
+    """Return the brain probability warped onto the head, on a grid in MNI space, and that grid's affine."""
     atlas = load_atlas()
     index = np.argwhere(atlas.probability["brain"] > 0.5)
     low = atlas.affine[:3, :3] @ index.min(axis=0) + atlas.affine[:3, 3] - _WARP_MARGIN_MM

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class ConvertedImage(NamedTuple):
-    """What of an image can be compared: size, place in the scanner (RAS, mm), and a hash of its voxels."""
+    """Identity of an image: size, affine (voxel -> scanner RAS mm), and a hash of its voxels."""
 
     shape: tuple[int, ...]
     affine: np.ndarray

@@ -1,4 +1,4 @@
-"""Remove the face from the images of a visit, the same part of space from all of them, and never brain.
+"""Defacing: the face is removed from the images of a visit, the same part of space from all, never brain.
 
 The face is what lies in front of and below a plane of MNI space that runs from the forehead to behind the
 palate; the anatomy model puts MNI space onto the head. Everything near a brain is left as it is: near the
@@ -40,7 +40,7 @@ class Face:
 
     Parameters
     ----------
-    mask : ndarray of bool
+    mask : ndarray of bool, shape (x, y, z)
         On `grid`, along the axes of the scanner.
     grid : Grid
     nearest_brain_mm : float
@@ -53,7 +53,7 @@ class Face:
 
     @property
     def volume_ml(self) -> float:
-        """How much is removed, of images that cover all of it."""
+        """Volume removed from images that cover all of it."""
         return float(self.mask.sum()) * self.grid.voxel_volume_mm3 / 1000
 
     def of_image(self, volume: Volume) -> Mask:
@@ -89,7 +89,7 @@ def find_face(volumes: Sequence[Volume]) -> Face:
     Raises
     ------
     InputError
-        If none of them shows a brain: then nobody can tell what must not be cut.
+        If none of them shows a brain: then it is not known what must not be cut.
     """
     found: list[tuple[Volume, BrainExtraction]] = []
     refused: InputError | None = None
@@ -126,7 +126,7 @@ def deface_files(paths: Sequence[Path]) -> Face:
     Returns
     -------
     Face
-        What was removed.
+        The part removed.
 
     Raises
     ------

@@ -33,7 +33,7 @@ _SCALE_SD = 0.05
 _WIDE_SCALE_SD = 0.12
 _SIZES = (1.0, 0.87, 1.13)
 _SHEAR_SD = 0.03
-# Neighbouring samples are not independent: this many count as one when data are weighed against the prior.
+# Neighbouring samples are not independent: this many count as one against the prior.
 _SAMPLES_PER_OBSERVATION = 150.0
 _MARGIN_MM = {False: 24.0, True: 10.0}
 _SURROUNDINGS_WEIGHT = 0.2
@@ -43,7 +43,7 @@ _PIVOT_MM = np.array([0.0, -18.0, 10.0])
 
 @dataclass(frozen=True)
 class HeadAlignment:
-    """The atlas placed on a head.
+    """Alignment of the atlas to a head.
 
     Attributes
     ----------
@@ -300,14 +300,14 @@ def _explained_inside(classes: Float64Array, points_mm: Float64Array, values: Fl
 
 
 def align_head(volume: Volume, *, skull_stripped: bool, thorough: bool = False) -> HeadAlignment:
-    """Place the atlas on a head.
+    """Align the atlas to a head.
 
     Parameters
     ----------
     volume : Volume
         The image: any contrast, orientation and resolution, finite.
     skull_stripped : bool
-        Whether everything but the brain was removed from the image.
+        True when everything but the brain was removed from the image.
     thorough : bool
         Also start from small and large heads, and follow several starts to the end; for images on which the
         quick way found no head.

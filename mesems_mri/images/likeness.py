@@ -1,4 +1,4 @@
-"""How well the inner structure of a brain agrees with the atlas that was placed on it."""
+"""Agreement of the inner structure of a brain with the atlas that was aligned to it."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -67,7 +67,7 @@ def local_agreement(volume: Volume, from_mni: Affine, names: Sequence[str]) -> f
     one, two = total(model), total(values)
     joint = total(model * values) - one * two / count
     spread = (total(model**2) - one**2 / count) * (total(values**2) - two**2 / count)
-    judged = inside & (count > _AGREEMENT_WINDOW**3 / 2)
+    counted = inside & (count > _AGREEMENT_WINDOW**3 / 2)
     flat = spread < 1e-12 * float(np.max(values[inside] ** 2, initial=1e-30)) ** 2
     correlation = np.where(flat, 0.0, joint / np.sqrt(np.where(flat, 1.0, spread)))
-    return float(correlation[judged].mean()) if judged.any() else 0.0
+    return float(correlation[counted].mean()) if counted.any() else 0.0

@@ -74,7 +74,7 @@ def _forms(header: nib.Nifti1Header) -> dict[str, tuple[int, Affine]]:
 
 
 def _is_rounding(header: nib.Nifti1Header) -> bool:
-    """Tell whether the qform is the sform as well as it can be stored: near half a turn only to 0.3 mm."""
+    """Return whether the qform is the sform as well as it can be stored: near half a turn only to 0.3 mm."""
     again = header.copy()
     again.set_qform(header.get_sform(), int(header["qform_code"]))
     keys = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "pixdim")
@@ -284,7 +284,7 @@ def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[Label
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Write whole or not at all, gzip without time and name, so that equal input gives equal bytes."""
+    """Write a file atomically, gzip without time and name, so that equal input gives equal bytes."""
     if path.suffix == ".gz":
         # Noise hardly compresses: zlib needs far more time for files of the same size.
         content = igzip.compress(content, compresslevel=2, mtime=0)
@@ -362,7 +362,7 @@ def write_xfm(path: str | Path, matrix: Affine) -> None:
     ----------
     path : str or Path
         File to write.
-    matrix : ndarray (4, 4)
+    matrix : ndarray of float64, shape (4, 4)
         RAS mm of the output (fixed) space -> RAS mm of the image that is resampled (moving); ITK stores
         the same direction in LPS mm.
     """

@@ -1,4 +1,4 @@
-"""Simple things done to an image before a head is looked for in it."""
+"""Preparation of an image for head alignment: resolution, bias and empty slices."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ def blur_and_resample(volume: Volume, spacing_mm: float) -> tuple[FloatArray, Af
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         The image.
     ndarray of float64, shape (4, 4)
         Its voxel -> RAS mm affine.

@@ -1,8 +1,8 @@
-"""Rigid registration of two scans of one head, and the question whether it is one head.
+"""Rigid registration of two scans of one head: co-registration and longitudinal registration.
 
 greedy (Yushkevich et al., 2016, https://greedy.readthedocs.io) finds the six parameters by normalised
 mutual information; everything around it here makes the answer the same in both directions, the same in
-every process, and not worse than leaving the scans alone.
+every process, and not worse than no registration.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class RigidRegistration:
 
     Parameters
     ----------
-    matrix : ndarray (4, 4)
+    matrix : ndarray of float64, shape (4, 4)
         RAS mm of the fixed scan -> RAS mm of the moving scan, a rotation and a shift.
     similarity : float
         Normalised mutual information inside both masks, (H(f) + H(m)) / H(f, m), 1 to 2.
@@ -229,9 +229,9 @@ def register_rigid(
     ----------
     fixed, moving : Volume
         Any contrasts, grids and orientations.
-    fixed_mask, moving_mask : ndarray of bool, or None
+    fixed_mask, moving_mask : ndarray of bool, shape (x, y, z), or None
         Brain masks on the grids of the scans; None: a crude foreground.
-    initial : ndarray (4, 4), optional
+    initial : ndarray of float64, shape (4, 4), optional
         RAS mm of the fixed -> RAS mm of the moving scan to start from; the headers if None.
 
     Returns

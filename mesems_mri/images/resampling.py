@@ -29,7 +29,7 @@ def _inside_field_of_view(matrix: Affine, grid: Grid, shape: tuple[int, ...]) ->
 
 
 def field_of_view(volume: Volume, grid: Grid, xfm: Affine) -> Mask:
-    """Tell where an image has voxels.
+    """Return the field of view of an image on a grid.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def field_of_view(volume: Volume, grid: Grid, xfm: Affine) -> Mask:
         Image.
     grid : Grid
         Output grid.
-    xfm : ndarray (4, 4)
+    xfm : ndarray of float64, shape (4, 4)
         RAS mm of the output grid -> RAS mm of the volume.
 
     Returns
     -------
-    ndarray of bool
+    ndarray of bool, shape (x, y, z)
         Shape of the grid; outer voxels reach to their outer faces.
     """
     return _inside_field_of_view(_voxel_to_voxel(volume.affine, grid, xfm), grid, volume.shape)
@@ -57,7 +57,7 @@ def resample_image(volume: Volume, grid: Grid, xfm: Affine, *, order: Literal[1,
         Image to resample, any orientation.
     grid : Grid
         Output grid.
-    xfm : ndarray (4, 4)
+    xfm : ndarray of float64, shape (4, 4)
         RAS mm of the output grid -> RAS mm of the volume.
     order : 1 or 3
         Linear, or cubic spline; the spline is limited to the range of the image and leaves the zero
@@ -65,7 +65,7 @@ def resample_image(volume: Volume, grid: Grid, xfm: Affine, *, order: Literal[1,
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         Shape of the grid; 0 outside the field of view. Outer voxels reach to their outer faces: with
         4 mm slices a cut at the voxel centres would lose 2 mm of brain at both ends of the stack.
     """
@@ -127,18 +127,18 @@ def resample_labels(dseg: IntArray, affine: Affine, grid: Grid, xfm: Affine) -> 
 
     Parameters
     ----------
-    dseg : ndarray (x, y, z) of int or bool
+    dseg : ndarray of int or bool, shape (x, y, z)
         Numbered foci, 0 = background; a mask is one focus numbered 1.
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> RAS mm of `dseg`.
     grid : Grid
         Output grid.
-    xfm : ndarray (4, 4)
+    xfm : ndarray of float64, shape (4, 4)
         RAS mm of the output grid -> RAS mm of `dseg`.
 
     Returns
     -------
-    ndarray of int32
+    ndarray of int32, shape (x, y, z)
         Same numbers on the output grid. A voxel claimed by two foci goes to the one that fills more of
         it. A focus wholly outside the output field of view is not in it.
     """
@@ -193,7 +193,7 @@ def _output_box(
 
 
 def _keep_every_focus(resampled: Labels, claims: dict[int, NDArray[np.int64]]) -> Labels:
-    """Give a focus that lost all its voxels to neighbours the best one that nobody needs."""
+    """Give a focus that lost all its voxels to neighbours its best voxel that no other focus needs."""
     flat = resampled.ravel()
     sizes = np.bincount(flat, minlength=max(claims, default=0) + 1)
     for label, places in claims.items():

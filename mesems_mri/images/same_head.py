@@ -1,7 +1,7 @@
-"""Is it the same head? Tells a wrong head, a mirrored head and a failed registration from the right one.
+"""Wrong-head test: a wrong or mirrored head, or a failed registration, against the right one.
 
 After a rigid registration the folds of one brain lie on each other, whatever the contrast; those of two
-brains do not, however alike the outlines. So the question is asked place by place: does the neighbourhood
+brains do not, however alike the outlines. So each place is tested: does its neighbourhood
 match best where it is, or better when the other scan is moved by 5 mm in one of 26 directions? Lesions,
 contrast, noise and thick slices blur the answer of single places, not the share of places that agree.
 """
@@ -34,7 +34,7 @@ _FLAT: Final = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class HeadComparison:
-    """Answer to the question whether two registered scans show one head.
+    """Outcome of the wrong-head test of two registered scans.
 
     Parameters
     ----------
@@ -108,19 +108,19 @@ def compare_heads(
     *,
     same_contrast: bool = False,
 ) -> HeadComparison:
-    """Tell whether two rigidly registered scans show one head.
+    """Compare the heads of two rigidly registered scans.
 
     Parameters
     ----------
     fixed, moving : Volume
         Any contrasts, grids and orientations; whole heads or skull-stripped.
-    matrix : ndarray (4, 4)
+    matrix : ndarray of float64, shape (4, 4)
         RAS mm of the fixed -> RAS mm of the moving scan, from `register_rigid`.
-    fixed_mask, moving_mask : ndarray of bool
+    fixed_mask, moving_mask : ndarray of bool, shape (x, y, z)
         Brain masks on the grids of the scans.
     same_contrast : bool
-        Both are T1w (with or without gadolinium), both T2w, or both FLAIR: more is asked of them, and a
-        mirrored head is told too, which without this passes for the right one.
+        Both are T1w (with or without gadolinium), both T2w, or both FLAIR: the threshold is higher, and a
+        mirrored head is recognised too, which without this passes for the right one.
 
     Returns
     -------

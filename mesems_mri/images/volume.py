@@ -33,18 +33,18 @@ def corner_distance_mm(shape: Sequence[int], one: Affine, other: Affine) -> floa
 
 
 def as_ras(array: FloatArray, affine: Affine) -> tuple[FloatArray, Spacing]:
-    """Flip and swap the axes of an image so that they run to the right, front and top, as nearly as can be.
+    """Reorient an image to the nearest RAS axes, by flips and swaps.
 
     Parameters
     ----------
-    array : ndarray (x, y, z)
+    array : ndarray of float32, shape (x, y, z)
         Intensities in file order.
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> RAS mm.
 
     Returns
     -------
-    array : ndarray (X, Y, Z)
+    array : ndarray of float32, shape (x, y, z)
         The same voxels.
     spacing_mm : tuple of float
         Voxel spacing along the new axes (mm).
@@ -58,13 +58,13 @@ def as_ras(array: FloatArray, affine: Affine) -> tuple[FloatArray, Spacing]:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where to resample to.
+    """Grid that images are resampled to.
 
     Parameters
     ----------
     shape : tuple of int
         Three matrix sizes.
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> RAS mm.
     """
 
@@ -88,9 +88,9 @@ class Volume:
 
     Parameters
     ----------
-    array : ndarray (x, y, z) of float32
+    array : ndarray of float32, shape (x, y, z)
         Intensities.
-    affine : ndarray (4, 4) of float64
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> RAS mm, without shear.
     """
 

@@ -1,1 +1,1 @@
-"""Models that the project made itself, each with a card of its origin."""
+"""Models that the project trained or built itself, each with its model card."""

@@ -37,7 +37,7 @@ def segment_black_holes(
     t2_mask : ndarray of bool, shape (x, y, z)
         T2 lesions of the same visit.
     nawm, csf : ndarray of bool, shape (x, y, z)
-        Where the two levels are measured; medians are used, so a few wrong voxels do no harm.
+        Places where the two levels are measured, as medians: a few wrong voxels do no harm.
     gel_mask : ndarray of bool, shape (x, y, z), or None
         Enhancing lesions of the visit; None when the visit has no post-contrast scan.
     spacing_mm : tuple of float

@@ -1,4 +1,4 @@
-"""Cerebrospinal fluid on T2-type scans, and which of it is the lateral ventricles."""
+"""Cerebrospinal fluid and lateral ventricles on T2-type scans."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def find_fluid(
 
     Parameters
     ----------
-    smooth
+    smooth : ndarray of float32, shape (x, y, z)
         Scan, NAWM at 1.
-    contrast
+    contrast : str
         Its contrast.
-    brain
+    brain : ndarray of bool, shape (x, y, z)
         Brain mask.
-    priors
+    priors : mapping of str to ndarray of float, shape (x, y, z)
         ``csf`` and ``lateral_ventricles`` are used.
-    t1w
+    t1w : ndarray of float32, shape (x, y, z), or None
         T1w of the visit, NAWM at 1, when there is one.
 
     Returns
     -------
-    ndarray of bool
+    ndarray of bool, shape (x, y, z)
         Fluid.
     """
     if contrast == "FLAIR":
@@ -55,16 +55,16 @@ def find_ventricles(fluid: Mask, priors: Priors, spacing_mm: Spacing) -> Mask:
 
     Parameters
     ----------
-    fluid
+    fluid : ndarray of bool, shape (x, y, z)
         Cerebrospinal fluid.
-    priors
+    priors : mapping of str to ndarray of float, shape (x, y, z)
         ``lateral_ventricles`` is used.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
 
     Returns
     -------
-    ndarray of bool
+    ndarray of bool, shape (x, y, z)
         Lateral ventricles.
     """
     expected = priors["lateral_ventricles"]

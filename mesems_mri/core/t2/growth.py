@@ -1,4 +1,4 @@
-"""Which growth is a new lesion and which makes an old one enlarging: the counting rules."""
+"""Counting rules of change: new lesions and enlarging lesions."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 @dataclass(frozen=True)
 class ChangeThresholds:
-    """What counts as change. Sigmas are the noise of the difference of this pair.
+    """Thresholds of change. Sigmas are the noise of the difference of this pair.
 
     Attributes
     ----------
-    seed_sigma, grow_sigma
+    seed_sigma, grow_sigma : float
         A focus has a voxel above the first and grows down to the second.
-    seed_rise, grow_rise
+    seed_rise, grow_rise : float
         Least rise in units of NAWM, whatever the noise.
-    bright_sigma
+    bright_sigma : float
         Sigmas of NAWM above which a voxel is hyperintense now.
-    bright_z
+    bright_z : float
         Excess now over the expected intensity of the tissue there, in units of its spread.
-    surround_weight
-        What a surrounding wholly of white matter counts, in the units of ``accept``.
-    accept
+    surround_weight : float
+        Weight of a surrounding wholly of white matter, in the units of ``accept``.
+    accept : float
         Sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted surrounding
         of a focus, at which its score is one half.
-    accept_per_mm
-        What every mm of the coarser slices beyond ``thin_slices_mm`` adds to ``accept`` and
-        ``supported_accept``: between thick slices much is guessed, which the noise of the difference hardly
+    accept_per_mm : float
+        Addition to ``accept`` and ``supported_accept`` for every mm of the coarser slices beyond
+        ``thin_slices_mm``: between thick slices much is guessed, which the noise of the difference hardly
         shows.
-    thin_slices_mm
+    thin_slices_mm : float
         Slices that need no more evidence.
-    min_score
+    min_score : float
         Smallest score of a focus that is kept.
-    supported_seed_sigma, supported_accept
+    supported_seed_sigma, supported_accept : float
         The same as ``seed_sigma`` and ``accept`` for the joined rise of two contrasts.
-    support_sigma
+    support_sigma : float
         Mean rise (sigmas) that the second contrast must show in a focus that the first does not show clearly.
-    support_share
+    support_share : float
         Most that the second contrast may add, as a multiple of the rise of the first (sigmas).
-    smooth_mm
+    smooth_mm : float
         Gaussian sigma of the smoothing before subtraction.
-    outline_fraction, outline_reach_mm
+    outline_fraction, outline_reach_mm : float
         A voxel below the first share of the strongest rise within the second is blur of the scan and of the
         smoothing, not lesion.
-    min_growth_mm3
+    min_growth_mm3 : float
         Smallest growth of an enlarging lesion.
-    min_growth_fraction
+    min_growth_fraction : float
         Growth in units of the reference lesion that counts as enlarging.
-    min_nodule_mm
+    min_nodule_mm : float
         In-plane diameter of a protruding nodule that counts as enlarging whatever its fraction.
-    min_volume_mm3, min_diameter_mm
+    min_volume_mm3, min_diameter_mm : float
         Smallest focus.
     """
 
@@ -119,18 +119,18 @@ def classify_growth(
 
     Parameters
     ----------
-    growth
+    growth : ndarray of bool, shape (x, y, z)
         Voxels that became hyperintense.
-    current_lesions, reference_lesions
+    current_lesions, reference_lesions : ndarray of bool, shape (x, y, z)
         T2 lesions of the two visits.
-    geometry
+    geometry : SliceGeometry
         Voxel size, plane and thickness of the coarser visit.
-    limits
+    limits : ChangeThresholds
         Thresholds of the rules.
 
     Returns
     -------
-    tuple of int32 arrays
+    tuple of two ndarray of int32, shape (x, y, z)
         ``new`` and ``enlarging`` dseg, each numbered 1..n.
     """
     one_voxel = ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)

@@ -27,33 +27,33 @@ _STEEPNESS = 2.0
 
 @dataclass(frozen=True)
 class LesionThresholds:
-    """What makes a lesion. ``z`` is the excess over the expected intensity in units of its spread.
+    """Thresholds of a T2 lesion. ``z`` is the excess over the expected intensity in units of its spread.
 
     Attributes
     ----------
-    seed_z, grow_z
+    seed_z, grow_z : float
         A lesion has a voxel above the first and grows down to the second.
-    lining_z, lining_excess
-        What a seed needs (the excess in units of NAWM) within ``lining_mm`` of a lateral ventricle, whose
+    lining_z, lining_excess : float
+        Demand on a seed (the excess in units of NAWM) within ``lining_mm`` of a lateral ventricle, whose
         lining is bright on FLAIR.
-    lining_mm
+    lining_mm : float
         Width of the lining.
-    reach_mm
-        How far a lesion may spread along the lining from its seeds.
-    half_contrast
+    reach_mm : float
+        Largest spread of a lesion along the lining from its seeds.
+    half_contrast : float
         A voxel belongs to a lesion when it has this fraction of the contrast of the brightest seed within
         ``near_mm``.
-    near_mm
-        How near that seed is looked for.
-    max_ventricle
+    near_mm : float
+        Reach of the search for that seed.
+    max_ventricle : float
         A focus whose mean prior of the lateral ventricles is higher is choroid plexus, septum or lining.
-    surround_weight
-        What a surrounding wholly of white matter counts, in units of ``z``.
-    accept
+    surround_weight : float
+        Weight of a surrounding wholly of white matter, in units of ``z``.
+    accept : float
         Mean ``z`` plus weighted surrounding of a focus, at which its score is one half.
-    min_score
+    min_score : float
         Smallest score of a focus that is kept.
-    min_volume_mm3, min_diameter_mm
+    min_volume_mm3, min_diameter_mm : float
         Smallest focus.
     """
 

@@ -1,4 +1,4 @@
-"""What tissue is seen and what intensity is expected at every voxel of a T2-type scan.
+"""Tissue and expected intensity at every voxel of a T2-type scan.
 
 The expected intensity is the mixture of the tissues that may be there: their atlas priors, spread over the
 millimetres they may be misplaced by, times what T1w says. Level and spread of each tissue are measured in the
@@ -38,7 +38,7 @@ CHOROID_PRIOR = 0.3
 TISSUE_REACH_MM = 4.0
 """No lesion further than this from where the priors expect tissue of the brain, e.g. beside the cord."""
 VENTRICLE_REACH_MM = 10.0
-"""How far from the lateral ventricles the distance to them is measured; their lining is thinner by far."""
+"""Reach of the distance to the lateral ventricles; their lining is thinner by far."""
 MIN_TISSUE_VOXELS = 100
 
 # Where fluid is expected but not seen, the tissue beside it has moved in.
@@ -160,16 +160,16 @@ def white_surround(foci: Labels, tissue: TissueMaps, spacing_mm: Spacing) -> Flo
 
     Parameters
     ----------
-    foci
+    foci : ndarray of int32, shape (x, y, z)
         Numbered foci on the box of ``tissue``.
-    tissue
+    tissue : TissueMaps
         Description of the scan.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
 
     Returns
     -------
-    ndarray of float64
+    ndarray of float64, shape (n + 1,)
         0 to 1 by label; index 0 is background.
     """
     share = np.zeros(int(foci.max(initial=0)) + 1)
@@ -204,20 +204,20 @@ def expected_intensity(
 
     Parameters
     ----------
-    smooth
+    smooth : ndarray of float32, shape (x, y, z)
         Scan, NAWM at 1.
-    solid
+    solid : ndarray of bool, shape (x, y, z)
         Brain without fluid.
-    priors
+    priors : mapping of str to ndarray of float, shape (x, y, z)
         TissueMaps probabilities.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    t1w
+    t1w : ndarray of float32, shape (x, y, z), or None
         T1w of the visit, NAWM at 1, when there is one.
 
     Returns
     -------
-    tuple of float32 arrays
+    tuple of two ndarray of float32, shape (x, y, z)
         Mean and standard deviation of the mixture.
     """
     total = np.zeros(smooth.shape, np.float32)
@@ -255,18 +255,18 @@ def local_white_level(
 
     Parameters
     ----------
-    image
+    image : ndarray of float, shape (x, y, z)
         Image with NAWM median about 1.
-    nawm
+    nawm : ndarray of bool, shape (x, y, z)
         Normal-appearing white matter; only these voxels are averaged.
-    spacing_mm
+    spacing_mm : tuple of float
         Voxel size (mm).
-    sigma_mm
+    sigma_mm : float
         Width of the Gaussian (mm).
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (x, y, z)
         Level, pulled to the median of NAWM where there is no white matter near.
     """
     median, _ = robust_noise(image, nawm)

@@ -1,4 +1,4 @@
-"""The foci of a visit, and what is remembered of a participant's foci from visit to visit."""
+"""Foci of a visit, and the memory of a participant's foci from visit to visit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -36,7 +36,7 @@ ACTIVE_GEL = ("new", "re_enhancing")
 
 @dataclass(frozen=True)
 class Track:
-    """What is remembered of one focus.
+    """Memory of one focus.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ class Track:
 
 @dataclass(frozen=True)
 class KnownFoci:
-    """What is known of a participant's foci before a visit.
+    """Foci of a participant known before a visit.
 
     Parameters
     ----------
-    t2, gel : int32 array
+    t2, gel : ndarray of int32, shape (x, y, z)
         Most recent footprint of every focus so far; values are lesion_ids.
     tracks : dict of int to Track
     next_id : int
@@ -131,11 +131,11 @@ class VisitFoci:
     session_id : str
     scheduled : bool
         An unscheduled visit is analysed but is no reference.
-    t2_mask : bool array or None
+    t2_mask : ndarray of bool, shape (x, y, z), or None
         T2 lesions, foci only.
-    new, enlarging : int array or None
+    new, enlarging : ndarray of int, shape (x, y, z), or None
         Numbered new T2 and growth foci; None where T2 change is not evaluable.
-    gel : int array or None
+    gel : ndarray of int, shape (x, y, z), or None
         Numbered GEL foci.
     t2_reference_session_id : str or None
         Visit against which ``new`` and ``enlarging`` were found.
@@ -192,17 +192,17 @@ def volumes_since(
 ) -> tuple[float, float]:
     """Return the volume of a T2 lesion at its reference visit and now, in mm3.
 
-    What merged into it is part of the volume before, and what split off since is part of the volume now:
-    neither makes a lesion shrink.
+    Lesions merged into it are part of the volume at the reference visit, parts split off since are part of
+    the volume now: neither makes a lesion shrink.
     """
-    before = sum(track.volumes_mm3.get(reference, 0.0) for track in ended_in(lesion_id, tracks))
+    at_reference = sum(track.volumes_mm3.get(reference, 0.0) for track in ended_in(lesion_id, tracks))
     now = sum(
         track.volumes_mm3.get(session_id, 0.0)
         for track in tracks.values()
         if track.lesion_id == lesion_id
         or (track.parent_id == lesion_id and track.focus == "t2" and reference not in track.volumes_mm3)
     )
-    return before, now
+    return at_reference, now
 
 
 def start_row(session_id: str, track: Track, identity: FocusIdentity) -> LedgerRow:

@@ -1,4 +1,4 @@
-"""Which focus of this visit is which focus of the visits before."""
+"""Identity of foci: correspondence of the foci of a visit with those of earlier visits."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class T2Units:
 
     Parameters
     ----------
-    dseg : int32 array
+    dseg : ndarray of int32, shape (x, y, z)
         Units 1..n in C order of first voxel.
     new : frozenset of int
         Units that are new T2 foci.
@@ -53,14 +53,14 @@ def divide_t2(
 
     Parameters
     ----------
-    mask : bool array
+    mask : ndarray of bool, shape (x, y, z)
         T2 lesions; foci of ``new`` and ``enlarging`` are added.
-    new, enlarging : int array or None
+    new, enlarging : ndarray of int, shape (x, y, z), or None
         Numbered new and growth foci; None where T2 change is not evaluable.
-    known : int32 array
+    known : ndarray of int32, shape (x, y, z)
         Last footprint of every T2 lesion so far.
     min_remainder_voxels : float
-        What is left of a component beside its new foci is an old lesion only from this size.
+        Smallest rest of a component beside its new foci that is an old lesion.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Identity and status of foci through the visits of a participant: the lesion ledger on arrays.
 
-`track_visit` takes the foci of one visit and what is known from the visits before, and gives every focus
-its number, its status and its row. A visit depends on earlier visits only.
+`track_visit` takes the foci of one visit and those known from earlier visits, and gives every focus its
+number, its status and its row. A visit depends on earlier visits only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,11 +23,11 @@ _GD_PRIORITY = ("new", "re_enhancing", "baseline", "persistent")
 
 @dataclass(frozen=True)
 class TrackedVisit:
-    """Numbered foci of a visit, their rows, and what is known for the next visit.
+    """Numbered foci of a visit, their ledger rows, and the known foci for the next visit.
 
     Parameters
     ----------
-    t2, gel : int32 array or None
+    t2, gel : ndarray of int32, shape (x, y, z), or None
         Values are lesion_ids; None where not evaluable.
     rows : list of dict
         Keys are `ROW_FIELDS`; sorted by lesion_id.
@@ -55,7 +55,7 @@ def track_visit(
     ----------
     visit : VisitFoci
     known : KnownFoci
-        What the visit before returned, or `KnownFoci.none`.
+        Returned for the previous visit, or `KnownFoci.none`.
     spacing_mm : sequence of 3 float
         Voxel size along the array axes.
     join_mm : float
@@ -98,7 +98,7 @@ def complete_rows(
     identity: Mapping[str, str],
     details: Mapping[int, Mapping[str, Any]],
 ) -> list[LedgerRow]:
-    """Add to the rows who it is and what is known of each focus by its number.
+    """Complete the rows with the identifiers of the participant and the details of each focus.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def complete_rows(
 
 
 def _check(visit: VisitFoci, known: KnownFoci) -> None:
-    """Raise ValueError unless the visit fits what is known."""
+    """Raise ValueError unless the visit fits the known foci."""
     for name in ("t2_mask", "new", "enlarging", "gel"):
         array = getattr(visit, name)
         if array is None:
@@ -152,7 +152,7 @@ def _join(
     spacing_mm: Vector,
     join_mm: float,
 ) -> None:
-    """Fill in the rows which T2 lesion each GEL belongs to.
+    """Join every GEL with its T2 lesion, in the rows.
 
     The active T2 focus that it overlaps or that lies within ``join_mm`` (largest overlap, then nearest, then
     lowest number), else the T2 lesion that it overlaps most.

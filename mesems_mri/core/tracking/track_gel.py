@@ -29,7 +29,7 @@ def track_gel(
 
     Returns
     -------
-    dseg : int32 array
+    dseg : ndarray of int32, shape (x, y, z)
     rows : list of dict
         Without ``parent_lesion_id`` and ``t2_status``, which need the T2 lesions.
     known : KnownFoci

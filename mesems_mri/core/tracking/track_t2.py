@@ -140,9 +140,11 @@ def _t2_status(
         return "enlarging"
     if visit.new is None or visit.t2_reference_session_id is None:
         return "not_evaluable"
-    before, now = volumes_since(identity.lesion_id, tracks, visit.t2_reference_session_id, visit.session_id)
-    enough = max(shrinkage.min_mm3, shrinkage.min_fraction * before)
-    return "shrinking" if before - now >= enough - 1e-6 else "stable"
+    at_reference, now = volumes_since(
+        identity.lesion_id, tracks, visit.t2_reference_session_id, visit.session_id
+    )
+    enough = max(shrinkage.min_mm3, shrinkage.min_fraction * at_reference)
+    return "shrinking" if at_reference - now >= enough - 1e-6 else "stable"
 
 
 def _t2_row(
