@@ -9,8 +9,8 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.simulate.defects import LESION_FREE_PARTICIPANT
 from mesems_mri.simulate.sites import make_sites
 from mesems_mri.simulate.subject import make_subject
-from mesems_mri.simulate.truth import TruthBook
-from mesems_mri.simulate.visits import Folders, Visit, make_visit
+from mesems_mri.simulate.truth import TruthLedger
+from mesems_mri.simulate.visits import Folders, SimulatedVisit, make_visit
 
 
 def make_lesion_free_visit(bids_dir: Path) -> dict[str, Any]:
@@ -21,8 +21,8 @@ def make_lesion_free_visit(bids_dir: Path) -> dict[str, Any]:
     (site,) = make_sites(1, np.random.default_rng(0))
     subject = make_subject(0, LESION_FREE_PARTICIPANT, site, quick=True)
     identity = {"study_id": "s", "site_id": site.site_id, "participant_id": subject.participant_id}
-    book = TruthBook(identity, subject.head, {})
+    truth_ledger = TruthLedger(identity, subject.head, {})
     folders = Folders(bids_dir, Layout(bids_dir / "derivatives" / "truth"))
-    visit = Visit(0, "ses-w00", week=0, first_week=0, day=subject.day(0), defect=None)
-    make_visit(folders, subject, next(subject.plans([0])), visit, book)
-    return book.visits[0]
+    visit = SimulatedVisit(0, "ses-w00", week=0, first_week=0, day=subject.day(0), defect=None)
+    make_visit(folders, subject, next(subject.lesion_states([0])), visit, truth_ledger)
+    return truth_ledger.visits[0]

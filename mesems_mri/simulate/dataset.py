@@ -12,13 +12,13 @@ from mesems_mri.dataset.tables import write_dictionary, write_table
 from mesems_mri.files import write_json, write_text
 from mesems_mri.simulate.defects import REFUSED_TABLE
 from mesems_mri.simulate.sites import Site
-from mesems_mri.simulate.tissue import Contrast
+from mesems_mri.simulate.tissue import ContrastAgent
 
 STANDARD_DOSE_MMOL_KG = 0.1
 
 
 def scan_sidecar(
-    site: Site, contrast: str, slice_thickness_mm: float, agent: Contrast | None = None
+    site: Site, contrast: str, slice_thickness_mm: float, agent: ContrastAgent | None = None
 ) -> dict[str, Any]:
     """Return the JSON sidecar of a scan, made after the injection of `agent` if one is given."""
     sequence = site.sequence(contrast)

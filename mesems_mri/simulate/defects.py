@@ -98,7 +98,7 @@ def unscheduled_week(weeks: Sequence[int], participant: int) -> int | None:
     return (weeks[before] + weeks[before + 1]) // 2
 
 
-def left_out(participants: int, weeks: Sequence[int]) -> list[Defect]:
+def missing_defects(participants: int, weeks: Sequence[int]) -> list[Defect]:
     """Return the defects for which a trial is too small."""
     missing = [d for (p, visit), d in SLOTS.items() if p >= participants or visit >= len(weeks)]
     if participants <= UNSCHEDULED_AFTER[0] or unscheduled_week(weeks, UNSCHEDULED_AFTER[0]) is None:

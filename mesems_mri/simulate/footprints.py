@@ -71,7 +71,7 @@ def draw(
 
 
 @dataclass(frozen=True, eq=False)
-class Focus:
+class CountedFocus:
     """A focus that counts at a visit.
 
     Parameters
@@ -95,7 +95,7 @@ class Focus:
 
 def find_foci(
     lesions: Iterable[Lesion], week: float, grid: ScanGrid, maker: LesionMaker, *, enhancing: bool
-) -> dict[int, Focus]:
+) -> dict[int, CountedFocus]:
     """Return the foci of a week that are large enough to count, by number of their lesion."""
     foci = {}
     for lesion in lesions:
@@ -110,12 +110,12 @@ def find_foci(
             continue
         index = voxels.mean(axis=0) + [part.start for part in footprint.box]
         centre_mm = (grid.to_head @ np.append(index, 1.0))[:3]
-        foci[lesion.number] = Focus(lesion, footprint, volume_mm3, diameter_mm, centre_mm)
+        foci[lesion.number] = CountedFocus(lesion, footprint, volume_mm3, diameter_mm, centre_mm)
     return foci
 
 
 def find_growth(
-    now: dict[int, Focus], before: dict[int, Focus], grid: ScanGrid
+    now: dict[int, CountedFocus], before: dict[int, CountedFocus], grid: ScanGrid
 ) -> dict[int, tuple[Footprint, float]]:
     """Return the growth of the lesions that count as enlarging: where, and how much (mm3).
 

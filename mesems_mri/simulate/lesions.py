@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.simulate.phantom import Head, distance_mm
+from mesems_mri.simulate.phantom import HeadModel, distance_mm
 from mesems_mri.simulate.scanner import FloatArray
-from mesems_mri.simulate.tissue import Tissue
+from mesems_mri.simulate.tissue import TissueProperties
 
 Uptake = Literal["nodule", "ring", "open_ring"]
 
@@ -53,7 +53,7 @@ class Lesion:
         Superellipsoid: (3,), (3, 3) from head axes to its own, and power.
     waves_per_mm, phases : ndarray (n, 3), (n,)
         Undulation of the surface.
-    tissue : Tissue
+    tissue : TissueProperties
         Relaxation times and gadolinium of the lesion.
     onset_week : float
         Week in which it appears.
@@ -77,7 +77,7 @@ class Lesion:
     exponent: float
     waves_per_mm: FloatArray
     phases: FloatArray
-    tissue: Tissue
+    tissue: TissueProperties
     onset_week: float = _LONG_AGO_WEEK
     enhancing_weeks: tuple[tuple[float, float], ...] = ()
     uptake: Uptake = "nodule"
@@ -148,7 +148,7 @@ class Lesion:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class LesionState:
     """All lesions of a participant up to one visit, and what happened since the visit before."""
 
     lesions: tuple[Lesion, ...] = ()
@@ -166,11 +166,11 @@ class LesionMaker:
 
     Parameters
     ----------
-    head : Head
+    head : HeadModel
         Anatomy in which they lie.
     """
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: HeadModel) -> None:
         self._head = head
         self._parenchyma = head.parenchyma
         self._spacing_mm = float(head.affine[0, 0])
@@ -208,19 +208,21 @@ class LesionMaker:
         return ndimage.map_coordinates(self._parenchyma, index, order=1)
 
     def make_lesion(
-        self, plan: Plan, rng: np.random.Generator, *, acute: bool, smallest_mm3: float
+        self, state: LesionState, rng: np.random.Generator, *, acute: bool, smallest_mm3: float
     ) -> Lesion:
         """Draw a lesion that keeps clear of the others and of CSF."""
         for _ in range(400):
-            lesion = self._draw(len(plan.lesions) + 1, rng, acute=acute, smallest_mm3=smallest_mm3)
-            if plan.room_for(lesion.centre_mm, lesion.reach_mm) and self._covered(lesion) > 0.85:
+            lesion = self._draw(len(state.lesions) + 1, rng, acute=acute, smallest_mm3=smallest_mm3)
+            if state.room_for(lesion.centre_mm, lesion.reach_mm) and self._covered(lesion) > 0.85:
                 return lesion
         msg = "no room is left in the white matter for another lesion; ask for fewer sessions"
         raise ValueError(msg)
 
-    def grow(self, plan: Plan, lesion: Lesion, week: float, rng: np.random.Generator) -> Lesion | None:
+    def grow(
+        self, state: LesionState, lesion: Lesion, week: float, rng: np.random.Generator
+    ) -> Lesion | None:
         """Return the lesion with a nodule that appears in a week, or None where there is no room."""
-        others = Plan(tuple(other for other in plan.lesions if other.number != lesion.number))
+        others = LesionState(tuple(other for other in state.lesions if other.number != lesion.number))
         for _ in range(60):
             direction = rng.standard_normal(3)
             direction /= np.linalg.norm(direction)
@@ -257,7 +259,7 @@ class LesionMaker:
         dark = 1.0 if not acute and rng.random() < 0.3 else 0.0
         t1_ratio = float(rng.uniform(1.4, 1.7) + dark * rng.uniform(0.9, 1.4))
         t2_ms = float(rng.uniform(130, 190) + 30 * dark)
-        tissue = Tissue(
+        tissue = TissueProperties(
             (650 * t1_ratio, 850 * t1_ratio),
             (t2_ms, 0.93 * t2_ms),
             0.84,

@@ -28,7 +28,7 @@ _CSF_MM, _DURA_MM, _TABLE_MM, _MARROW_MM, _SCALP_MM = 2.0, 1.5, 2.0, 2.0, 5.5
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class HeadModel:
     """The anatomy of one participant.
 
     Parameters
@@ -106,7 +106,7 @@ def _ellipsoid(
     return _ramp((1 - radius) * min(semi_axes_mm), 0.0, 2.0)
 
 
-def make_head(rng: np.random.Generator, *, spacing_mm: float = 2.0) -> Head:
+def make_head(rng: np.random.Generator, *, spacing_mm: float = 2.0) -> HeadModel:
     """Make the head of a participant.
 
     Parameters
@@ -139,7 +139,7 @@ def make_head(rng: np.random.Generator, *, spacing_mm: float = 2.0) -> Head:
     _paint(fractions, "choroid_plexus", _choroid_plexus(where_mm) * warped["csf"] * ventricles)
     _paint(fractions, "pituitary", _ellipsoid(where_mm, (0, 2, -33), (6.5, 4.5, 4)))
     _paint(fractions, "blood", make_veins(outside_mm, affine, _CENTRE_MM, rng))
-    return Head(fractions, affine, ventricles, inside_dura, scale, control_mm)
+    return HeadModel(fractions, affine, ventricles, inside_dura, scale, control_mm)
 
 
 def _grid(spacing_mm: float) -> tuple[tuple[int, ...], Affine]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.images.volume import spacing_of
-from mesems_mri.simulate.sites import Geometry, Site
+from mesems_mri.simulate.sites import Site, SliceGeometry
 
 FloatArray = NDArray[np.floating]
 Affine = NDArray[np.float64]
@@ -74,7 +74,7 @@ def rigid(rotation_deg: FloatArray, translation_mm: FloatArray) -> Affine:
     return matrix
 
 
-def make_grid_affine(site: Site, geometry: Geometry) -> Affine:
+def make_grid_affine(site: Site, geometry: SliceGeometry) -> Affine:
     """Return voxel -> scanner RAS mm of a site's slices, centred on the isocentre."""
     axes = np.zeros((4, 4))
     axes[3, 3] = 1.0

@@ -5,13 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from mesems_mri.simulate.tissue import Contrast, Sequence
+from mesems_mri.simulate.tissue import ContrastAgent, PulseSequence
 
 Plane = Literal["axial", "sagittal", "coronal"]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class SliceGeometry:
     """The slices of a series.
 
     Parameters
@@ -63,11 +63,11 @@ class Site:
         As written to the tables and sidecars.
     field_t : float
         Field strength, tesla.
-    sequences : dict of str to Sequence
+    sequences : dict of str to PulseSequence
         By contrast; the post-contrast T1w uses the sequence ``T1w``.
-    geometry : dict of str to Geometry
+    geometry : dict of str to SliceGeometry
         By contrast; ``other`` for the rest.
-    quick_geometry : Geometry
+    quick_geometry : SliceGeometry
         Of all series of the quick simulation.
     snr : float
         White-matter signal over the noise sigma, in every image.
@@ -77,7 +77,7 @@ class Site:
         Direction along each array axis, 1 or -1 against right, front and top.
     tilt_deg : tuple of float
         Obliqueness of the slices about x, y, z.
-    contrast : Contrast
+    contrast : ContrastAgent
         Usual dose and delay.
     """
 
@@ -85,20 +85,20 @@ class Site:
     manufacturer: str
     model: str
     field_t: float
-    sequences: dict[str, Sequence]
-    geometry: dict[str, Geometry]
-    quick_geometry: Geometry
+    sequences: dict[str, PulseSequence]
+    geometry: dict[str, SliceGeometry]
+    quick_geometry: SliceGeometry
     snr: float
     bias: tuple[float, float, float, float]
     flip: tuple[int, int, int]
     tilt_deg: tuple[float, float, float]
-    contrast: Contrast
+    contrast: ContrastAgent
 
-    def sequence(self, contrast: str) -> Sequence:
+    def sequence(self, contrast: str) -> PulseSequence:
         """Return the sequence of a contrast, which is one for T1w before and after contrast."""
         return self.sequences[contrast.removeprefix("ce-gadolinium_")]
 
-    def geometry_of(self, contrast: str, *, quick: bool) -> Geometry:
+    def geometry_of(self, contrast: str, *, quick: bool) -> SliceGeometry:
         """Return the slices of a contrast."""
         if quick:
             return self.quick_geometry
@@ -112,22 +112,22 @@ _MODEL_SITES = (
         "Prisma",
         3.0,
         {
-            "T1w": Sequence(2300, 3, 900, 9),
-            "T2w": Sequence(5000, 85),
-            "PDw": Sequence(5000, 12),
-            "FLAIR": Sequence(9000, 95, 2500),
+            "T1w": PulseSequence(2300, 3, 900, 9),
+            "T2w": PulseSequence(5000, 85),
+            "PDw": PulseSequence(5000, 12),
+            "FLAIR": PulseSequence(9000, 95, 2500),
         },
         {
-            "other": Geometry("sagittal", 1.0, 1.0),
-            "T2w": Geometry("axial", 0.94, 3.0, (188.0, 240.0, 174.0), profile=3),
-            "PDw": Geometry("axial", 0.94, 3.0, (188.0, 240.0, 174.0), profile=3),
+            "other": SliceGeometry("sagittal", 1.0, 1.0),
+            "T2w": SliceGeometry("axial", 0.94, 3.0, (188.0, 240.0, 174.0), profile=3),
+            "PDw": SliceGeometry("axial", 0.94, 3.0, (188.0, 240.0, 174.0), profile=3),
         },
-        Geometry("sagittal", 2.0, 2.0, (192.0, 240.0, 192.0)),
+        SliceGeometry("sagittal", 2.0, 2.0, (192.0, 240.0, 192.0)),
         snr=36,
         bias=(0.06, -0.05, 0.08, 0.16),
         flip=(1, 1, 1),
         tilt_deg=(-6.0, 1.0, 2.0),
-        contrast=Contrast(1.0, 10.0),
+        contrast=ContrastAgent(1.0, 10.0),
     ),
     Site(
         "S02",
@@ -135,21 +135,21 @@ _MODEL_SITES = (
         "Achieva",
         1.5,
         {
-            "T1w": Sequence(550, 12),
-            "T2w": Sequence(4500, 100),
-            "PDw": Sequence(4500, 15),
-            "FLAIR": Sequence(8500, 110, 2450),
+            "T1w": PulseSequence(550, 12),
+            "T2w": PulseSequence(4500, 100),
+            "PDw": PulseSequence(4500, 15),
+            "FLAIR": PulseSequence(8500, 110, 2450),
         },
         {
-            "other": Geometry("axial", 0.9, 3.0, (190.0, 236.0, 174.0), profile=3),
-            "T1w": Geometry("axial", 0.96, 3.0, (192.0, 242.0, 174.0), profile=3),
+            "other": SliceGeometry("axial", 0.9, 3.0, (190.0, 236.0, 174.0), profile=3),
+            "T1w": SliceGeometry("axial", 0.96, 3.0, (192.0, 242.0, 174.0), profile=3),
         },
-        Geometry("axial", 1.5, 3.0, (192.0, 240.0, 180.0), profile=2),
+        SliceGeometry("axial", 1.5, 3.0, (192.0, 240.0, 180.0), profile=2),
         snr=30,
         bias=(-0.05, 0.04, -0.07, 0.09),
         flip=(-1, 1, 1),
         tilt_deg=(-10.0, -1.5, -1.0),
-        contrast=Contrast(0.85, 15.0),
+        contrast=ContrastAgent(0.85, 15.0),
     ),
     Site(
         "S03",
@@ -157,21 +157,21 @@ _MODEL_SITES = (
         "Signa HDxt",
         1.5,
         {
-            "T1w": Sequence(620, 14),
-            "T2w": Sequence(4000, 92),
-            "PDw": Sequence(4000, 17),
-            "FLAIR": Sequence(8800, 125, 2250),
+            "T1w": PulseSequence(620, 14),
+            "T2w": PulseSequence(4000, 92),
+            "PDw": PulseSequence(4000, 17),
+            "FLAIR": PulseSequence(8800, 125, 2250),
         },
         {
-            "other": Geometry("axial", 0.86, 4.0, (186.0, 232.0, 176.0), profile=4),
-            "T1w": Geometry("axial", 1.0, 4.0, (190.0, 240.0, 176.0), profile=4),
+            "other": SliceGeometry("axial", 0.86, 4.0, (186.0, 232.0, 176.0), profile=4),
+            "T1w": SliceGeometry("axial", 1.0, 4.0, (190.0, 240.0, 176.0), profile=4),
         },
-        Geometry("axial", 2.0, 4.0, (192.0, 240.0, 184.0), profile=2),
+        SliceGeometry("axial", 2.0, 4.0, (192.0, 240.0, 184.0), profile=2),
         snr=26,
         bias=(0.04, 0.07, 0.05, 0.13),
         flip=(-1, -1, 1),
         tilt_deg=(-15.0, 2.0, 1.5),
-        contrast=Contrast(1.1, 6.0),
+        contrast=ContrastAgent(1.1, 6.0),
     ),
 )
 """Three geometries: 3D of 1 mm, 2D of 3 mm, 2D of 4 mm."""
@@ -193,7 +193,7 @@ def make_sites(number: int, rng: np.random.Generator) -> list[Site]:
                 snr=float(rng.uniform(25, 40)),
                 bias=(*rng.uniform(-0.08, 0.08, 3).tolist(), float(rng.uniform(0.1, 0.25))),
                 tilt_deg=(float(rng.uniform(-15, 0)), *rng.uniform(-2, 2, 2).tolist()),
-                contrast=Contrast(float(rng.uniform(0.8, 1.15)), float(rng.uniform(5, 18))),
+                contrast=ContrastAgent(float(rng.uniform(0.8, 1.15)), float(rng.uniform(5, 18))),
             )
         )
     return sites

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mesems_mri.simulate.course import simulate_course
 from mesems_mri.simulate.defects import LESION_FREE_PARTICIPANT
-from mesems_mri.simulate.lesions import LesionMaker, Plan
-from mesems_mri.simulate.life import live
-from mesems_mri.simulate.phantom import Head, make_head
+from mesems_mri.simulate.lesions import LesionMaker, LesionState
+from mesems_mri.simulate.phantom import HeadModel, make_head
 from mesems_mri.simulate.sites import Site
 
 _HEAD_SPACING_MM = {True: 2.0, False: 1.0}
@@ -31,7 +31,7 @@ class Subject:
     seed: tuple[int, int]
     quick: bool
     site: Site
-    head: Head
+    head: HeadModel
     maker: LesionMaker
     first_day: dt.date
     noise_scale: float
@@ -48,15 +48,15 @@ class Subject:
         late = np.random.default_rng([*self.seed, _DAYS, week]).integers(-2, 3)
         return self.first_day + dt.timedelta(days=7 * week + int(late))
 
-    def plans(self, weeks: Sequence[int]) -> Iterator[Plan]:
+    def lesion_states(self, weeks: Sequence[int]) -> Iterator[LesionState]:
         """Yield the lesions at every scheduled visit."""
         index = self.seed[1]
         if index == LESION_FREE_PARTICIPANT:
-            yield from (Plan() for _ in weeks)
+            yield from (LesionState() for _ in weeks)
             return
         seeds = [np.random.SeedSequence([*self.seed, _LIFE, visit]) for visit in range(len(weeks))]
         activity = _ACTIVITY[index % len(_ACTIVITY)]
-        yield from live(self.maker, weeks, activity, seeds, smallest_mm3=self.smallest_mm3)
+        yield from simulate_course(self.maker, weeks, activity, seeds, smallest_mm3=self.smallest_mm3)
 
     def scan_seed(self, visit: int, *, scheduled: bool) -> np.random.SeedSequence:
         """Return the source of noise, pose and motion of a visit."""
@@ -81,11 +81,11 @@ def make_subject(seed: int, index: int, site: Site, *, quick: bool) -> Subject:
     )
 
 
-def make_stranger(subject: Subject) -> tuple[Head, LesionMaker, Plan]:
+def make_wrong_head(subject: Subject) -> tuple[HeadModel, LesionMaker, LesionState]:
     """Make somebody else, with lesions: whom the scans of the wrong head show."""
     head = make_head(
         np.random.default_rng([*subject.seed, _STRANGER]), spacing_mm=_HEAD_SPACING_MM[subject.quick]
     )
     maker = LesionMaker(head)
     seed = np.random.SeedSequence([*subject.seed, _STRANGER, _LIFE])
-    return head, maker, next(live(maker, [0.0], 0.0, [seed], smallest_mm3=subject.smallest_mm3))
+    return head, maker, next(simulate_course(maker, [0.0], 0.0, [seed], smallest_mm3=subject.smallest_mm3))

@@ -21,7 +21,7 @@ _TABLE_DELAY_MIN, _PLASMA_DECAY_MIN, _LESION_FILLING_MIN = 10.0, 37.0, 6.5
 
 
 @dataclass(frozen=True)
-class Tissue:
+class TissueProperties:
     """What the signal of a tissue depends on.
 
     Parameters
@@ -46,31 +46,31 @@ class Tissue:
 # White and grey matter: Wansapura et al. 1999 (J Magn Reson Imaging 9:531), Stanisz et al. 2005 (Magn Reson
 # Med 54:507); the rest as in BrainWeb (Kwan et al. 1999, IEEE TMI 18:1085), blood and CSF by the same
 # sources, but with a short T2 for blood, since it flows.
-TISSUES: dict[str, Tissue] = {
-    "white_matter": Tissue((650, 850), (78, 73), 0.70, 0.01),
-    "grey_matter": Tissue((1080, 1350), (97, 95), 0.81, 0.02),
-    "csf": Tissue((4000, 4100), (2000, 1900), 1.00),
-    "blood": Tissue((1450, 1750), (45, 40), 0.72, 1.2),
-    "choroid_plexus": Tissue((1300, 1550), (140, 125), 0.85, 0.35, leaky=True),
-    "dura": Tissue((900, 1050), (60, 55), 0.60, 0.30, leaky=True),
-    "pituitary": Tissue((800, 950), (90, 85), 0.78, 0.60),
-    "cortical_bone": Tissue((500, 600), (8, 7), 0.10),
-    "marrow": Tissue((380, 420), (60, 55), 0.55, 0.02),
-    "fat": Tissue((300, 370), (65, 60), 0.70),
-    "muscle": Tissue((950, 1300), (45, 38), 0.80, 0.06),
-    "vitreous": Tissue((3800, 4000), (900, 800), 1.00),
+TISSUES: dict[str, TissueProperties] = {
+    "white_matter": TissueProperties((650, 850), (78, 73), 0.70, 0.01),
+    "grey_matter": TissueProperties((1080, 1350), (97, 95), 0.81, 0.02),
+    "csf": TissueProperties((4000, 4100), (2000, 1900), 1.00),
+    "blood": TissueProperties((1450, 1750), (45, 40), 0.72, 1.2),
+    "choroid_plexus": TissueProperties((1300, 1550), (140, 125), 0.85, 0.35, leaky=True),
+    "dura": TissueProperties((900, 1050), (60, 55), 0.60, 0.30, leaky=True),
+    "pituitary": TissueProperties((800, 950), (90, 85), 0.78, 0.60),
+    "cortical_bone": TissueProperties((500, 600), (8, 7), 0.10),
+    "marrow": TissueProperties((380, 420), (60, 55), 0.55, 0.02),
+    "fat": TissueProperties((300, 370), (65, 60), 0.70),
+    "muscle": TissueProperties((950, 1300), (45, 38), 0.80, 0.06),
+    "vitreous": TissueProperties((3800, 4000), (900, 800), 1.00),
 }
 """Tissues of the head; air gives no signal."""
 
 
 @dataclass(frozen=True)
-class Contrast:
+class ContrastAgent:
     """A contrast agent as given: dose relative to the standard one, and minutes until the scan."""
 
     dose: float
     delay_min: float
 
-    def concentration(self, tissue: Tissue) -> float:
+    def concentration(self, tissue: TissueProperties) -> float:
         """Return the concentration (mmol/l) in a tissue at the time of the scan."""
         if tissue.leaky:
             filled = -np.expm1(-self.delay_min / _LESION_FILLING_MIN)
@@ -81,7 +81,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class PulseSequence:
     """A pulse sequence; times in milliseconds, no inversion when ``inversion_ms`` is 0."""
 
     repetition_ms: float
@@ -89,7 +89,9 @@ class Sequence:
     inversion_ms: float = 0.0
     flip_angle_deg: float = 90.0
 
-    def signal(self, tissue: Tissue, field_t: float, contrast: Contrast | None = None) -> float:
+    def signal(
+        self, tissue: TissueProperties, field_t: float, contrast: ContrastAgent | None = None
+    ) -> float:
         """Return the signal of a tissue (relative to fully relaxed water) at a field in tesla."""
         high = field_t > 2
         concentration = 0.0 if contrast is None else contrast.concentration(tissue)

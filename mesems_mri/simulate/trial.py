@@ -16,8 +16,8 @@ from mesems_mri.simulate.dataset import write_raw_dataset, write_sessions, write
 from mesems_mri.simulate.defects import Defect
 from mesems_mri.simulate.sites import make_sites
 from mesems_mri.simulate.subject import Subject, make_subject
-from mesems_mri.simulate.truth import Row, TruthBook
-from mesems_mri.simulate.visits import Folders, Visit, make_visit
+from mesems_mri.simulate.truth import Row, TruthLedger
+from mesems_mri.simulate.visits import Folders, SimulatedVisit, make_visit
 
 STUDY_ID = "simulated"
 
@@ -81,25 +81,25 @@ def simulate_trial(
     for index in range(participants):
         subject = make_subject(seed, index, site_list[index % sites], quick=quick)
         people.append([subject.participant_id, subject.site.site_id, subject.sex, str(subject.age)])
-        book, bad = _make_participant(folders, subject, schedule, constants)
-        visit_rows += book.visits
+        truth_ledger, bad = _make_participant(folders, subject, schedule, constants)
+        visit_rows += truth_ledger.visits
         defect_rows += bad
     write_raw_dataset(bids_dir, people)
     write_truth_dataset(folders.truth, visit_rows)
     defects.write_defects(folders.truth, defect_rows)
-    return defects.left_out(participants, schedule.weeks)
+    return defects.missing_defects(participants, schedule.weeks)
 
 
 def _make_participant(
     folders: Folders, subject: Subject, schedule: _Schedule, constants: Row
-) -> tuple[TruthBook, list[Row]]:
+) -> tuple[TruthLedger, list[Row]]:
     """Make all visits of a participant in order of time; return the truth and the rows of the defects."""
     label, index = subject.participant_id, subject.seed[1]
     identity = {"study_id": STUDY_ID, "site_id": subject.site.site_id, "participant_id": label}
-    book = TruthBook(identity, subject.head, constants)
+    truth_ledger = TruthLedger(identity, subject.head, constants)
     extra_week = defects.unscheduled_week(schedule.weeks, index)
     table, bad = [], []
-    for number, plan in enumerate(subject.plans(schedule.weeks)):
+    for number, state in enumerate(subject.lesion_states(schedule.weeks)):
         week = schedule.weeks[number]
         labels = [(schedule.sessions[number], week, defects.SLOTS.get((index, number)))]
         if extra_week is not None and number == defects.UNSCHEDULED_AFTER[1] + 1:
@@ -107,15 +107,15 @@ def _make_participant(
             labels.insert(0, (defects.UNSCHEDULED_LABEL, extra_week, Defect.UNSCHEDULED))
         for name, when, defect in labels:
             day = subject.day(when)
-            visit = Visit(number, f"ses-{name}", when, schedule.weeks[0], day, defect)
-            make_visit(folders, subject, plan, visit, book)
+            visit = SimulatedVisit(number, f"ses-{name}", when, schedule.weeks[0], day, defect)
+            make_visit(folders, subject, state, visit, truth_ledger)
             kind = "scheduled" if visit.scheduled else "unscheduled"
             table.append((visit.session_id, visit.day, visit.week, kind))
             if visit.defect is not None:
-                bad.append(defects.defect_row(label, visit.session_id, visit.defect, book.visits[-1]))
+                bad.append(defects.defect_row(label, visit.session_id, visit.defect, truth_ledger.visits[-1]))
     write_sessions(folders.bids_dir / label, table)
-    write_table(folders.truth.ledger(label), LEDGER_COLUMNS, book.ledger)
-    return book, bad
+    write_table(folders.truth.ledger(label), LEDGER_COLUMNS, truth_ledger.ledger)
+    return truth_ledger, bad
 
 
 def _check(bids_dir: Path, participants: int, sites: int, sessions: tuple[str, ...]) -> list[int]:

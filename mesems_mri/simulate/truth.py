@@ -7,8 +7,8 @@ import numpy as np
 
 from mesems_mri.dataset.counts import visit_counts
 from mesems_mri.errors import Reason
-from mesems_mri.simulate.footprints import Focus, Footprint
-from mesems_mri.simulate.phantom import Head
+from mesems_mri.simulate.footprints import CountedFocus, Footprint
+from mesems_mri.simulate.phantom import HeadModel
 
 Row = dict[str, Any]
 
@@ -29,15 +29,15 @@ class VisitTruth:
         Why ``gel``, ``t2``, ``t2_change``, ``black_hole`` or ``brain`` is not evaluable.
     t2_contrasts : tuple of str
         T2-type contrasts that can be read, the one that is read first.
-    t2 : dict of int to Focus
+    t2 : dict of int to CountedFocus
         T2 lesions by number.
     reference : VisitTruth or None
         Visit with which T2 lesions are compared.
-    t2_before : dict of int to Focus
+    t2_before : dict of int to CountedFocus
         Lesions of the reference visit on the scan of this one.
     growth : dict of int to (Footprint, float)
         Growth of the enlarging ones.
-    gel : dict of int to Focus
+    gel : dict of int to CountedFocus
         Enhancing foci by number of their lesion.
     black_hole_volume_mm3, brain_volume_mm3 : float or None
     """
@@ -48,11 +48,11 @@ class VisitTruth:
     day: int
     reasons: dict[str, Reason] = field(default_factory=dict)
     t2_contrasts: tuple[str, ...] = ()
-    t2: dict[int, Focus] = field(default_factory=dict)
+    t2: dict[int, CountedFocus] = field(default_factory=dict)
     reference: "VisitTruth | None" = None
-    t2_before: dict[int, Focus] = field(default_factory=dict)
+    t2_before: dict[int, CountedFocus] = field(default_factory=dict)
     growth: dict[int, tuple[Footprint, float]] = field(default_factory=dict)
-    gel: dict[int, Focus] = field(default_factory=dict)
+    gel: dict[int, CountedFocus] = field(default_factory=dict)
     black_hole_volume_mm3: float | None = None
     brain_volume_mm3: float | None = None
 
@@ -66,21 +66,21 @@ class VisitTruth:
 
 
 @dataclass(eq=False)
-class TruthBook:
+class TruthLedger:
     """Ledger and visit rows of one participant, filled visit by visit.
 
     Parameters
     ----------
     identity : dict
         ``study_id``, ``site_id``, ``participant_id``.
-    head : Head
+    head : HeadModel
         Maps head mm to MNI152 mm.
     constants : dict
         ``software_version`` and ``config_sha256`` of the visit rows.
     """
 
     identity: Row
-    head: Head
+    head: HeadModel
     constants: Row
     ledger: list[Row] = field(default_factory=list)
     visits: list[Row] = field(default_factory=list)
@@ -156,7 +156,7 @@ class TruthBook:
         self._seen.setdefault(lesion_id, session_id)
         return lesion_id
 
-    def _row(self, visit: VisitTruth, focus: str, number: int, where: Focus) -> Row:
+    def _row(self, visit: VisitTruth, focus: str, number: int, where: CountedFocus) -> Row:
         lesion_id = self._identify(focus, number, visit.session_id)
         x, y, z = self.head.to_template(where.centre_mm[:, None])[:, 0]
         return {
@@ -248,7 +248,9 @@ class TruthBook:
         }
 
 
-def black_hole_volume(t2: dict[int, Focus], gel: dict[int, Focus], dark: set[int], voxel_mm3: float) -> float:
+def black_hole_volume(
+    t2: dict[int, CountedFocus], gel: dict[int, CountedFocus], dark: set[int], voxel_mm3: float
+) -> float:
     """Return the volume of the T2 lesions that are dark on T1w and do not enhance."""
     volumes = [
         float(np.count_nonzero(focus.footprint.mask) * voxel_mm3)

@@ -17,12 +17,12 @@ from mesems_mri.simulate import defects, scanner
 from mesems_mri.simulate.dataset import mask_sidecar, scan_sidecar
 from mesems_mri.simulate.defects import Defect
 from mesems_mri.simulate.footprints import Footprint, draw, find_foci, find_growth, paint_mask
-from mesems_mri.simulate.lesions import Plan
+from mesems_mri.simulate.lesions import LesionState
 from mesems_mri.simulate.scanner import FloatArray, ScanGrid
 from mesems_mri.simulate.sites import Site
-from mesems_mri.simulate.subject import Subject, make_stranger
-from mesems_mri.simulate.tissue import TISSUES, Contrast
-from mesems_mri.simulate.truth import TruthBook, VisitTruth, black_hole_volume
+from mesems_mri.simulate.subject import Subject, make_wrong_head
+from mesems_mri.simulate.tissue import TISSUES, ContrastAgent
+from mesems_mri.simulate.truth import TruthLedger, VisitTruth, black_hole_volume
 
 _ISOCENTRE_MM = np.array([0.0, -18.0, 6.0])
 
@@ -36,7 +36,7 @@ class Folders:
 
 
 @dataclass(frozen=True, eq=False)
-class Visit:
+class SimulatedVisit:
     """A visit that is due.
 
     Parameters
@@ -64,11 +64,13 @@ class Visit:
         return self.defect is not Defect.UNSCHEDULED
 
 
-def make_visit(folders: Folders, subject: Subject, plan: Plan, visit: Visit, book: TruthBook) -> None:
+def make_visit(
+    folders: Folders, subject: Subject, state: LesionState, visit: SimulatedVisit, truth_ledger: TruthLedger
+) -> None:
     """Write the scans and the true masks of one visit, and add its rows to the book."""
-    shown, shown_plan = subject, plan
+    shown, shown_plan = subject, state
     if visit.defect is Defect.WRONG_HEAD:
-        head, maker, shown_plan = make_stranger(subject)
+        head, maker, shown_plan = make_wrong_head(subject)
         shown = replace(subject, head=head, maker=maker)
     grids = _write_scans(folders.bids_dir, shown, shown_plan, visit)
     if visit.defect is Defect.TRUNCATED:
@@ -78,16 +80,16 @@ def make_visit(folders: Folders, subject: Subject, plan: Plan, visit: Visit, boo
     if visit.defect and visit.defect in defects.WHOLE_VISIT:
         truth.refuse(defects.WHOLE_VISIT[visit.defect])
     else:
-        _find_truth(folders, subject, plan, visit, book, grids, truth)
-    book.add(truth)
+        _find_truth(folders, subject, state, visit, truth_ledger, grids, truth)
+    truth_ledger.add(truth)
 
 
 def _find_truth(
     folders: Folders,
     subject: Subject,
-    plan: Plan,
-    visit: Visit,
-    book: TruthBook,
+    state: LesionState,
+    visit: SimulatedVisit,
+    truth_ledger: TruthLedger,
     grids: dict[str, ScanGrid],
     truth: VisitTruth,
 ) -> None:
@@ -96,14 +98,14 @@ def _find_truth(
     truth.t2_contrasts = tuple(contrast for contrast in T2_CONTRASTS if contrast in grids)
     t2_contrast = truth.t2_contrasts[0]
     t2_grid = grids[t2_contrast]
-    truth.t2 = find_foci(plan.lesions, week, t2_grid, maker, enhancing=False)
+    truth.t2 = find_foci(state.lesions, week, t2_grid, maker, enhancing=False)
     masks = {"T2": paint_mask([focus.footprint for focus in truth.t2.values()], t2_grid.shape)}
-    reference = book.t2_reference(truth.t2_contrasts)
+    reference = truth_ledger.t2_reference(truth.t2_contrasts)
     if isinstance(reference, Reason):
         truth.reasons["t2_change"] = reference
     else:
         truth.reference = reference
-        before = find_foci(plan.lesions, reference.week, t2_grid, maker, enhancing=False)
+        before = find_foci(state.lesions, reference.week, t2_grid, maker, enhancing=False)
         truth.t2_before, truth.growth = before, find_growth(truth.t2, before, t2_grid)
         new = [focus.footprint for number, focus in truth.t2.items() if number not in before]
         masks["new"] = paint_mask(new, t2_grid.shape)
@@ -111,11 +113,11 @@ def _find_truth(
     if visit.defect and visit.defect in defects.GEL_ONLY:
         truth.reasons |= dict.fromkeys(("gel", "black_hole"), defects.GEL_ONLY[visit.defect])
     else:
-        truth.gel = find_foci(plan.lesions, week, grids[POSTCONTRAST], maker, enhancing=True)
+        truth.gel = find_foci(state.lesions, week, grids[POSTCONTRAST], maker, enhancing=True)
         gel: Iterable[Footprint] = [focus.footprint for focus in truth.gel.values()]
         masks["enhancing"] = paint_mask(gel, grids[POSTCONTRAST].shape)
         truth.black_hole_volume_mm3 = black_hole_volume(
-            truth.t2, truth.gel, _dark(subject.site, plan), t2_grid.voxel_mm3
+            truth.t2, truth.gel, _dark(subject.site, state), t2_grid.voxel_mm3
         )
     head = subject.head
     inside_dura = head.inside_dura.astype(np.float32)
@@ -126,12 +128,14 @@ def _find_truth(
     _write_masks(folders, subject, visit, masks, t2_contrast)
 
 
-def _scan_path(bids_dir: Path, subject: Subject, visit: Visit, contrast: str) -> Path:
+def _scan_path(bids_dir: Path, subject: Subject, visit: SimulatedVisit, contrast: str) -> Path:
     folder = bids_dir / subject.participant_id / visit.session_id / "anat"
     return folder / f"{subject.participant_id}_{visit.session_id}_{contrast}.nii.gz"
 
 
-def _write_scans(bids_dir: Path, subject: Subject, plan: Plan, visit: Visit) -> dict[str, ScanGrid]:
+def _write_scans(
+    bids_dir: Path, subject: Subject, state: LesionState, visit: SimulatedVisit
+) -> dict[str, ScanGrid]:
     """Scan the participant; return the grid of every contrast."""
     seed = subject.scan_seed(visit.index, scheduled=visit.scheduled)
     visit_rng, *series_rngs = (np.random.default_rng(s) for s in seed.spawn(1 + len(defects.ALL_CONTRASTS)))
@@ -151,7 +155,7 @@ def _write_scans(bids_dir: Path, subject: Subject, plan: Plan, visit: Visit) -> 
             grid = grid.cropped(upwards, grid.shape[upwards] // 2, grid.shape[upwards])
         path = _scan_path(bids_dir, subject, visit, contrast)
         agent = _inject(subject.site, rng) if contrast == POSTCONTRAST else None
-        array = _scan(subject, plan, visit.week, contrast, grid, geometry.profile, agent, rng)
+        array = _scan(subject, state, visit.week, contrast, grid, geometry.profile, agent, rng)
         scanner.write_scan(path, array, grid.affine)
         sidecar = scan_sidecar(subject.site, contrast, geometry.slice_mm, agent)
         write_json(path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
@@ -162,7 +166,7 @@ def _write_scans(bids_dir: Path, subject: Subject, plan: Plan, visit: Visit) -> 
 def _write_masks(
     folders: Folders,
     subject: Subject,
-    visit: Visit,
+    visit: SimulatedVisit,
     masks: dict[str, NDArray[np.bool_]],
     t2_contrast: str,
 ) -> None:
@@ -178,9 +182,9 @@ def _write_masks(
         write_json(path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
 
 
-def _inject(site: Site, rng: np.random.Generator) -> Contrast:
+def _inject(site: Site, rng: np.random.Generator) -> ContrastAgent:
     """Give the contrast agent; dose and delay vary a little between visits."""
-    return Contrast(
+    return ContrastAgent(
         site.contrast.dose * float(rng.uniform(0.9, 1.1)),
         site.contrast.delay_min * float(rng.uniform(0.85, 1.3)),
     )
@@ -188,12 +192,12 @@ def _inject(site: Site, rng: np.random.Generator) -> Contrast:
 
 def _scan(
     subject: Subject,
-    plan: Plan,
+    state: LesionState,
     week: int,
     contrast: str,
     grid: ScanGrid,
     profile: int,
-    agent: Contrast | None,
+    agent: ContrastAgent | None,
     rng: np.random.Generator,
 ) -> NDArray[np.int16]:
     """Scan the head with its lesions of a week."""
@@ -208,10 +212,10 @@ def _scan(
         scanner.spline_coefficients(anatomy), head.affine, planes.shape, planes.to_head
     )
     np.clip(signal, 0, None, out=signal)
-    for lesion in plan.lesions:
+    for lesion in state.lesions:
         if not lesion.exists(week):
             continue
-        parts: list[tuple[Callable[[FloatArray, float], FloatArray], Contrast | None]] = [
+        parts: list[tuple[Callable[[FloatArray, float], FloatArray], ContrastAgent | None]] = [
             (lesion.depth, None)
         ]
         if agent is not None and lesion.enhances(week):
@@ -227,12 +231,12 @@ def _scan(
     return scanner.acquire(slices, grid.affine, site, sigma=sigma, gain=gain, rng=rng)
 
 
-def _dark(site: Site, plan: Plan) -> set[int]:
+def _dark(site: Site, state: LesionState) -> set[int]:
     """Return the numbers of the lesions below the midpoint of white matter and CSF on T1w."""
     sequence = site.sequence("T1w")
     white, csf = (sequence.signal(TISSUES[t], site.field_t) for t in ("white_matter", "csf"))
     return {
         lesion.number
-        for lesion in plan.lesions
+        for lesion in state.lesions
         if sequence.signal(lesion.tissue, site.field_t) < (white + csf) / 2
     }

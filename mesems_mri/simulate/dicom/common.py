@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pydicom import DataElement, Dataset
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
+from mesems_mri.simulate.dicom.conventions import SiteConventions
 from mesems_mri.simulate.dicom.encode import decimal, decimals, element
 from mesems_mri.simulate.dicom.geometry import Planes
-from mesems_mri.simulate.dicom.habits import Habit
-from mesems_mri.simulate.dicom.manifest import Book
+from mesems_mri.simulate.dicom.manifest import PlantLog
 from mesems_mri.simulate.dicom.people import Person, Staff
-from mesems_mri.simulate.dicom.timeline import Acquisition, Scan
+from mesems_mri.simulate.dicom.timeline import SimulatedScan, SimulatedSeries
 
 GRAMS_PER_MOL = {
     "Dotarem": 558.6,
@@ -35,7 +35,7 @@ class Study:
     site_id, participant_id, session_id : str
     person : Person
     staff : Staff
-    habit : Habit
+    conventions : SiteConventions
     model, field_t : str, float
         Scanner.
     software : str
@@ -45,7 +45,7 @@ class Study:
     accession, exam : str
         Accession number and number of the examination.
     start : datetime
-    book : Book
+    plant_log : PlantLog
         Where plants are written down.
     """
 
@@ -55,7 +55,7 @@ class Study:
     session_id: str
     person: Person
     staff: Staff
-    habit: Habit
+    conventions: SiteConventions
     model: str
     field_t: float
     software: str
@@ -63,19 +63,19 @@ class Study:
     accession: str
     exam: str
     start: dt.datetime
-    book: Book
+    plant_log: PlantLog
 
     def uid(self, *parts: object) -> str:
         """Return a UID of this study, below the root that anybody may use (2.25)."""
         return make_uid(self.key, *parts)
 
-    def series_uid(self, acquisition: Acquisition) -> str:
+    def series_uid(self, acquisition: SimulatedSeries) -> str:
         """Return the UID of a series."""
         return self.uid("series", acquisition.number)
 
     def plant(self, place: str, text: str) -> str:
         """Note what is planted, and return it."""
-        return self.book.plant(place, text)
+        return self.plant_log.plant(place, text)
 
 
 def make_uid(*parts: object) -> str:
@@ -125,14 +125,14 @@ def study_header(study: Study) -> Dataset:
     """Return what all objects of a study share: who, where, when."""
     person, staff, plant = study.person, study.staff, study.plant
     header = Dataset()
-    header.SpecificCharacterSet = study.habit.country.charset
+    header.SpecificCharacterSet = study.conventions.country.charset
     header.StudyDate, header.StudyTime = day_of(study.start), clock_of(study.start, 3)
     header.AccessionNumber = plant("AccessionNumber", study.accession)
     header.Modality = "MR"
     header.InstitutionName = plant("InstitutionName", staff.institution)
     header.InstitutionAddress = plant("InstitutionAddress", f"{staff.street},{person.city.split(' ', 1)[1]}")
     header.ReferringPhysicianName = plant("ReferringPhysicianName", staff.referring)
-    header.StationName = study.habit.station
+    header.StationName = study.conventions.station
     header.InstitutionalDepartmentName = staff.department
     header.ManufacturerModelName = study.model
     header.PatientName = plant("PatientName", person.dicom_name)
@@ -141,14 +141,14 @@ def study_header(study: Study) -> Dataset:
     header.PatientSex = person.sex
     header.PatientAge = f"{person.age(study.start.date()):03d}Y"
     header.PatientWeight = decimal(person.weight_kg)
-    header.DeviceSerialNumber = study.habit.serial
+    header.DeviceSerialNumber = study.conventions.serial
     header.SoftwareVersions = study.software.split("\\")
     header.StudyInstanceUID = study.uid("study")
     header.StudyID = study.exam
     return header
 
 
-def series_header(study: Study, acquisition: Acquisition) -> Dataset:
+def series_header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what all images of a series share."""
     header = study_header(study)
     start = acquisition.start
@@ -172,10 +172,10 @@ def series_header(study: Study, acquisition: Acquisition) -> Dataset:
 
 
 def localizer_references(
-    study: Study, acquisition: Acquisition, *, multi_frame: bool = False
+    study: Study, acquisition: SimulatedSeries, *, multi_frame: bool = False
 ) -> list[Dataset]:
     """Refer to one image of each orientation of the localizer, on which the slices were planned."""
-    number = 101 if study.habit.manner == "philips" else 1
+    number = 101 if study.conventions.manner == "philips" else 1
     references = []
     for middle in (2, 5, 8):
         item = Dataset()
@@ -187,7 +187,7 @@ def localizer_references(
     return [] if acquisition.kind == "localizer" else references
 
 
-def sequence_tags(study: Study, acquisition: Acquisition) -> Dataset:
+def sequence_tags(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return how a classic image was scanned, apart from what each vendor calls its own."""
     scan = acquisition.main
     planes = scan.planes
@@ -218,24 +218,24 @@ def imaging_frequency(study: Study) -> float:
     """Return the frequency of the protons, MHz."""
     return (
         42.577 * study.field_t * 0.9652
-        if study.habit.manner.startswith("siemens")
+        if study.conventions.manner.startswith("siemens")
         else 42.577 * study.field_t
     )
 
 
-def bandwidth(acquisition: Acquisition) -> float:
+def bandwidth(acquisition: SimulatedSeries) -> float:
     """Return a bandwidth per pixel, Hz."""
     table = {"T1w": 200.0, "T2w": 190.0, "PDw": 190.0, "FLAIR": 150.0}
     return table.get(acquisition.contrast, 320.0) * (1.2 if acquisition.three_d else 1.0)
 
 
-def bolus_tags(study: Study, acquisition: Acquisition) -> Dataset:
+def bolus_tags(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return the tags of the contrast agent, at a site that fills them in and after the injection."""
     tags, bolus = Dataset(), acquisition.bolus
-    if bolus is None or study.habit.cue != "tags":
+    if bolus is None or study.conventions.cue != "tags":
         return tags
     end = bolus.moment + dt.timedelta(seconds=20)
-    tags.ContrastBolusAgent = study.habit.agent
+    tags.ContrastBolusAgent = study.conventions.agent
     tags.ContrastBolusRoute = "IV"
     tags.ContrastBolusVolume = decimal(bolus.volume_ml)
     tags.ContrastBolusStartTime, tags.ContrastBolusStopTime = clock_of(bolus.moment, 0), clock_of(end, 0)
@@ -243,7 +243,7 @@ def bolus_tags(study: Study, acquisition: Acquisition) -> Dataset:
     tags.ContrastFlowRate = "2"
     tags.ContrastBolusIngredient = "GADOLINIUM"
     tags.ContrastBolusIngredientConcentration = decimal(
-        study.habit.agent_mmol_ml * GRAMS_PER_MOL[study.habit.agent]
+        study.conventions.agent_mmol_ml * GRAMS_PER_MOL[study.conventions.agent]
     )
     return tags
 
@@ -271,7 +271,7 @@ def image_tags(planes: Planes, largest: int, *, signed: bool = False) -> Dataset
 
 
 def slice_elements(
-    study: Study, acquisition: Acquisition, scan: Scan, index: int, instance: int
+    study: Study, acquisition: SimulatedSeries, scan: SimulatedScan, index: int, instance: int
 ) -> Iterator[DataElement]:
     """Yield what is of one slice alone."""
     planes = scan.planes

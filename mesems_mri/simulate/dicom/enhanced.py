@@ -10,18 +10,18 @@ from pydicom.uid import EnhancedMRImageStorage
 from mesems_mri.simulate.dicom import common, frames, philips, siemens
 from mesems_mri.simulate.dicom.common import Study, clock_of, coded, day_of, private
 from mesems_mri.simulate.dicom.encode import decimal
-from mesems_mri.simulate.dicom.timeline import Acquisition
+from mesems_mri.simulate.dicom.timeline import SimulatedSeries
 
 _STACK_ID, _POSITION, _ECHO = 0x00209056, 0x00209057, 0x00189082
 _FRAME_CONTENT, _MR_ECHO = 0x00209111, 0x00189114
 
 
 def instances(
-    study: Study, acquisition: Acquisition
+    study: Study, acquisition: SimulatedSeries
 ) -> Iterator[tuple[list[DataElement], NDArray[np.integer]]]:
     """Yield the one object of a series: nothing is of an instance alone, and the pixels of all frames."""
     order = list(siemens.image_order(acquisition))
-    if study.habit.manner == "philips":
+    if study.conventions.manner == "philips":
         scaling = philips.scaling_of(acquisition)
         pixels = [scaling.stored(scan.planes) for scan in acquisition.scans]
     else:
@@ -29,9 +29,9 @@ def instances(
     yield [], np.stack([pixels[echo][index] for index, _, echo in order])
 
 
-def header(study: Study, acquisition: Acquisition) -> Dataset:
+def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return the header with its functional groups."""
-    own = study.habit.manner == "philips"
+    own = study.conventions.manner == "philips"
     tags = philips.base_header(study, acquisition) if own else common.series_header(study, acquisition)
     scan = acquisition.main
     words = frames.image_type(study, acquisition)
@@ -66,7 +66,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
     organisation.DimensionOrganizationUID = study.uid("dimensions", acquisition.number)
     tags.DimensionOrganizationSequence = [organisation]
     tags.DimensionIndexSequence = [_dimension(organisation, *pointers) for pointers in dimensions]
-    if acquisition.bolus is not None and study.habit.cue == "tags":
+    if acquisition.bolus is not None and study.conventions.cue == "tags":
         tags.ContrastBolusAgentSequence = [_agent(study, acquisition)]
     if own:
         tags.SpacingBetweenSlices = decimal(scan.planes.spacing_mm)
@@ -89,7 +89,7 @@ def _dimension(organisation: Dataset, index: int, group: int) -> Dataset:
     return item
 
 
-def _agent(study: Study, acquisition: Acquisition) -> Dataset:
+def _agent(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return the agent as enhanced objects describe it, in a sequence of its own."""
     bolus = acquisition.bolus
     item = coded("C-17800", "SRT", "Gadolinium")
@@ -103,6 +103,6 @@ def _agent(study: Study, acquisition: Acquisition) -> Dataset:
         item.ContrastBolusVolume = decimal(bolus.volume_ml)
         item.ContrastAdministrationProfileSequence = [given]
     item.ContrastBolusIngredientConcentration = decimal(
-        study.habit.agent_mmol_ml * common.GRAMS_PER_MOL[study.habit.agent]
+        study.conventions.agent_mmol_ml * common.GRAMS_PER_MOL[study.conventions.agent]
     )
     return item

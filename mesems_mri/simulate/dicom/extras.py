@@ -37,7 +37,7 @@ _MAKERS = {
 }
 
 
-def screen(study: Study, moment: dt.datetime, number: int) -> Dataset:
+def screen_capture(study: Study, moment: dt.datetime, number: int) -> Dataset:
     """Return a picture of the screen with the name and the birth date burnt into its pixels."""
     person = study.person
     lines = (person.typed, person.born.strftime("%d.%m.%Y"), "MR PROTOCOL")
@@ -47,7 +47,7 @@ def screen(study: Study, moment: dt.datetime, number: int) -> Dataset:
     picture.SOPClassUID = SecondaryCaptureImageStorage
     picture.SOPInstanceUID = study.uid("instance", number, 1)
     picture.SeriesInstanceUID = study.uid("series", number)
-    picture.Manufacturer = _MAKERS[study.habit.manner]
+    picture.Manufacturer = _MAKERS[study.conventions.manner]
     picture.ConversionType = "WSD"
     picture.ImageType = ["DERIVED", "SECONDARY", "SCREEN SAVE"]
     picture.SeriesDescription = "Patient Protocol"
@@ -62,7 +62,9 @@ def screen(study: Study, moment: dt.datetime, number: int) -> Dataset:
     return picture
 
 
-def presentation(study: Study, moment: dt.datetime, number: int, image: tuple[str, str, str]) -> Dataset:
+def presentation_state(
+    study: Study, moment: dt.datetime, number: int, image: tuple[str, str, str]
+) -> Dataset:
     """Return a presentation state: how somebody looked at an image, with the name written over it.
 
     Parameters
@@ -75,7 +77,7 @@ def presentation(study: Study, moment: dt.datetime, number: int, image: tuple[st
         Class, instance and series UID of the image.
     """
     state = study_header(study)
-    state.Modality, state.Manufacturer = "PR", _MAKERS[study.habit.manner]
+    state.Modality, state.Manufacturer = "PR", _MAKERS[study.conventions.manner]
     state.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
     state.SOPInstanceUID = study.uid("instance", number, 1)
     state.SeriesInstanceUID, state.SeriesNumber = study.uid("series", number), number
@@ -102,7 +104,7 @@ def presentation(study: Study, moment: dt.datetime, number: int, image: tuple[st
     return state
 
 
-def label(study: Study) -> str:
+def disc_label(study: Study) -> str:
     """Return the text that a burning station puts on a disc."""
     person = study.person
     text = (

@@ -6,24 +6,24 @@ from mesems_mri.simulate.dicom import common, philips, siemens
 from mesems_mri.simulate.dicom.common import Study, clock_of, coded, day_of, private
 from mesems_mri.simulate.dicom.csa import protocol_text
 from mesems_mri.simulate.dicom.encode import decimal, decimals, element
-from mesems_mri.simulate.dicom.timeline import Acquisition, Scan
+from mesems_mri.simulate.dicom.timeline import SimulatedScan, SimulatedSeries
 
 
-def program(study: Study, acquisition: Acquisition) -> tuple[str, list[str], list[str], list[str]]:
+def program(study: Study, acquisition: SimulatedSeries) -> tuple[str, list[str], list[str], list[str]]:
     """Return name, ScanningSequence, SequenceVariant and ScanOptions of a pulse sequence."""
-    if study.habit.manner == "philips":
+    if study.conventions.manner == "philips":
         name, scanning, variant, options, _ = philips.program(acquisition)
         return name, scanning, variant, options
     return siemens.program(acquisition)[1:]
 
 
-def image_type(study: Study, acquisition: Acquisition) -> list[str]:
+def image_type(study: Study, acquisition: SimulatedSeries) -> list[str]:
     """Return the four words that say what kind of image it is."""
     if acquisition.kind == "mpr":
         return ["DERIVED", "PRIMARY", "MPR", "RESAMPLED"]
     if acquisition.kind == "subtraction":
         return ["DERIVED", "PRIMARY", "SUBTRACT", "SUBTRACTION"]
-    if study.habit.manner != "philips":
+    if study.conventions.manner != "philips":
         return ["ORIGINAL", "PRIMARY", "M", "NONE"]
     word = {"T1w": "T1", "T2w": "T2", "PDw": "PROTON_DENSITY", "FLAIR": "FLUID_ATTENUATED"}
     return ["ORIGINAL", "PRIMARY", word.get(acquisition.contrast, "UNKNOWN"), "NONE"]
@@ -38,7 +38,7 @@ def frame_type(words: list[str]) -> Dataset:
     return item
 
 
-def shared(study: Study, acquisition: Acquisition) -> Dataset:
+def shared(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return the functional groups that all frames share."""
     scan, shared = acquisition.main, Dataset()
     shared.ReferencedImageSequence = common.localizer_references(study, acquisition, multi_frame=True)
@@ -49,7 +49,7 @@ def shared(study: Study, acquisition: Acquisition) -> Dataset:
     modifier.TransmitterFrequency = common.imaging_frequency(study)
     shared.MRImagingModifierSequence = [modifier]
     receive = Dataset()
-    receive.ReceiveCoilName, receive.ReceiveCoilManufacturerName = study.habit.coil, ""
+    receive.ReceiveCoilName, receive.ReceiveCoilManufacturerName = study.conventions.coil, ""
     receive.ReceiveCoilType, receive.QuadratureReceiveCoil = "MULTICOIL", "NO"
     shared.MRReceiveCoilSequence = [receive]
     transmit = Dataset()
@@ -80,17 +80,17 @@ def shared(study: Study, acquisition: Acquisition) -> Dataset:
     anatomy = Dataset()
     anatomy.AnatomicRegionSequence, anatomy.FrameLaterality = [coded("T-A0100", "SRT", "Brain")], "U"
     shared.FrameAnatomySequence = [anatomy]
-    if study.habit.manner != "philips":
+    if study.conventions.manner != "philips":
         _add_siemens_shared(shared, study, acquisition, (scanning, variant, options))
     return shared
 
 
 def _add_siemens_shared(
-    shared: Dataset, study: Study, acquisition: Acquisition, words: tuple[list[str], ...]
+    shared: Dataset, study: Study, acquisition: SimulatedSeries, words: tuple[list[str], ...]
 ) -> None:
     person = study.plant("(0021,1019) protocol in the shared groups", study.person.spoken)
     file = siemens.program(acquisition)[0]
-    text = protocol_text(acquisition.description, file, study.habit.coil, {}, person).encode("utf-8")
+    text = protocol_text(acquisition.description, file, study.conventions.coil, {}, person).encode("utf-8")
     item = Dataset()
     private(
         item,
@@ -114,7 +114,7 @@ def _add_siemens_shared(
 
 
 def frame(
-    study: Study, acquisition: Acquisition, at: tuple[int, int, int], scaling: philips.Scaling | None
+    study: Study, acquisition: SimulatedSeries, at: tuple[int, int, int], scaling: philips.Scaling | None
 ) -> Dataset:
     """Return the functional groups of one frame."""
     index, _, echo = at
@@ -169,8 +169,8 @@ def frame(
 
 def _philips_classic(
     study: Study,
-    acquisition: Acquisition,
-    scan: Scan,
+    acquisition: SimulatedSeries,
+    scan: SimulatedScan,
     scaling: philips.Scaling,
     place: tuple[int, int, int],
 ) -> Dataset:
@@ -199,7 +199,7 @@ def _philips_classic(
     return tags
 
 
-def _add_siemens_frame(frame: Dataset, acquisition: Acquisition, scan: Scan, index: int) -> None:
+def _add_siemens_frame(frame: Dataset, acquisition: SimulatedSeries, scan: SimulatedScan, index: int) -> None:
     item = Dataset()
     private(
         item,

@@ -11,13 +11,13 @@ from mesems_mri.simulate.dicom import common
 from mesems_mri.simulate.dicom.common import Study, clock_of, private
 from mesems_mri.simulate.dicom.encode import decimal, element
 from mesems_mri.simulate.dicom.siemens import image_order
-from mesems_mri.simulate.dicom.timeline import Acquisition
+from mesems_mri.simulate.dicom.timeline import SimulatedSeries
 
 IMPLEMENTATION = ("1.2.840.113619.6.380", "GE_GENESIS_HDX_16")
 _PLANE_CODES = {"Tra": 2, "Sag": 4, "Cor": 8}
 
 
-def program(acquisition: Acquisition) -> tuple[str, str, list[str], list[str], list[str]]:
+def program(acquisition: SimulatedSeries) -> tuple[str, str, list[str], list[str], list[str]]:
     """Return name and inner name of the pulse sequence, ScanningSequence, SequenceVariant, ScanOptions."""
     contrast = acquisition.contrast
     if acquisition.kind == "localizer":
@@ -31,7 +31,7 @@ def program(acquisition: Acquisition) -> tuple[str, str, list[str], list[str], l
     return "frfse-xl", "FSE", ["SE"], ["SK"], ["FAST_GEMS", "FC", "FILTERED_GEMS"]
 
 
-def header(study: Study, acquisition: Acquisition) -> Dataset:
+def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what the images of a series share."""
     scan = acquisition.main
     planes = scan.planes
@@ -45,13 +45,13 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
     tags.ProtocolName = "MS FOLLOW UP"
     tags.update(common.sequence_tags(study, acquisition))
     tags.update(common.image_tags(planes, int(planes.pixels.max()), signed=True))
-    if study.habit.cue != "tags":
+    if study.conventions.cue != "tags":
         tags.ContrastBolusAgent = ""
     tags.update(common.bolus_tags(study, acquisition))
     tags.ScanningSequence, tags.SequenceVariant, tags.ScanOptions = scanning, variant, options
     tags.EchoTrainLength = 12 if inner == "FSE" else 1
     tags.ReconstructionDiameter = decimal(planes.pixels.shape[2] * planes.pixel_mm[1])
-    tags.ReceiveCoilName = study.habit.coil
+    tags.ReceiveCoilName = study.conventions.coil
     tags.SAR = "0.4123"
     tags.SeriesTime = clock_of(acquisition.start, 0)
     tags.AcquisitionTime = tags.ContentTime = clock_of(acquisition.start, 0)
@@ -66,7 +66,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
         "GEMS_IDEN_01",
         {
             0x01: ("LO", "GE_GENESIS_FF"),
-            0x02: ("SH", study.habit.station[:4]),
+            0x02: ("SH", study.conventions.station[:4]),
             0x04: ("SH", "SIGNA"),
             0x30: ("SH", study.plant("(0009,1030) GE service id", study.person.typed[:16])),
             0x31: ("SH", "9999"),
@@ -79,7 +79,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
         "GEMS_ACQU_01",
         {
             0x0F: ("DS", "400.000000"),
-            0x11: ("SS", int(acquisition.bolus is not None and study.habit.cue == "tags")),
+            0x11: ("SS", int(acquisition.bolus is not None and study.conventions.cue == "tags")),
             0x17: ("SS", _PLANE_CODES[planes.plane]),
             0x18: ("LO", "I"),
             0x19: ("DS", decimal(planes.location(0))),
@@ -119,7 +119,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
             0x17: ("SL", 0),
             0x18: ("SL", 0),
             0x19: ("SL", number),
-            0x1A: ("SH", study.habit.station),
+            0x1A: ("SH", study.conventions.station),
             0x1B: ("OB", _protocol_block(study, acquisition)),
         },
     )
@@ -154,7 +154,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
             0x39: ("IS", ["0", "0", "0", "0"]),
             0x61: ("UI", study.uid("study")),
             0x62: ("SH", study.exam),
-            0x81: ("LO", study.habit.coil),
+            0x81: ("LO", study.conventions.coil),
             0x83: ("DS", ["0.5", "1"]),
             0x8A: ("CS", "ROW"),
             0x95: (
@@ -168,7 +168,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
 
 
 def instances(
-    study: Study, acquisition: Acquisition
+    study: Study, acquisition: SimulatedSeries
 ) -> Iterator[tuple[list[DataElement], NDArray[np.integer]]]:
     """Yield the elements and pixels of every image."""
     for index, number, echo in image_order(acquisition):
@@ -185,14 +185,14 @@ def instances(
         yield own, pixels[index]
 
 
-def _protocol_block(study: Study, acquisition: Acquisition) -> bytes:
+def _protocol_block(study: Study, acquisition: SimulatedSeries) -> bytes:
     """Return the compressed protocol: four bytes of length, then gzip, in which the console left a name."""
     scan = acquisition.main
     note = study.plant("(0025,101B) GE protocol block, compressed", f"{study.person.typed} {study.exam}")
     lines = {
         "POSITION": "Supine",
         "ENTRY": "Head First",
-        "COIL": study.habit.coil,
+        "COIL": study.conventions.coil,
         "PLANE": "OBLIQUE",
         "SEDESC": acquisition.description,
         "IMODE": "3D" if acquisition.three_d else "2D",
@@ -201,7 +201,7 @@ def _protocol_block(study: Study, acquisition: Acquisition) -> bytes:
         "FLIPANG": f"{scan.flip_deg:g}",
         "NOSLC": str(scan.planes.complete),
         "SLTHICK": f"{scan.planes.thickness_mm:.2f}",
-        "CONTRAST": "Yes" if acquisition.bolus and study.habit.cue == "tags" else "No",
+        "CONTRAST": "Yes" if acquisition.bolus and study.conventions.cue == "tags" else "No",
         "CONTAM": note,
     }
     text = "".join(f'{key} "{value}"\n' for key, value in lines.items())

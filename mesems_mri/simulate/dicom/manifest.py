@@ -14,7 +14,7 @@ from mesems_mri.simulate.dicom.people import Person, Staff, plain_letters
 
 
 @dataclass(frozen=True, order=True)
-class Needle:
+class PlantedIdentifier:
     """A string that must be in no output.
 
     Parameters
@@ -33,7 +33,7 @@ class Needle:
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class PlantedPlace:
     """A place where something was planted, and the text there."""
 
     site_id: str
@@ -88,11 +88,11 @@ class SeriesTruth:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PlantManifest:
     """All that was planted, and all series."""
 
-    needles: tuple[Needle, ...]
-    places: tuple[Place, ...]
+    needles: tuple[PlantedIdentifier, ...]
+    places: tuple[PlantedPlace, ...]
     series: tuple[SeriesTruth, ...]
 
     def write(self, path: Path) -> None:
@@ -100,7 +100,7 @@ class Manifest:
         write_json(path, {name: [asdict(item) for item in getattr(self, name)] for name in _PARTS})
 
 
-_PARTS: dict[str, Any] = {"needles": Needle, "places": Place, "series": SeriesTruth}
+_PARTS: dict[str, Any] = {"needles": PlantedIdentifier, "places": PlantedPlace, "series": SeriesTruth}
 
 
 def manifest_path(dicom_dir: Path) -> Path:
@@ -108,32 +108,34 @@ def manifest_path(dicom_dir: Path) -> Path:
     return dicom_dir.parent / f"{dicom_dir.name}.planted.json"
 
 
-def read_manifest(dicom_dir: Path) -> Manifest:
+def read_manifest(dicom_dir: Path) -> PlantManifest:
     """Read the manifest of a DICOM folder."""
     content = read_json(manifest_path(dicom_dir))
-    return Manifest(**{name: tuple(kind(**item) for item in content[name]) for name, kind in _PARTS.items()})
+    return PlantManifest(
+        **{name: tuple(kind(**item) for item in content[name]) for name, kind in _PARTS.items()}
+    )
 
 
 @dataclass
-class Book:
+class PlantLog:
     """Writes down what is planted where, while it is planted."""
 
     site_id: str = ""
     participant_id: str = ""
     session_id: str = ""
-    places: set[Place] = field(default_factory=set)
-    _candidates: set[Needle] = field(default_factory=set)
+    places: set[PlantedPlace] = field(default_factory=set)
+    _candidates: set[PlantedIdentifier] = field(default_factory=set)
 
-    def turn_to(self, site_id: str, participant_id: str, session_id: str) -> None:
+    def set_visit(self, site_id: str, participant_id: str, session_id: str) -> None:
         """Go on with another visit."""
         self.site_id, self.participant_id, self.session_id = site_id, participant_id, session_id
 
     def plant(self, place: str, text: str) -> str:
         """Note what is planted, and return it."""
-        self.places.add(Place(self.site_id, self.participant_id, self.session_id, place, text))
+        self.places.add(PlantedPlace(self.site_id, self.participant_id, self.session_id, place, text))
         return text
 
-    def know_person(self, person: Person) -> None:
+    def add_person(self, person: Person) -> None:
         """Take everything that identifies a patient for something to look for, in all ways it is written."""
         names = {person.family, person.given, person.maiden}
         born = person.born
@@ -143,18 +145,20 @@ class Book:
         self._note("phone", (person.phone,))
         self._note("patient_id", (person.hospital_id, person.insurance))
 
-    def know_staff(self, staff: Staff) -> None:
+    def add_staff(self, staff: Staff) -> None:
         """Take the people and the place of a site for something to look for."""
         people = (staff.referring, staff.performing, staff.reading, staff.operator)
         families = {name.split("^")[0] for name in people}
-        self._candidates |= {Needle("physician", text) for text in families}
-        self._candidates |= {Needle("institution", text) for text in (staff.institution, staff.street)}
+        self._candidates |= {PlantedIdentifier("physician", text) for text in families}
+        self._candidates |= {
+            PlantedIdentifier("institution", text) for text in (staff.institution, staff.street)
+        }
 
-    def know(self, kind: str, *texts: str) -> None:
+    def add_identifiers(self, kind: str, *texts: str) -> None:
         """Take more of the visit at hand for something to look for."""
         self._note(kind, texts)
 
-    def needles(self) -> tuple[Needle, ...]:
+    def needles(self) -> tuple[PlantedIdentifier, ...]:
         """Return what is to be looked for: all that really stands somewhere."""
         texts: dict[str, list[str]] = {"": []}
         for place in sorted(self.places):
@@ -164,7 +168,7 @@ class Book:
         return tuple(n for n in sorted(self._candidates) if n.text in planted.get(n.participant_id, ""))
 
     def _note(self, kind: str, texts: Iterable[str]) -> None:
-        self._candidates |= {Needle(kind, text, self.participant_id) for text in texts}
+        self._candidates |= {PlantedIdentifier(kind, text, self.participant_id) for text in texts}
 
 
 def dates(day: dt.date) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesems_mri.simulate.dicom.common import Study
-from mesems_mri.simulate.dicom.timeline import Acquisition
+from mesems_mri.simulate.dicom.timeline import SimulatedSeries
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(eq=False)
-class Submission:
+class SubmissionFiles:
     """Collects the files of a visit and writes them.
 
     Parameters
@@ -64,7 +64,7 @@ class Submission:
         path.write_bytes(_zip(members, self.comment))
 
 
-def open_submission(root: Path, study: Study, *, nested: bool) -> Submission:
+def open_submission(root: Path, study: Study, *, nested: bool) -> SubmissionFiles:
     """Begin a submission below the folder of its site, named as the site names it."""
     person, day = study.person, study.start
     name = {
@@ -72,29 +72,29 @@ def open_submission(root: Path, study: Study, *, nested: bool) -> Submission:
         "cd": f"{study.patient_id}_{day:%Y-%m-%d}",
         "zip": f"{study.accession}_{person.typed}.zip",
         "tree": f"{person.typed} {person.given} {day:%d%m%y}",
-    }[study.habit.export]
+    }[study.conventions.export]
     place = "name of a zip" if name.endswith(".zip") else "name of a folder"
     study.plant(place, name)
     comment = ""
     if name.endswith(".zip"):
         comment = study.plant("comment of a zip", f"Export {person.spoken}, {study.staff.institution}")
-    return Submission(root, f"{study.site_id}/{name}", comment, nested)
+    return SubmissionFiles(root, f"{study.site_id}/{name}", comment, nested)
 
 
-def file_name(study: Study, acquisition: Acquisition, instance: int, count: int) -> str:
+def file_name(study: Study, acquisition: SimulatedSeries, instance: int, count: int) -> str:
     """Name a file of a submission.
 
     Parameters
     ----------
     study : Study
-    acquisition : Acquisition
+    acquisition : SimulatedSeries
     instance : int
         Number of the image in its series.
     count : int
         Number of the file in the submission.
     """
     person, start, number = study.person, acquisition.start, acquisition.number
-    match study.habit.export:
+    match study.conventions.export:
         case "ima":
             name = (
                 f"{person.typed}.MR.HEAD_MS.{number:04d}.{instance:04d}."

@@ -16,7 +16,7 @@ from mesems_mri.simulate.dicom.common import Study, clock_of, private
 from mesems_mri.simulate.dicom.encode import decimal, element
 from mesems_mri.simulate.dicom.geometry import Planes
 from mesems_mri.simulate.dicom.siemens import image_order
-from mesems_mri.simulate.dicom.timeline import Acquisition
+from mesems_mri.simulate.dicom.timeline import SimulatedSeries
 
 IMPLEMENTATION = ("1.3.46.670589.11.0.0.51.4.17.1", "MR DICOM VB17")
 _LARGEST = 4000
@@ -35,14 +35,14 @@ class Scaling:
         return np.rint(np.clip(planes.pixels, 0, None) * self.scale_slope).astype(np.uint16)
 
 
-def scaling_of(acquisition: Acquisition) -> Scaling:
+def scaling_of(acquisition: SimulatedSeries) -> Scaling:
     """Scale the largest signal of a series to 12 bits, as the scanner does."""
     largest = max(1, *(int(scan.planes.pixels.max()) for scan in acquisition.scans))
     scale = float(np.float32(_LARGEST / largest))
     return Scaling(slope=float(f"{(1.1 + acquisition.number % 700 / 1000) / scale:.9g}"), scale_slope=scale)
 
 
-def program(acquisition: Acquisition) -> tuple[str, list[str], list[str], list[str], list[str]]:
+def program(acquisition: SimulatedSeries) -> tuple[str, list[str], list[str], list[str], list[str]]:
     """Return technique, ScanningSequence, SequenceVariant, ScanOptions and last words of ImageType."""
     contrast = acquisition.contrast
     if acquisition.kind == "localizer":
@@ -56,23 +56,23 @@ def program(acquisition: Acquisition) -> tuple[str, list[str], list[str], list[s
     return "TSE", ["SE"], ["SK"], ["FC"], ["M_SE", "M", "SE"]
 
 
-def base_header(study: Study, acquisition: Acquisition) -> Dataset:
+def base_header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what classic and enhanced images of a series share."""
     tags = common.series_header(study, acquisition)
     tags.Manufacturer = "Philips Medical Systems"
     tags.ProtocolName = acquisition.description.removesuffix(" RPT")
     tags.SeriesTime = clock_of(acquisition.start, 5)
-    tags.ReceiveCoilName = study.habit.coil
+    tags.ReceiveCoilName = study.conventions.coil
     tags.PerformedProcedureStepStartDate = common.day_of(study.start)
     tags.PerformedProcedureStepStartTime = clock_of(study.start, 0)
     tags.PerformedProcedureStepID = study.exam
-    if study.habit.cue != "tags":
+    if study.conventions.cue != "tags":
         tags.ContrastBolusAgent = ""
     tags.update(common.bolus_tags(study, acquisition))
     return tags
 
 
-def header(study: Study, acquisition: Acquisition) -> Dataset:
+def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what the classic images of a series share."""
     planes = acquisition.main.planes
     technique, scanning, variant, options, words = program(acquisition)
@@ -96,7 +96,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
     return tags
 
 
-def private_of_image(acquisition: Acquisition, scaling: Scaling) -> Dataset:
+def private_of_image(acquisition: SimulatedSeries, scaling: Scaling) -> Dataset:
     """Return the private elements that an enhanced object repeats for every frame."""
     tags = Dataset()
     private(
@@ -135,7 +135,7 @@ def private_of_image(acquisition: Acquisition, scaling: Scaling) -> Dataset:
     return tags
 
 
-def stack(acquisition: Acquisition) -> Dataset:
+def stack(acquisition: SimulatedSeries) -> Dataset:
     """Return the private description of the stack of slices, with their number."""
     item = Dataset()
     planes = acquisition.main.planes
@@ -163,7 +163,7 @@ def stack(acquisition: Acquisition) -> Dataset:
 
 
 def instances(
-    study: Study, acquisition: Acquisition
+    study: Study, acquisition: SimulatedSeries
 ) -> Iterator[tuple[list[DataElement], NDArray[np.integer]]]:
     """Yield the elements and pixels of every classic image."""
     scaling = scaling_of(acquisition)
@@ -180,7 +180,7 @@ def instances(
         yield own, pixels[echo][index]
 
 
-def _add_private(tags: Dataset, study: Study, acquisition: Acquisition, technique: str) -> None:
+def _add_private(tags: Dataset, study: Study, acquisition: SimulatedSeries, technique: str) -> None:
     card = study.plant("(2001,10C8) Philips ExamCard name", f"MS FU {study.person.spoken}")
     private(
         tags,

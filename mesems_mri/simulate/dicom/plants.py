@@ -10,34 +10,34 @@ from pydicom import DataElement, Dataset
 
 from mesems_mri.simulate.dicom.common import Study, coded, day_of, make_uid, private
 from mesems_mri.simulate.dicom.encode import element
-from mesems_mri.simulate.dicom.timeline import Acquisition
+from mesems_mri.simulate.dicom.timeline import SimulatedSeries
 
 
-def plant_everywhere(study: Study, acquisition: Acquisition, header: Dataset) -> None:
+def plant_identifiers(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
     """Plant in a series what its site leaves there."""
-    for sow in _BY_MANNER[study.habit.manner]:
-        sow(study, acquisition, header)
+    for plant_in in _BY_MANNER[study.conventions.manner]:
+        plant_in(study, acquisition, header)
 
 
-def image_comments(study: Study, acquisition: Acquisition) -> list[DataElement]:
+def image_comments(study: Study, acquisition: SimulatedSeries) -> list[DataElement]:
     """Return what the technologist wrote under one image alone, the third of a scan; empty for others."""
-    if study.habit.manner == "philips" or acquisition.contrast != "FLAIR" or acquisition.kind != "scan":
+    if study.conventions.manner == "philips" or acquisition.contrast != "FLAIR" or acquisition.kind != "scan":
         return []
     person = study.person
     text = study.plant("ImageComments of one image", f"{person.spoken} *{person.born:%d.%m.%Y} unruhig")
     return [element(0x00204000, "LT", text)]
 
 
-def preamble(study: Study, acquisition: Acquisition) -> bytes:
+def preamble(study: Study, acquisition: SimulatedSeries) -> bytes:
     """Return what stands in the 128 bytes before a file."""
-    if study.habit.manner != "siemens" or acquisition.contrast != "T2w":
+    if study.conventions.manner != "siemens" or acquisition.contrast != "T2w":
         return b""
     return study.plant("preamble", f"II*\0EXPORT {study.person.typed} {study.patient_id}").encode()[:128]
 
 
-def tail(study: Study, acquisition: Acquisition) -> bytes:
+def tail(study: Study, acquisition: SimulatedSeries) -> bytes:
     """Return what stands in the padding behind the pixels."""
-    if study.habit.manner != "ge" or acquisition.contrast != "T2w":
+    if study.conventions.manner != "ge" or acquisition.contrast != "T2w":
         return b""
     text = study.plant("DataSetTrailingPadding", f"{study.person.typed}/{day_of(study.person.born)}").encode()
     return text + b"\0" * (len(text) % 2)
@@ -45,7 +45,7 @@ def tail(study: Study, acquisition: Acquisition) -> bytes:
 
 def meta(study: Study) -> tuple[DataElement, ...]:
     """Return what stands in the group of the file itself."""
-    if study.habit.manner == "philips":
+    if study.conventions.manner == "philips":
         return ()
     ae_title = study.plant("(0002,0016) SourceApplicationEntityTitle", study.person.typed[:16])
     note = study.plant("(0002,0102) PrivateInformation", study.patient_id).encode()
@@ -61,7 +61,7 @@ def study_words(study: Study, plain: str) -> str:
     return study.plant("StudyDescription", f"{plain}^{study.person.family}")
 
 
-def _order(study: Study, acquisition: Acquisition, header: Dataset) -> None:
+def _order(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
     """Plant what comes from the information system of the hospital with the order."""
     person, staff, plant = study.person, study.staff, study.plant
     header.StudyDescription = study_words(study, "Head MS")
@@ -85,7 +85,7 @@ def _order(study: Study, acquisition: Acquisition, header: Dataset) -> None:
     )
 
 
-def _ward(study: Study, acquisition: Acquisition, header: Dataset) -> None:
+def _ward(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
     """Plant what the ward knows."""
     person, staff, plant = study.person, study.staff, study.plant
     header.PatientAddress = plant("PatientAddress", f"{person.street}, {person.city}")
@@ -107,7 +107,7 @@ def _ward(study: Study, acquisition: Acquisition, header: Dataset) -> None:
     header.NameOfPhysiciansReadingStudy = plant("NameOfPhysiciansReadingStudy", staff.reading)
 
 
-def _archive(study: Study, acquisition: Acquisition, header: Dataset) -> None:
+def _archive(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
     """Plant what archives add: what they replaced, who handled it, private text in bytes."""
     person, plant = study.person, study.plant
     before, change = Dataset(), Dataset()
@@ -142,7 +142,7 @@ def _archive(study: Study, acquisition: Acquisition, header: Dataset) -> None:
     )
 
 
-def _comments(study: Study, acquisition: Acquisition, header: Dataset) -> None:
+def _comments(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
     """Plant what somebody typed in a hurry."""
     person, plant = study.person, study.plant
     born = person.born.strftime("%d.%m.%Y")
@@ -158,7 +158,7 @@ def _comments(study: Study, acquisition: Acquisition, header: Dataset) -> None:
         header.SeriesDescription = plant("SeriesDescription", f"{header.SeriesDescription} {person.typed}")
 
 
-def _drawings(study: Study, acquisition: Acquisition, header: Dataset) -> None:
+def _drawings(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
     """Plant text in an overlay and in a curve of the localizer."""
     if acquisition.kind != "localizer":
         return
@@ -192,8 +192,8 @@ def _padded(content: bytes) -> bytes:
     return content + b"\0" * (len(content) % 2)
 
 
-_Sower = Callable[[Study, Acquisition, Dataset], None]
-_BY_MANNER: dict[str, tuple[_Sower, ...]] = {
+_Planter = Callable[[Study, SimulatedSeries, Dataset], None]
+_BY_MANNER: dict[str, tuple[_Planter, ...]] = {
     "siemens": (_order, _comments, _drawings),
     "siemens_xa": (_order, _archive),
     "philips": (_ward, _archive),

@@ -9,13 +9,13 @@ from pydicom import DataElement, Dataset
 from mesems_mri.simulate.dicom import common, csa
 from mesems_mri.simulate.dicom.common import Study, clock_of, private
 from mesems_mri.simulate.dicom.encode import decimal, element
-from mesems_mri.simulate.dicom.timeline import Acquisition, Scan
+from mesems_mri.simulate.dicom.timeline import SimulatedScan, SimulatedSeries
 
 IMPLEMENTATION = ("1.3.12.2.1107.5.2", "SIEMENS")
 _PLANES = {"Tra": "H", "Sag": "L", "Cor": "P"}
 
 
-def program(acquisition: Acquisition) -> tuple[str, str, list[str], list[str], list[str]]:
+def program(acquisition: SimulatedSeries) -> tuple[str, str, list[str], list[str], list[str]]:
     """Return file and name of the pulse sequence, ScanningSequence, SequenceVariant and ScanOptions."""
     three_d, contrast = acquisition.three_d, acquisition.contrast
     if acquisition.kind == "localizer":
@@ -39,18 +39,18 @@ def program(acquisition: Acquisition) -> tuple[str, str, list[str], list[str], l
     )
 
 
-def stored(acquisition: Acquisition, scan: Scan) -> NDArray[np.integer]:
+def stored(acquisition: SimulatedSeries, scan: SimulatedScan) -> NDArray[np.integer]:
     """Return the stored values: the signal itself; a difference is moved up."""
     pixels = scan.planes.pixels.astype(np.int32)
     return np.clip(pixels + intercept(acquisition), 0, 65535).astype(np.uint16)
 
 
-def intercept(acquisition: Acquisition) -> int:
+def intercept(acquisition: SimulatedSeries) -> int:
     """Return how far the values of a difference are moved up."""
     return 2048 if acquisition.kind == "subtraction" else 0
 
 
-def header(study: Study, acquisition: Acquisition) -> Dataset:
+def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what the images of a series share."""
     scan = acquisition.main
     planes, number = scan.planes, "IMAGE NUM 4"
@@ -105,7 +105,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
         return tags
     patient = study.plant("(0029,1020) protocol in the CSA series header", study.person.spoken)
     settings = _settings(acquisition)
-    text = csa.protocol_text(tags.ProtocolName, file, study.habit.coil, settings, patient)
+    text = csa.protocol_text(tags.ProtocolName, file, study.conventions.coil, settings, patient)
     series = csa.pack(
         [
             ("UsedPatientWeight", "IS", (str(int(study.person.weight_kg)),)),
@@ -156,7 +156,7 @@ def header(study: Study, acquisition: Acquisition) -> Dataset:
 
 
 def instances(
-    study: Study, acquisition: Acquisition
+    study: Study, acquisition: SimulatedSeries
 ) -> Iterator[tuple[list[DataElement], NDArray[np.integer]]]:
     """Yield the elements and pixels of every image; two echoes take turns, as they do on the scanner."""
     times = acquisition.times()
@@ -180,7 +180,7 @@ def instances(
         yield own, pixels[echo][index]
 
 
-def image_order(acquisition: Acquisition) -> Iterator[tuple[int, int, int]]:
+def image_order(acquisition: SimulatedSeries) -> Iterator[tuple[int, int, int]]:
     """Yield slice, instance number and number of the image in the order of a series."""
     number = 0
     if acquisition.kind == "localizer":
@@ -195,7 +195,7 @@ def image_order(acquisition: Acquisition) -> Iterator[tuple[int, int, int]]:
             yield index, number, part
 
 
-def _settings(acquisition: Acquisition) -> dict[str, object]:
+def _settings(acquisition: SimulatedSeries) -> dict[str, object]:
     scan = acquisition.main
     rows, columns = scan.planes.pixels.shape[1:]
     settings: dict[str, object] = {
@@ -218,7 +218,7 @@ def _settings(acquisition: Acquisition) -> dict[str, object]:
     return settings
 
 
-def _image_shadow(study: Study, acquisition: Acquisition, index: int) -> bytes:
+def _image_shadow(study: Study, acquisition: SimulatedSeries, index: int) -> bytes:
     planes = acquisition.main.planes
     normal = np.cross(planes.across, planes.down)
     return csa.pack(

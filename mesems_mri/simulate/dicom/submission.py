@@ -12,8 +12,8 @@ from mesems_mri.simulate.dicom import enhanced, extras, ge, media, philips, plan
 from mesems_mri.simulate.dicom.common import Study
 from mesems_mri.simulate.dicom.encode import SYNTAXES, Envelope, write_object, write_series
 from mesems_mri.simulate.dicom.manifest import SeriesTruth
-from mesems_mri.simulate.dicom.media import Submission
-from mesems_mri.simulate.dicom.timeline import Acquisition, Examination, Scan
+from mesems_mri.simulate.dicom.media import SubmissionFiles
+from mesems_mri.simulate.dicom.timeline import SimulatedExamination, SimulatedScan, SimulatedSeries
 
 _ENHANCED_FROM_WEEK = 12
 _NESTED_VISIT = 3
@@ -28,14 +28,16 @@ _IMPLEMENTATIONS = {
 }
 
 
-def send(dicom_dir: Path, study: Study, exam: Examination, *, index: int, week: int) -> Iterator[SeriesTruth]:
+def write_submission(
+    dicom_dir: Path, study: Study, exam: SimulatedExamination, *, index: int, week: int
+) -> Iterator[SeriesTruth]:
     """Write the submission of a visit.
 
     Parameters
     ----------
     dicom_dir : Path
     study : Study
-    exam : Examination
+    exam : SimulatedExamination
     index, week : int
         Of the visit, which decide about compression, enhanced objects and nested zips.
 
@@ -45,17 +47,17 @@ def send(dicom_dir: Path, study: Study, exam: Examination, *, index: int, week: 
         What a series is, one for each echo.
     """
     vendor = _vendor(study, week)
-    nested = study.habit.export == "zip" and index == _NESTED_VISIT
+    nested = study.conventions.export == "zip" and index == _NESTED_VISIT
     submission = media.open_submission(dicom_dir, study, nested=nested)
     files: list[tuple[str, Dataset]] = []
     count = 0
     for acquisition in exam.series:
         syntax = _syntax(study, acquisition, vendor, index)
         header = vendor.header(study, acquisition)
-        plants.plant_everywhere(study, acquisition, header)
+        plants.plant_identifiers(study, acquisition, header)
         envelope = Envelope(
             syntax,
-            *_IMPLEMENTATIONS[study.habit.manner],
+            *_IMPLEMENTATIONS[study.conventions.manner],
             preamble=plants.preamble(study, acquisition),
             meta=plants.meta(study),
             tail=plants.tail(study, acquisition),
@@ -69,13 +71,13 @@ def send(dicom_dir: Path, study: Study, exam: Examination, *, index: int, week: 
             count += 1
             name = media.file_name(study, acquisition, number, count)
             submission.add(name, content)
-            if study.habit.export == "cd":
+            if study.conventions.export == "cd":
                 files.append((name, _listed(study, acquisition, header, number, syntax)))
         for scan in acquisition.scans if acquisition.kind != "localizer" else acquisition.scans[:1]:
             yield _truth(study, acquisition, scan, header, submission.name, SYNTAXES[syntax])
     last = exam.series[-1]
     end = last.start + dt.timedelta(seconds=last.seconds + 60)
-    if study.habit.export == "cd":
+    if study.conventions.export == "cd":
         _add_disc_files(submission, study, end, files)
     elif index == 0:
         yield _add_screen(submission, study, end, count + 1)
@@ -83,14 +85,14 @@ def send(dicom_dir: Path, study: Study, exam: Examination, *, index: int, week: 
 
 
 def _add_disc_files(
-    submission: Submission, study: Study, moment: dt.datetime, files: list[tuple[str, Dataset]]
+    submission: SubmissionFiles, study: Study, moment: dt.datetime, files: list[tuple[str, Dataset]]
 ) -> None:
     """Add what a disc from the archive has: a text, how somebody read the images, and the directory."""
-    encoding = _ENCODINGS[study.habit.country.charset]
-    submission.add("README.TXT", extras.label(study).encode(encoding))
+    encoding = _ENCODINGS[study.conventions.country.charset]
+    submission.add("README.TXT", extras.disc_label(study).encode(encoding))
     image = files[-1][1]
     uids = (image.SOPClassUID, image.SOPInstanceUID, image.SeriesInstanceUID)
-    state = extras.presentation(study, moment, _READING, uids)
+    state = extras.presentation_state(study, moment, _READING, uids)
     submission.add("DICOM/PS_0001", write_object(state, _plain(study)))
     listed = Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality"):
@@ -100,11 +102,11 @@ def _add_disc_files(
     submission.add("DICOMDIR", extras.directory(study, [*files, ("DICOM/PS_0001", listed)]))
 
 
-def _add_screen(submission: Submission, study: Study, moment: dt.datetime, count: int) -> SeriesTruth:
+def _add_screen(submission: SubmissionFiles, study: Study, moment: dt.datetime, count: int) -> SeriesTruth:
     """Add a picture of the screen."""
-    picture = extras.screen(study, moment, _SCREEN)
+    picture = extras.screen_capture(study, moment, _SCREEN)
     description = picture.SeriesDescription
-    stands_for = Acquisition("screen", (), False, description, _SCREEN, moment)
+    stands_for = SimulatedSeries("screen", (), False, description, _SCREEN, moment)
     name = media.file_name(study, stands_for, 1, count)
     submission.add(name, write_object(picture, _plain(study)))
     return SeriesTruth(
@@ -126,25 +128,25 @@ def _add_screen(submission: Submission, study: Study, moment: dt.datetime, count
 
 
 def _plain(study: Study) -> Envelope:
-    return Envelope("explicit", *_IMPLEMENTATIONS[study.habit.manner])
+    return Envelope("explicit", *_IMPLEMENTATIONS[study.conventions.manner])
 
 
 def _vendor(study: Study, week: int) -> ModuleType:
     """Choose how the headers are written: one Philips site exports enhanced objects from some week on."""
-    match study.habit.manner:
+    match study.conventions.manner:
         case "siemens":
             return siemens
         case "ge":
             return ge
-        case "philips" if study.habit.export != "cd" or week < _ENHANCED_FROM_WEEK:
+        case "philips" if study.conventions.export != "cd" or week < _ENHANCED_FROM_WEEK:
             return philips
         case _:
             return enhanced
 
 
-def _syntax(study: Study, acquisition: Acquisition, vendor: ModuleType, index: int) -> str:
+def _syntax(study: Study, acquisition: SimulatedSeries, vendor: ModuleType, index: int) -> str:
     """Choose the transfer syntax: archives compress some series and leave others."""
-    manner, contrast = study.habit.manner, acquisition.contrast
+    manner, contrast = study.conventions.manner, acquisition.contrast
     if acquisition.kind == "localizer":
         return "rle"
     if vendor is enhanced:
@@ -153,10 +155,12 @@ def _syntax(study: Study, acquisition: Acquisition, vendor: ModuleType, index: i
         return "deflated"
     if contrast == "FLAIR" and manner in ("ge", "philips") and not index % 2:
         return "rle"
-    return "implicit" if study.habit.export == "cd" else "explicit"
+    return "implicit" if study.conventions.export == "cd" else "explicit"
 
 
-def _listed(study: Study, acquisition: Acquisition, header: Dataset, instance: int, syntax: str) -> Dataset:
+def _listed(
+    study: Study, acquisition: SimulatedSeries, header: Dataset, instance: int, syntax: str
+) -> Dataset:
     """Return the little that a DICOMDIR says of an image."""
     listed = Dataset()
     listed.SOPClassUID, listed.Modality = header.SOPClassUID, "MR"
@@ -167,7 +171,12 @@ def _listed(study: Study, acquisition: Acquisition, header: Dataset, instance: i
 
 
 def _truth(
-    study: Study, acquisition: Acquisition, scan: Scan, header: Dataset, submission: str, syntax: str
+    study: Study,
+    acquisition: SimulatedSeries,
+    scan: SimulatedScan,
+    header: Dataset,
+    submission: str,
+    syntax: str,
 ) -> SeriesTruth:
     localizer = acquisition.kind == "localizer"
     role = "localizer" if localizer else "derived" if acquisition.derived else scan.contrast
@@ -186,5 +195,5 @@ def _truth(
         slices=acquisition.slices if localizer else len(scan.planes.pixels),
         announced=acquisition.announced if localizer else scan.planes.complete,
         syntax=syntax,
-        cue=study.habit.cue if role == POSTCONTRAST else "",
+        cue=study.conventions.cue if role == POSTCONTRAST else "",
     )

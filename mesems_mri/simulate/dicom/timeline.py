@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.simulate.dicom import geometry
+from mesems_mri.simulate.dicom.conventions import SiteConventions
 from mesems_mri.simulate.dicom.geometry import Planes
-from mesems_mri.simulate.dicom.habits import Habit
 
 DUAL_ECHO = ("PDw", "T2w")
 _SECONDS = {"T1w": (225, 312), "T2w": (180, 230), "PDw": (180, 230), "FLAIR": (255, 302)}
@@ -16,7 +16,7 @@ _MAX_MPR = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
+class SimulatedScan:
     """An image of the simulated trial with what its sidecar says."""
 
     contrast: str
@@ -29,7 +29,7 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
-class Bolus:
+class Injection:
     """The contrast agent as given: moment, dose and volume."""
 
     moment: dt.datetime
@@ -38,14 +38,14 @@ class Bolus:
 
 
 @dataclass(frozen=True, eq=False)
-class Acquisition:
+class SimulatedSeries:
     """One series.
 
     Parameters
     ----------
     kind : str
         As in `manifest.SeriesTruth`.
-    scans : tuple of Scan
+    scans : tuple of SimulatedScan
         What it shows, one for each echo; several orientations for a localizer.
     chosen : bool
         Whether it is the one to take.
@@ -55,21 +55,21 @@ class Acquisition:
     start : datetime
     seconds : float
         How long it took.
-    bolus : Bolus or None
+    bolus : Injection or None
         What had been given before.
     """
 
     kind: str
-    scans: tuple[Scan, ...]
+    scans: tuple[SimulatedScan, ...]
     chosen: bool
     description: str
     number: int = 0
     start: dt.datetime = dt.datetime.min
     seconds: float = 0.0
-    bolus: Bolus | None = None
+    bolus: Injection | None = None
 
     @property
-    def main(self) -> Scan:
+    def main(self) -> SimulatedScan:
         """The first of its images."""
         return self.scans[0]
 
@@ -109,7 +109,7 @@ class Acquisition:
 
 
 @dataclass(frozen=True)
-class Events:
+class Irregularities:
     """What is special about the examination at a visit.
 
     Parameters
@@ -126,52 +126,54 @@ class Events:
 
 
 @dataclass(eq=False)
-class Examination:
+class SimulatedExamination:
     """All series of a visit in the order of time, and the bolus."""
 
     start: dt.datetime
-    series: list[Acquisition] = field(default_factory=list)
-    bolus: Bolus | None = None
+    series: list[SimulatedSeries] = field(default_factory=list)
+    bolus: Injection | None = None
 
 
-def examine(
-    scans: dict[str, Scan],
-    habit: Habit,
-    events: Events,
+def order_examination(
+    scans: dict[str, SimulatedScan],
+    conventions: SiteConventions,
+    irregularities: Irregularities,
     start: dt.datetime,
     *,
     injected: tuple[float, float] | None,
     weight_kg: float,
-) -> Examination:
+) -> SimulatedExamination:
     """Put the scans of a visit in order.
 
     The T2-weighted scans are made while the contrast agent spreads, as far as there is time for them.
 
     Parameters
     ----------
-    scans : dict of str to Scan
+    scans : dict of str to SimulatedScan
         By contrast.
-    habit : Habit
-    events : Events
+    conventions : SiteConventions
+    irregularities : Irregularities
     start : datetime
         When the patient lies down.
     injected : tuple of float or None
         Dose in mmol/kg, and minutes from the injection to the scan after it.
     weight_kg : float
     """
-    exam = Examination(start)
-    names = habit.descriptions
+    exam = SimulatedExamination(start)
+    names = conventions.descriptions
     clock = start + dt.timedelta(seconds=70)
 
-    def add(acquisition: Acquisition, at: dt.datetime) -> dt.datetime:
+    def add(acquisition: SimulatedSeries, at: dt.datetime) -> dt.datetime:
         number = len(exam.series) + 1
-        number = 100 * number + 1 if habit.manner == "philips" else number
+        number = 100 * number + 1 if conventions.manner == "philips" else number
         exam.series.append(replace(acquisition, number=number, start=at, bolus=exam.bolus))
         return at + dt.timedelta(seconds=acquisition.seconds + _PAUSE)
 
     clock = add(_localizer(scans["T1w"], names["localizer"]), clock)
-    waiting = [a for c in ("T2w", "FLAIR") if c in scans for a in _acquisitions(scans, c, names, events)]
-    before = _acquisitions(scans, "T1w", names, events)
+    waiting = [
+        a for c in ("T2w", "FLAIR") if c in scans for a in _acquisitions(scans, c, names, irregularities)
+    ]
+    before = _acquisitions(scans, "T1w", names, irregularities)
     for acquisition in before:
         clock = add(acquisition, clock)
     if injected is None:
@@ -180,27 +182,30 @@ def examine(
         return exam
     mmol_kg, delay_min = injected
     room = 60 * delay_min
-    meanwhile: list[Acquisition] = []
+    meanwhile: list[SimulatedSeries] = []
     while waiting and sum(a.seconds + _PAUSE for a in [waiting[-1], *meanwhile]) <= room:
         meanwhile.insert(0, waiting.pop())
     for acquisition in waiting:
         clock = add(acquisition, clock)
-    volume = round(mmol_kg * weight_kg / habit.agent_mmol_ml, 1)
-    exam.bolus = Bolus(clock, mmol_kg, volume)
+    volume = round(mmol_kg * weight_kg / conventions.agent_mmol_ml, 1)
+    exam.bolus = Injection(clock, mmol_kg, volume)
     scan_at = clock + dt.timedelta(seconds=round(room))
     for acquisition in meanwhile:
         clock = add(acquisition, clock)
     clock = scan_at
-    for acquisition in _acquisitions(scans, POSTCONTRAST, names, events):
+    for acquisition in _acquisitions(scans, POSTCONTRAST, names, irregularities):
         clock = add(acquisition, clock)
-    if events.derived:
-        add(_derive(scans, events.derived, names[events.derived]), clock + dt.timedelta(seconds=40))
+    if irregularities.derived:
+        add(
+            _derive(scans, irregularities.derived, names[irregularities.derived]),
+            clock + dt.timedelta(seconds=40),
+        )
     return exam
 
 
 def _acquisitions(
-    scans: dict[str, Scan], contrast: str, names: dict[str, str], events: Events
-) -> list[Acquisition]:
+    scans: dict[str, SimulatedScan], contrast: str, names: dict[str, str], irregularities: Irregularities
+) -> list[SimulatedSeries]:
     """Return the series of a contrast: one, or what went wrong and its repetition."""
     echoes = [scans[contrast]]
     name = names[contrast]
@@ -209,21 +214,21 @@ def _acquisitions(
         name = names["PDw"]
     key = contrast.removeprefix("ce-gadolinium_")
     seconds = float(_SECONDS[key][echoes[0].planes.three_d])
-    whole = Acquisition("scan", tuple(echoes), True, name, seconds=seconds)
-    if contrast == events.aborted:
+    whole = SimulatedSeries("scan", tuple(echoes), True, name, seconds=seconds)
+    if contrast == irregularities.aborted:
         share = 0.4
         parts = tuple(replace(s, planes=s.planes.only(int(s.planes.complete * share))) for s in echoes)
-        return [Acquisition("aborted", parts, False, name, seconds=seconds * share), whole]
-    if contrast == events.moved:
+        return [SimulatedSeries("aborted", parts, False, name, seconds=seconds * share), whole]
+    if contrast == irregularities.moved:
         bad = tuple(replace(s, planes=geometry.moved(s.planes)) for s in echoes)
         return [
-            Acquisition("moved", bad, False, name, seconds=seconds),
+            SimulatedSeries("moved", bad, False, name, seconds=seconds),
             replace(whole, description=f"{name} RPT"),
         ]
     return [whole]
 
 
-def _localizer(scan: Scan, name: str) -> Acquisition:
+def _localizer(scan: SimulatedScan, name: str) -> SimulatedSeries:
     planes = geometry.localizers(scan.planes)
     parts = tuple(
         replace(
@@ -238,10 +243,10 @@ def _localizer(scan: Scan, name: str) -> Acquisition:
         )
         for part in planes
     )
-    return Acquisition("localizer", parts, False, name, seconds=18.0)
+    return SimulatedSeries("localizer", parts, False, name, seconds=18.0)
 
 
-def _derive(scans: dict[str, Scan], kind: str, name: str) -> Acquisition:
+def _derive(scans: dict[str, SimulatedScan], kind: str, name: str) -> SimulatedSeries:
     """Compute what the console computes at the end."""
     after, before = scans[POSTCONTRAST], scans["T1w"]
     if kind == "subtraction":
@@ -249,4 +254,4 @@ def _derive(scans: dict[str, Scan], kind: str, name: str) -> Acquisition:
     else:
         every = max(1, round(after.planes.pixels.shape[1] / _MAX_MPR))
         planes = geometry.reformat(after.planes, every)
-    return Acquisition(kind, (replace(after, planes=planes, image=""),), False, name, seconds=20.0)
+    return SimulatedSeries(kind, (replace(after, planes=planes, image=""),), False, name, seconds=20.0)

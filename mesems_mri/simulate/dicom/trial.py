@@ -15,30 +15,30 @@ from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_text
 from mesems_mri.simulate.dicom.common import Study
+from mesems_mri.simulate.dicom.conventions import conventions_of
 from mesems_mri.simulate.dicom.geometry import read_scan
-from mesems_mri.simulate.dicom.habits import habit_of
-from mesems_mri.simulate.dicom.manifest import Book, Manifest, dates, manifest_path
+from mesems_mri.simulate.dicom.manifest import PlantLog, PlantManifest, dates, manifest_path
 from mesems_mri.simulate.dicom.people import Staff, make_person, make_staff
-from mesems_mri.simulate.dicom.submission import send
-from mesems_mri.simulate.dicom.timeline import Events, Scan, examine
+from mesems_mri.simulate.dicom.submission import write_submission
+from mesems_mri.simulate.dicom.timeline import Irregularities, SimulatedScan, order_examination
 
 _WINDOW_DAYS = 7
 _UPGRADE_FROM_WEEK = 24
 _UPGRADE = "25\\LX\\MR Software release:HD23.0_V02_1614.b"
-_EVENTS = {
-    (0, 0): Events(aborted="T2w", derived="mpr"),
-    (0, 3): Events(derived="subtraction"),
-    (1, 0): Events(derived="mpr"),
-    (1, 4): Events(moved="FLAIR", derived="mpr"),
-    (2, 0): Events(derived="subtraction"),
-    (2, 2): Events(moved="FLAIR"),
-    (3, 0): Events(derived="mpr"),
+_IRREGULARITIES = {
+    (0, 0): Irregularities(aborted="T2w", derived="mpr"),
+    (0, 3): Irregularities(derived="subtraction"),
+    (1, 0): Irregularities(derived="mpr"),
+    (1, 4): Irregularities(moved="FLAIR", derived="mpr"),
+    (2, 0): Irregularities(derived="subtraction"),
+    (2, 2): Irregularities(moved="FLAIR"),
+    (3, 0): Irregularities(derived="mpr"),
 }
 """Index of the participant and of the visit -> what is special there."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Visit:
+class SessionScans:
     """A visit as the tables of the simulated trial tell it."""
 
     index: int
@@ -49,7 +49,7 @@ class _Visit:
     folder: Path
 
 
-def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> Manifest:
+def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> PlantManifest:
     """Write a simulated trial as its sites would send it; the same seed gives the same bytes.
 
     Below `dicom_dir` there is a folder for each site with a submission for every visit, and ``sheet.tsv``,
@@ -67,7 +67,7 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> Manifest:
 
     Returns
     -------
-    Manifest
+    PlantManifest
         What was planted, and all series.
 
     Raises
@@ -76,7 +76,7 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> Manifest:
         If `dicom_dir` is not empty, or lies in `bids_dir`.
     """
     check_dicom_dir(bids_dir, dicom_dir)
-    book, series, rows = Book(), [], []
+    plant_log, series, rows = PlantLog(), [], []
     staffs: dict[str, Staff] = {}
     numbers: dict[str, int] = {}
     for line in read_tsv(bids_dir / "participants.tsv"):
@@ -84,29 +84,29 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> Manifest:
         index = int(participant.removeprefix("sub-")) - 1
         visits = list(_visits(bids_dir, participant))
         first = read_json(next(iter(sorted(visits[0].folder.glob("*.json")))))
-        habit = habit_of(site_id, first["Manufacturer"])
+        conventions = conventions_of(site_id, first["Manufacturer"])
         # Counted by country, so that no two of the first patients have the same name.
-        number = numbers[habit.country.phone] = numbers.get(habit.country.phone, -1) + 1
+        number = numbers[conventions.country.phone] = numbers.get(conventions.country.phone, -1) + 1
         if site_id not in staffs:
-            staffs[site_id] = make_staff(habit.country, _generator(seed, site_id))
-            book.know_staff(staffs[site_id])
+            staffs[site_id] = make_staff(conventions.country, _generator(seed, site_id))
+            plant_log.add_staff(staffs[site_id])
         person = make_person(
-            habit.country,
+            conventions.country,
             _generator(seed, participant),
             number=number,
             sex=line["sex"],
             age=int(line["age"]),
             day=visits[0].day,
         )
-        filed = f"SIM-{site_id}-{index + 1:03d}" if habit.manner == "siemens" else person.hospital_id
+        filed = f"SIM-{site_id}-{index + 1:03d}" if conventions.manner == "siemens" else person.hospital_id
         for visit in visits:
-            book.turn_to(site_id, participant, visit.session_id)
-            book.know_person(person)
+            plant_log.set_visit(site_id, participant, visit.session_id)
+            plant_log.add_person(person)
             rng = _generator(seed, f"{participant}/{visit.session_id}")
             start = dt.datetime.combine(visit.day, dt.time(8)) + dt.timedelta(
                 seconds=int(rng.integers(28000))
             )
-            upgraded = habit.export == "zip" and visit.week >= _UPGRADE_FROM_WEEK
+            upgraded = conventions.export == "zip" and visit.week >= _UPGRADE_FROM_WEEK
             study = Study(
                 key=f"{seed}/{participant}/{visit.session_id}",
                 site_id=site_id,
@@ -114,27 +114,29 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> Manifest:
                 session_id=visit.session_id,
                 person=person,
                 staff=staffs[site_id],
-                habit=habit,
+                conventions=conventions,
                 model=first["ManufacturersModelName"],
                 field_t=float(first["MagneticFieldStrength"]),
-                software=_UPGRADE if upgraded else habit.software,
+                software=_UPGRADE if upgraded else conventions.software,
                 patient_id=filed,
                 accession=f"ACC{int(rng.integers(10**8, 10**9))}",
                 exam=str(int(rng.integers(10000, 99999))),
                 start=start,
-                book=book,
+                plant_log=plant_log,
             )
-            book.know("accession", study.accession)
-            book.know("patient_id", filed)
-            book.know("visit_date", *dates(visit.day))
+            plant_log.add_identifiers("accession", study.accession)
+            plant_log.add_identifiers("patient_id", filed)
+            plant_log.add_identifiers("visit_date", *dates(visit.day))
             scans, injected = _read_scans(bids_dir, visit)
-            events = _events(index, visit, scans)
-            exam = examine(scans, habit, events, start, injected=injected, weight_kg=person.weight_kg)
-            series += send(dicom_dir, study, exam, index=visit.index, week=visit.week)
+            irregularities = _irregularities_of(index, visit, scans)
+            exam = order_examination(
+                scans, conventions, irregularities, start, injected=injected, weight_kg=person.weight_kg
+            )
+            series += write_submission(dicom_dir, study, exam, index=visit.index, week=visit.week)
             rows.append(_sheet_row(study, visit, visits[0], injected))
     lines = ["\t".join(SHEET_COLUMNS), *("\t".join(row) for row in rows)]
     write_text(dicom_dir / "sheet.tsv", "\n".join(lines) + "\n")
-    manifest = Manifest(book.needles(), tuple(sorted(book.places)), tuple(series))
+    manifest = PlantManifest(plant_log.needles(), tuple(sorted(plant_log.places)), tuple(series))
     manifest.write(manifest_path(dicom_dir))
     return manifest
 
@@ -153,21 +155,23 @@ def _generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _visits(bids_dir: Path, participant: str) -> Iterator[_Visit]:
+def _visits(bids_dir: Path, participant: str) -> Iterator[SessionScans]:
     table = read_tsv(bids_dir / participant / f"{participant}_sessions.tsv")
     for index, row in enumerate(table):
         day = dt.date.fromisoformat(row["acq_time"][:10])
         folder = bids_dir / participant / row["session_id"] / "anat"
-        yield _Visit(index, row["session_id"], int(row["week"]), row["visit_type"], day, folder)
+        yield SessionScans(index, row["session_id"], int(row["week"]), row["visit_type"], day, folder)
 
 
-def _read_scans(bids_dir: Path, visit: _Visit) -> tuple[dict[str, Scan], tuple[float, float] | None]:
+def _read_scans(
+    bids_dir: Path, visit: SessionScans
+) -> tuple[dict[str, SimulatedScan], tuple[float, float] | None]:
     """Read the scans of a visit; return them with the dose and the delay of the contrast agent."""
     scans, injected = {}, None
     for contrast in CONTRASTS:
         for path in visit.folder.glob(f"sub-*_{visit.session_id}_{contrast}.nii.gz"):
             sidecar: dict[str, Any] = read_json(path.with_name(path.name.replace(".nii.gz", ".json")))
-            scans[contrast] = Scan(
+            scans[contrast] = SimulatedScan(
                 contrast=contrast,
                 image=path.relative_to(bids_dir).as_posix(),
                 planes=read_scan(path),
@@ -181,19 +185,21 @@ def _read_scans(bids_dir: Path, visit: _Visit) -> tuple[dict[str, Scan], tuple[f
     return scans, injected
 
 
-def _events(index: int, visit: _Visit, scans: dict[str, Scan]) -> Events:
+def _irregularities_of(index: int, visit: SessionScans, scans: dict[str, SimulatedScan]) -> Irregularities:
     """Return what is special about a visit, as far as it has the scans for it."""
-    events = _EVENTS.get((index, visit.index), Events())
+    irregularities = _IRREGULARITIES.get((index, visit.index), Irregularities())
     after = scans.get(POSTCONTRAST)
     whole = after is not None and len(after.planes.pixels) == after.planes.complete
-    return Events(
-        aborted=events.aborted if events.aborted in scans else "",
-        moved=events.moved if events.moved in scans else "",
-        derived=events.derived if whole else "",
+    return Irregularities(
+        aborted=irregularities.aborted if irregularities.aborted in scans else "",
+        moved=irregularities.moved if irregularities.moved in scans else "",
+        derived=irregularities.derived if whole else "",
     )
 
 
-def _sheet_row(study: Study, visit: _Visit, first: _Visit, injected: tuple[float, float] | None) -> list[str]:
+def _sheet_row(
+    study: Study, visit: SessionScans, first: SessionScans, injected: tuple[float, float] | None
+) -> list[str]:
     """Return the row of a visit: planned from the first one, unless it was not planned."""
     planned = visit.day
     if visit.kind == "scheduled":

@@ -13,9 +13,9 @@ import pytest
 from mesems_mri.dataset.queries import read_queries
 from mesems_mri.files import read_json
 from mesems_mri.intake.context import IntakeRequest
-from mesems_mri.intake.flow import Submission, run_intake
+from mesems_mri.intake.flow import SubmissionFiles, run_intake
 from mesems_mri.intake.summary import summary_lines
-from mesems_mri.simulate.dicom.manifest import Manifest
+from mesems_mri.simulate.dicom.manifest import PlantManifest
 from mesems_mri.simulate.dicom.trial import write_dicom
 from tests.identifier_search import Planted, search
 from tests.unit.simulate.tiny_trial import make_tiny_trial
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def manifest(folder: Path) -> Manifest:
+def manifest(folder: Path) -> PlantManifest:
     """Write the trial, and keep the first two visits of each participant: all sites and most defects."""
     make_tiny_trial(folder / "raw")
     whole = write_dicom(folder / "raw", folder / "whole", seed=5)
@@ -43,7 +43,7 @@ def manifest(folder: Path) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def submission(folder: Path, manifest: Manifest, repository: Path) -> Submission:
+def submission(folder: Path, manifest: PlantManifest, repository: Path) -> SubmissionFiles:
     request = IntakeRequest(
         submission=folder / "dicom",
         bids_dir=folder / "bids",
@@ -58,7 +58,7 @@ def submission(folder: Path, manifest: Manifest, repository: Path) -> Submission
     return found
 
 
-def test_every_series_gets_its_true_role(manifest: Manifest, submission: Submission) -> None:
+def test_every_series_gets_its_true_role(manifest: PlantManifest, submission: SubmissionFiles) -> None:
     assigned = {
         (one.series.series_uid, round(one.series.echo_ms or 0)): (one, visit)
         for visit in submission.visits
@@ -74,14 +74,16 @@ def test_every_series_gets_its_true_role(manifest: Manifest, submission: Submiss
         assert one.series.frames == truth.slices
 
 
-def test_what_was_interrupted_is_found(manifest: Manifest, submission: Submission) -> None:
+def test_what_was_interrupted_is_found(manifest: PlantManifest, submission: SubmissionFiles) -> None:
     cut = {(t.participant_id, t.session_id) for t in manifest.series if t.slices < t.announced and t.chosen}
     told = {(q.participant_id, q.session_id) for q in submission.queries if q.code == "interrupted"}
     assert told == cut
     assert cut
 
 
-def test_images_come_back_as_they_were(folder: Path, manifest: Manifest, submission: Submission) -> None:
+def test_images_come_back_as_they_were(
+    folder: Path, manifest: PlantManifest, submission: SubmissionFiles
+) -> None:
     compared = 0
     for truth in manifest.series:
         if not truth.image or not truth.chosen or truth.slices < truth.announced:
@@ -96,13 +98,13 @@ def test_images_come_back_as_they_were(folder: Path, manifest: Manifest, submiss
     assert submission.visits
 
 
-def test_only_a_true_fault_holds_a_visit(folder: Path, submission: Submission) -> None:
+def test_only_a_true_fault_holds_a_visit(folder: Path, submission: SubmissionFiles) -> None:
     blocking = {query.code.value for query in read_queries(folder / "bids") if query.blocking}
     assert blocking == {"interrupted", "missing_sequence"}
     assert submission.inventory.unused_files.counts
 
 
-def needles(manifest: Manifest) -> list[Planted]:
+def needles(manifest: PlantManifest) -> list[Planted]:
     return [
         Planted(
             "date"
@@ -117,7 +119,7 @@ def needles(manifest: Manifest) -> list[Planted]:
     ]
 
 
-def test_nobody_is_named(folder: Path, manifest: Manifest, submission: Submission) -> None:
+def test_nobody_is_named(folder: Path, manifest: PlantManifest, submission: SubmissionFiles) -> None:
     planted = needles(manifest)
     inside = {hit.planted for hit in search(folder / "dicom", planted)}
     assert len(inside) > 0.6 * len(planted)  # the others are in visits that were left out
@@ -125,7 +127,7 @@ def test_nobody_is_named(folder: Path, manifest: Manifest, submission: Submissio
         assert not search(folder / place, planted)
 
 
-def test_sidecars_say_what_a_run_needs(folder: Path, submission: Submission) -> None:
+def test_sidecars_say_what_a_run_needs(folder: Path, submission: SubmissionFiles) -> None:
     sidecars = [read_json(path) for path in (folder / "bids").glob("sub-*/ses-*/anat/*.json")]
     assert len(sidecars) > 40
     for sidecar in sidecars:
@@ -135,7 +137,7 @@ def test_sidecars_say_what_a_run_needs(folder: Path, submission: Submission) -> 
     assert submission
 
 
-def test_bids_validator_accepts_the_folder(folder: Path, submission: Submission) -> None:
+def test_bids_validator_accepts_the_folder(folder: Path, submission: SubmissionFiles) -> None:
     assert submission
     program = Path(sys.executable).with_name("bids-validator-deno")
     found = subprocess.run([program, "--json", folder / "bids"], capture_output=True, text=True)

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
-from mesems_mri.simulate.dicom.manifest import Manifest, read_manifest
+from mesems_mri.simulate.dicom.manifest import PlantManifest, read_manifest
 from mesems_mri.simulate.dicom.trial import write_dicom
 from mesems_mri.simulate.trial import simulate_trial
 from tests.unit.simulate.tiny_trial import Files, make_tiny_trial, unzipped
@@ -37,7 +37,7 @@ def dicom(tiny: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def manifest(dicom: Path) -> Manifest:
+def manifest(dicom: Path) -> PlantManifest:
     return read_manifest(dicom)
 
 

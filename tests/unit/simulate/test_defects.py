@@ -7,7 +7,7 @@ from mesems_mri.simulate.defects import (
     UNSCHEDULED_AFTER,
     Defect,
     contrasts_of,
-    left_out,
+    missing_defects,
     unscheduled_week,
 )
 
@@ -15,7 +15,7 @@ VISIT_DEFECTS = set(Defect) - {Defect.FORBIDDEN_COLUMN}
 
 
 def test_three_participants_and_four_visits_hold_every_defect() -> None:
-    assert left_out(3, [0, 4, 12, 24]) == left_out(3, [0, 4, 12]) == []
+    assert missing_defects(3, [0, 4, 12, 24]) == missing_defects(3, [0, 4, 12]) == []
     assert {*SLOTS.values(), Defect.UNSCHEDULED} == VISIT_DEFECTS
     assert len(SLOTS) < 3 * 4 / 2, "most visits stay clean"
     assert all(visit > 0 for _, visit in SLOTS), "first visits stay clean"
@@ -31,7 +31,7 @@ def test_three_participants_and_four_visits_hold_every_defect() -> None:
     ],
 )
 def test_what_a_small_trial_leaves_out(participants: int, weeks: list[int], missing: set[Defect]) -> None:
-    assert set(left_out(participants, weeks)) == missing
+    assert set(missing_defects(participants, weeks)) == missing
 
 
 def test_unscheduled_visit_lies_between_two_scheduled_ones_whatever_comes_later() -> None:

@@ -17,11 +17,11 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.files import read_json
-from mesems_mri.simulate.dicom.manifest import Manifest, SeriesTruth
+from mesems_mri.simulate.dicom.manifest import PlantManifest, SeriesTruth
 from tests.unit.simulate.tiny_trial import WEEKS, Files
 
 
-def of_same_visit(manifest: Manifest, series: SeriesTruth, role: str) -> SeriesTruth:
+def of_same_visit(manifest: PlantManifest, series: SeriesTruth, role: str) -> SeriesTruth:
     """The scan of another role at the visit of a series."""
     visit = series.participant_id, series.session_id
     return next(s for s in manifest.series if s.role == role and (s.participant_id, s.session_id) == visit)
@@ -35,7 +35,7 @@ class TestImages:
         self,
         files: Files,
         headers: dict[str, Dataset],
-        manifest: Manifest,
+        manifest: PlantManifest,
         tmp_path_factory: pytest.TempPathFactory,
     ) -> tuple[dict[tuple[str, int], nib.Nifti1Image], dict[str, str]]:
         source, out = tmp_path_factory.mktemp("dicom"), tmp_path_factory.mktemp("nifti")
@@ -69,13 +69,13 @@ class TestImages:
             images[uid, max(1, int(echo))] = image  # enhanced objects number no echo
         return images, said
 
-    def test_conversion_has_nothing_to_complain_about(self, converted, manifest: Manifest) -> None:
+    def test_conversion_has_nothing_to_complain_about(self, converted, manifest: PlantManifest) -> None:
         _, said = converted
         complaints = ("warning", "error", "missing")
         assert not any(word in said["whole"].lower() for word in complaints), said["whole"]
         assert "missing" in said["broken"]
 
-    def test_every_scan_comes_back_as_it_was(self, converted, tiny: Path, manifest: Manifest) -> None:
+    def test_every_scan_comes_back_as_it_was(self, converted, tiny: Path, manifest: PlantManifest) -> None:
         images, _ = converted
         compared = 0
         for series in manifest.series:
@@ -91,7 +91,7 @@ class TestImages:
             compared += 1
         assert compared == 6 * len(WEEKS) * 4 - 2  # less the truncated and the missing scan
 
-    def test_shadow_headers_of_siemens_are_understood(self, converted, manifest: Manifest) -> None:
+    def test_shadow_headers_of_siemens_are_understood(self, converted, manifest: PlantManifest) -> None:
         images, _ = converted
         series = next(s for s in manifest.series if s.site_id == "S01" and s.role == POSTCONTRAST)
         image = images[series.series_uid, 1]
@@ -101,7 +101,7 @@ class TestImages:
         assert sidecar["ParallelReductionFactorInPlane"] == 2
 
     def test_reformatted_slices_lie_where_the_scan_lay(
-        self, converted, tiny: Path, manifest: Manifest
+        self, converted, tiny: Path, manifest: PlantManifest
     ) -> None:
         images, _ = converted
         derived = [series for series in manifest.series if series.kind == "mpr"]
@@ -116,7 +116,7 @@ class TestImages:
             np.testing.assert_allclose(image.get_fdata()[tuple(voxels.T)], values, atol=0.2)
 
     def test_difference_of_the_scans_before_and_after(
-        self, converted, tiny: Path, manifest: Manifest
+        self, converted, tiny: Path, manifest: PlantManifest
     ) -> None:
         images, _ = converted
         derived = [series for series in manifest.series if series.kind == "subtraction"]
@@ -141,7 +141,7 @@ class TestHeaders:
             for tag in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
                 assert UID(header[tag].value).is_valid
 
-    def test_a_visit_is_one_study_in_one_frame_of_reference(self, by_series, manifest: Manifest) -> None:
+    def test_a_visit_is_one_study_in_one_frame_of_reference(self, by_series, manifest: PlantManifest) -> None:
         studies = defaultdict(set)
         for series in manifest.series:
             if series.kind != "screen":
@@ -154,7 +154,7 @@ class TestHeaders:
         assert all(len(found) == 1 for found in studies.values())
         assert len(set.union(*studies.values())) == len(studies)
 
-    def test_manifest_lists_every_series_of_images(self, by_series, manifest: Manifest) -> None:
+    def test_manifest_lists_every_series_of_images(self, by_series, manifest: PlantManifest) -> None:
         others = {uid for uid, found in by_series.items() if found[0].Modality == "PR"}
         assert set(by_series) - others == {series.series_uid for series in manifest.series}
         for series in manifest.series:
@@ -165,7 +165,7 @@ class TestHeaders:
             assert found[0].file_meta.TransferSyntaxUID == series.syntax
             assert found[0].SeriesDescription == series.description
 
-    def test_all_vendors_and_syntaxes_are_there(self, by_series, manifest: Manifest) -> None:
+    def test_all_vendors_and_syntaxes_are_there(self, by_series, manifest: PlantManifest) -> None:
         kinds = {
             (by_series[s.series_uid][0].Manufacturer, by_series[s.series_uid][0].SOPClassUID.name)
             for s in manifest.series
@@ -186,7 +186,9 @@ class TestHeaders:
             "RLE Lossless",
         }
 
-    def test_contrast_is_given_between_the_two_scans(self, by_series, tiny: Path, manifest: Manifest) -> None:
+    def test_contrast_is_given_between_the_two_scans(
+        self, by_series, tiny: Path, manifest: PlantManifest
+    ) -> None:
         checked = 0
         for series in manifest.series:
             if series.role != POSTCONTRAST or series.cue != "tags":
@@ -205,7 +207,7 @@ class TestHeaders:
         assert checked == 3 * len(WEEKS)
 
     def test_scans_after_contrast_are_told_as_each_site_tells_them(
-        self, by_series, manifest: Manifest
+        self, by_series, manifest: PlantManifest
     ) -> None:
         cues = defaultdict(set)
         for series in manifest.series:
@@ -221,7 +223,7 @@ class TestHeaders:
         assert cues["S02"] == {("T1w", False, "sT1W_SE"), (POSTCONTRAST, False, "sT1W_SE_GADO")}
         assert cues["S03"] == {("T1w", False, "Ax T1 SE"), (POSTCONTRAST, False, "Ax T1 SE")}
 
-    def test_scans_follow_each_other(self, by_series, manifest: Manifest) -> None:
+    def test_scans_follow_each_other(self, by_series, manifest: PlantManifest) -> None:
         visits = defaultdict(list)
         for series in manifest.series:
             if series.kind != "screen":
@@ -233,14 +235,14 @@ class TestHeaders:
             assert [times[k] for k in order] == sorted(times)
             assert next(s.role for s in found) == "localizer"
 
-    def test_interrupted_series_announces_more_than_it_has(self, by_series, manifest: Manifest) -> None:
+    def test_interrupted_series_announces_more_than_it_has(self, by_series, manifest: PlantManifest) -> None:
         (series,) = [s for s in manifest.series if s.kind == "scan" and s.slices < s.announced]
         header = by_series[series.series_uid][0]
         assert (series.site_id, series.session_id) == ("S02", "ses-w08")
         assert header[0x2001, 0x1018].value == series.announced
         assert len(by_series[series.series_uid]) == series.slices > 0
 
-    def test_two_echoes_are_one_series(self, by_series, manifest: Manifest) -> None:
+    def test_two_echoes_are_one_series(self, by_series, manifest: PlantManifest) -> None:
         echoes = [
             s
             for s in manifest.series

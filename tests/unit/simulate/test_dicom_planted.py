@@ -27,13 +27,13 @@ from mesems_mri.dataset.input_tables import read_tsv
 from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.errors import UsageError
 from mesems_mri.simulate.dicom.encode import pack_bits
-from mesems_mri.simulate.dicom.manifest import Manifest, manifest_path, read_manifest
+from mesems_mri.simulate.dicom.manifest import PlantManifest, manifest_path, read_manifest
 from mesems_mri.simulate.dicom.trial import write_dicom
 from tests.unit.simulate.tiny_trial import WEEKS, Files, inside, make_tiny_trial
 
 
 class TestPlanted:
-    def test_every_needle_is_found(self, dicom: Path, files: Files, manifest: Manifest) -> None:
+    def test_every_needle_is_found(self, dicom: Path, files: Files, manifest: PlantManifest) -> None:
         haystack = "\n".join(path.relative_to(dicom).as_posix() for path in dicom.rglob("*")).encode()
         haystack += b"\n".join(name.encode() + b"\n" + inside(content) for name, content in files.items())
         lost = [n for n in manifest.needles if not any(text in haystack for text in spelled(n.text))]
@@ -51,7 +51,7 @@ class TestPlanted:
             "visit_date",
         }
 
-    def test_needles_are_too_rare_to_be_found_by_chance(self, manifest: Manifest, tiny: Path) -> None:
+    def test_needles_are_too_rare_to_be_found_by_chance(self, manifest: PlantManifest, tiny: Path) -> None:
         assert all(len(needle.text) >= 6 for needle in manifest.needles)
         content = b"\n".join(
             inside_gzip(path)
@@ -60,14 +60,14 @@ class TestPlanted:
         )
         assert not [n for n in manifest.needles if any(text in content for text in spelled(n.text))]
 
-    def test_everybody_has_a_name_and_a_birth_date_to_look_for(self, manifest: Manifest) -> None:
+    def test_everybody_has_a_name_and_a_birth_date_to_look_for(self, manifest: PlantManifest) -> None:
         for number in range(1, 7):
             mine = {n.kind for n in manifest.needles if n.participant_id == f"sub-{number:02d}"}
             assert {"name", "birth_date", "accession", "patient_id"} <= mine
         families = {p.text.split("^")[0] for p in manifest.places if p.place == "PatientName"}
         assert len(families) == 6
 
-    def test_odd_places(self, manifest: Manifest) -> None:
+    def test_odd_places(self, manifest: PlantManifest) -> None:
         places = {place.place for place in manifest.places}
         odd = {
             "preamble",
@@ -93,7 +93,9 @@ class TestPlanted:
         }
         assert odd <= places
 
-    def test_comment_stands_in_one_image_alone(self, headers: dict[str, Dataset], manifest: Manifest) -> None:
+    def test_comment_stands_in_one_image_alone(
+        self, headers: dict[str, Dataset], manifest: PlantManifest
+    ) -> None:
         series = next(s for s in manifest.series if s.role == "FLAIR" and s.site_id == "S01")
         commented = [
             int(h.InstanceNumber)
@@ -118,7 +120,9 @@ def inside_gzip(path: Path) -> bytes:
 
 
 class TestSubmissions:
-    def test_sheet_plans_every_visit(self, dicom: Path, tiny: Path, by_series, manifest: Manifest) -> None:
+    def test_sheet_plans_every_visit(
+        self, dicom: Path, tiny: Path, by_series, manifest: PlantManifest
+    ) -> None:
         rows = read_tsv(dicom / "sheet.tsv")
         assert tuple(rows[0]) == SHEET_COLUMNS
         assert len(rows) == 6 * len(WEEKS)
@@ -140,7 +144,7 @@ class TestSubmissions:
             )
             assert (row["contrast_dose_mmol_kg"] != "") == given
 
-    def test_folders_discs_and_zips(self, dicom: Path, manifest: Manifest) -> None:
+    def test_folders_discs_and_zips(self, dicom: Path, manifest: PlantManifest) -> None:
         submissions = {series.submission for series in manifest.series}
         assert len(submissions) == 6 * len(WEEKS)
         assert all((dicom / name).exists() for name in submissions)
@@ -182,7 +186,7 @@ class TestRepetition:
         return make_tiny_trial(tmp_path_factory.mktemp("fewer") / "bids", participants=3)
 
     def test_same_seed_same_bytes_and_a_further_participant_leaves_the_others(
-        self, fewer: Path, dicom: Path, manifest: Manifest, tmp_path: Path
+        self, fewer: Path, dicom: Path, manifest: PlantManifest, tmp_path: Path
     ) -> None:
         # in another process, where sets have another order
         program = (
@@ -197,7 +201,7 @@ class TestRepetition:
         assert mine == {name: all_of_them[name] for name in all_of_them if name[:3] in ("S01", "S02", "S03")}
         assert read_manifest(again).series == tuple(s for s in manifest.series if s.site_id < "S04")
 
-    def test_other_seed_other_people(self, fewer: Path, manifest: Manifest, tmp_path: Path) -> None:
+    def test_other_seed_other_people(self, fewer: Path, manifest: PlantManifest, tmp_path: Path) -> None:
         other = write_dicom(fewer, tmp_path / "dicom", seed=6)
         assert not {s.series_uid for s in other.series} & {s.series_uid for s in manifest.series}
         numbers = [

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from mesems_mri.simulate.course import simulate_course
 from mesems_mri.simulate.footprints import draw, find_foci, find_growth
-from mesems_mri.simulate.lesions import REGION_SHARES, LesionMaker, Plan, Uptake
-from mesems_mri.simulate.life import live
-from mesems_mri.simulate.phantom import Head, make_head
+from mesems_mri.simulate.lesions import REGION_SHARES, LesionMaker, LesionState, Uptake
+from mesems_mri.simulate.phantom import HeadModel, make_head
 from mesems_mri.simulate.scanner import ScanGrid
 from mesems_mri.simulate.tissue import TISSUES
 
@@ -18,21 +18,21 @@ WEEKS = [0.0, 4.0, 12.0, 24.0]
 
 
 @pytest.fixture(scope="module")
-def head() -> Head:
+def head() -> HeadModel:
     return make_head(np.random.default_rng(5), spacing_mm=3.0)
 
 
 @pytest.fixture(scope="module")
-def plans(head: Head) -> list[Plan]:
+def lesion_states(head: HeadModel) -> list[LesionState]:
     seeds = [np.random.SeedSequence([7, visit]) for visit in range(4)]
-    return list(live(LesionMaker(head), WEEKS, 1.5, seeds, smallest_mm3=70))
+    return list(simulate_course(LesionMaker(head), WEEKS, 1.5, seeds, smallest_mm3=70))
 
 
-def native_grid(head: Head) -> ScanGrid:
+def native_grid(head: HeadModel) -> ScanGrid:
     return ScanGrid(head.parenchyma.shape, head.affine, head.affine)
 
 
-def test_head_has_every_tissue_and_no_voxel_is_overfull(head: Head) -> None:
+def test_head_has_every_tissue_and_no_voxel_is_overfull(head: HeadModel) -> None:
     total = np.sum(list(head.fractions.values()), axis=0)
     assert set(head.fractions) == set(TISSUES)
     assert all(share.min() >= 0 and share.sum() > 0 for share in head.fractions.values())
@@ -42,7 +42,7 @@ def test_head_has_every_tissue_and_no_voxel_is_overfull(head: Head) -> None:
     assert 1000 < brain_ml < 1800
 
 
-def test_finer_head_is_the_same_head(head: Head) -> None:
+def test_finer_head_is_the_same_head(head: HeadModel) -> None:
     """What is interpolated from a coarse grid agrees with what is computed on it."""
     coarse = make_head(np.random.default_rng(5), spacing_mm=2.0)
     fine = make_head(np.random.default_rng(5), spacing_mm=1.0)
@@ -53,20 +53,20 @@ def test_finer_head_is_the_same_head(head: Head) -> None:
     assert np.corrcoef(thinned.ravel(), coarse.fractions["white_matter"].ravel())[0, 1] > 0.9
 
 
-def test_heads_differ(head: Head) -> None:
+def test_heads_differ(head: HeadModel) -> None:
     other = make_head(np.random.default_rng(6), spacing_mm=3.0)
     both = np.minimum(head.parenchyma, other.parenchyma).sum()
     assert 0.5 < 2 * both / (head.parenchyma.sum() + other.parenchyma.sum()) < 0.95
 
 
-def test_map_to_the_template_is_near_the_identity_and_invertible(head: Head) -> None:
+def test_map_to_the_template_is_near_the_identity_and_invertible(head: HeadModel) -> None:
     points = np.random.default_rng(0).uniform(-60, 60, (3, 200))
     assert np.abs(head.to_template(points) - points).max() < 25
     step = np.array([[1.0], [0], [0]])
     assert ((head.to_template(points + step) - head.to_template(points))[0] > 0.3).all()
 
 
-def test_lesions_keep_clear_of_each_other(plans: list[Plan]) -> None:
+def test_lesions_keep_clear_of_each_other(plans: list[LesionState]) -> None:
     lesions = plans[-1].lesions
     assert len(lesions) > 15
     assert {lesion.region for lesion in lesions} <= set(REGION_SHARES)
@@ -77,7 +77,7 @@ def test_lesions_keep_clear_of_each_other(plans: list[Plan]) -> None:
                 assert apart - lesion.reach_mm - other.reach_mm > 2
 
 
-def test_body_never_reaches_beyond_its_sphere(plans: list[Plan]) -> None:
+def test_body_never_reaches_beyond_its_sphere(plans: list[LesionState]) -> None:
     directions = np.random.default_rng(0).standard_normal((3, 500))
     directions /= np.linalg.norm(directions, axis=0)
     for lesion in filter(lambda lesion: lesion.exists(24.0), plans[-1].lesions):
@@ -85,11 +85,11 @@ def test_body_never_reaches_beyond_its_sphere(plans: list[Plan]) -> None:
         assert (lesion.depth(shell, 24.0) < 0).all()
 
 
-def test_all_kinds_of_life_occur(head: Head) -> None:
+def test_all_kinds_of_life_occur(head: HeadModel) -> None:
     kinds = set()
     for seed in range(16):
         seeds = [np.random.SeedSequence([seed, visit]) for visit in range(4)]
-        last = list(live(LesionMaker(head), WEEKS, 1.2, seeds, smallest_mm3=70))[-1]
+        last = list(simulate_course(LesionMaker(head), WEEKS, 1.2, seeds, smallest_mm3=70))[-1]
         for lesion in last.lesions:
             kinds |= {"new"} if lesion.onset_week > 0 else set()
             kinds |= {"growing"} if np.isfinite(lesion.nodule_week) else set()
@@ -104,7 +104,7 @@ def test_all_kinds_of_life_occur(head: Head) -> None:
 
 
 @pytest.mark.parametrize("uptake", ["ring", "open_ring"])
-def test_ring_is_hollow_and_is_one_focus(head: Head, plans: list[Plan], uptake: Uptake) -> None:
+def test_ring_is_hollow_and_is_one_focus(head: HeadModel, plans: list[LesionState], uptake: Uptake) -> None:
     lesion = replace(
         plans[0].lesions[0],
         semi_axes_mm=np.array([8.0, 8.0, 8.0]),
@@ -132,7 +132,7 @@ def test_ring_is_hollow_and_is_one_focus(head: Head, plans: list[Plan], uptake: 
     assert ndimage.label(uptake_mask, np.ones((3, 3, 3)))[1] == 1
 
 
-def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: Head, plans: list[Plan]) -> None:
+def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: HeadModel, plans: list[LesionState]) -> None:
     maker, grid = LesionMaker(head), native_grid(head)
     grown = [lesion for lesion in plans[-1].lesions if np.isfinite(lesion.nodule_week)]
     assert grown
@@ -146,7 +146,7 @@ def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: Head, plans: list[Pla
     assert find_growth(before, before, grid) == {}
 
 
-def test_footprint_at_the_border_of_a_scan_is_cut_off(head: Head, plans: list[Plan]) -> None:
+def test_footprint_at_the_border_of_a_scan_is_cut_off(head: HeadModel, plans: list[LesionState]) -> None:
     lesion = max(plans[0].lesions, key=lambda lesion: lesion.semi_axes_mm.min())
     maker, grid = LesionMaker(head), native_grid(head)
     whole = draw(lambda points: lesion.depth(points, 0), lesion, grid, maker)

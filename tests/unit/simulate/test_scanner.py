@@ -8,22 +8,22 @@ import pytest
 
 from mesems_mri.simulate import scanner
 from mesems_mri.simulate.scanner import ScanGrid
-from mesems_mri.simulate.sites import Geometry, Site, make_sites
-from mesems_mri.simulate.tissue import TISSUES, Contrast, Sequence, Tissue
+from mesems_mri.simulate.sites import Site, SliceGeometry, make_sites
+from mesems_mri.simulate.tissue import TISSUES, ContrastAgent, PulseSequence, TissueProperties
 
 SITES = make_sites(4, np.random.default_rng(0))
-STANDARD = Contrast(1.0, 10.0)
+STANDARD = ContrastAgent(1.0, 10.0)
 
 
 def test_inversion_nulls_a_tissue_at_its_time() -> None:
-    water = Tissue((1000, 1000), (100, 100), 1.0)
-    assert Sequence(1e6, 10, 1000 * np.log(2)).signal(water, 1.5) == pytest.approx(0, abs=1e-9)
-    assert Sequence(1e6, 100).signal(water, 1.5) == pytest.approx(np.exp(-1))
+    water = TissueProperties((1000, 1000), (100, 100), 1.0)
+    assert PulseSequence(1e6, 10, 1000 * np.log(2)).signal(water, 1.5) == pytest.approx(0, abs=1e-9)
+    assert PulseSequence(1e6, 100).signal(water, 1.5) == pytest.approx(np.exp(-1))
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.site_id)
 def test_contrasts_are_those_of_the_sequences(site: Site) -> None:
-    def signal(contrast: str, tissue: str, agent: Contrast | None = None) -> float:
+    def signal(contrast: str, tissue: str, agent: ContrastAgent | None = None) -> float:
         return site.sequence(contrast).signal(TISSUES[tissue], site.field_t, agent)
 
     assert signal("T1w", "white_matter") > signal("T1w", "grey_matter") > signal("T1w", "csf")
@@ -36,12 +36,12 @@ def test_contrasts_are_those_of_the_sequences(site: Site) -> None:
 
 
 def test_lesions_fill_while_plasma_clears() -> None:
-    lesion, blood = Tissue((900, 1100), (140, 130), 0.84, 0.3, leaky=True), TISSUES["blood"]
-    early, late = Contrast(1.0, 5.0), Contrast(1.0, 20.0)
+    lesion, blood = TissueProperties((900, 1100), (140, 130), 0.84, 0.3, leaky=True), TISSUES["blood"]
+    early, late = ContrastAgent(1.0, 5.0), ContrastAgent(1.0, 20.0)
     assert early.concentration(lesion) < 0.3 < late.concentration(lesion)
     assert early.concentration(blood) > blood.gadolinium_mmol_l > late.concentration(blood)
     assert STANDARD.concentration(lesion) == pytest.approx(0.3)
-    assert Contrast(0.5, 10.0).concentration(lesion) == pytest.approx(0.15)
+    assert ContrastAgent(0.5, 10.0).concentration(lesion) == pytest.approx(0.15)
 
 
 def test_sites_differ_in_geometry_plane_dose_and_delay() -> None:
@@ -78,7 +78,7 @@ def test_noise_is_rician_and_independent() -> None:
 @pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.site_id)
 def test_grid_is_centred_oblique_and_of_the_spacing(site: Site, plane: str) -> None:
-    geometry = Geometry(plane, 1.0, 4.0, (40.0, 24.0, 16.0))  # type: ignore[arg-type]
+    geometry = SliceGeometry(plane, 1.0, 4.0, (40.0, 24.0, 16.0))  # type: ignore[arg-type]
     affine = scanner.make_grid_affine(site, geometry)
     assert np.linalg.norm(affine[:3, :3], axis=0) == pytest.approx([1, 1, 4])
     assert affine @ [*((np.array(geometry.shape) - 1) / 2), 1] == pytest.approx([0, 0, 0, 1])
@@ -112,7 +112,7 @@ def test_slices_average_over_their_profile() -> None:
 
 
 def test_cropped_grid_keeps_its_place() -> None:
-    affine = scanner.make_grid_affine(SITES[2], Geometry("axial", 1.0, 4.0))
+    affine = scanner.make_grid_affine(SITES[2], SliceGeometry("axial", 1.0, 4.0))
     grid = ScanGrid((10, 12, 8), affine, affine)
     part = grid.cropped(2, 5, 8)
     assert part.shape == (10, 12, 3)
@@ -132,7 +132,7 @@ def test_a_scan_sampled_on_the_head_grid_is_the_head() -> None:
 
 def test_scan_file_is_repeatable_and_keeps_its_affine(tmp_path: Path) -> None:
     array = np.arange(16, dtype=np.int16).reshape(2, 2, 4)
-    affine = scanner.make_grid_affine(SITES[1], Geometry("axial", 2.0, 4.0, (4.0, 4.0, 16.0)))
+    affine = scanner.make_grid_affine(SITES[1], SliceGeometry("axial", 2.0, 4.0, (4.0, 4.0, 16.0)))
     scanner.write_scan(tmp_path / "a.nii.gz", array, affine)
     scanner.write_scan(tmp_path / "b.nii.gz", array, affine)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from mesems_mri.errors import Reason
-from mesems_mri.simulate.footprints import Focus, Footprint
-from mesems_mri.simulate.truth import TruthBook, VisitTruth, black_hole_volume
+from mesems_mri.simulate.footprints import CountedFocus, Footprint
+from mesems_mri.simulate.truth import TruthLedger, VisitTruth, black_hole_volume
 
 CONSTANTS = {"software_version": "1", "config_sha256": "0"}
 IDENTITY = {"study_id": "s", "site_id": "S01", "participant_id": "sub-01"}
 
 
 @dataclass
-class Place:
+class PlantedPlace:
     """Stands for a lesion: only its region is looked at."""
 
     region: str = "periventricular"
@@ -28,16 +28,16 @@ class Identity:
         return points_mm
 
 
-def focus(volume_mm3: float = 100.0) -> Focus:
-    lesion: Any = Place()
+def focus(volume_mm3: float = 100.0) -> CountedFocus:
+    lesion: Any = PlantedPlace()
     box = (slice(0, 2), slice(0, 2), slice(0, 2))
-    return Focus(lesion, Footprint(box, np.ones((2, 2, 2), np.float32)), volume_mm3, 5.0, np.zeros(3))
+    return CountedFocus(lesion, Footprint(box, np.ones((2, 2, 2), np.float32)), volume_mm3, 5.0, np.zeros(3))
 
 
-def make_book(*visits: dict[str, Any]) -> TruthBook:
+def make_book(*visits: dict[str, Any]) -> TruthLedger:
     head: Any = Identity()
-    book = TruthBook(IDENTITY, head, CONSTANTS)
-    lesions: dict[str, dict[int, Focus]] = {}
+    book = TruthLedger(IDENTITY, head, CONSTANTS)
+    lesions: dict[str, dict[int, CountedFocus]] = {}
     for index, visit in enumerate(visits):
         truth = VisitTruth(f"ses-{index}", visit.get("scheduled", True), 4 * index, 28 * index)
         if "refuse" in visit:
@@ -61,7 +61,7 @@ def make_book(*visits: dict[str, Any]) -> TruthBook:
     return book
 
 
-def statuses(book: TruthBook, kind: str) -> list[dict[str, str]]:
+def statuses(book: TruthLedger, kind: str) -> list[dict[str, str]]:
     focus_name, column = ("gel", "gd_status") if kind == "gel" else ("t2", "t2_status")
     sessions = [row["session_id"] for row in book.visits]
     return [
@@ -131,7 +131,7 @@ def test_black_holes_do_not_enhance() -> None:
     assert black_hole_volume(t2, {}, {1, 2}, voxel_mm3=8.0) == pytest.approx(128)
 
 
-def column(book: TruthBook, name: str) -> list[Any]:
+def column(book: TruthLedger, name: str) -> list[Any]:
     return [row[name] for row in book.visits]
 
 

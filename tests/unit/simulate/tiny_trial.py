@@ -18,7 +18,7 @@ from mesems_mri.simulate import defects, scanner
 from mesems_mri.simulate.dataset import scan_sidecar, write_raw_dataset, write_sessions
 from mesems_mri.simulate.defects import Defect
 from mesems_mri.simulate.sites import make_sites
-from mesems_mri.simulate.tissue import Contrast
+from mesems_mri.simulate.tissue import ContrastAgent
 
 WEEKS = (0, 8, 12, 24)
 DEFECTS = {(0, 1): Defect.NO_FLAIR, (1, 1): Defect.TRUNCATED, (4, 1): Defect.NO_POSTCONTRAST}
@@ -48,7 +48,9 @@ def make_tiny_trial(folder: Path, participants: int = 6) -> Path:
                 path = folder / label / table[-1][0] / "anat" / f"{name}.nii.gz"
                 image = rng.integers(0, 1200, geometry.shape).astype(np.int16)
                 scanner.write_scan(path, image, affine)
-                agent = Contrast(1.0 + 0.01 * index, 6.0 + week / 4) if contrast == POSTCONTRAST else None
+                agent = (
+                    ContrastAgent(1.0 + 0.01 * index, 6.0 + week / 4) if contrast == POSTCONTRAST else None
+                )
                 sidecar = scan_sidecar(site, contrast, geometry.slice_mm, agent)
                 write_json(path.with_name(f"{name}.json"), sidecar)
                 if defect is Defect.TRUNCATED and contrast == POSTCONTRAST:

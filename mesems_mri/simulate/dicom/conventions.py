@@ -11,7 +11,7 @@ Cue = Literal["tags", "description", "order"]
 
 
 @dataclass(frozen=True)
-class Habit:
+class SiteConventions:
     """How a site scans and sends.
 
     Parameters
@@ -49,8 +49,8 @@ class Habit:
     agent_mmol_ml: float
 
 
-_HABITS = (
-    Habit(
+_CONVENTIONS = (
+    SiteConventions(
         "siemens",
         COUNTRIES[0],
         "tags",
@@ -72,7 +72,7 @@ _HABITS = (
         "Dotarem",
         0.5,
     ),
-    Habit(
+    SiteConventions(
         "philips",
         COUNTRIES[1],
         "description",
@@ -94,7 +94,7 @@ _HABITS = (
         "Gadovist",
         1.0,
     ),
-    Habit(
+    SiteConventions(
         "ge",
         COUNTRIES[2],
         "order",
@@ -116,7 +116,7 @@ _HABITS = (
         "Magnevist",
         0.5,
     ),
-    Habit(
+    SiteConventions(
         "siemens_xa",
         COUNTRIES[3],
         "tags",
@@ -138,7 +138,7 @@ _HABITS = (
         "Clariscan",
         0.5,
     ),
-    Habit(
+    SiteConventions(
         "philips",
         COUNTRIES[0],
         "description",
@@ -160,7 +160,7 @@ _HABITS = (
         "Dotarem",
         0.5,
     ),
-    Habit(
+    SiteConventions(
         "ge",
         COUNTRIES[1],
         "tags",
@@ -185,7 +185,7 @@ _HABITS = (
 )
 
 
-def habit_of(site_id: str, manufacturer: str) -> Habit:
+def conventions_of(site_id: str, manufacturer: str) -> SiteConventions:
     """Return the habit of a site: the first six sites each have their own, later ones share them by maker.
 
     Parameters
@@ -196,8 +196,8 @@ def habit_of(site_id: str, manufacturer: str) -> Habit:
         Of its scanner.
     """
     digits = "".join(letter for letter in site_id if letter.isdigit())
-    index = (int(digits or 1) - 1) % len(_HABITS)
-    habit = _HABITS[index]
-    if habit.manner.startswith(manufacturer.lower()):
-        return habit
-    return next(h for h in _HABITS if h.manner.startswith(manufacturer.lower()))
+    index = (int(digits or 1) - 1) % len(_CONVENTIONS)
+    conventions = _CONVENTIONS[index]
+    if conventions.manner.startswith(manufacturer.lower()):
+        return conventions
+    return next(h for h in _CONVENTIONS if h.manner.startswith(manufacturer.lower()))

@@ -11,17 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from mesems_mri.simulate.lesions import Lesion, LesionMaker, Plan
+from mesems_mri.simulate.lesions import Lesion, LesionMaker, LesionState
 
 
-def live(
+def simulate_course(
     maker: LesionMaker,
     weeks: Sequence[float],
     activity: float,
     seeds: list[np.random.SeedSequence],
     *,
     smallest_mm3: float,
-) -> Iterator[Plan]:
+) -> Iterator[LesionState]:
     """Yield the lesions of a participant at every visit.
 
     Parameters
@@ -37,19 +37,19 @@ def live(
     smallest_mm3 : float
         Smallest volume of an old lesion; an acute one, which shrinks later, has at least 1.5 times that.
     """
-    plan = Plan()
+    state = LesionState()
     before = weeks[0] - 8.0
     for visit, (week, seed) in enumerate(zip(weeks, seeds, strict=True)):
         rng = np.random.default_rng(seed)
         if visit == 0:
             for _ in range(int(rng.integers(10, 17))):
-                lesion = maker.make_lesion(plan, rng, acute=False, smallest_mm3=smallest_mm3)
-                plan = Plan((*plan.lesions, lesion))
+                lesion = maker.make_lesion(state, rng, acute=False, smallest_mm3=smallest_mm3)
+                state = LesionState((*state.lesions, lesion))
         else:
-            plan = _age(maker, plan, before, week, activity, rng)
+            state = _evolve(maker, state, before, week, activity, rng)
         interval = week - before
         for _ in range(min(4, int(rng.poisson(activity * interval / 4)))):
-            lesion = maker.make_lesion(plan, rng, acute=True, smallest_mm3=1.5 * smallest_mm3)
+            lesion = maker.make_lesion(state, rng, acute=True, smallest_mm3=1.5 * smallest_mm3)
             # Most lesions of a long interval are seen when they are young, as in trials with monthly scans.
             onset = float(rng.uniform(max(before + 0.5, week - 7.0), week - 0.2))
             start_end = (onset, onset + _duration_weeks(rng))
@@ -60,18 +60,23 @@ def live(
                 shrink_week=onset + float(rng.uniform(9, 14)),
                 shrink_to=float(rng.uniform(0.76, 0.97)),
             )
-            plan = Plan((*plan.lesions, lesion))
-        yield plan
+            state = LesionState((*state.lesions, lesion))
+        yield state
         before = week
 
 
-def _age(
-    maker: LesionMaker, plan: Plan, before: float, week: float, activity: float, rng: np.random.Generator
-) -> Plan:
+def _evolve(
+    maker: LesionMaker,
+    state: LesionState,
+    before: float,
+    week: float,
+    activity: float,
+    rng: np.random.Generator,
+) -> LesionState:
     """Let lesions of the earlier visits grow, enhance again and resolve until this visit."""
     growing = min(2, int(rng.poisson(0.25 + 0.5 * activity)))
     for _ in range(growing):
-        old = [le for le in plan.lesions if le.exists(before) and not np.isfinite(le.nodule_week)]
+        old = [le for le in state.lesions if le.exists(before) and not np.isfinite(le.nodule_week)]
         old = [le for le in old if not le.enhances(week) and np.prod(le.semi_axes_mm) < 120]
         if not old:
             break
@@ -79,26 +84,26 @@ def _age(
         onset = float(rng.uniform(max(before + 0.5, week - 6.0), week - 0.2))
         if lesion.shrink_week > before:
             lesion = replace(lesion, shrink_week=np.inf, shrink_to=1.0)
-        grown = maker.grow(plan, lesion, onset, rng)
+        grown = maker.grow(state, lesion, onset, rng)
         if grown is not None:
             if rng.random() < 0.5:
                 period = (onset, onset + _duration_weeks(rng))
                 grown = replace(grown, enhancing_weeks=(*grown.enhancing_weeks, period), uptake="nodule")
-            plan = _replaced(plan, grown)
+            state = _replaced(state, grown)
     if rng.random() < 0.15:
-        small = [le for le in plan.lesions if le.onset_week < -100 and np.prod(le.semi_axes_mm) < 40]
+        small = [le for le in state.lesions if le.onset_week < -100 and np.prod(le.semi_axes_mm) < 40]
         small = [le for le in small if not np.isfinite(le.nodule_week) and not np.isfinite(le.shrink_week)]
         if small:
             lesion = small[int(rng.integers(len(small)))]
-            plan = _replaced(plan, replace(lesion, shrink_week=(before + week) / 2, shrink_to=0.0))
+            state = _replaced(state, replace(lesion, shrink_week=(before + week) / 2, shrink_to=0.0))
     if rng.random() < 0.2:
-        old = [le for le in plan.lesions if le.exists(week) and not le.enhances(week)]
+        old = [le for le in state.lesions if le.exists(week) and not le.enhances(week)]
         lesion = old[int(rng.integers(len(old)))]
         if not np.isfinite(lesion.nodule_week):
             start = float(rng.uniform(max(before + 0.5, week - 4.0), week - 0.2))
             periods = (*lesion.enhancing_weeks, (start, start + _duration_weeks(rng)))
-            plan = _replaced(plan, replace(lesion, enhancing_weeks=periods))
-    return plan
+            state = _replaced(state, replace(lesion, enhancing_weeks=periods))
+    return state
 
 
 def _duration_weeks(rng: np.random.Generator) -> float:
@@ -106,5 +111,5 @@ def _duration_weeks(rng: np.random.Generator) -> float:
     return float(rng.uniform(8, 16) if rng.random() < 0.2 else rng.uniform(4, 8))
 
 
-def _replaced(plan: Plan, lesion: Lesion) -> Plan:
-    return Plan(tuple(lesion if le.number == lesion.number else le for le in plan.lesions))
+def _replaced(state: LesionState, lesion: Lesion) -> LesionState:
+    return LesionState(tuple(lesion if le.number == lesion.number else le for le in state.lesions))
