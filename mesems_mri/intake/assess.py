@@ -247,17 +247,21 @@ def protocol_queries(
             told = ", ".join(i.words for i in unknown)
             names = tuple(i.name for i in unknown)
             queries.append(about(QueryCode.PROTOCOL_UNKNOWN, words=f"{role}: {told}", detail=names))
-    changes = {
+    if changes := _scanner_changes(checked):
+        words = "; ".join(changes.values())
+        blocking = any(name in protocol.blocking for name in changes)
+        queries.append(ask(QueryCode.SCANNER_CHANGED, words=words, detail=tuple(changes), blocking=blocking))
+    return queries
+
+
+def _scanner_changes(checked: Mapping[str, Sequence[ProtocolItem]]) -> dict[str, str]:
+    """Return the items of the scanner that differ from the first visit, in words, by name."""
+    return {
         i.name: f"{i.name} {i.value}, before {i.limit}"
         for items in checked.values()
         for i in items
         if i.result is ItemResult.FAIL and i.name in SCANNER_ITEMS
     }
-    if changes:
-        words = "; ".join(changes.values())
-        blocking = any(name in protocol.blocking for name in changes)
-        queries.append(ask(QueryCode.SCANNER_CHANGED, words=words, detail=tuple(changes), blocking=blocking))
-    return queries
 
 
 def _with_sidecar_scanner(header: Dataset, deidentifier: Deidentifier) -> Dataset:

@@ -1,7 +1,8 @@
-"""The demonstration: simulate a small trial as DICOM, take it in, run it, score it, send it."""
+"""The demonstration: simulation of a small trial as DICOM, its intake, run, evaluation and transfer."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,61 @@ _SHOWN = {
     "QC": "qc_status",
 }
 _PARTS = {"GEL": "gel", "T2 change": "t2_change", "T2": "t2"}
-"""What the reasons for gaps are given for."""
+"""Parts of a visit whose reasons are shown."""
 _FIRST_VISIT = "no_reference_visit"
 _PROTOCOL = "protocol-mesems2012.yaml"
 _ANSWER = "the site says that it was not acquired"
 _CODES = (0, EXIT_VISITS_FAILED)
-"""What a run ends with that was not stopped."""
+"""Exit codes of a run that was not interrupted."""
+
+
+@dataclass(frozen=True)
+class DemoFolders:
+    """Folders of a demonstration.
+
+    Parameters
+    ----------
+    out : Path
+        The folder that holds all others.
+    """
+
+    out: Path
+
+    @property
+    def simulated(self) -> Path:
+        """The simulated trial as raw BIDS."""
+        return self.out / "simulated"
+
+    @property
+    def truth(self) -> Path:
+        """Its reference standard."""
+        return self.simulated / "derivatives" / "truth"
+
+    @property
+    def dicom(self) -> Path:
+        """The submissions of its sites, with the visit schedule."""
+        return self.out / "dicom"
+
+    @property
+    def bids(self) -> Path:
+        """What intake makes of the submissions."""
+        return self.out / "bids"
+
+    @property
+    def derivatives(self) -> Path:
+        """Output of the run."""
+        return self.out / "derivatives"
+
+    @property
+    def central(self) -> Path:
+        """The data centre."""
+        return self.out / "central"
 
 
 def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], full: bool = False) -> int:
-    """Simulate, take in, run, score and send a trial of 3 participants and sites, five of 13 visits bad.
+    """Simulate, file, run, score and send a trial of 3 participants and sites, five of 13 visits defective.
 
-    The site answers one of the two queries that hold a visit up; the other one stays open.
+    The site answers one of the two blocking queries; the other one stays open.
 
     Parameters
     ----------
@@ -75,6 +119,29 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     UsageError
         If the folder holds something that is no demonstration.
     """
+    _make_folder(out)
+    folders = DemoFolders(out)
+    say("simulating 3 participants at 3 sites, weeks 0, 4, 12, 24; five visits are bad on purpose")
+    simulate_trial(folders.simulated, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
+    write_dicom(folders.simulated, folders.dicom, seed=seed)
+    say(f"intake of the sites' submissions, against {_PROTOCOL}")
+    intake_and_answer(folders.dicom, folders.bids, say)
+    say("running the analysis")
+    code = run(RunRequest(bids_dir=folders.bids, out_dir=folders.derivatives, cores=cores), say)
+    if code not in _CODES:  # interrupted
+        return code
+    pages = write_site_pages(
+        folders.bids,
+        days_from_scan=read_days_from_scan(folders.bids),
+        quality=Layout(folders.derivatives).site_quality(),
+    )
+    _score(folders, say)
+    _send(folders, say)
+    _list_outputs(folders, pages, say)
+    return code
+
+
+def _make_folder(out: Path) -> None:
     if out.exists() and any(out.iterdir()) and not (out / _MARK).is_file():
         msg = f"{out}: holds something that is no demonstration; choose an empty folder with --out"
         raise UsageError(msg)
@@ -82,55 +149,50 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
         shutil.rmtree(out)
     out.mkdir(parents=True)
     (out / _MARK).touch()
-    simulated, sent, bids_dir, out_dir = (
-        out / name for name in ("simulated", "dicom", "bids", "derivatives")
-    )
-    truth = simulated / "derivatives" / "truth"
-    say("simulating 3 participants at 3 sites, weeks 0, 4, 12, 24; five visits are bad on purpose")
-    simulate_trial(simulated, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
-    write_dicom(simulated, sent, seed=seed)
-    say(f"taking in what the sites send, against {_PROTOCOL}")
-    intake_and_answer(sent, bids_dir, say)
-    say("running the analysis")
-    code = run(RunRequest(bids_dir=bids_dir, out_dir=out_dir, cores=cores), say)
-    if code not in _CODES:  # somebody stopped it
-        return code
-    pages = write_site_pages(
-        bids_dir, days_from_scan=read_days_from_scan(bids_dir), quality=Layout(out_dir).site_quality()
-    )
-    evaluation = evaluate(out_dir, truth)
-    write_json(out / "evaluation.json", evaluation.to_json())
+
+
+def _score(folders: DemoFolders, say: Callable[[str], None]) -> None:
+    """Compare the run with the reference standard, and print scores and visits."""
+    evaluation = evaluate(folders.derivatives, folders.truth)
+    write_json(folders.out / "evaluation.json", evaluation.to_json())
     say(evaluation.table())
     say("")
-    say(visit_table(out_dir / "visit_metrics.tsv"))
+    say(visit_table(folders.derivatives / "visit_metrics.tsv"))
     say("")
     say("-- = not evaluable, for the reason on the right; 0 = evaluable, none found")
     say("")
+
+
+def _send(folders: DemoFolders, say: Callable[[str], None]) -> None:
+    """Send bundles of the results to a data centre, where its packages are installed."""
     if find_spec("sqlalchemy"):
         from mesems_mri.simulate.demo_central import send_to_central
 
         say("sending the results of each site to a data centre")
-        send_to_central(sent / "sheet.tsv", out_dir, out / "central", say)
+        send_to_central(folders.dicom / "sheet.tsv", folders.derivatives, folders.central, say)
     else:
         say("nothing is sent: the data centre needs pip install 'mesems-mri[central]'")
     say("")
+
+
+def _list_outputs(folders: DemoFolders, pages: Sequence[Path], say: Callable[[str], None]) -> None:
+    out_dir, bids_dir, sent = folders.derivatives, folders.bids, folders.dicom
     say(f"sent     {sent}  (DICOM; {sent}.planted.json lists the names in it)")
-    say(f"truth    {truth}  (defects.tsv says what is wrong with which visit)")
+    say(f"truth    {folders.truth}  (defects.tsv says what is wrong with which visit)")
     say(f"series   {bids_dir / 'series.tsv'}  (what was sent, and what it was taken for)")
     say(f"queries  {bids_dir / 'queries.tsv'}  (mesems-mri query list {bids_dir})")
     say(f"receipts {bids_dir}/receipts/*.html")
     say(f"sites    {', '.join(map(str, pages))}")
     say(f"bundles  {Layout(out_dir).transfer}  (mesems-mri transfer status {out_dir})")
-    say(f"central  {out / 'central' / 'central.db'}  (mesems-mri central reconcile --database FILE)")
+    say(f"central  {folders.central / 'central.db'}  (mesems-mri central reconcile --database FILE)")
     say(f"table    {out_dir / 'visit_metrics.tsv'}")
     say(f"ledger   {out_dir}/sub-*/sub-*_lesions.tsv")
-    say(f"scores   {out / 'evaluation.json'}")
+    say(f"scores   {folders.out / 'evaluation.json'}")
     say(f"report   {out_dir / 'index.html'}  (open it in a browser; it links to every participant and visit)")
-    return code
 
 
 def intake_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) -> None:
-    """Take in what the sites send, and close the queries about scans that were never acquired.
+    """Run the intake, and close the queries about scans that were never acquired.
 
     Parameters
     ----------
@@ -164,7 +226,7 @@ def visit_table(path: Path) -> str:
     Returns
     -------
     str
-        One line a visit in aligned columns; ``--`` is not evaluable, and the last column says why.
+        One line per visit in aligned columns; ``--`` is not evaluable, the last column holds the reason.
     """
     rows = [[*_SHOWN, "not evaluable"]]
     for row in read_table(path, VISIT_METRICS_COLUMNS):
@@ -175,7 +237,7 @@ def visit_table(path: Path) -> str:
 
 
 def _gaps(row: Mapping[str, Any]) -> str:
-    """Say in words why something of a visit is not evaluable; empty where all is."""
+    """Describe in words why something of a visit is not evaluable; empty where all is."""
     reasons: dict[str, list[str]] = {}
     for name, part in _PARTS.items():
         reason = row[f"{part}_reason"]

@@ -35,7 +35,7 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what the images of a series share."""
     scan = acquisition.main
     planes = scan.planes
-    name, inner, scanning, variant, options = program(acquisition)
+    _, inner, scanning, variant, options = program(acquisition)
     tags = common.series_header(study, acquisition)
     tags.Manufacturer = "GE MEDICAL SYSTEMS"
     tags.ImageType = {
@@ -57,8 +57,18 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     tags.AcquisitionTime = tags.ContentTime = clock_of(acquisition.start, 0)
     tags.ImagesInAcquisition = acquisition.announced
     tags.SliceThickness = decimal(planes.thickness_mm)
-    number = acquisition.announced
-    per_image = acquisition.main.planes.complete
+    _add_identification(tags, study)
+    _add_acquisition(tags, study, acquisition)
+    _add_relationship(tags, acquisition)
+    _add_study(tags, study)
+    _add_series(tags, study, acquisition)
+    _add_image(tags, acquisition)
+    _add_parameters(tags, study)
+    return tags
+
+
+def _add_identification(tags: Dataset, study: Study) -> None:
+    """Add the private group 0009."""
     private(
         tags,
         0x0009,
@@ -72,6 +82,12 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
             0x31: ("SH", "9999"),
         },
     )
+
+
+def _add_acquisition(tags: Dataset, study: Study, acquisition: SimulatedSeries) -> None:
+    """Add the private group 0019."""
+    name, inner, *_ = program(acquisition)
+    planes = acquisition.main.planes
     private(
         tags,
         0x0019,
@@ -93,6 +109,11 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
             0x9F: ("SS", 3),
         },
     )
+
+
+def _add_relationship(tags: Dataset, acquisition: SimulatedSeries) -> None:
+    """Add the private group 0021."""
+    per_image = acquisition.main.planes.complete
     private(
         tags,
         0x0021,
@@ -100,11 +121,20 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
         "GEMS_RELA_01",
         {0x35: ("SS", 1), 0x37: ("SS", 16), 0x4F: ("SS", per_image), 0x56: ("SL", int(acquisition.three_d))},
     )
+
+
+def _add_study(tags: Dataset, study: Study) -> None:
+    """Add the private group 0023, with a name inside a nested sequence."""
     nested = Dataset()
     nested.PerformedProcedureTypeDescription = study.plant(
         "(0023,1080) nested in a GE sequence", f"MR {study.person.spoken}"
     )
     private(tags, 0x0023, 0x10, "GEMS_STDY_01", {0x70: ("FD", 0.0), 0x74: ("SL", 0), 0x80: ("SQ", [nested])})
+
+
+def _add_series(tags: Dataset, study: Study, acquisition: SimulatedSeries) -> None:
+    """Add the private group 0025, with the compressed protocol."""
+    number = acquisition.announced
     private(
         tags,
         0x0025,
@@ -123,6 +153,11 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
             0x1B: ("OB", _protocol_block(study, acquisition)),
         },
     )
+
+
+def _add_image(tags: Dataset, acquisition: SimulatedSeries) -> None:
+    """Add the private groups 0027 and 0029."""
+    planes = acquisition.main.planes
     private(
         tags,
         0x0027,
@@ -140,6 +175,10 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
         },
     )
     private(tags, 0x0029, 0x10, "GEMS_IMPS_01", {0x26: ("SS", 2), 0x34: ("SL", 16384), 0x35: ("SL", 0)})
+
+
+def _add_parameters(tags: Dataset, study: Study) -> None:
+    """Add the private group 0043."""
     private(
         tags,
         0x0043,
@@ -164,7 +203,6 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
             0x9A: ("IS", "1"),
         },
     )
-    return tags
 
 
 def instances(

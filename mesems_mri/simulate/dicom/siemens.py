@@ -12,6 +12,7 @@ from mesems_mri.simulate.dicom.encode import decimal, element
 from mesems_mri.simulate.dicom.timeline import SimulatedScan, SimulatedSeries
 
 IMPLEMENTATION = ("1.3.12.2.1107.5.2", "SIEMENS")
+_NUMARIS, _COIL_ELEMENTS = "IMAGE NUM 4", "HE1-4;NE1,2"
 _PLANES = {"Tra": "H", "Sag": "L", "Cor": "P"}
 
 
@@ -53,7 +54,6 @@ def intercept(acquisition: SimulatedSeries) -> int:
 def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     """Return what the images of a series share."""
     scan = acquisition.main
-    planes, number = scan.planes, "IMAGE NUM 4"
     file, name, scanning, variant, options = program(acquisition)
     tags = common.series_header(study, acquisition)
     tags.Manufacturer = "SIEMENS"
@@ -66,7 +66,7 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     tags.ReferencedImageSequence = common.localizer_references(study, acquisition)
     tags.InstanceCreationDate, tags.InstanceCreationTime = tags.ContentDate, tags.ContentTime
     tags.update(common.sequence_tags(study, acquisition))
-    tags.update(common.image_tags(planes, int(stored(acquisition, scan).max())))
+    tags.update(common.image_tags(scan.planes, int(stored(acquisition, scan).max())))
     tags.update(common.bolus_tags(study, acquisition))
     tags.ScanningSequence, tags.SequenceVariant, tags.ScanOptions = scanning, variant, options
     tags.SequenceName = name
@@ -77,16 +77,25 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
     if acquisition.kind == "subtraction":
         tags.RescaleIntercept, tags.RescaleSlope = str(-intercept(acquisition)), "1"
         tags.RescaleType = "US"
-    rows, columns = planes.pixels.shape[1:]
-    coil = "HE1-4;NE1,2"
-    matrix = f"{rows}{'' if planes.three_d else 'p'}*{columns}"
+    _add_acquisition(tags, acquisition)
+    tags.PerformedProcedureStepStartDate = common.day_of(study.start)
+    tags.PerformedProcedureStepStartTime = clock_of(study.start, 3)
+    tags.PerformedProcedureStepID = study.start.strftime("MR%Y%m%d%H%M%S")
+    if not acquisition.derived:
+        _add_shadow_headers(tags, study, acquisition)
+        _add_display_texts(tags, acquisition)
+    return tags
+
+
+def _add_acquisition(tags: Dataset, acquisition: SimulatedSeries) -> None:
+    """Add the private group 0019."""
     private(
         tags,
         0x0019,
         0x10,
         "SIEMENS MR HEADER",
         {
-            0x08: ("CS", number),
+            0x08: ("CS", _NUMARIS),
             0x09: ("LO", "1.0"),
             0x0B: ("DS", decimal(1000 * acquisition.seconds)),
             0x0F: ("SH", "Fast"),
@@ -98,19 +107,19 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
             0x18: ("IS", "5500"),
         },
     )
-    tags.PerformedProcedureStepStartDate = common.day_of(study.start)
-    tags.PerformedProcedureStepStartTime = clock_of(study.start, 3)
-    tags.PerformedProcedureStepID = study.start.strftime("MR%Y%m%d%H%M%S")
-    if acquisition.derived:
-        return tags
+
+
+def _add_shadow_headers(tags: Dataset, study: Study, acquisition: SimulatedSeries) -> None:
+    """Add the private group 0029: the shadow headers (CSA) of image and series."""
     patient = study.plant("(0029,1020) protocol in the CSA series header", study.person.spoken)
     settings = _settings(acquisition)
+    file, *_ = program(acquisition)
     text = csa.protocol_text(tags.ProtocolName, file, study.conventions.coil, settings, patient)
     series = csa.pack(
         [
             ("UsedPatientWeight", "IS", (str(int(study.person.weight_kg)),)),
             ("PositivePCSDirections", "SH", ("+LPH",)),
-            ("CoilString", "LO", (coil,)),
+            ("CoilString", "LO", (_COIL_ELEMENTS,)),
             ("GradientMode", "SH", ("Fast",)),
             ("MrPhoenixProtocol", "UN", (text,)),
         ]
@@ -121,7 +130,7 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
         0x10,
         "SIEMENS CSA HEADER",
         {
-            0x08: ("CS", number),
+            0x08: ("CS", _NUMARIS),
             0x09: ("LO", common.day_of(study.start)),
             0x10: ("OB", _image_shadow(study, acquisition, 0)),
             0x18: ("CS", "MR"),
@@ -130,19 +139,25 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
         },
     )
     private(tags, 0x0029, 0x11, "SIEMENS MEDCOM HEADER2", {0x60: ("LO", "com")})
+
+
+def _add_display_texts(tags: Dataset, acquisition: SimulatedSeries) -> None:
+    """Add the private group 0051: the texts that the console shows."""
+    planes = acquisition.main.planes
+    rows, columns = planes.pixels.shape[1:]
     private(
         tags,
         0x0051,
         0x10,
         "SIEMENS MR HEADER",
         {
-            0x08: ("CS", number),
+            0x08: ("CS", _NUMARIS),
             0x09: ("LO", "1.0"),
             0x0A: ("LO", f"TA {int(acquisition.seconds) // 60:02d}:{int(acquisition.seconds) % 60:02d}"),
-            0x0B: ("LO", matrix),
+            0x0B: ("LO", f"{rows}{'' if planes.three_d else 'p'}*{columns}"),
             0x0C: ("LO", f"FoV {rows * planes.pixel_mm[0]:.0f}*{columns * planes.pixel_mm[1]:.0f}"),
             0x0E: ("LO", planes.plane),
-            0x0F: ("LO", coil),
+            0x0F: ("LO", _COIL_ELEMENTS),
             0x11: ("LO", "p2"),
             0x12: ("SH", "TP 0"),
             0x13: ("SH", "+LPH"),
@@ -152,7 +167,6 @@ def header(study: Study, acquisition: SimulatedSeries) -> Dataset:
             0x19: ("LO", "A1"),
         },
     )
-    return tags
 
 
 def instances(

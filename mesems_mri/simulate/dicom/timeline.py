@@ -1,6 +1,7 @@
 """An examination in the order of time: what is scanned when, and when the contrast agent is given."""
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from mesems_mri.dataset.bids import POSTCONTRAST
@@ -163,44 +164,44 @@ def order_examination(
     names = conventions.descriptions
     clock = start + dt.timedelta(seconds=70)
 
-    def add(acquisition: SimulatedSeries, at: dt.datetime) -> dt.datetime:
-        number = len(exam.series) + 1
-        number = 100 * number + 1 if conventions.manner == "philips" else number
-        exam.series.append(replace(acquisition, number=number, start=at, bolus=exam.bolus))
-        return at + dt.timedelta(seconds=acquisition.seconds + _PAUSE)
+    def add(series: Iterable[SimulatedSeries], at: dt.datetime) -> dt.datetime:
+        for one in series:
+            number = len(exam.series) + 1
+            number = 100 * number + 1 if conventions.manner == "philips" else number
+            exam.series.append(replace(one, number=number, start=at, bolus=exam.bolus))
+            at += dt.timedelta(seconds=one.seconds + _PAUSE)
+        return at
 
-    clock = add(_localizer(scans["T1w"], names["localizer"]), clock)
-    waiting = [
+    clock = add([_localizer(scans["T1w"], names["localizer"])], clock)
+    t2_type = [
         a for c in ("T2w", "FLAIR") if c in scans for a in _acquisitions(scans, c, names, irregularities)
     ]
-    before = _acquisitions(scans, "T1w", names, irregularities)
-    for acquisition in before:
-        clock = add(acquisition, clock)
+    clock = add(_acquisitions(scans, "T1w", names, irregularities), clock)
     if injected is None:
-        for acquisition in waiting:
-            clock = add(acquisition, clock)
+        add(t2_type, clock)
         return exam
     mmol_kg, delay_min = injected
-    room = 60 * delay_min
-    meanwhile: list[SimulatedSeries] = []
-    while waiting and sum(a.seconds + _PAUSE for a in [waiting[-1], *meanwhile]) <= room:
-        meanwhile.insert(0, waiting.pop())
-    for acquisition in waiting:
-        clock = add(acquisition, clock)
+    early, late = _around_injection(t2_type, 60 * delay_min)
+    clock = add(early, clock)
     volume = round(mmol_kg * weight_kg / conventions.agent_mmol_ml, 1)
     exam.bolus = Injection(clock, mmol_kg, volume)
-    scan_at = clock + dt.timedelta(seconds=round(room))
-    for acquisition in meanwhile:
-        clock = add(acquisition, clock)
-    clock = scan_at
-    for acquisition in _acquisitions(scans, POSTCONTRAST, names, irregularities):
-        clock = add(acquisition, clock)
+    add(late, clock)
+    clock += dt.timedelta(seconds=round(60 * delay_min))
+    clock = add(_acquisitions(scans, POSTCONTRAST, names, irregularities), clock)
     if irregularities.derived:
-        add(
-            _derive(scans, irregularities.derived, names[irregularities.derived]),
-            clock + dt.timedelta(seconds=40),
-        )
+        derived = _derive(scans, irregularities.derived, names[irregularities.derived])
+        add([derived], clock + dt.timedelta(seconds=40))
     return exam
+
+
+def _around_injection(
+    series: list[SimulatedSeries], delay_s: float
+) -> tuple[list[SimulatedSeries], list[SimulatedSeries]]:
+    """Divide series into those before the injection, and the last ones, for which the delay has room."""
+    early, late = list(series), list[SimulatedSeries]()
+    while early and sum(a.seconds + _PAUSE for a in [early[-1], *late]) <= delay_s:
+        late.insert(0, early.pop())
+    return early, late
 
 
 def _acquisitions(

@@ -1,8 +1,8 @@
-"""Write a simulated trial also as DICOM: a submission for every visit, and the trial's sheet."""
+"""Write a simulated trial also as DICOM: a submission for every visit, and the visit schedule."""
 
 import datetime as dt
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from mesems_mri.dataset.schedule import SHEET_COLUMNS
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_text
 from mesems_mri.simulate.dicom.common import Study
-from mesems_mri.simulate.dicom.conventions import conventions_of
+from mesems_mri.simulate.dicom.conventions import SiteConventions, conventions_of
 from mesems_mri.simulate.dicom.geometry import read_scan
 from mesems_mri.simulate.dicom.manifest import PlantLog, PlantManifest, dates, manifest_path
-from mesems_mri.simulate.dicom.people import Staff, make_person, make_staff
+from mesems_mri.simulate.dicom.people import Person, Staff, make_person, make_staff
 from mesems_mri.simulate.dicom.submission import write_submission
 from mesems_mri.simulate.dicom.timeline import Irregularities, SimulatedScan, order_examination
 
@@ -47,6 +47,35 @@ class SessionScans:
     kind: str
     day: dt.date
     folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class _Patient:
+    """A participant as the hospital of the site knows the person.
+
+    Parameters
+    ----------
+    index : int
+        From the label, from 0.
+    site_id, participant_id : str
+    person : Person
+    staff : Staff
+    conventions : SiteConventions
+    patient_id : str
+        As the site files the patient with the scans.
+    model, field_t : str, float
+        Scanner.
+    """
+
+    index: int
+    site_id: str
+    participant_id: str
+    person: Person
+    staff: Staff
+    conventions: SiteConventions
+    patient_id: str
+    model: str
+    field_t: float
 
 
 def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> PlantManifest:
@@ -80,65 +109,109 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> PlantManif
     staffs: dict[str, Staff] = {}
     numbers: dict[str, int] = {}
     for line in read_tsv(bids_dir / "participants.tsv"):
-        participant, site_id = line["participant_id"], line["site_id"]
-        index = int(participant.removeprefix("sub-")) - 1
-        visits = list(_visits(bids_dir, participant))
-        first = read_json(next(iter(sorted(visits[0].folder.glob("*.json")))))
-        conventions = conventions_of(site_id, first["Manufacturer"])
-        # Counted by country, so that no two of the first patients have the same name.
-        number = numbers[conventions.country.phone] = numbers.get(conventions.country.phone, -1) + 1
-        if site_id not in staffs:
-            staffs[site_id] = make_staff(conventions.country, _generator(seed, site_id))
-            plant_log.add_staff(staffs[site_id])
-        person = make_person(
-            conventions.country,
-            _generator(seed, participant),
-            number=number,
-            sex=line["sex"],
-            age=int(line["age"]),
-            day=visits[0].day,
-        )
-        filed = f"SIM-{site_id}-{index + 1:03d}" if conventions.manner == "siemens" else person.hospital_id
+        visits = list(_visits(bids_dir, line["participant_id"]))
+        patient = _make_patient(line, visits[0], seed, plant_log, staffs, numbers)
         for visit in visits:
-            plant_log.set_visit(site_id, participant, visit.session_id)
-            plant_log.add_person(person)
-            rng = _generator(seed, f"{participant}/{visit.session_id}")
-            start = dt.datetime.combine(visit.day, dt.time(8)) + dt.timedelta(
-                seconds=int(rng.integers(28000))
-            )
-            upgraded = conventions.export == "zip" and visit.week >= _UPGRADE_FROM_WEEK
-            study = Study(
-                key=f"{seed}/{participant}/{visit.session_id}",
-                site_id=site_id,
-                participant_id=participant,
-                session_id=visit.session_id,
-                person=person,
-                staff=staffs[site_id],
-                conventions=conventions,
-                model=first["ManufacturersModelName"],
-                field_t=float(first["MagneticFieldStrength"]),
-                software=_UPGRADE if upgraded else conventions.software,
-                patient_id=filed,
-                accession=f"ACC{int(rng.integers(10**8, 10**9))}",
-                exam=str(int(rng.integers(10000, 99999))),
-                start=start,
-                plant_log=plant_log,
-            )
-            plant_log.add_identifiers("accession", study.accession)
-            plant_log.add_identifiers("patient_id", filed)
-            plant_log.add_identifiers("visit_date", *dates(visit.day))
+            plant_log.set_visit(patient.site_id, patient.participant_id, visit.session_id)
+            plant_log.add_person(patient.person)
+            study = _make_study(patient, visit, seed, plant_log)
             scans, injected = _read_scans(bids_dir, visit)
-            irregularities = _irregularities_of(index, visit, scans)
             exam = order_examination(
-                scans, conventions, irregularities, start, injected=injected, weight_kg=person.weight_kg
+                scans,
+                patient.conventions,
+                _irregularities_of(patient.index, visit, scans),
+                study.start,
+                injected=injected,
+                weight_kg=patient.person.weight_kg,
             )
             series += write_submission(dicom_dir, study, exam, index=visit.index, week=visit.week)
-            rows.append(_sheet_row(study, visit, visits[0], injected))
+            rows.append(_schedule_row(study, visit, visits[0], injected))
     lines = ["\t".join(SHEET_COLUMNS), *("\t".join(row) for row in rows)]
     write_text(dicom_dir / "sheet.tsv", "\n".join(lines) + "\n")
     manifest = PlantManifest(plant_log.needles(), tuple(sorted(plant_log.places)), tuple(series))
     manifest.write(manifest_path(dicom_dir))
     return manifest
+
+
+def _make_patient(
+    row: Mapping[str, str],
+    first: SessionScans,
+    seed: int,
+    plant_log: PlantLog,
+    staffs: dict[str, Staff],
+    numbers: dict[str, int],
+) -> _Patient:
+    """Invent the patient behind a participant, and the staff of the site where it is the first of it.
+
+    Parameters
+    ----------
+    row : mapping of str to str
+        Of ``participants.tsv``.
+    first : SessionScans
+        The first visit; its sidecars name the scanner.
+    seed : int
+    plant_log : PlantLog
+    staffs, numbers : dict
+        Staff by site, and number of the last patient by country; both are brought up to date.
+    """
+    participant, site_id = row["participant_id"], row["site_id"]
+    index = int(participant.removeprefix("sub-")) - 1
+    sidecar = read_json(next(iter(sorted(first.folder.glob("*.json")))))
+    conventions = conventions_of(site_id, sidecar["Manufacturer"])
+    # Counted by country, so that no two of the first patients have the same name.
+    number = numbers[conventions.country.phone] = numbers.get(conventions.country.phone, -1) + 1
+    if site_id not in staffs:
+        staffs[site_id] = make_staff(conventions.country, _generator(seed, site_id))
+        plant_log.add_staff(staffs[site_id])
+    person = make_person(
+        conventions.country,
+        _generator(seed, participant),
+        number=number,
+        sex=row["sex"],
+        age=int(row["age"]),
+        day=first.day,
+    )
+    own_label = f"SIM-{site_id}-{index + 1:03d}"
+    return _Patient(
+        index=index,
+        site_id=site_id,
+        participant_id=participant,
+        person=person,
+        staff=staffs[site_id],
+        conventions=conventions,
+        patient_id=own_label if conventions.manner == "siemens" else person.hospital_id,
+        model=sidecar["ManufacturersModelName"],
+        field_t=float(sidecar["MagneticFieldStrength"]),
+    )
+
+
+def _make_study(patient: _Patient, visit: SessionScans, seed: int, plant_log: PlantLog) -> Study:
+    """Make the study of a visit, and note its identifiers."""
+    key = f"{patient.participant_id}/{visit.session_id}"
+    rng = _generator(seed, key)
+    start = dt.datetime.combine(visit.day, dt.time(8)) + dt.timedelta(seconds=int(rng.integers(28000)))
+    upgraded = patient.conventions.export == "zip" and visit.week >= _UPGRADE_FROM_WEEK
+    study = Study(
+        key=f"{seed}/{key}",
+        site_id=patient.site_id,
+        participant_id=patient.participant_id,
+        session_id=visit.session_id,
+        person=patient.person,
+        staff=patient.staff,
+        conventions=patient.conventions,
+        model=patient.model,
+        field_t=patient.field_t,
+        software=_UPGRADE if upgraded else patient.conventions.software,
+        patient_id=patient.patient_id,
+        accession=f"ACC{int(rng.integers(10**8, 10**9))}",
+        exam=str(int(rng.integers(10000, 99999))),
+        start=start,
+        plant_log=plant_log,
+    )
+    plant_log.add_identifiers("accession", study.accession)
+    plant_log.add_identifiers("patient_id", patient.patient_id)
+    plant_log.add_identifiers("visit_date", *dates(visit.day))
+    return study
 
 
 def check_dicom_dir(bids_dir: Path, dicom_dir: Path) -> None:
@@ -197,7 +270,7 @@ def _irregularities_of(index: int, visit: SessionScans, scans: dict[str, Simulat
     )
 
 
-def _sheet_row(
+def _schedule_row(
     study: Study, visit: SessionScans, first: SessionScans, injected: tuple[float, float] | None
 ) -> list[str]:
     """Return the row of a visit: planned from the first one, unless it was not planned."""

@@ -71,7 +71,7 @@ class Trial:
 
     def run_intake(self, sent: Path, **options: Any) -> Submission:
         return run_intake(
-            IntakeRequest(**{"sent": sent, "bids_dir": self.bids, "sheet": self.sheet, **options})
+            IntakeRequest(**{"submission": sent, "bids_dir": self.bids, "sheet": self.sheet, **options})
         )
 
     def images(self) -> list[str]:

@@ -139,7 +139,7 @@ def test_second_visit_of_another_person_is_on_hold(accepted: Path, tmp_path: Pat
     page = accepted / "bids" / "receipts" / f"{receipt.submission_id}.html"
     text = " ".join(Page(page.read_text(encoding="utf-8")).text.split())
     assert "On hold." in text
-    assert "not taken in before it is known whose scan it is" in text
+    assert "not filed before the participant and the visit are known" in text
     assert "1990" not in text
 
 
