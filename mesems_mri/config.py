@@ -1,4 +1,4 @@
-"""Configuration of a trial: visit table, protocol thresholds, periods of the endpoints.
+"""Configuration of a trial: visit schedule, protocol thresholds, periods of the endpoints.
 
 ``python -m mesems_mri.config`` prints the JSON schema that is kept in ``config/schema.json``.
 """
@@ -42,7 +42,7 @@ class Period(_Frozen):
 
 
 class FocusRule(_Frozen):
-    """What is large enough to be counted."""
+    """Smallest focus that is counted."""
 
     min_volume_mm3: PositiveFloat = Field(default=14.0, description="Smaller foci are not counted")
     min_diameter_mm: PositiveFloat = Field(
@@ -51,13 +51,13 @@ class FocusRule(_Frozen):
 
 
 class T2Rule(_Frozen):
-    """What is bright enough to be a T2 lesion."""
+    """Score from which a T2 lesion is counted."""
 
     min_score: Fraction = Field(default=0.5, description="A T2 lesion of a lower score is not counted")
 
 
 class ChangeRule(_Frozen):
-    """When growth of a T2 lesion counts as enlarging."""
+    """Growth from which a T2 lesion counts as enlarging."""
 
     min_growth_mm3: PositiveFloat = Field(default=20.0, description="Growth of less volume is none")
     min_growth_fraction: PositiveFloat = Field(
@@ -73,7 +73,7 @@ class ChangeRule(_Frozen):
 
 
 class EnhancementRule(_Frozen):
-    """When enhancement is a gadolinium-enhancing lesion."""
+    """Conditions for a gadolinium-enhancing lesion (GEL)."""
 
     correlate_mm: PositiveFloat = Field(default=2.0, description="T2 correlate at most this far away")
     ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
@@ -84,7 +84,7 @@ class EnhancementRule(_Frozen):
 
 
 class QualityRule(_Frozen):
-    """When a scan is not evaluable or is flagged."""
+    """Limits of image quality: not evaluable, or flagged."""
 
     min_covered_fraction: Fraction = Field(
         default=0.90, description="Less of the brain inside the image: not evaluable"
@@ -96,7 +96,7 @@ class QualityRule(_Frozen):
 
 
 class IntakeRule(_Frozen):
-    """How raw images are accepted."""
+    """Acceptance of raw images."""
 
     header_repair: bool = Field(
         default=False,

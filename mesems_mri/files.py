@@ -1,4 +1,4 @@
-"""Files written whole or not at all: atomic writes, and JSON that repeats byte by byte."""
+"""Atomic writes of files, and JSON that repeats byte by byte."""
 
 import json
 import os
@@ -11,7 +11,7 @@ TEMPORARY = ".*.tmp"
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a temporary name and rename it, so that no half file is ever seen."""
+    """Write a file atomically: under a temporary name, then renamed, so that no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -22,12 +22,12 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all."""
+    """Write text as UTF-8 (atomic write)."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with the keys in the order given; the same content gives the same bytes."""
+    """Write JSON (atomic write) with the keys in the order given; the same content gives the same bytes."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 

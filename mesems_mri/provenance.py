@@ -23,7 +23,7 @@ _LIBRARIES = (
     "simpleitk",
     "snakemake",
 )
-"""Those that the steps of a visit call and that shape its numbers, and what starts the steps."""
+"""Libraries that the steps of a visit call and that shape its numbers, and Snakemake."""
 
 
 def software_versions() -> dict[str, str]:

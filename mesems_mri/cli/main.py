@@ -86,7 +86,7 @@ def one_label_each(arguments: list[str]) -> list[str]:
 
 
 def _become_supervised(arguments: list[str]) -> None:
-    """Do the work of a step in a child; in the parent of a child that was killed, let it leave a record."""
+    """Do the work of a step in a child process; if it is killed, the parent leaves its record of failure."""
     from mesems_mri.runner.supervisor import supervised
 
     step = next((argument for argument in arguments[1:] if not argument.startswith("-")), "")
@@ -108,7 +108,7 @@ def _become_supervised(arguments: list[str]) -> None:
 
 
 def _log_cost() -> None:
-    """Write what a step has cost to its log, where ``benchmarks/speed.py`` reads it."""
+    """Write the cost of a step to its log, where ``benchmarks/speed.py`` reads it."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     logging.getLogger("mesems_mri").info(
         "cost: %.2f CPU s, %.2f s, %.0f MiB peak",
@@ -151,7 +151,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="Trial configuration (YAML).")] = None,
     profile: Annotated[str, typer.Option(help="Profile: default, slurm, or your own folder.")] = "default",
     cores: Annotated[
-        int | None, typer.Option(min=1, help="Cores to use at once; default: what the profile says.")
+        int | None, typer.Option(min=1, help="Cores to use at once; default: as in the profile.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Stop after this rule.")] = None,
     force: Annotated[str | None, typer.Option(help="Run this rule again for all visits asked for.")] = None,
@@ -170,7 +170,7 @@ def run(
     transfer: Annotated[
         bool, typer.Option("--transfer", help="When all visits are complete, send them as `transfer` says.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
 ) -> None:
     """Run the analysis. Options of Snakemake may follow after --."""
     from mesems_mri.runner.request import RunRequest
@@ -206,7 +206,7 @@ def status(
         Path | None, typer.Option("--json", help="Also write it here, for a program.")
     ] = None,
 ) -> None:
-    """Say how many visits are expected, done, not evaluable, failed, read; and whether a run is on."""
+    """Print the counts of visits expected, done, not evaluable, failed, read, and the present run."""
     from rich.console import Console
 
     from mesems_mri.dataset.layout import Layout
@@ -244,7 +244,7 @@ def clean(
 
     if not intermediate:
         msg = (
-            "clean: say what to remove; --intermediate removes the standardised images, which are made again "
+            "clean: nothing to remove; --intermediate removes the standardised images, which are made again "
             "when a step needs them"
         )
         raise UsageError(msg)
@@ -259,10 +259,12 @@ def simulate(
     sites: Annotated[int, typer.Option(min=1)] = 3,
     sessions: Annotated[str, typer.Option(help="Visits, comma-separated.")] = "w00,w04,w12,w24",
     quick: Annotated[bool, typer.Option("--quick", help="Heads of 2 mm and coarse scans.")] = False,
-    dicom: Annotated[Path | None, typer.Option(help="Also write it here as the sites would send it.")] = None,
+    dicom: Annotated[
+        Path | None, typer.Option(help="Also write it here as submissions of the sites.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Simulate a multi-site trial with its truth in derivatives/truth."""
+    """Simulate a multi-site trial with its reference standard in derivatives/truth."""
     from mesems_mri.simulate.dicom.manifest import manifest_path
     from mesems_mri.simulate.dicom.trial import check_dicom_dir, write_dicom
     from mesems_mri.simulate.trial import simulate_trial
@@ -283,8 +285,8 @@ def simulate(
         typer.echo(f"left out, as the trial has too few participants or visits: {names}")
     if dicom:
         write_dicom(bids_dir, dicom, seed=seed)
-        typer.echo(f"as DICOM in {dicom}, with the visit table {dicom / 'sheet.tsv'}")
-        typer.echo(f"the names in it, and what every series is: {manifest_path(dicom)}")
+        typer.echo(f"as DICOM in {dicom}, with the visit schedule {dicom / 'sheet.tsv'}")
+        typer.echo(f"the names in it, and the role of every series: {manifest_path(dicom)}")
 
 
 @app.command()
@@ -305,10 +307,10 @@ def compare(
 @app.command()
 def evaluate(
     out_dir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    truth_dir: Annotated[Path, typer.Argument(help="Truth, in the same names and columns.")],
+    truth_dir: Annotated[Path, typer.Argument(help="Reference standard, in the same names and columns.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
-    """Score a run against truth, lesion by lesion."""
+    """Score a run against a reference standard, lesion by lesion."""
     from mesems_mri.evaluation.evaluate import evaluate as evaluate_run
     from mesems_mri.files import write_json
 
@@ -327,7 +329,7 @@ def demo(
         bool, typer.Option("--full", help="Heads of 1 mm and scans as a clinic makes them.")
     ] = False,
 ) -> None:
-    """Simulate a small trial as DICOM, take it in, run, score and send it, and say where the pages are."""
+    """Demonstrate all: simulate a small trial as DICOM, intake, run, evaluation, transfer, pages."""
     from mesems_mri.simulate.demo import run_demo
 
     raise typer.Exit(run_demo(out, cores=cores, seed=seed, say=typer.echo, full=full))

@@ -12,7 +12,7 @@ BidsDir = Annotated[Path, typer.Argument(help="Raw BIDS folder that intake has f
 
 
 class Shown(StrEnum):
-    """Which queries are listed."""
+    """Selection of the queries to list."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -26,7 +26,7 @@ def _list(
     site: Annotated[str | None, typer.Option(help="Only those of this site.")] = None,
     participant: Annotated[str | None, typer.Option(help="Only those of this participant.")] = None,
 ) -> None:
-    """List queries: what is wrong, and what the site should do."""
+    """List queries with their subject and the action of the site."""
     from mesems_mri.dataset.queries import read_queries
 
     _check_folder(bids_dir)
@@ -50,34 +50,34 @@ def _list(
         else:
             typer.echo(f"       to do: {query.action}")
     waiting = {(q.participant_id, q.session_id) for q in shown if q.blocks_visit and q.session_id}
-    visits = "1 visit waits" if len(waiting) == 1 else f"{len(waiting)} visits wait"
-    typer.echo(f"{len(shown)} of {len(queries)} queries; {visits} for an answer")
+    visits = "1 visit is" if len(waiting) == 1 else f"{len(waiting)} visits are"
+    typer.echo(f"{len(shown)} of {len(queries)} queries; {visits} on hold")
 
 
 @query_app.command("close")
 def _close(
     bids_dir: BidsDir,
     query_id: Annotated[str, typer.Argument(metavar="ID", help="As in the list, e.g. Q0007.")],
-    by: Annotated[str, typer.Option(help="Who closes it.")],
-    reason: Annotated[str, typer.Option(help="What was answered, or why it is over.")],
+    by: Annotated[str, typer.Option(help="Account or name of the person who closes it.")],
+    reason: Annotated[str, typer.Option(help="Answer of the site, or another reason.")],
 ) -> None:
-    """Close a query; the next run evaluates a visit that waited for nothing else."""
+    """Close a query; the next run evaluates the visit if no other query blocks it."""
     from mesems_mri.dataset.queries import blocking_queries, close_query
 
     _check_folder(bids_dir)
     query = close_query(bids_dir, query_id, by=by, reason=reason)
     typer.echo(f"{query.query_id} is closed ({query.code}, by {query.closed_by}, on {query.closed})")
     if (bids_dir / "sites").is_dir():
-        typer.echo(f"the pages of the sites do not know yet: mesems-mri query pages {bids_dir}")
+        typer.echo(f"the pages of the sites are not up to date: mesems-mri query pages {bids_dir}")
     if not query.blocking or not query.session_id:
         return
     visit = f"{query.participant_id}/{query.session_id}"
     left = blocking_queries(bids_dir).get((query.participant_id, query.session_id), ())
     if left:
-        typer.echo(f"{visit} still waits for {', '.join(other.query_id for other in left)}")
+        typer.echo(f"{visit} is still blocked by {', '.join(other.query_id for other in left)}")
     else:
         typer.echo(
-            f"{visit} waits for nothing more: mesems-mri run evaluates it "
+            f"{visit} has no blocking query left: mesems-mri run evaluates it "
             "(with --allow-insert if later visits are done)"
         )
 
@@ -89,10 +89,13 @@ def _pages(
         Path | None, typer.Option(help="Output folder of a run, for the quality of the images.")
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="Folder of the key; default: BIDS_DIR.key beside the BIDS folder.")
+        Path | None,
+        typer.Option(
+            help="Folder of the pseudonymisation key; default: BIDS_DIR.key beside the BIDS folder."
+        ),
     ] = None,
 ) -> None:
-    """Write the pages of the sites anew, from what is known now."""
+    """Write the pages of the sites again."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.intake.receipt_store import read_days_from_scan, write_site_pages

@@ -1,4 +1,4 @@
-"""Command line of the steps: what the rules of the workflow call; a command is named as its rule."""
+"""Command line of the steps, which the rules of the workflow call; a command is named as its rule."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mesems_mri.dataset.records.base import Json
     from mesems_mri.pipeline.visit import VisitFiles
 
-step_app = typer.Typer(no_args_is_help=True, help="What the workflow's rules call; named as the rules.")
+step_app = typer.Typer(no_args_is_help=True, help="Steps of the workflow, as its rules call them.")
 
 
 @step_app.callback()
@@ -25,7 +25,7 @@ def _limits(
 BidsDir = Annotated[Path, typer.Option(help="Raw BIDS folder.")]
 OutDir = Annotated[Path, typer.Option(help="Output folder.")]
 Label = Annotated[str, typer.Option(help="With its prefix.")]
-Previous = Annotated[str, typer.Option(help="Record of this step for the visit before; empty for none.")]
+Previous = Annotated[str, typer.Option(help="Record of this step of the previous visit; empty for none.")]
 Settings = Annotated[str, typer.Option(help="Part of the configuration as JSON.")]
 
 
@@ -64,7 +64,7 @@ def _standardise_visit(
     image: Annotated[list[str] | None, typer.Option(help="CONTRAST=FILE in the BIDS folder.")] = None,
     ambiguous: Annotated[list[str] | None, typer.Option(help="CONTRAST=NAME of one file of several.")] = None,
     open_query: Annotated[
-        list[str] | None, typer.Option(help="NUMBER: SUBJECT of a query it waits for.")
+        list[str] | None, typer.Option(help="NUMBER: SUBJECT of an open blocking query.")
     ] = None,
 ) -> None:
     """Standardise a visit: header check, brain extraction, bias-field correction, image quality."""
@@ -121,7 +121,9 @@ def _detect_lesions(
     visit_type: Annotated[str, typer.Option()],
     out_dir: OutDir = Path(),
     previous: Previous = "",
-    lesion_masks: Annotated[Path | None, typer.Option(help="Masks to take instead.")] = None,
+    lesion_masks: Annotated[
+        Path | None, typer.Option(help="Lesion masks to use instead of detection.")
+    ] = None,
 ) -> None:
     """Detect T2 lesions, their change, enhancing lesions and black holes of a visit."""
     from mesems_mri.dataset.records.detect import history_from_carried
@@ -180,7 +182,7 @@ def _measure_visit(
 
 @step_app.command("compile_quality")
 def _compile_quality(bids_dir: BidsDir, settings: Settings, out_dir: OutDir = Path()) -> None:
-    """Gather the image quality of all visits, with which the pages compare."""
+    """Compile the image quality of all visits, the comparison of the pages."""
     from mesems_mri.config import TrialConfig
     from mesems_mri.dataset.bids import index_dataset
     from mesems_mri.dataset.layout import Layout

@@ -1,1 +1,1 @@
-"""What a trial is on disk: raw BIDS, the output folder, its tables, visit schedule and queries."""
+"""A trial on disk: raw BIDS, the output folder, its tables, visit schedule and queries."""

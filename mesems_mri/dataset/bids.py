@@ -1,4 +1,4 @@
-"""BIDS in and out: which visits and images there are, and what every product is called."""
+"""BIDS in and out: visits and images of the raw data set, names of the products."""
 
 import datetime as dt
 import re
@@ -48,7 +48,7 @@ _LABEL = re.compile(r"[a-zA-Z0-9]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One visit of one participant, as the file names and tables tell it.
+    """One visit of one participant, from file names and tables.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class Session:
     images : dict of str to str
         The image of each contrast, relative to the BIDS folder.
     ambiguous : dict of str to tuple of str
-        Contrasts with several files of which none is clearly the one to use, and the names of those files.
+        Contrasts with several files and no clear choice among them, and the names of those files.
     open_queries : tuple of str
-        Number and subject of each query to the site for whose answer the visit waits.
+        Number and subject of each open blocking query about the visit.
     week : int or None
         From the visit table, never from the label.
     visit_type : str
@@ -148,21 +148,21 @@ def preproc_name(contrast: str) -> str:
 
 
 def xfm_name(contrast: str) -> str:
-    """Name the transform that takes an image of a contrast into the participant's space."""
+    """Name the transform (xfm) of a contrast to subject space."""
     suffix = contrast.removeprefix("ce-gadolinium_")
     return image_name(contrast, f"from-{suffix}_to-subject_mode-image", "xfm.txt")
 
 
 @dataclass(frozen=True)
 class OwnMask:
-    """A lesion mask that somebody gives, and the space it is in: ``orig`` or ``subject``."""
+    """A lesion mask of a user, and its space: ``orig`` or ``subject``."""
 
     path: Path
     space: str
 
 
 def own_masks(folder: Path, participant_id: str, session_id: str) -> dict[str, OwnMask]:
-    """Find the lesion masks that somebody gives for a visit, named as our own.
+    """Find the lesion masks that a user gives for a visit, named as our own.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def own_masks(folder: Path, participant_id: str, session_id: str) -> dict[str, O
     Returns
     -------
     dict of str to OwnMask
-        By ``T2``, ``new``, ``enlarging``, ``enhancing``; of two spaces ``orig``, on which people draw.
+        By ``T2``, ``new``, ``enlarging``, ``enhancing``; of two spaces ``orig``, on which readers draw.
     """
     found = {}
     for desc in ("T2", "new", "enlarging", "enhancing"):

@@ -21,7 +21,7 @@ class VisitRow:
     week : int or None
         Week after randomisation.
     visit_type : str
-        ``scheduled``, ``unscheduled`` or ``repeat``; empty when the table does not say.
+        ``scheduled``, ``unscheduled`` or ``repeat``; empty when the table has none.
     acquired : datetime.date or None
         Day of acquisition.
     """
@@ -32,7 +32,7 @@ class VisitRow:
 
 
 def read_sites(bids_dir: Path) -> dict[str, str]:
-    """Read which site each participant belongs to, from ``participants.tsv`` if there is one.
+    """Read the site of each participant from ``participants.tsv`` if there is one.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def read_visits(path: Path) -> dict[str, VisitRow]:
 
 
 def read_scan_day(folder: Path) -> dt.date | None:
-    """Read the day on which a visit was scanned from its ``scans.tsv``; None when it does not say.
+    """Read the day of a visit from its ``scans.tsv``; None when it has none.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_scan_day(folder: Path) -> dt.date | None:
 
 
 def acquisition(path: Path) -> dict[str, object]:
-    """Read what the sidecar of an image says of its acquisition; empty when there is none."""
+    """Read the acquisition fields of the sidecar of an image; empty when there is none."""
     sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ SCHEMA_VERSION = "2.0.0"
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds and how it is written.
+    """Meaning and format of a column.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ SITE_QUALITY_COLUMNS: dict[str, Column] = {
     "software": Column("Software of the scanner"),
     "coil": Column("Receive coil"),
 }
-"""Columns of ``.mesems/site_quality.tsv`` in order: one row an image."""
+"""Columns of ``.mesems/site_quality.tsv`` in order: one row per image."""
 
 PARTICIPANT_ENDPOINTS_COLUMNS: dict[str, Column] = {
     **_IDENTITY,

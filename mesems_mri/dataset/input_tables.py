@@ -21,7 +21,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        One for each row, by column; a value that means nothing (``n/a``) is empty.
+        One for each row, by column; a missing value (``n/a``) is empty.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
 
 
 def refuse_forbidden_columns(bids_dir: Path) -> None:
-    """Look through the heads of all tables of a data set, those that nobody reads too.
+    """Refuse a data set with a forbidden column in any table, those that are not read included.
 
     Tables are ``.tsv`` and ``.csv`` files anywhere but in ``derivatives``, ``sourcedata`` and ``code``, and
     the JSON files that describe the columns of a table (beside it, or at the root).
@@ -64,7 +64,7 @@ def refuse_forbidden_columns(bids_dir: Path) -> None:
     ForbiddenColumnError
         If a column or a described column is forbidden.
     DatasetError
-        If a table is no UTF-8 text, so that nobody can tell.
+        If a table is no UTF-8 text, so that its columns are not known.
     """
     for path in _tables(bids_dir):
         if path.suffix.lower() == ".json":

@@ -33,49 +33,49 @@ class Layout:
         return self.out_dir / participant_id / session_id / f"{participant_id}_{session_id}_metrics.json"
 
     def log(self, participant_id: str, session_id: str) -> Path:
-        """Return the log of a visit: what every step said, earlier attempts included."""
+        """Return the log of a visit: messages of every step, earlier attempts included."""
         return self.out_dir / "logs" / participant_id / f"{session_id}.log"
 
     def benchmarks(self, step: str) -> list[Path]:
-        """List what a step has cost at each visit, as Snakemake measured it."""
+        """List the benchmark files of a step at each visit, written by Snakemake."""
         return sorted(self.out_dir.glob(f"logs/sub-*/ses-*/{step}.benchmark.tsv"))
 
     @property
     def workflow_log(self) -> Path:
-        """What Snakemake said."""
+        """Log of Snakemake."""
         return self.out_dir / "logs" / "snakemake.log"
 
     @property
     def provenance(self) -> Path:
-        """When, where and how it was run: the only record with times and paths."""
+        """History of the runs: the only record with times and paths."""
         return self.out_dir / "provenance.json"
 
     @property
     def run_lock(self) -> Path:
-        """Who is running it; there during a run only."""
+        """Run lock, which names its holder; there during a run only."""
         return self.out_dir / ".mesems" / "run.lock"
 
     @property
     def cleaned(self) -> Path:
-        """Which visits had their intermediate images removed; there once that has been done."""
+        """List of the visits whose intermediate images were removed; there once that has been done."""
         return self.out_dir / ".mesems" / "cleaned.json"
 
     @property
     def transfer(self) -> Path:
         """Bundles for central analysis and the receipts for them; hidden, so that BIDS tools pass it by.
 
-        It is apart from the intermediate files, since what was sent cannot be computed again.
+        It is apart from the intermediate files, since bundles that were sent cannot be computed again.
         """
         return self.out_dir / ".transfer"
 
     @property
     def transfer_outcome(self) -> Path:
-        """What came of sending at the end of the last run that was asked to."""
+        """Outcome of the transfer at the end of the last run that was asked for one."""
         return self.out_dir / ".mesems" / "transfer.json"
 
     @property
     def expected(self) -> Path:
-        """Which visits the raw data set had at the last run."""
+        """Visits of the raw data set at the last run."""
         return self.out_dir / ".mesems" / "visits.json"
 
     def page(self, participant_id: str, session_id: str) -> Path:
@@ -91,7 +91,7 @@ class Layout:
         return self.out_dir / participant_id / f"{participant_id}_lesions.tsv"
 
     def anchor(self, participant_id: str) -> Path:
-        """Return the record of the visit that fixes the participant's space."""
+        """Return the record of the anchor visit, which defines subject space."""
         return self.out_dir / participant_id / f"{participant_id}_anchor.json"
 
     def participant_page(self, participant_id: str) -> Path:
@@ -103,5 +103,5 @@ class Layout:
         return self.out_dir / "index.html"
 
     def site_quality(self) -> Path:
-        """Return the table of the image quality of all visits, which the pages compare with."""
+        """Return the table of the image quality of all visits, the comparison of the pages."""
         return self.out_dir / ".mesems" / "site_quality.tsv"

@@ -1,4 +1,4 @@
-"""The table of queries of a BIDS folder: read, added to and closed, by one process at a time."""
+"""Table of the queries of a BIDS folder: read, extended and closed, by one process at a time."""
 
 import contextlib
 import csv
@@ -83,7 +83,7 @@ class Query:
 
     @property
     def subject(self) -> tuple[str, ...]:
-        """Whose scan, of which visit and submission, and the code."""
+        """Participant, visit, submission and code of the query."""
         return (self.site_id, self.participant_id, self.session_id, str(self.code), self.submission_id)
 
     @property
@@ -98,7 +98,7 @@ class Query:
 
     @property
     def blocks_visit(self) -> bool:
-        """Tell whether its visit waits for the answer."""
+        """Return whether its visit is on hold until the query is answered (blocking and open)."""
         return self.blocking and self.status == OPEN
 
 
@@ -137,7 +137,7 @@ def new_query(
     action : str
         What the site should do, where that of the code does not fit.
     blocking : bool, optional
-        Whether the visit waits for the answer; None: as the code says.
+        True if the visit is on hold until the query is answered; None: as the code says.
     site_id, participant_id, session_id, submission_id : str
         What it is about.
 
@@ -263,7 +263,7 @@ def add_queries(
 
 
 def complete_queries(table: Iterable[Query], asked: Sequence[Query]) -> tuple[Query, ...]:
-    """Fill in role, detail and series of older queries, which lack them, from the same ones asked again.
+    """Fill in role, detail and series of older queries, which lack them, from the same ones raised again.
 
     A query about the same subject is such a query again: one that reads the same if there is one, else the
     first. So no older query is asked twice, whatever its words have become since.
@@ -350,7 +350,7 @@ def close_query(
 
 @contextlib.contextmanager
 def _locked(bids_dir: Path) -> Generator[None]:
-    """Let one process and thread at a time change the table; the system frees the lock of one that dies."""
+    """Hold the lock of the table: one process and thread at a time; the system frees it when one dies."""
     path = bids_dir / LOCK
     with _ONE_THREAD:
         try:

@@ -1,4 +1,4 @@
-"""The visit table of a trial: who is to be scanned when, and under which patient ID the scans come."""
+"""Visit schedule of a trial: participants, planned visits, and the patient IDs of the scans."""
 
 import datetime as dt
 import re
@@ -45,9 +45,9 @@ class SheetRow:
         Patient ID under which the site sends the scans.
     week : int or None
     planned_date : datetime.date or None
-        None for a visit that nobody planned.
+        None for an unplanned visit.
     window_minus_days, window_plus_days : int
-        So many days before and after the planned date are in the window.
+        Window in days before and after the planned date.
     visit_type : str
         ``scheduled``, ``unscheduled`` or ``repeat``.
     sex : str
@@ -84,7 +84,7 @@ class SheetRow:
 
 
 def read_sheet(path: Path) -> tuple[SheetRow, ...]:
-    """Read the sheet of a trial.
+    """Read the visit schedule of a trial (the file of ``--sheet``).
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def read_sheet(path: Path) -> tuple[SheetRow, ...]:
     ForbiddenColumnError
         If a column would unblind the analysis.
     DatasetError
-        If the sheet is missing or no table, a column is missing, a value is none, or two rows contradict.
+        If the schedule is missing or no table, a column is missing, a value is none, or two rows contradict.
     """
     rows = []
     for number, row in enumerate(read_tsv(path), start=2):
@@ -112,7 +112,7 @@ def read_sheet(path: Path) -> tuple[SheetRow, ...]:
             raise DatasetError(msg)
         rows.append(_row(path, number, row))
     if not rows:
-        msg = f"{path}: the sheet has no visit, expected one row for each; see config/sheet.example.tsv"
+        msg = f"{path}: the schedule has no visit, expected one row per visit; see config/sheet.example.tsv"
         raise DatasetError(msg)
     _refuse_contradictions(path, rows)
     return tuple(rows)
@@ -123,7 +123,8 @@ def _row(path: Path, number: int, row: dict[str, str]) -> SheetRow:
         try:
             return convert(row[name])
         except ValueError as error:
-            msg = f"{path}: row {number} has the {name} {row[name]!r}, expected {expected}; correct the sheet"
+            found = f"row {number} has the {name} {row[name]!r}"
+            msg = f"{path}: {found}, expected {expected}; correct the schedule"
             raise DatasetError(msg) from error
 
     kinds = tuple(VISIT_METRICS_COLUMNS["visit_type"].levels)
@@ -149,19 +150,20 @@ def _refuse_contradictions(path: Path, rows: list[SheetRow]) -> None:
     owners: dict[str, str] = {}
     for row in rows:
         if row.visit in visits:
-            msg = f"{path}: {row.visit} stands there twice, expected one row a visit; correct the sheet"
+            msg = f"{path}: {row.visit} stands there twice, expected one row per visit; correct the schedule"
             raise DatasetError(msg)
         visits[row.visit] = row
         first = people.setdefault(row.participant_id, row)
         for name in _SAME_FOR_ALL:
             if getattr(first, name) != getattr(row, name):
                 both = f"{getattr(first, name)!r} and {getattr(row, name)!r}"
-                msg = f"{path}: {row.participant_id} has the {name} {both}, expected one; correct the sheet"
+                who = row.participant_id
+                msg = f"{path}: {who} has the {name} {both}, expected one; correct the schedule"
                 raise DatasetError(msg)
-        # what a person is called in the scans is not repeated in a message that may end in a log
+        # the name of a person in the scans is not repeated in a message that may end in a log
         if owners.setdefault(row.dicom_patient_id.casefold(), row.participant_id) != row.participant_id:
             both = f"{owners[row.dicom_patient_id.casefold()]} and {row.participant_id}"
-            msg = f"{path}: {both} have the same dicom_patient_id, expected one each; correct the sheet"
+            msg = f"{path}: {both} have the same dicom_patient_id, expected one each; correct the schedule"
             raise DatasetError(msg)
 
 

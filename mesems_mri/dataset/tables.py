@@ -1,4 +1,4 @@
-"""Tables on disk: one way to write, read and describe them, and the columns that are refused."""
+"""Tables on disk: atomic writing, reading, column dictionaries, and the forbidden columns."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def check_forbidden(columns: Iterable[str], path: Path | str) -> None:
 
 
 def write_table(path: Path, columns: Mapping[str, Column], rows: Iterable[Row]) -> None:
-    r"""Write a table as tab-separated text under a temporary name, then rename it.
+    r"""Write a table as tab-separated text (atomic write).
 
     Parameters
     ----------

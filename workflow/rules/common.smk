@@ -1,4 +1,4 @@
-"""What all rules share: the visits, the names of their files, and the options of the steps."""
+"""Common parts of the rules: visits, names of their files, options of the steps."""
 
 import hashlib
 import json
@@ -56,8 +56,8 @@ ASKED = (
     }
 )
 MEASURED = {key for key in SESSIONS if (OUT_DIR / LAYOUT.metrics(*key)).is_file()}
-# What was asked for, and what an earlier run has left: the ledger never loses a visit that is done.
-# With reports_only the pages of what is there are made again, and nothing else.
+# Visits asked for, and visits of an earlier run: the ledger never loses a visit that is done.
+# With reports_only the pages of measured visits are made again, and nothing else.
 REPORTS_ONLY = bool(config.get("reports_only"))
 # Every visit follows from the one before it, so Snakemake's own --until would end at the first visit.
 UNTIL = config.get("until")
@@ -79,7 +79,7 @@ def session_of(wildcards):
 
 
 def raw_images(wildcards):
-    """List the images that a site sent of a visit; a link to nowhere is left to the step, which says so."""
+    """List the raw images of a visit; a broken link is left to the step, which reports it."""
     paths = [BIDS_DIR / image for image in session_of(wildcards).images.values()]
     return [str(path) for path in paths if path.exists()]
 
@@ -90,7 +90,7 @@ def record(wildcards, step):
 
 
 def previous_record(step):
-    """Make the input function that names a step's record of the visit before; none for the first."""
+    """Make the input function that names a step's record of the previous visit; none for the first."""
 
     def name(wildcards):
         sessions = [s.session_id for s in PARTICIPANTS[wildcards.participant].sessions]
@@ -105,7 +105,7 @@ def previous_record(step):
 
 
 def given_masks(wildcards):
-    """List the lesion masks that somebody gives for a visit."""
+    """List the lesion masks that a user gives for a visit."""
     if LESION_MASKS is None:
         return []
     masks = own_masks(LESION_MASKS, wildcards.participant, wildcards.session)
@@ -113,12 +113,12 @@ def given_masks(wildcards):
 
 
 def visit_log(wildcards):
-    """Name the log that gathers what all steps say of a visit; Snakemake empties that of a rule."""
+    """Name the log of a visit, common to all steps; Snakemake empties that of a rule."""
     return str(LAYOUT.log(wildcards.participant, wildcards.session))
 
 
 def visit_options(wildcards):
-    """Spell the options that tell a step which visit to work on."""
+    """Return the options of a step that name its visit."""
     return shlex.join(
         [
             f"--bids-dir={BIDS_DIR}",
@@ -129,7 +129,7 @@ def visit_options(wildcards):
 
 
 def image_options(wildcards):
-    """Spell the options that tell a step which images the visit has."""
+    """Return the options of a step that name the images of its visit."""
     session = session_of(wildcards)
     options = [
         f"--image={contrast}={path}" for contrast, path in session.images.items()
@@ -146,7 +146,7 @@ def image_options(wildcards):
 
 
 def visit_table_options(wildcards):
-    """Spell the options that tell a step what the visit table says."""
+    """Return the options of a step from the visit schedule."""
     session = session_of(wildcards)
     participant = PARTICIPANTS[wildcards.participant]
     first = next((s.acquired for s in participant.sessions if s.acquired), None)
@@ -163,19 +163,19 @@ def visit_table_options(wildcards):
 
 
 def settings(*keys):
-    """Spell the part of the configuration that a step depends on; what it is not given it cannot read."""
+    """Return the part of the configuration that a step depends on; it cannot read any other."""
     return shlex.quote(json.dumps(TRIAL.part(*keys), ensure_ascii=False))
 
 
 def earlier_options(wildcards):
-    """Spell the options that name the participant's earlier visits, for the links of a page."""
+    """Return the options that name the participant's earlier visits, for the links of a page."""
     sessions = [s.session_id for s in PARTICIPANTS[wildcards.participant].sessions]
     earlier = sessions[: sessions.index(wildcards.session)]
     return shlex.join([f"--earlier={session}" for session in earlier])
 
 
 def acquisition_days():
-    """Return the hash of which site acquired which visit when, so that a corrected date is noticed."""
+    """Return the hash of sites, visits and dates, so that a corrected date is noticed."""
     known = [
         (p.site_id, *key, str(s.acquired), s.week)
         for p in PARTICIPANTS.values()
@@ -185,7 +185,7 @@ def acquisition_days():
 
 
 def standardised_records(_):
-    """List the records of image quality of the visits in this run; the step reads those of others too."""
+    """List the records of image quality of the visits in this run; the step reads all others, too."""
     there = {
         key
         for key in SESSIONS
@@ -197,13 +197,13 @@ def standardised_records(_):
 
 
 def quality_table(_):
-    """Name the table that pages compare with; pages are made again without it where it was cleaned away."""
+    """Name the table of image quality; pages are made again without it where it was cleaned."""
     there = (OUT_DIR / LAYOUT.site_quality()).is_file()
     return str(LAYOUT.site_quality()) if there or not REPORTS_ONLY else []
 
 
 def visit_products(participant_id, session_id):
-    """List what is made of one visit."""
+    """List the products of one visit."""
     return [
         str(LAYOUT.metrics(participant_id, session_id)),
         str(LAYOUT.page(participant_id, session_id)),
@@ -211,7 +211,7 @@ def visit_products(participant_id, session_id):
 
 
 def participant_products():
-    """List what is made of every participant."""
+    """List the products of every participant."""
     made = [key for key in TARGETS if key in ASKED or not REPORTS_ONLY]
     if UNTIL == "report":
         return [str(LAYOUT.page(*key)) for key in made]
@@ -235,7 +235,7 @@ def done_visits(wildcards):
 
 
 def group_products():
-    """List what is made of the study."""
+    """List the products of the study."""
     if UNTIL:
         return participant_products()
     send = config.get("transfer") and not REPORTS_ONLY
@@ -243,7 +243,7 @@ def group_products():
 
 
 def study_products():
-    """List all that is made before anything can be sent."""
+    """List the products that a transfer needs."""
     return participant_products() + [
         "visit_metrics.tsv",
         "participant_endpoints.tsv",
@@ -254,6 +254,6 @@ def study_products():
 def all_visit_records(_):
     """List the visit records of this run; the steps read those of other participants and removed visits too.
 
-    They are no input: Snakemake would ask how each is made, which nobody can tell without its scans.
+    Others are no input: Snakemake would need a rule for each, and there is none without its scans.
     """
     return sorted(str(LAYOUT.metrics(*key)) for key in TARGETS)

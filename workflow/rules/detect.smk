@@ -1,5 +1,5 @@
 rule detect:
-    """Find T2 lesions, their change, enhancing lesions and black holes of a visit."""
+    """Detect T2 lesions, their change, enhancing lesions and black holes of a visit."""
     input:
         registered=".mesems/{participant}/{session}/register.json",
         previous=previous_record("detect"),

@@ -1,5 +1,5 @@
 rule measure:
-    """Give every focus its identity through the visits, and count."""
+    """Track every focus through the visits, and count."""
     input:
         detected=".mesems/{participant}/{session}/detect.json",
         previous=previous_record("measure"),
@@ -27,7 +27,7 @@ rule measure:
 
 
 rule compile_ledger:
-    """Write the lesion ledger of a participant, and which visit fixes the space."""
+    """Write the lesion ledger of a participant and its anchor visit."""
     input:
         done_visits,
     output:
@@ -48,7 +48,7 @@ rule compile_ledger:
 
 
 rule compile_metrics:
-    """Write the tables of the study: one row a visit, one row a participant and period."""
+    """Write the tables of the study: one row per visit, one row per participant and period."""
     input:
         all_visit_records,
     output:
@@ -72,7 +72,7 @@ rule compile_metrics:
 
 
 rule describe_dataset:
-    """Say what the output folder is, in the words of BIDS."""
+    """Write the BIDS description of the output folder."""
     output:
         "dataset_description.json",
         ".bidsignore",

@@ -1,5 +1,5 @@
 rule register:
-    """Bring every image of a visit into the participant's space, resampled once."""
+    """Co-register the images of a visit, register them to the anchor visit, resample once."""
     input:
         standardised=".mesems/{participant}/{session}/standardise.json",
         previous=previous_record("register"),

@@ -1,5 +1,5 @@
 rule compile_quality:
-    """Gather the image quality of all visits in one table, with which the pages compare."""
+    """Compile the image quality of all visits in one table, the comparison of the pages."""
     input:
         standardised_records,
     output:

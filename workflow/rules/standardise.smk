@@ -1,5 +1,5 @@
 rule standardise:
-    """Check the images of a visit, find the brain, correct the bias field, measure quality."""
+    """Check headers, extract the brain (skull stripping), correct the bias field, measure quality."""
     input:
         raw_images,
     output:

@@ -45,7 +45,7 @@ def test_from_key_to_receipt(tmp_path: Path) -> None:
 @pytest.mark.parametrize("running", [True, False])
 def test_nothing_is_built_while_a_run_is_on(tmp_path: Path, running: bool) -> None:
     study = small_study(tmp_path / "study")
-    holder = lock._myself()
+    holder = lock._this_process()
     ticks = holder.ticks if running else 1  # of a process that has gone
     text = lock._text(lock.replace(holder, pid=os.getpid(), ticks=ticks))
     write_text(study.layout.run_lock, text)

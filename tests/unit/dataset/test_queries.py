@@ -364,20 +364,20 @@ def test_command_line_lists_and_closes(tmp_path: Path) -> None:
     assert "Q0001  missing_slices  site S01, sub-01/ses-w04  (blocking, 2024-03-31)" in text
     assert "Slices are missing: FLAIR has 30 of 32" in text
     assert "to do: Send the whole series again" in text
-    assert "2 of 2 queries; 2 visits wait for an answer" in text
+    assert "2 of 2 queries; 2 visits are on hold" in text
     assert "Q0001" not in said("query", "list", tmp_path, "--site", "S02")
     assert "Q0002" not in said("query", "list", tmp_path, "--participant", "01")
     closed = said("query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again")
     assert "Q0001 is closed (missing_slices, by R" in closed
-    assert "sub-01/ses-w04 waits for nothing more" in closed
+    assert "sub-01/ses-w04 has no blocking query left" in closed
     assert "Q0001" not in said("query", "list", tmp_path)
     assert "by R: sent again" in said("query", "list", tmp_path, "--status", "closed")
-    assert "1 visit waits for" in said("query", "list", tmp_path, "--status", "all")
+    assert "1 visit is on hold" in said("query", "list", tmp_path, "--status", "all")
 
 
 def test_command_line_names_what_a_visit_still_waits_for(tmp_path: Path) -> None:
     add_queries(tmp_path, [a_query(), a_query(role="T1w")])
-    assert "sub-01/ses-w04 still waits for Q0002" in said(
+    assert "sub-01/ses-w04 is still blocked by Q0002" in said(
         "query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again"
     )
 
