@@ -53,15 +53,15 @@ def columns_page() -> str:
         "`participant_endpoints.json`) says the same to a program.",
     ]
     for title, intro, columns in (
-        ("visit_metrics", "`visit_metrics.tsv`: one row a visit.", VISIT_METRICS_COLUMNS),
+        ("visit_metrics", "`visit_metrics.tsv`: one row per visit.", VISIT_METRICS_COLUMNS),
         (
             "participant_endpoints",
-            "`participant_endpoints.tsv`: one row a participant and period.",
+            "`participant_endpoints.tsv`: one row per participant and period.",
             PARTICIPANT_ENDPOINTS_COLUMNS,
         ),
         (
             "Lesion ledger",
-            "`sub-X/sub-X_lesions.tsv`: one row a focus and visit, sorted by visit and `lesion_id`.",
+            "`sub-X/sub-X_lesions.tsv`: one row per focus and visit, sorted by visit and `lesion_id`.",
             LEDGER_COLUMNS,
         ),
         (
@@ -122,9 +122,9 @@ def codes_page() -> str:
     ]
     intros = {
         "reason": "Reasons for which something is not evaluable, in the columns `*_reason`. "
-        "[What can go wrong](../problems.md#reason-codes) says more of each.",
+        "[Problems](../problems.md#reason-codes) has more on each.",
         "flag": "Flags of an evaluable visit, in the column `qc_flags`.",
-        "query": "Queries to the sites, in `queries.tsv`; the visit waits for the answer to a blocking one.",
+        "query": "Queries to the sites, in `queries.tsv`; a blocking one holds its visit until it is answered.",
     }
     for kind, intro in intros.items():
         rows = []
