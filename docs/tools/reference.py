@@ -66,7 +66,7 @@ def columns_page() -> str:
         ),
         (
             "Site quality",
-            "`.mesems/site_quality.tsv`, an intermediate file: one row an image.",
+            "`.mesems/site_quality.tsv`, an intermediate file: one row per image.",
             SITE_QUALITY_COLUMNS,
         ),
     ):

@@ -273,7 +273,7 @@ def complete_queries(table: Iterable[Query], asked: Sequence[Query]) -> tuple[Qu
     table : iterable of Query
         As they stand in the table.
     asked : sequence of Query
-        As `new_query` words them, all of a delivery.
+        As `new_query` words them, all of a submission.
 
     Returns
     -------
