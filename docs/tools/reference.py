@@ -124,7 +124,7 @@ def codes_page() -> str:
         "reason": "Reasons for which something is not evaluable, in the columns `*_reason`. "
         "[Problems](../problems.md#reason-codes) has more on each.",
         "flag": "Flags of an evaluable visit, in the column `qc_flags`.",
-        "query": "Queries to the sites, in `queries.tsv`; a blocking one holds its visit until it is answered.",
+        "query": "Queries to the sites, in `queries.tsv`; a blocking one holds its visit until answered.",
     }
     for kind, intro in intros.items():
         rows = []
