@@ -164,16 +164,16 @@ def ingest(
     refused = 0
     with _opened(database) as store:
         for inbox in inboxes:
-            for taken in ingest_inbox(store, inbox, by=_account(), site_id=site or ""):
-                if taken.decision is None:
-                    typer.echo(f"{taken.name}: is no transfer and was left; remove it")
+            for archive in ingest_inbox(store, inbox, by=_account(), site_id=site or ""):
+                if archive.decision is None:
+                    typer.echo(f"{archive.name}: is no transfer and was left; remove it")
                     refused += 1
                     continue
-                receipt = taken.decision.receipt
-                typer.echo(f"{taken.name}: {receipt.status}")
+                receipt = archive.decision.receipt
+                typer.echo(f"{archive.name}: {receipt.status}")
                 for line in [*receipt.reasons, *(receipt.warnings or ())]:
                     typer.echo(f"  {line}")
-                refused += not taken.decision.accepted
+                refused += not archive.decision.accepted
     raise typer.Exit(5 if refused else 0)
 
 

@@ -211,7 +211,7 @@ def locked(layout: Layout, say: Callable[[str], None]) -> Generator[None]:
 
 
 def delivered_at(bundle: Bundle) -> str:
-    """Return the time of the delivery of a bundle, ISO 8601; empty if none is recorded."""
+    """Return when a bundle was sent, ISO 8601; empty if none is recorded."""
     path = bundle.folder.with_name(f"{bundle.folder.name}.delivery.json")
     return read_json(path)["delivered"] if path.is_file() else ""
 

@@ -94,7 +94,7 @@ def _timings(site: SiteStudy) -> dict[VisitKey, _VisitTiming]:
         label = session.removeprefix("ses-").upper()
         if row["visit_type"] == "scheduled" and week is not None:
             number, name = float(week), f"WEEK {week}"
-        else:  # SDTMIG: an unplanned visit has a number of its own after the visit before
+        else:  # SDTMIG: an unplanned visit has a number of its own after the previous visit
             number = round(last.get(participant, 0.0) + 0.01, 2)
             kind = "VISIT" if row["visit_type"] == "scheduled" else row["visit_type"].upper()
             name = f"{kind} {label}"

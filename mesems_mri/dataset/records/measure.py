@@ -9,7 +9,7 @@ from mesems_mri.dataset.records.base import Json, StepRecord
 
 @dataclass(frozen=True, kw_only=True)
 class RememberedVisits:
-    """What is remembered of a participant's visits so far, for the visits after them.
+    """Memory of a participant's visits so far, for the visits after them.
 
     Parameters
     ----------

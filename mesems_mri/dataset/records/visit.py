@@ -68,7 +68,7 @@ class ReportedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class VisitSummary:
-    """What the tables and the page of a participant need of a visit.
+    """Summary of a visit for the tables and the page of a participant.
 
     Parameters
     ----------
