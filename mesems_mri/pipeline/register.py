@@ -203,9 +203,7 @@ def _write_preproc(
     -------
     RegisteredImage
     """
-    assert entry.source is not None
-    assert entry.header is not None
-    assert entry.corrected is not None
+    assert entry.source and entry.header and entry.corrected  # as of every evaluable image
     image = resample_image(volume, SUBJECT_GRID, to_image)
     seen = field_of_view(volume, SUBJECT_GRID, to_image)
     covered = covered_fraction(seen[space.box], space.priors["brain"])
