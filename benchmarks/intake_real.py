@@ -1,7 +1,8 @@
-"""Take in every real series: ``python -m benchmarks.intake_real REAL_DATA [--speed]`` prints what came out.
+"""Intake of every real series: ``python -m benchmarks.intake_real REAL_DATA [--speed]`` prints what came out.
 
-Each folder of ``REAL_DATA/dicom`` is a delivery of its own, with a sheet made for it. With ``--speed`` the
-time is measured that the inventory of 5,000 instances takes, copies of real ones with UIDs of their own.
+Each folder of ``REAL_DATA/dicom`` is a submission of its own, with a visit schedule made for it. With
+``--speed`` the time is measured that the inventory of 5,000 instances takes, copies of real ones with UIDs of
+their own.
 """
 
 import argparse
@@ -88,13 +89,13 @@ def _shape(image: Path) -> tuple[int, ...]:
 def table(real_data: Path) -> None:
     """Print the table of all series."""
     head = [
-        "delivery",
+        "submission",
         "vendor",
         "form",
         "transfer syntax",
         "slices",
         "role",
-        "because of",
+        "reason",
         "image",
         "queries",
     ]

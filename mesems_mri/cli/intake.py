@@ -7,30 +7,31 @@ import typer
 
 
 def intake(
-    dicom_dir: Annotated[Path, typer.Argument(help="Folder or zip archive that a site has sent.")],
+    dicom_dir: Annotated[Path, typer.Argument(help="Submission of a site: a folder or zip archive.")],
     bids_dir: Annotated[Path, typer.Argument(help="Raw BIDS folder to fill.")],
-    sheet: Annotated[Path, typer.Option(help="Visit table of the trial, see config/sheet.example.tsv.")],
+    sheet: Annotated[Path, typer.Option(help="Visit schedule of the trial, see config/sheet.example.tsv.")],
     protocol: Annotated[
         Path | None, typer.Option(help="Acquisition protocol (YAML), see config/protocol.yaml.")
     ] = None,
-    site: Annotated[
-        str | None, typer.Option(help="Site that has sent it; default: as the sheet says.")
-    ] = None,
+    site: Annotated[str | None, typer.Option(help="Sending site; default: as in the visit schedule.")] = None,
     key: Annotated[
-        Path | None, typer.Option(help="Folder of the key; default: BIDS_DIR.key beside the BIDS folder.")
+        Path | None,
+        typer.Option(help="Folder of the pseudonymisation key; default: BIDS_DIR.key."),
     ] = None,
     dicom_copy: Annotated[
         Path | None,
-        typer.Option(help="Also write the examinations that are taken in as DICOM, without names."),
+        typer.Option(help="Also write the filed examinations as de-identified DICOM."),
     ] = None,
     use: Annotated[
         list[str] | None,
         typer.Option(metavar="ROLE=SERIES_ID", help="The series to use, as the site has answered a query."),
     ] = None,
     deface: Annotated[bool, typer.Option("--deface", help="Remove the face from all images.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what came and what is wrong.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report the submission and its findings.")
+    ] = False,
 ) -> None:
-    """Check what a site sends, free it of names, and file it as BIDS; what is wrong becomes a query."""
+    """Check, de-identify and file a submission as BIDS; every finding becomes a query to the site."""
     from mesems_mri.intake.context import IntakeRequest
     from mesems_mri.intake.flow import run_intake
     from mesems_mri.intake.summary import summary_lines

@@ -12,7 +12,7 @@ BidsDir = Annotated[Path, typer.Argument(help="Raw BIDS folder that intake has f
 
 
 class Shown(StrEnum):
-    """Selection of the queries to list."""
+    """Status of the queries to list."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -90,12 +90,10 @@ def _pages(
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the pseudonymisation key; default: BIDS_DIR.key beside the BIDS folder."
-        ),
+        typer.Option(help="Folder of the pseudonymisation key; default: BIDS_DIR.key."),
     ] = None,
 ) -> None:
-    """Write the pages of the sites again."""
+    """Rewrite the pages of the sites from the present tables."""
     from mesems_mri.dataset.layout import Layout
     from mesems_mri.errors import UsageError
     from mesems_mri.intake.receipt_store import read_days_from_scan, write_site_pages

@@ -23,7 +23,7 @@ from mesems_mri.intake.protocol import Protocol
 from mesems_mri.intake.visit import AssessedVisit
 
 CONVERTIBLE = {FaultCode.INTERRUPTED}
-"""Faults with which the slices that are there still make a volume; the query holds the visit."""
+"""Faults with which the slices that are there still make a volume; their query blocks the visit."""
 MIN_EXTENT_MM = 100.0
 """No head is covered by less; that the whole brain is in the image is seen later, on the image."""
 _POST = "ce-gadolinium_T1w"
@@ -78,7 +78,7 @@ def assess_visit(
 def _apply_answers(
     visit: AssessedVisit, assigned: list[ClassifiedSeries], use: Mapping[str, str]
 ) -> list[ClassifiedSeries]:
-    """Give roles as the site has answered; a series that had such a role by itself loses it."""
+    """Assign roles as the site has answered; a series classified as such a role loses it."""
     ids = {one.series: visit.series_id(one.series) for one in assigned}
     for role, series_id in use.items():
         meant = [one for one in assigned if ids[one.series] == series_id and not one.series.copy_of]
@@ -104,7 +104,7 @@ def scanner_of(visit: AssessedVisit) -> Scanner:
 
 
 def is_convertible(visit: AssessedVisit, one: ClassifiedSeries) -> bool:
-    """Tell whether a series with an image role can be converted."""
+    """Return whether a series with an image role can be converted."""
     return not any(f.code not in CONVERTIBLE for f in visit.faults[one.series])
 
 
@@ -207,23 +207,23 @@ def protocol_queries(
     submission_id: str = "",
     series_ids: Mapping[str, str] | None = None,
 ) -> list[Query]:
-    """Word the queries about what is not to protocol and what is not known.
+    """Return the queries about protocol deviations and unknown items.
 
     Parameters
     ----------
     checked : mapping of str to sequence of ProtocolItem
         By role.
     protocol : Protocol
-        It says which failures hold a visit up.
+        It lists the items whose failure blocks a visit.
     site_id, participant_id, session_id, submission_id : str
-        What they are about.
+        Subject of the queries.
     series_ids : mapping of str to str, optional
         ``series_id`` of each role.
 
     Returns
     -------
     list of Query
-        One a role for what failed, one for what is unknown, and one for a change of scanner or software.
+        One per role for failed items, one per role for unknown ones, one for a change of scanner or software.
     """
     ask = partial(
         new_query,
@@ -280,13 +280,13 @@ def _with_sidecar_scanner(header: Dataset, deidentifier: Deidentifier) -> Datase
 
 
 def unused_file_queries(inventory: Inventory, site_id: str, submission_id: str) -> list[Query]:
-    """Word queries about files that belong to no series, and about a submission without any.
+    """Return the queries about files that belong to no series, and about a submission without any.
 
     Parameters
     ----------
     inventory : Inventory
     site_id, submission_id : str
-        What they are about.
+        Subject of the queries.
 
     Returns
     -------

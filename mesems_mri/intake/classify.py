@@ -1,4 +1,4 @@
-"""Which image of the protocol each series of a visit is, and why."""
+"""Classification of the series of a visit: the protocol role of each, and the reason."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ _BROKEN = set(FaultCode) - {FaultCode.GANTRY_TILT}
 
 @dataclass(frozen=True)
 class ClassifiedSeries:
-    """What a series was found to be.
+    """A series with its role.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ClassifiedSeries:
         ``several``: no rule tells which of several candidates is meant; ``phase``: nothing tells whether it
         was acquired before or after contrast agent. In both cases it was not taken.
     doubt : str
-        What speaks against the role although it was given, for a query that holds nothing up.
+        Evidence against the role although it was given, for a query that does not block.
     """
 
     series: Series
@@ -66,7 +66,7 @@ class ClassifiedSeries:
 def classify_series(
     series: Sequence[Series], *, contrast_given: bool | None = None
 ) -> list[ClassifiedSeries]:
-    """Give every series of a visit its role.
+    """Classify every series of a visit.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def classify_series(
 
 
 def _classify_alone(series: Series) -> ClassifiedSeries:
-    """Judge a series without the others: all but the phase of contrast agent."""
+    """Classify a series without the others: all but the phase of contrast agent."""
     if series.copy_of:
         return ClassifiedSeries(series, OTHER, "a second copy: the same instance UIDs as another series sent")
     modality = text(series.header, "Modality").upper()

@@ -1,6 +1,6 @@
-"""Check a series against the protocol: every item passes, fails, or is not known.
+"""Protocol compliance of a series: every item passes, fails, or is unknown.
 
-What a header does not say is never taken for right.
+A value that the header does not give never passes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ _ALIKE_MM = 0.02
 
 
 class ItemResult(StrEnum):
-    """What can come out for an item."""
+    """Result of a protocol item."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -42,7 +42,7 @@ class ItemResult(StrEnum):
 
 @dataclass(frozen=True)
 class ProtocolItem:
-    """One item of the protocol at one series.
+    """An item of the protocol at a series.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def check_series(
         What the series is, e.g. ``FLAIR``.
     header : Dataset
         Of its first instance, classic or enhanced. Scanner and software are compared and shown as they stand
-        there, so they must be written like those of `reference`, free of names.
+        there, so they must be written like those of `reference`, de-identified.
     geometry : SeriesGeometry or None
         As `describe_geometry` measured it.
     protocol : Protocol
@@ -97,9 +97,9 @@ def check_series(
     precontrast : tuple of (Dataset, SeriesGeometry), optional
         The scan of the same visit before contrast, for a scan after contrast.
     sheet_dose_mmol_kg : float, optional
-        Dose that the site's sheet states.
+        Dose that the visit schedule states.
     scrub : callable
-        Frees the name of the coil of other names.
+        De-identifies the name of the coil.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def _contrast_items(rule: SequenceRule, scan: Acquisition, stated: float | None)
 
 
 def _like_precontrast(like: str, scan: Acquisition, before: Acquisition | None) -> ProtocolItem:
-    """Compare a scan after contrast with the one before: else the difference is not contrast alone."""
+    """Compare the post-contrast scan with the pre-contrast one: else they differ by more than contrast."""
     limit = f"like {like} of the same visit"
     if before is None:
         return ProtocolItem("like_precontrast", ItemResult.UNKNOWN, "", limit)

@@ -1,4 +1,4 @@
-"""What one intake works with from beginning to end, and what earlier ones have left."""
+"""Request and context of an intake, with the state that earlier intakes have left."""
 
 import datetime as dt
 import hashlib
@@ -23,7 +23,7 @@ BIRTH_HASHES_FILE, DAYS_FROM_SCAN_FILE = "births.json", "days_from_scan.json"
 
 @dataclass(frozen=True, kw_only=True)
 class IntakeRequest:
-    """What the intake is asked for.
+    """Request of an intake.
 
     Parameters
     ----------
@@ -32,23 +32,23 @@ class IntakeRequest:
     bids_dir : Path
         Raw BIDS folder to fill.
     sheet : Path
-        Visit table of the trial.
+        Visit schedule of the trial.
     protocol : Path or None
         Acquisition protocol; None: nothing is compared with one.
     site_id : str or None
-        Who has sent it; None: whoever the sheet says.
+        Sending site; None: as in the visit schedule.
     key_folder : Path or None
-        Folder of the key; None: beside the BIDS folder.
+        Folder of the pseudonymisation key; None: beside the BIDS folder.
     dicom_copy : Path or None
-        Folder for a copy as DICOM without names; None: no copy.
+        Folder for a copy as de-identified DICOM; None: no copy.
     use : dict of str to str
         The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
     deface : bool
         Remove the face from all images.
     dry_run : bool
-        Only say what would be done.
+        Report only; nothing is written.
     limits : ArchiveLimits
-        What archives may unpack to.
+        Bounds on what archives unpack to.
     today : datetime.date or None
         Day of receipt; None: today.
     """
@@ -69,23 +69,23 @@ class IntakeRequest:
 
 @dataclass(eq=False)
 class IntakeContext:
-    """What does not change during an intake.
+    """Context of an intake: request, key, schedule, protocol, and the state of earlier intakes.
 
     Parameters
     ----------
     request : IntakeRequest
     keys : Keys
-    sheet : sequence of SheetRow
+    schedule : sequence of SheetRow
     protocol : Protocol or None
     scratch : Path
-        Folder that goes at the end.
+        Temporary folder.
     today : datetime.date
     earlier_queries : sequence of Query
         Queries of earlier intakes.
     earlier_series : list of dict
         Rows of ``series.tsv`` of earlier intakes.
     say : callable
-        Told one line at a time, free of names.
+        Takes one line at a time, de-identified.
     birth_hashes : dict of str to str
         Keyed hash of the birth date by participant.
     sexes : dict of str to str
@@ -96,7 +96,7 @@ class IntakeContext:
 
     request: IntakeRequest
     keys: Keys
-    sheet: Sequence[SheetRow]
+    schedule: Sequence[SheetRow]
     protocol: Protocol | None
     scratch: Path
     today: dt.date
@@ -114,36 +114,36 @@ class IntakeContext:
         return self.request.bids_dir
 
     def keyed_hash(self, purpose: str, *parts: str) -> str:
-        """Return a keyed hash: the same parts have the same one, and without the key nobody can tell."""
+        """Return a keyed hash (HMAC-SHA-256) of the parts, which nobody can reproduce without the key."""
         message = "\0".join((purpose, *parts)).encode("utf-8", "surrogateescape")
         return hmac.digest(self.keys.secret, message, hashlib.sha256).hex()
 
     def submission_id(self, series: Iterable[Series], *others: str) -> str:
-        """Name a submission by its instances: the same images have the same name."""
+        """Return the submission_id: a keyed hash of the instances, the same whenever they are sent."""
         uids = sorted(uid for one in series for uid in one.instance_uids)
         return f"in-{self.keyed_hash('submission', *uids, *others)[:12]}"
 
     def content_hash(self, series: Series) -> str:
-        """Mark the instances of a series: the same when they are sent again."""
+        """Return a keyed hash of the instances of a series, the same when they are sent again."""
         return self.keyed_hash("content", *sorted(series.instance_uids), series.part, str(series.copy))[:16]
 
     def deidentifier(self, row: SheetRow | None) -> Deidentifier:
-        """Return the one of a participant; one for nobody in particular when it is not known who it is."""
+        """Return the de-identifier of a participant; a common one where the participant is unknown."""
         label = row.participant_id if row else "unknown"
         if label not in self._deidentifiers:
-            known = {word for r in self.sheet for word in (r.site_id, r.session_id, r.participant_id)}
+            known = {word for r in self.schedule for word in (r.site_id, r.session_id, r.participant_id)}
             self._deidentifiers[label] = Deidentifier(
                 self.keys.secret, label, self.keys.offset_days(label), allowed_words=sorted(known)
             )
         return self._deidentifiers[label]
 
     def is_answered(self, question: Query) -> bool:
-        """Tell whether a query was asked before and closed."""
+        """Return whether the query was opened by an earlier intake and closed."""
         return any(old.status == "closed" and old.content == question.content for old in self.earlier_queries)
 
 
 def read_private(keys: Keys, name: str) -> dict[str, str]:
-    """Read what is kept beside the key; nothing when it is not there yet.
+    """Read a private table beside the key; empty when it does not exist yet.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_private(keys: Keys, name: str) -> dict[str, str]:
 
 
 def write_private(keys: Keys, name: str, content: dict[str, str]) -> None:
-    """Keep something beside the key, for its owner alone."""
+    """Write a private table beside the key (mode 0600)."""
     path = keys.folder / name
     path.touch(mode=0o600)
     write_json(path, dict(sorted(content.items())))

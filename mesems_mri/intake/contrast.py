@@ -1,4 +1,4 @@
-"""Whether a T1-weighted series was acquired before or after the contrast agent, and how that is known."""
+"""Contrast phase of T1-weighted series: before or after contrast agent, and the evidence for it."""
 
 import datetime as dt
 import re
@@ -35,14 +35,14 @@ _DOSE_TAGS = ("ContrastBolusVolume", "ContrastBolusTotalDose")
 
 
 class ContrastPhase(NamedTuple):
-    """Before or after contrast agent, or unknown (empty), and because of what."""
+    """Pre- or post-contrast, or unknown (empty), with the evidence."""
 
     role: str
     because: str
 
 
 def phase_from_bolus(series: Series) -> ContrastPhase:
-    """Read the phase off the bolus tags; a scan that began before the injection is one before it.
+    """Return the phase from the bolus tags; a scan that began before the injection is pre-contrast.
 
     Absent tags say nothing: many scanners leave them empty after contrast agent too.
 
@@ -62,7 +62,7 @@ def phase_from_bolus(series: Series) -> ContrastPhase:
 
 
 def phase_from_name(series: Series) -> ContrastPhase:
-    """Read the phase off the name of the series.
+    """Return the phase from the name of the series.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def phase_from_name(series: Series) -> ContrastPhase:
 
 
 def classify_phases(t1w: Sequence[Series], contrast_given: bool | None) -> list[ContrastPhase]:
-    """Tell for each T1-weighted series of a visit whether it was acquired before or after contrast agent.
+    """Return the contrast phase of each T1-weighted series of a visit.
 
     In this order: bolus tags, name, time. Bolus tags that all series of the visit have alike say nothing of
     the single one (some scanners fill them in for the whole examination), unless there is only one. A name

@@ -1,4 +1,4 @@
-"""Make the images of a visit, and file them beside or instead of what is there."""
+"""Filing of a visit: conversion of its images, replacement and quarantine, closing of answered queries."""
 
 import errno
 import tempfile
@@ -21,28 +21,26 @@ from mesems_mri.intake.tables import SERIES_COLUMNS, write_rows
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
 _ANSWERED_BY_ANY_IMAGE = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
-"""Queries about the visit as a whole: what a new submission leaves open of them is asked anew."""
+"""Queries about the visit as a whole: what a new submission leaves open of them is queried anew."""
 
 _CLOSED_BY_CENTRE = {QueryCode.PROTOCOL_DEVIATION}
-"""Queries about a role that another scan of it alone does not answer: the centre does."""
+"""Queries about a role that only the centre closes, not another scan of the role."""
 
 _COPIED = (SeriesStatus.FILED, SeriesStatus.UNCHANGED, SeriesStatus.QUARANTINED)
 """Statuses of a series that is copied as DICOM."""
 
-_WITHOUT_FACE = (
-    "Send the series without the face, or agree with the reading centre that it is taken in with it"
-)
+_WITHOUT_FACE = "Send the series without the face, or agree with the reading centre that it is filed with it"
 
 
 def is_blocked(context: IntakeContext, visit: AssessedVisit) -> bool:
-    """Tell whether nothing of a visit may be filed before an answer; a query that was closed is an answer."""
+    """Return whether an open blocking query keeps the visit from being filed."""
     ask = visit.query_factory()
     questions = [ask(p.code, detail=p.detail, blocking=p.blocking) for p in visit.identity_problems]
     return visit.row is None or any(q.blocking and not context.is_answered(q) for q in questions)
 
 
 def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | None) -> None:
-    """Give each series its status, and make the images that are to be filed on the stage.
+    """Set the status of each series, and convert the images to be filed into the staging folder.
 
     Parameters
     ----------
@@ -50,7 +48,7 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
     visit : AssessedVisit
         Changed in place.
     staged : Path or None
-        The stage; None: nothing is made (a dry run).
+        Staging folder; None: nothing is converted (a dry run).
     """
     blocked = is_blocked(context, visit)
     for one in visit.classified:
@@ -113,12 +111,12 @@ def _deface(visit: AssessedVisit, staged: Path) -> None:
 
 
 def _is_already_filed(context: IntakeContext, filed: folder.FiledImage, series: Series) -> bool:
-    """Tell whether a series is filed already, and without its face if that is wanted now."""
+    """Return whether a series is filed already, and defaced if that is requested."""
     return filed.content == context.content_hash(series) and (filed.defaced or not context.request.deface)
 
 
 def _was_replaced(context: IntakeContext, visit: AssessedVisit, series: Series) -> bool:
-    """Tell whether a series was sent before and another one took its place; it does not take it back."""
+    """Return whether a series was sent before and replaced; a duplicate does not replace it back."""
     content = context.content_hash(series)
     return any(
         row["content"] == content
@@ -174,12 +172,12 @@ def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str
 
 @dataclass(frozen=True)
 class FilingPlan:
-    """What happens to the images of a visit, by role."""
+    """Filing decision for the images of a visit, by role."""
 
-    same: set[str] = field(default_factory=set)
-    aside: set[str] = field(default_factory=set)
+    unchanged: set[str] = field(default_factory=set)
+    quarantined: set[str] = field(default_factory=set)
     filed: set[str] = field(default_factory=set)
-    retired: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
 
 def plan_filing(
@@ -190,7 +188,7 @@ def plan_filing(
     study: set[str],
     waiting: bool,
 ) -> FilingPlan:
-    """Decide what to do with new images where others of the visit are filed.
+    """Decide on filing, replacement and quarantine of new images where others of the visit are filed.
 
     What is filed stays as long as nobody has asked for something else. Of the same study a role that is not
     filed is added. Where the visit waits for an answer, the new images are that answer: of the same study
@@ -225,8 +223,8 @@ def plan_filing(
     return FilingPlan(same, aside, new - same - aside)
 
 
-def publish(context: IntakeContext, visit: AssessedVisit, staged: Path) -> None:
-    """Move what was made of a visit into the BIDS folder, and close the queries that it answers."""
+def file_visit(context: IntakeContext, visit: AssessedVisit, staged: Path) -> None:
+    """File the images of a visit in the BIDS folder, and close the queries that it answers."""
     if not visit.images:
         return
     taken = {role: visit.selected_series()[role].series for role in visit.images}
@@ -237,10 +235,10 @@ def publish(context: IntakeContext, visit: AssessedVisit, staged: Path) -> None:
     plan = plan_filing(set(taken), unchanged, filed, visit.submission_id, study, bool(waiting))
     # an image that the site has told to be of another role is no longer of the one it was filed for
     renamed = {context.content_hash(taken[role]) for role in plan.filed}
-    plan.retired.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
-    retired = {role: filed[role] for role in sorted(plan.retired)}
+    plan.replaced.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
+    retired = {role: filed[role] for role in sorted(plan.replaced)}
     folder.quarantine_filed(context.bids_dir, retired.values())
-    for role in sorted(plan.aside):
+    for role in sorted(plan.quarantined):
         name = visit.images.pop(role)
         folder.quarantine_staged(staged, context.bids_dir, name, visit.submission_id)
         visit.status[taken[role]] = SeriesStatus.QUARANTINED
@@ -249,17 +247,17 @@ def publish(context: IntakeContext, visit: AssessedVisit, staged: Path) -> None:
     _mark_replaced(context, retired.values())
     _close_answered_queries(context, visit, waiting, plan.filed, set(filed) - set(retired))
     others = {one.submission_id for one in filed.values()} - {visit.submission_id, ""}
-    if plan.aside:
-        aside = sorted(plan.aside)
+    if plan.quarantined:
+        aside = sorted(plan.quarantined)
         visit.add_query(QueryCode.ALREADY_RECEIVED, ", ".join(aside), detail=tuple(aside))
-    elif plan.same == set(taken) and others:
-        same = sorted(plan.same)
+    elif plan.unchanged == set(taken) and others:
+        same = sorted(plan.unchanged)
         told = f"{', '.join(same)} of {visit.session_id}"
         visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, detail=tuple(same))
 
 
 def write_dicom_copy(context: IntakeContext, visit: AssessedVisit, out_dir: Path) -> None:
-    """Write the series of a visit that are images as DICOM without names; the whole series, all echoes."""
+    """Write the filed series of a visit as de-identified DICOM; whole series, all echoes."""
     used = [series for series, status in visit.status.items() if status in _COPIED]
     for uid in sorted({series.series_uid for series in used}):
         parts = [s for s in visit.examination.series if s.series_uid == uid and not s.copy_of]
@@ -295,7 +293,7 @@ def _mark_replaced(context: IntakeContext, retired: Iterable[folder.FiledImage])
 def _close_answered_queries(
     context: IntakeContext, visit: AssessedVisit, waiting: Iterable[Query], roles: set[str], left: set[str]
 ) -> None:
-    """Close the queries of earlier submissions that this one answers; what is still wrong is asked anew."""
+    """Close the queries of earlier submissions that this one answers; open findings are queried anew."""
     if not roles:
         return
     whole = roles >= left

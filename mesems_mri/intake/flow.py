@@ -1,4 +1,4 @@
-"""Take in what a site sends: check it, free it of names, and file it as BIDS."""
+"""The intake of a submission: assessed, de-identified, filed as BIDS, queried."""
 
 import contextlib
 import datetime as dt
@@ -22,7 +22,7 @@ from mesems_mri.intake.context import BIRTH_HASHES_FILE, IntakeContext, IntakeRe
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
 from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.filing import convert_visit, publish, write_dicom_copy
+from mesems_mri.intake.filing import convert_visit, file_visit, write_dicom_copy
 from mesems_mri.intake.identify import (
     Examination,
     IdentityProblem,
@@ -43,14 +43,14 @@ _VISIT_UNKNOWN = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR}
 
 @dataclass(eq=False)
 class Submission:
-    """What came of one delivery of a site; each of its examinations is a submission of its own.
+    """A submission after its intake; each of its examinations has a ``submission_id`` of its own.
 
     Parameters
     ----------
     inventory : Inventory
     visits : list of AssessedVisit
     queries : tuple of Query
-        All that is asked about it, as they stand in the table (numbered, unless it was a dry run).
+        All queries about it, as in the table (numbered, unless it was a dry run).
     """
 
     inventory: Inventory
@@ -59,13 +59,13 @@ class Submission:
 
 
 def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: None) -> Submission:
-    """Take in a delivery.
+    """Run the intake of a submission.
 
     Parameters
     ----------
     request : IntakeRequest
     say : callable
-        Told one line at a time, free of names.
+        Takes one line at a time, de-identified.
 
     Returns
     -------
@@ -74,17 +74,17 @@ def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: No
     Raises
     ------
     UsageError, DatasetError
-        If the sheet, the protocol, the key or a folder cannot be used. What is wrong with the images is no
+        If the visit schedule, the protocol, the key or a folder cannot be used. A fault of the images is no
         error: it becomes a query.
     """
     if not request.submission.exists():
-        msg = f"{request.submission}: no such folder or archive; give what the site has sent"
+        msg = f"{request.submission}: no such folder or archive; give the submission of a site"
         raise DatasetError(msg)
     _refuse_overlap(request)
     if request.deface and request.dicom_copy:
         msg = "--deface and --dicom-copy: a copy as DICOM keeps the face; leave one of the two out"
         raise UsageError(msg)
-    sheet = read_sheet(request.sheet)
+    schedule = read_sheet(request.sheet)
     protocol = load_protocol(request.protocol) if request.protocol else None
     with contextlib.ExitStack() as stack:
         keys = stack.enter_context(_open_keys(request))
@@ -92,7 +92,7 @@ def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: No
         context = IntakeContext(
             request=request,
             keys=keys,
-            sheet=sheet,
+            schedule=schedule,
             protocol=protocol,
             scratch=scratch,
             today=request.today or dt.datetime.now(tz=dt.UTC).date(),
@@ -159,7 +159,7 @@ def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission
         folder.prepare_folder(context.bids_dir)
         try:
             for visit in visits:
-                publish(context, visit, staged)
+                file_visit(context, visit, staged)
                 if context.request.dicom_copy:
                     write_dicom_copy(context, visit, context.request.dicom_copy)
         finally:
@@ -177,7 +177,7 @@ def _submission_id(context: IntakeContext, inventory: Inventory) -> str:
 
 @contextlib.contextmanager
 def _open_keys(request: IntakeRequest) -> Generator[Keys]:
-    """Open the key of the trial, and keep other intakes out; a dry run writes nothing and makes no key."""
+    """Open the key and lock out other intakes; a dry run creates no key."""
     place = request.key_folder or default_folder(request.bids_dir)
     if request.dry_run:
         yield open_keys(place, create=False) if place.exists() else Keys(place, secrets.token_bytes(32))
@@ -189,15 +189,17 @@ def _open_keys(request: IntakeRequest) -> Generator[Keys]:
 
 
 def _refuse_overlap(request: IntakeRequest) -> None:
-    sent, bids = request.submission.resolve(), request.bids_dir.resolve()
-    if sent == bids or sent in bids.parents or bids in sent.parents:
-        msg = f"{request.bids_dir}: the BIDS folder and what was sent lie inside each other; give another one"
+    submission, bids = request.submission.resolve(), request.bids_dir.resolve()
+    if submission == bids or submission in bids.parents or bids in submission.parents:
+        msg = (
+            f"{request.bids_dir}: the BIDS folder and the submission lie inside each other; give another one"
+        )
         raise UsageError(msg)
 
 
 def _identify(context: IntakeContext, examination: Examination, mixed: set[str]) -> AssessedVisit:
-    """Find out whose scan an examination is, and of which visit."""
-    row, problems = match_visit(examination, context.sheet, context.request.site_id)
+    """Identify participant and visit of an examination."""
+    row, problems = match_visit(examination, context.schedule, context.request.site_id)
     deidentifier = context.deidentifier(row)
     for series in examination.series:
         deidentifier.learn(series.header)
@@ -219,7 +221,7 @@ def _identify(context: IntakeContext, examination: Examination, mixed: set[str])
 
 
 def _check_identities(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
-    """Compare the person of each visit with the earlier ones, those of the same delivery among them."""
+    """Compare the person of each visit with the earlier ones, those of the same submission among them."""
     births, sexes = dict(context.birth_hashes), dict(context.sexes)
     for visit in visits:
         if visit.row is None:
@@ -239,7 +241,7 @@ def _check_identities(context: IntakeContext, visits: Sequence[AssessedVisit]) -
 
 
 def _query_competing_days(visits: Sequence[AssessedVisit]) -> None:
-    """Ask where the scans of two days fit one visit: which of them counts is not ours to say."""
+    """Query visits that the scans of several days fit: the site must name the one that counts."""
     by_visit: dict[str, list[AssessedVisit]] = defaultdict(list)
     for visit in visits:
         if visit.session_id:
@@ -264,7 +266,7 @@ def _first_scanner(
     if visit.row is None or day is None or not visit.session_id:
         return None
     found: list[tuple[dt.date, Scanner]] = []
-    for row in context.sheet:
+    for row in context.schedule:
         if (
             row.participant_id == visit.participant_id
             and row.planned_date

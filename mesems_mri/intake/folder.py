@@ -27,7 +27,7 @@ _ORIGIN = "IntakeOrigin"
 
 @dataclass(frozen=True)
 class FiledImage:
-    """An image of a visit, and where it came from.
+    """A filed image of a visit, and its origin.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class FiledImage:
 
 
 def origin(submission_id: str, study_id: str, content: str, voxels: str) -> dict[str, Any]:
-    """Return the entry of a sidecar that says where an image came from."""
+    """Return the origin of an image as an entry of its sidecar."""
     values = (submission_id, study_id, content, voxels)
     return {_ORIGIN: dict(zip(("Submission", "Study", "Content", "Voxels"), values, strict=True))}
 
@@ -85,7 +85,7 @@ def filed_images(bids_dir: Path, participant_id: str, session_id: str) -> dict[s
 
 @contextlib.contextmanager
 def locked(key_folder: Path) -> Generator[None]:
-    """Let one intake at a time change a BIDS folder; the system frees the lock of one that dies."""
+    """Lock a BIDS folder for one intake at a time; the system releases the lock of a dead process."""
     path = key_folder / ".lock"
     path.touch(mode=0o600)
     with path.open("a") as stream:
@@ -99,7 +99,7 @@ def locked(key_folder: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def stage(bids_dir: Path) -> Generator[Path]:
-    """Give a folder on the disk of the BIDS folder in which images are made; it goes, whatever happens."""
+    """Provide a staging folder on the disk of the BIDS folder; it is removed in any case."""
     parent = bids_dir.resolve().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -114,15 +114,15 @@ def stage(bids_dir: Path) -> Generator[Path]:
 
 
 def publish(staged: Path, bids_dir: Path, names: Sequence[str]) -> None:
-    """Move images and their sidecars from the stage into the BIDS folder.
+    """Move images and their sidecars from the staging folder into the BIDS folder.
 
-    A visit that is not there yet appears whole, in one step; one that is there changes file by file, the
-    sidecar after its image.
+    A new visit is one atomic rename; a visit that exists is renamed file by file, the sidecar after its
+    image.
 
     Parameters
     ----------
     staged : Path
-        The stage.
+        The staging folder.
     bids_dir : Path
     names : sequence of str
         Images of one visit, relative to both.
@@ -145,7 +145,7 @@ def publish(staged: Path, bids_dir: Path, names: Sequence[str]) -> None:
 
 
 def quarantine_filed(bids_dir: Path, filed: Iterable[FiledImage]) -> None:
-    """Keep images that are about to be replaced, under the submission that they came with."""
+    """Quarantine filed images that are about to be replaced, under their submission."""
     for one in filed:
         for path in (one.image, one.sidecar):
             if path.is_file():
@@ -156,7 +156,7 @@ def quarantine_filed(bids_dir: Path, filed: Iterable[FiledImage]) -> None:
 
 
 def quarantine_staged(staged: Path, bids_dir: Path, name: str, submission_id: str) -> None:
-    """Keep an image from the stage that is not filed, under its submission."""
+    """Quarantine a staged image that is not filed, under its submission."""
     for path in (Path(name), sidecar_of(Path(name))):
         kept = bids_dir / QUARANTINE / submission_id / path
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def quarantine_staged(staged: Path, bids_dir: Path, name: str, submission_id: st
 
 
 def remove(filed: Iterable[FiledImage]) -> None:
-    """Take images out of a visit that were set aside."""
+    """Remove images of a visit that were quarantined."""
     for one in filed:
         one.image.unlink(missing_ok=True)
         one.sidecar.unlink(missing_ok=True)
@@ -187,9 +187,9 @@ def prepare_folder(bids_dir: Path) -> None:
     if not (bids_dir / "README").exists():
         write_text(
             bids_dir / "README",
-            "Brain MRI of a multi-site trial, taken in by `mesems-mri intake`: checked, freed of names,\n"
+            "Brain MRI of a multi-site trial, filed by `mesems-mri intake`: checked, de-identified,\n"
             "converted from DICOM. Dates are shifted by another number of days for each participant.\n"
-            "series.tsv lists every series that was sent, queries.tsv what the sites were asked.\n",
+            "series.tsv lists every series that was sent, queries.tsv the queries to the sites.\n",
         )
     ignore = bids_dir / ".bidsignore"
     lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []

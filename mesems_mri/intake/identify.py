@@ -1,4 +1,4 @@
-"""Whose scan an examination is, and of which visit."""
+"""Identification of an examination: its participant and its visit."""
 
 import datetime as dt
 import re
@@ -12,18 +12,18 @@ from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.dicom.tags import study_day, text
 
 _FAR_DAYS = 28
-"""A day that misses every window by more than this belongs to no visit without being asked."""
+"""A day that misses every window by more than this is assigned to no visit without a query."""
 
 
 @dataclass(frozen=True)
 class IdentityProblem:
-    """Something to ask the site, before it is known where the query goes.
+    """A finding about participant or visit, from which a query is made.
 
     Parameters
     ----------
     code : QueryCode
     words : str
-        What exactly; no name, and no date but in days from the plan.
+        Details; no name, and no date but in days from the planned one.
     detail : tuple
         The same as values without words, for the ``detail`` of the query.
     blocking : bool or None
@@ -82,20 +82,20 @@ def group_examinations(series: Iterable[Series]) -> list[Examination]:
 
 
 def match_visit(
-    examination: Examination, sheet: Sequence[SheetRow], site_id: str | None = None
+    examination: Examination, schedule: Sequence[SheetRow], site_id: str | None = None
 ) -> tuple[SheetRow | None, list[IdentityProblem]]:
-    """Find the visit of the sheet that an examination is.
+    """Match an examination with a visit of the schedule.
 
-    The patient ID must be one of the sheet. The visit is the one whose window holds the day; of several, the
-    one planned closest to it. A day outside of all windows goes to the visit whose window it misses least, if
-    that is by four weeks at most and by less than half of what it misses any other by.
+    The patient ID must be one of the schedule. The visit is the one whose window holds the day; of several,
+    the one planned closest to it. A day outside of all windows goes to the visit whose window it misses
+    least, if that is by four weeks at most and by less than half of what it misses any other by.
 
     Parameters
     ----------
     examination : Examination
-    sheet : sequence of SheetRow
+    schedule : sequence of SheetRow
     site_id : str, optional
-        Who has sent it.
+        Sending site.
 
     Returns
     -------
@@ -105,9 +105,9 @@ def match_visit(
     list of IdentityProblem
     """
     wanted = examination.patient_id.casefold()
-    rows = [row for row in sheet if row.dicom_patient_id.casefold() == wanted] if wanted else []
+    rows = [row for row in schedule if row.dicom_patient_id.casefold() == wanted] if wanted else []
     if not rows:
-        return None, [_unknown_participant(examination, sheet)]
+        return None, [_unknown_participant(examination, schedule)]
     problems = []
     if site_id and rows[0].site_id != site_id:
         told = f"{rows[0].participant_id} is of site {rows[0].site_id}, sent by {site_id}"
@@ -121,14 +121,14 @@ def match_visit(
 def check_identity(
     examination: Examination, row: SheetRow, known_sex: str, birth_hash: str, known_birth_hash: str
 ) -> list[IdentityProblem]:
-    """Compare the person in the headers with the one of the sheet and of earlier visits.
+    """Compare the person in the headers with the schedule and with earlier visits.
 
     Parameters
     ----------
     examination : Examination
     row : SheetRow
     known_sex : str
-        Of earlier visits, where the sheet does not say.
+        Of earlier visits, where the schedule does not say.
     birth_hash, known_birth_hash : str
         Keyed hash of the birth date now and at earlier visits; empty where there is none.
 
@@ -186,7 +186,7 @@ def _match_day(day: dt.date, rows: list[SheetRow]) -> tuple[SheetRow | None, Ide
     if len(unplanned) == 1:
         return unplanned[0], None
     if not missed:
-        told = f"{len(unplanned)} visits of the sheet have no date"
+        told = f"{len(unplanned)} visits of the schedule have no date"
         return None, IdentityProblem(QueryCode.VISIT_UNCLEAR, told, (f"undated={len(unplanned)}",))
     nearest_id, off = missed[0][1].session_id, missed[0][1].days_outside(day) or 0
     told = f"the nearest is {nearest_id}: {_days_outside(off)}"
@@ -202,13 +202,13 @@ def _days_outside(off: int) -> str:
     return f"{abs(off)} day{'s' if abs(off) > 1 else ''} {side}"
 
 
-def _unknown_participant(examination: Examination, sheet: Sequence[SheetRow]) -> IdentityProblem:
+def _unknown_participant(examination: Examination, schedule: Sequence[SheetRow]) -> IdentityProblem:
     code, count = QueryCode.UNKNOWN_PARTICIPANT, len(examination.series)
     counted = f"series={count}"
     if not examination.patient_id:
         return IdentityProblem(code, f"{count} series without a patient ID", (counted, "no_patient_id"))
     plain = _normalised(examination.patient_id)
-    alike = sorted({row.participant_id for row in sheet if _normalised(row.dicom_patient_id) == plain})
+    alike = sorted({row.participant_id for row in schedule if _normalised(row.dicom_patient_id) == plain})
     if len(alike) == 1:
         told = f"{count} series; but for blanks and signs the ID is that of {alike[0]}"
         return IdentityProblem(code, told, (counted, alike[0]))

@@ -1,4 +1,4 @@
-"""Find every series that a site has sent, from headers alone."""
+"""Inventory of a submission: every series, from headers alone."""
 
 import multiprocessing
 import os
@@ -17,14 +17,14 @@ from mesems_mri.intake.dicom.tags import sequence, text
 
 MAX_FOLDERS_DEEP = 32
 _FEW_FILES = 400
-"""So few are read sooner in one process than others have started."""
+"""Fewer files are read faster in one process."""
 _BATCH = 64
 _EXAMPLES = 3
 
 
 @dataclass
 class UnusedFiles:
-    """Files that belong to no series: how many for each reason, and a few of their names."""
+    """Files that belong to no series: counts per reason, and a few names."""
 
     counts: Counter[UnusedReason] = field(default_factory=Counter)
     examples: dict[UnusedReason, list[UnusedFile]] = field(default_factory=lambda: defaultdict(list))
@@ -36,7 +36,7 @@ class UnusedFiles:
             self.examples[refused.why].append(refused)
 
     def lines(self) -> list[str]:
-        """Say one line for each reason."""
+        """Format one line per reason."""
         found = []
         for why in UnusedReason:
             if count := self.counts[why]:
@@ -49,14 +49,14 @@ class UnusedFiles:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All that a submission holds.
+    """Series and unused files of a submission.
 
     Parameters
     ----------
     series : tuple of Series
         In the order of study, series number and name.
     unused_files : UnusedFiles
-        What belongs to no series.
+        Files that belong to no series.
     files : int
         Files looked at, members of archives among them.
     """
@@ -74,20 +74,20 @@ def take_inventory(
     processes: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Inventory:
-    """Find every series in a folder or archive.
+    """List every series in a folder or archive.
 
     Parameters
     ----------
     submission : Path
-        What the site sent: a folder, nested as it likes, a zip archive, or one file.
+        A folder, nested in any way, a zip archive, or one file.
     scratch : Path
         Empty folder for members of archives; the series point into it, so it must outlive them.
     limits : ArchiveLimits, optional
-        What archives may unpack to.
+        Bounds on what archives unpack to.
     processes : int, optional
         Processes that read headers; default: as many as there are cores.
     progress : callable, optional
-        Told how many files have been read so far.
+        Takes the number of files read so far.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def _read_batch(batch: tuple[Iterable[ExtractedFile], Path]) -> list[Instance | 
 
 
 def _missing_of_directory(name: str, paths: dict[str, Path]) -> Iterator[str]:
-    """Yield what a DICOMDIR lists and nobody sent; names on a disc are in capitals, on a copy often not."""
+    """Yield the missing files of a DICOMDIR; names on a disc are in capitals, on a copy often not."""
     there = {known.casefold() for known in paths}
     there |= {known.rpartition(".")[0] for known in there}
     base = name[: len(name) - len("DICOMDIR")]

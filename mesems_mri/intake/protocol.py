@@ -1,4 +1,4 @@
-"""The acquisition protocol of a trial: what every sequence must be, and where a site may differ.
+"""The acquisition protocol of a trial: limits of every sequence, and exceptions of sites.
 
 ``config/protocol.yaml`` and ``config/protocol-mesems2012.yaml`` show every key.
 """
@@ -62,13 +62,13 @@ class Range(_ProtocolModel):
         return self
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value is in the range, give or take the rounding of a header."""
+        """Return whether a value is in the range, within the rounding of a header."""
         return (self.min is None or value >= self.min - _slack(self.min)) and (
             self.max is None or value <= self.max + _slack(self.max)
         )
 
     def words(self, unit: str) -> str:
-        """Say the range."""
+        """Format the range in words."""
         unit = f" {unit}" if unit else ""
         if self.min is None:
             return f"at most {self.max:g}{unit}" if self.max else "none"
@@ -95,7 +95,7 @@ class CoilRule(_ProtocolModel):
 
 
 class ContrastRule(_ProtocolModel):
-    """What is given before a post-contrast scan."""
+    """Contrast agent, dose and delay of a post-contrast scan."""
 
     agents: Words = Field(default=(), description="Names of the agents, as in agents; empty for any")
     dose_mmol_kg: Range | None = Field(default=None, description="Dose, mmol per kg of body weight")
@@ -105,7 +105,7 @@ class ContrastRule(_ProtocolModel):
 
 
 class SequenceRule(_ProtocolModel):
-    """What a sequence must be; a key that is left out or null is not checked."""
+    """Limits of a sequence; a key that is left out or null is not checked."""
 
     field_strength_t: Range | None = Field(
         default=None, description="Field strength, as the header rounds it"
@@ -131,7 +131,7 @@ class Agent(_ProtocolModel):
 
 
 class SiteRule(_ProtocolModel):
-    """What differs at a site: given keys replace, nested ones join, null takes a limit away."""
+    """Exceptions of a site: given keys replace, nested ones join, null takes a limit away."""
 
     defaults: dict[str, Any] = Field(default_factory=dict, description="For all its sequences")
     sequences: dict[ImageRole, dict[str, Any]] = Field(default_factory=dict, description="By role")
@@ -147,7 +147,7 @@ class Protocol(_ProtocolModel):
         description="Of every line one must be there at each visit; T2w+PDw for both"
     )
     blocking: tuple[str, ...] = Field(
-        default=(), description="Items whose failure holds the visit up until its query is answered"
+        default=(), description="Items whose failure blocks the visit until its query is answered"
     )
     agents: tuple[Agent, ...] = Field(default=(), description="Contrast agents")
     defaults: dict[str, Any] = Field(default_factory=dict, description="Of all sequences")
@@ -166,7 +166,7 @@ class Protocol(_ProtocolModel):
 
     @model_validator(mode="after")
     def _every_rule_is_one(self) -> "Protocol":
-        """Build every rule of every site once, so that a mistake is told before any scan is looked at."""
+        """Build every rule of every site once, so that an error is raised before any scan is read."""
         if odd := sorted(set(self.blocking) - set(ITEMS)):
             msg = f"blocking: {odd[0]!r} is none of {', '.join(ITEMS)}"
             raise ValueError(msg)

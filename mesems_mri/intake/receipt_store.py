@@ -1,4 +1,4 @@
-"""Keep the receipts of all submissions, and write their pages and those of the sites.
+"""Receipts of all submissions on disk, and the pages made from them.
 
 Beside each page lies what it was made of as JSON, without its pictures: the page of a site is made from
 these, from ``queries.tsv`` and from the image quality that a run has measured.
@@ -32,7 +32,7 @@ _POSITION = "position"
 
 
 def write_receipts(bids_dir: Path, receipts: Iterable[SubmissionReceipt]) -> list[Path]:
-    """Write receipts; one that was written before keeps its day of arrival and its place.
+    """Write receipts; one that exists keeps its day of receipt and its order.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def write_site_pages(
     bids_dir : Path
         BIDS folder.
     days_from_scan : mapping of str to int, optional
-        By submission; it is kept with the key of the trial, as it would tell when a scan was made.
+        By submission; stored with the pseudonymisation key, as it would reveal the date of a scan.
     quality : Path, optional
         Table of the image quality that a run has written; it is copied, and used until there is a newer one.
 
@@ -128,19 +128,19 @@ def write_site_pages(
 
 
 def read_days_from_scan(bids_dir: Path, key_folder: Path | None = None) -> dict[str, int]:
-    """Read the days from scan to receipt of every submission, which are kept with the key of the trial.
+    """Read the days from scan to receipt of every submission, stored with the pseudonymisation key.
 
     Parameters
     ----------
     bids_dir : Path
         BIDS folder.
     key_folder : Path, optional
-        Folder of the key; None: beside the BIDS folder.
+        Folder of the pseudonymisation key; None: beside the BIDS folder.
 
     Returns
     -------
     dict of str to int
-        By submission; empty for somebody who does not hold the key.
+        By submission; empty without the key.
     """
     try:
         found = read_json((key_folder or default_folder(bids_dir)) / DAYS_FROM_SCAN_FILE)
@@ -150,7 +150,7 @@ def read_days_from_scan(bids_dir: Path, key_folder: Path | None = None) -> dict[
 
 
 def file_name(label: str) -> str:
-    """Return a name for a file from the name of a submission or site, which may hold anything."""
+    """Return a safe file name for the label of a submission or site."""
     return re.sub(r"[^A-Za-z0-9_-]", lambda match: f".{ord(match[0]):x}.", label)
 
 
@@ -176,7 +176,7 @@ def _read_receipt(path: Path) -> tuple[int, SubmissionReceipt]:
         }
         return place, SubmissionReceipt(**content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        msg = f"{path}: is no receipt ({type(error).__name__}); take that submission in again, or remove it"
+        msg = f"{path}: is no receipt ({type(error).__name__}); repeat that intake, or remove it"
         raise DatasetError(msg) from error
 
 

@@ -1,4 +1,4 @@
-"""Make the receipt of a submission from what an intake knows of it."""
+"""SubmissionReceipt of a submission, made from its assessment."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,26 +26,26 @@ from mesems_mri.report.words import CONTRAST_WORDS
 
 @dataclass(frozen=True)
 class _IdentityCheck:
-    """A question about the person and the visit, and the codes of the queries that deny or doubt it."""
+    """A check of participant and visit, and the codes of the queries by which it fails or is unknown."""
 
     name: str
     words: str
     expected: str
-    denied: tuple[QueryCode, ...]
-    doubted: tuple[QueryCode, ...] = ()
+    failed_by: tuple[QueryCode, ...]
+    unknown_by: tuple[QueryCode, ...] = ()
 
 
 _IDENTITY_CHECKS = (
     _IdentityCheck(
         "participant",
         "patient ID of a participant",
-        "one of the visit sheet",
+        "one of the visit schedule",
         (QueryCode.UNKNOWN_PARTICIPANT, QueryCode.SEVERAL_PARTICIPANTS),
     ),
     _IdentityCheck(
-        "site", "sent by the participant's site", "as in the visit sheet", (QueryCode.WRONG_SITE,)
+        "site", "sent by the participant's site", "as in the visit schedule", (QueryCode.WRONG_SITE,)
     ),
-    _IdentityCheck("sex", "sex in the header", "as in the visit sheet", (QueryCode.SEX_DIFFERS,)),
+    _IdentityCheck("sex", "sex in the header", "as in the visit schedule", (QueryCode.SEX_DIFFERS,)),
     _IdentityCheck(
         "birth_date", "birth date in the header", "as at earlier visits", (QueryCode.BIRTH_DATE_DIFFERS,)
     ),
@@ -69,17 +69,17 @@ _NEEDS_PARTICIPANT = {"site", "sex", "birth_date", "window"}
 def write_receipt_pages(
     context: IntakeContext, inventory: Inventory, visits: Sequence[AssessedVisit], queries: Sequence[Query]
 ) -> None:
-    """Write the receipt of every submission of a delivery, and the pages of the sites anew.
+    """Write the receipts of a submission, one per examination, and the pages of the sites.
 
     Parameters
     ----------
     context : IntakeContext
     inventory : Inventory
-        All that was sent.
+        Of the submission.
     visits : sequence of AssessedVisit
         Its examinations, already filed.
     queries : sequence of Query
-        All that is asked about the delivery, as they stand in the table.
+        All queries about the submission, as in the table.
     """
     receipts = [make_receipt(context, inventory, visit, queries) for visit in visits]
     own = {visit.submission_id for visit in visits}
@@ -104,7 +104,7 @@ def write_receipt_pages(
 def make_receipt(
     context: IntakeContext, inventory: Inventory, visit: AssessedVisit, queries: Sequence[Query]
 ) -> SubmissionReceipt:
-    """Make the receipt of an examination; every text in it was freed of names where it was made.
+    """Make the receipt of an examination; every text in it is de-identified at its source.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def make_receipt(
     inventory : Inventory
     visit : AssessedVisit
     queries : sequence of Query
-        Those about the whole delivery are told too.
+        Those about the whole submission are included.
 
     Returns
     -------
@@ -177,40 +177,40 @@ def _sent_series(visit: AssessedVisit) -> Iterable[SentSeries]:
 def _identity_items(
     context: IntakeContext, visit: AssessedVisit, queries: Sequence[Query]
 ) -> Iterable[CheckedItem]:
-    for asked in _IDENTITY_CHECKS:
-        if visit.row is None and asked.name in _NEEDS_PARTICIPANT:
+    for check in _IDENTITY_CHECKS:
+        if visit.row is None and check.name in _NEEDS_PARTICIPANT:
             continue
-        denied = [q for q in queries if q.code in asked.denied]
-        told = denied[0].what if denied else _missing_information(context, visit, asked)
-        doubted = any(q.code in asked.doubted for q in queries)
-        result = "FAIL" if denied else "UNKNOWN" if told or doubted else "PASS"
+        failed = [q for q in queries if q.code in check.failed_by]
+        told = failed[0].what if failed else _missing_information(context, visit, check)
+        doubted = any(q.code in check.unknown_by for q in queries)
+        result = "FAIL" if failed else "UNKNOWN" if told or doubted else "PASS"
         yield CheckedItem(
-            name=asked.name,
-            words=asked.words,
+            name=check.name,
+            words=check.words,
             result=result,
             value=told or ("" if doubted else "as expected"),
-            limit=asked.expected,
+            limit=check.expected,
         )
 
 
-def _missing_information(context: IntakeContext, visit: AssessedVisit, asked: _IdentityCheck) -> str:
-    """Say what is lacking to answer a question; nothing when it can be answered."""
+def _missing_information(context: IntakeContext, visit: AssessedVisit, check: _IdentityCheck) -> str:
+    """Describe the information that a check lacks; empty when it can be decided."""
     headers = [series.header for series in visit.examination.series]
-    if asked.name == "sex" and not (visit.row and visit.row.sex):
-        return "the sheet does not say"
-    if asked.name == "sex" and not any(text(header, "PatientSex") for header in headers):
+    if check.name == "sex" and not (visit.row and visit.row.sex):
+        return "the visit schedule does not say"
+    if check.name == "sex" and not any(text(header, "PatientSex") for header in headers):
         return "the header does not say"
-    if asked.name == "birth_date" and not visit.birth_hash:
+    if check.name == "birth_date" and not visit.birth_hash:
         return "the header does not say"
-    if asked.name == "birth_date" and not (visit.birth_compared or _is_known_participant(context, visit)):
+    if check.name == "birth_date" and not (visit.birth_compared or _is_known_participant(context, visit)):
         return "nothing to compare with yet"
-    if asked.name == "window" and visit.examination.day is None:
+    if check.name == "window" and visit.examination.day is None:
         return "the header does not say"
     return ""
 
 
 def _is_known_participant(context: IntakeContext, visit: AssessedVisit) -> bool:
-    """Tell whether the participant was known before; not by this submission, which may be sent twice."""
+    """Return whether an earlier submission holds the participant; not this one, which may be sent twice."""
     for receipt in read_receipts(context.bids_dir):
         if receipt.submission_id == visit.submission_id:
             return False

@@ -1,4 +1,4 @@
-"""Say on the terminal what came of a delivery."""
+"""Summary of a submission for the terminal."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from mesems_mri.intake.flow import Submission
 
 
 def summary_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
-    """Yield the lines that tell what came of a delivery, free of names.
+    """Yield the lines of the summary of a submission, de-identified.
 
     Parameters
     ----------
     submission : Submission
     dry_run : bool
-        Whether nothing was written.
+        True if nothing was written.
 
     Yields
     ------
@@ -43,19 +43,19 @@ def summary_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[
 
 
 def count_line(submission: Submission) -> str:
-    """Return the line that tells how much was sent."""
+    """Return the line of the number of files, series and examinations."""
     inventory = submission.inventory
     return f"{inventory.files} files, {len(inventory.series)} series, {len(submission.visits)} examinations"
 
 
 def query_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
-    """Yield the lines that tell what is asked about a delivery: as many as visits wait, and two.
+    """Yield the lines of the queries about a submission: one per blocking query, and two.
 
     Parameters
     ----------
     submission : Submission
     dry_run : bool
-        Whether nothing was written.
+        True if nothing was written.
 
     Yields
     ------
@@ -71,4 +71,4 @@ def query_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[st
         told = ", ".join(f"{count} {code}" for code, count in sorted(others.items()))
         yield f"nothing waits for: {told}" + ("" if dry_run else "; see mesems-mri query list")
     verb = "would be asked" if dry_run else "asked"
-    yield f"{len(submission.queries)} queries {verb}, {len(waiting)} of them hold a visit up"
+    yield f"{len(submission.queries)} queries {verb}, {len(waiting)} of them blocking"

@@ -75,7 +75,7 @@ def _row(context: IntakeContext, visit: AssessedVisit, one: ClassifiedSeries) ->
 
 
 def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
-    """Write series, participants and visits of an intake, and what is kept beside the key."""
+    """Write series, participants and visits of an intake, and the private tables beside the key."""
     rows = [row for visit in visits for row in series_rows(context, visit)]
     update_series(context.bids_dir, rows)
     births, waits = dict(context.birth_hashes), read_private(context.keys, DAYS_FROM_SCAN_FILE)
@@ -89,19 +89,19 @@ def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> Non
         waits.setdefault(visit.submission_id, str((context.today - day).days))
         if visit.images and (birth := visit.birth_hash):
             births.setdefault(visit.participant_id, birth)
-    people = {row.participant_id: row for row in context.sheet}
+    people = {row.participant_id: row for row in context.schedule}
     rows_of_people = [people[name] for name in sorted(came, key=natural_key)]
     sexes = {visit.participant_id: sex for visit in visits if visit.images and (sex := visit.examination.sex)}
     update_participants(context.bids_dir, rows_of_people, sexes)
     for participant_id, days in came.items():
-        planned = [row for row in context.sheet if row.participant_id == participant_id]
+        planned = [row for row in context.schedule if row.participant_id == participant_id]
         update_sessions(context.bids_dir, planned, days)
     write_private(context.keys, BIRTH_HASHES_FILE, births)
     write_private(context.keys, DAYS_FROM_SCAN_FILE, waits)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a table of our own; empty when it is not there."""
+    """Read a table of the BIDS folder; empty when it does not exist."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def update_participants(bids_dir: Path, rows: Iterable[SheetRow], sexes: Mapping
     rows : iterable of SheetRow
         A row of each participant.
     sexes : mapping of str to str
-        What the headers say, for those of whom the sheet does not say it.
+        From the headers, for those of whom the schedule does not state it.
     """
     path = bids_dir / "participants.tsv"
     table = {row.get("participant_id", ""): row for row in read_rows(path)}
@@ -167,24 +167,24 @@ def update_participants(bids_dir: Path, rows: Iterable[SheetRow], sexes: Mapping
     write_rows(path, ordered, ("participant_id", "site_id", "sex"))
 
 
-def update_sessions(bids_dir: Path, sheet: Sequence[SheetRow], days: Mapping[str, str]) -> None:
-    """Write the visit table of a participant: visits that came, and those planned before the last of them.
+def update_sessions(bids_dir: Path, schedule: Sequence[SheetRow], days: Mapping[str, str]) -> None:
+    """Write ``sessions.tsv`` of a participant: visits received, and those planned before the last of them.
 
     Parameters
     ----------
     bids_dir : Path
-    sheet : sequence of SheetRow
+    schedule : sequence of SheetRow
         All visits of the participant.
     days : mapping of str to str
         Shifted day of each visit that came now, by session.
     """
-    participant_id = sheet[0].participant_id
+    participant_id = schedule[0].participant_id
     path = bids_dir / participant_id / f"{participant_id}_sessions.tsv"
     table = {row.get("session_id", ""): row for row in read_rows(path)}
     came = {name for name in table if (bids_dir / participant_id / name).is_dir()} | set(days)
-    planned = [row.planned_date for row in sheet if row.session_id in came and row.planned_date]
+    planned = [row.planned_date for row in schedule if row.session_id in came and row.planned_date]
     last = max(planned, default=None)
-    for row in sheet:
+    for row in schedule:
         due = last is not None and row.planned_date is not None and row.planned_date <= last
         if row.session_id not in came and not (due and row.visit_type == "scheduled"):
             continue

@@ -51,22 +51,22 @@ WITH_IMAGE = (SeriesStatus.FILED, SeriesStatus.QUARANTINED, SeriesStatus.REPLACE
 
 @dataclass(eq=False)
 class AssessedVisit:
-    """What was sent of one visit, and what became of it.
+    """An examination under assessment, with the status of its series.
 
     Parameters
     ----------
     examination : Examination
         The series.
     row : SheetRow or None
-        The visit of the sheet; None when it is not known whose scan it is.
+        The visit of the schedule; None when the participant is unknown.
     session_known : bool
         False when only the participant is known.
     submission_id : str
         Name of the examination, the same whenever it is sent.
     deidentifier : Deidentifier
-        Of the participant; one for nobody in particular when it is not known who it is.
+        Of the participant; a common one when the participant is unknown.
     identity_problems : list of IdentityProblem
-        What is wrong with whose scan it is and of which visit.
+        Findings about participant and visit.
     classified : list of ClassifiedSeries
         Role of each series.
     faults : dict of Series to list of Fault
@@ -74,7 +74,7 @@ class AssessedVisit:
         Items of the protocol by role.
     queries : list of Query
     status : dict of Series to SeriesStatus
-        What becomes of each series.
+        Status of each series.
     images : dict of str to str
         By role, the image in the BIDS folder.
     voxels : dict of Series to str
@@ -82,9 +82,9 @@ class AssessedVisit:
     birth_hash : str
         Keyed hash of the birth date in the headers; empty when there is none.
     birth_compared : bool
-        Whether an earlier visit of the same delivery has a birth date to compare it with.
+        True if an earlier visit of the same submission has a birth date to compare it with.
     notes : list of str
-        What else the receipt says, a sentence each.
+        Further sentences of the receipt.
     """
 
     examination: Examination
@@ -130,7 +130,7 @@ class AssessedVisit:
         blocking: bool | None = None,
         action: str = "",
     ) -> None:
-        """Note a query to the site, about series if it is: they come first in its detail."""
+        """Add a query to the site; series that it is about come first in its detail."""
         ids = dict.fromkeys(self.series_id(series) for series in about)
         images = [self.image_id(series) for series in about]
         query = self.query_factory()(
@@ -166,13 +166,13 @@ class AssessedVisit:
         return self.series_id(series) + (f"#{at + 1}" if at else "")
 
     def series_name(self, series: Series) -> str:
-        """Name a series as the site knows it, without what could name the participant."""
+        """Return the number and the de-identified name of a series, for messages."""
         name = self.deidentifier.words(series.description)
         part = f", {self.deidentified(series.part)}" if series.part else ""
         return f"series {series.series_number} ({name or 'no name'}{part})"
 
     def deidentified(self, reason: str) -> str:
-        """Free a reason of names: what it quotes of the header is reduced to known words."""
+        """De-identify a reason: values of the header in quotes are reduced to allow-listed words."""
         clean = self.deidentifier
         return clean.scrub(_QUOTED.sub(lambda m: f"'{clean.words(m[1]) or clean.code(m[1])}'", reason))
 

@@ -1,4 +1,4 @@
-"""What contrast a series shows, from its acquisition parameters and from its name."""
+"""Contrast weighting of a series, from its acquisition parameters and from its name."""
 
 import re
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _NOT_HEAD = {
 
 
 class Weighting(NamedTuple):
-    """What a series shows by one kind of evidence; the role is empty where that says nothing."""
+    """Weighting by one kind of evidence; the role is empty where that is silent."""
 
     role: str
     because: str
@@ -51,7 +51,7 @@ class _Timing:
 
 
 def weighting_from_name(series: Series) -> Weighting:
-    """Read the contrast off the name that the site or the vendor gave the series.
+    """Return the weighting from the name that the site or the vendor gave the series.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def weighting_from_name(series: Series) -> Weighting:
 
 
 def weighting_from_parameters(series: Series) -> Weighting:
-    """Tell the contrast from echo, repetition and inversion time.
+    """Return the weighting from echo, repetition and inversion time.
 
     The limits are wide apart, so that nothing near a border is decided: what lies between gets no role.
 
@@ -113,7 +113,7 @@ def weighting_from_parameters(series: Series) -> Weighting:
 
 
 def acquired_alike(one: Series, other: Series) -> bool:
-    """Tell whether two series were acquired with the same sequence on the same grid of slices."""
+    """Return whether two series were acquired with the same sequence on the same grid of slices."""
     a, b = describe_geometry(one), describe_geometry(other)
     kinds = {text(s.header, "MRAcquisitionType") for s in (one, other)}
     spaced = a.spacing_mm is not None and b.spacing_mm is not None and abs(a.spacing_mm - b.spacing_mm) < 0.1

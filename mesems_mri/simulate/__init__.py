@@ -1,1 +1,1 @@
-"""The phantom trial with exact truth."""
+"""The simulated phantom trial with its exact reference standard."""

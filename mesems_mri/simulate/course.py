@@ -1,4 +1,4 @@
-"""How the lesions of a simulated participant live: appear, enhance, grow, shrink and resolve.
+"""Course of the lesions of a simulated participant: they appear, enhance, grow, shrink and resolve.
 
 The number of new lesions is Poisson with a rate that differs between people (Sormani et al. 1999, J Neurol
 Sci 163:74). A new lesion enhances for 4 to 8 weeks, one in five for longer, and then shrinks (Meier et al.
@@ -73,7 +73,7 @@ def _evolve(
     activity: float,
     rng: np.random.Generator,
 ) -> LesionState:
-    """Let lesions of the earlier visits grow, enhance again and resolve until this visit."""
+    """Let lesions of earlier visits grow, enhance again and resolve until this visit."""
     growing = min(2, int(rng.poisson(0.25 + 0.5 * activity)))
     for _ in range(growing):
         old = [le for le in state.lesions if le.exists(before) and not np.isfinite(le.nodule_week)]
@@ -107,7 +107,7 @@ def _evolve(
 
 
 def _duration_weeks(rng: np.random.Generator) -> float:
-    """Return for how long a lesion enhances."""
+    """Return the duration of enhancement in weeks."""
     return float(rng.uniform(8, 16) if rng.random() < 0.2 else rng.uniform(4, 8))
 
 

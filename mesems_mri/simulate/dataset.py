@@ -1,4 +1,4 @@
-"""Tables and descriptions of the simulated data set and of its truth."""
+"""Tables and descriptions of the simulated data set and of its reference standard."""
 
 import datetime as dt
 from pathlib import Path
@@ -53,7 +53,7 @@ def mask_sidecar(desc: str, source: str) -> dict[str, Any]:
 
 
 def write_sessions(folder: Path, visits: list[tuple[str, dt.date, int, str]]) -> None:
-    """Write the visit table of a participant: label, day, week and kind of every visit."""
+    """Write ``sessions.tsv`` of a participant: label, day, week and kind of every visit."""
     lines = ["session_id\tacq_time\tweek\tvisit_type"]
     lines += [f"{label}\t{day.isoformat()}T10:00:00\t{week}\t{kind}" for label, day, week, kind in visits]
     write_text(folder / f"{folder.name}_sessions.tsv", "\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""What goes wrong in every simulated trial, and where: always the same participants and visits.
+"""Defects of every simulated trial: always of the same participants and visits.
 
 The slots are counted from the first participant and the first scheduled visit, so that a further participant
 or session changes nothing that was there before. docs/simulation.md shows them as a table.
@@ -26,7 +26,7 @@ LESION_FREE_PARTICIPANT = 3
 
 
 class Defect(StrEnum):
-    """What can be wrong with a visit, or special about it."""
+    """Closed list of defects and peculiarities of a visit."""
 
     NO_POSTCONTRAST = "no_postcontrast"
     TRUNCATED = "truncated"
@@ -44,7 +44,7 @@ SLOTS: dict[tuple[int, int], Defect] = {
     (1, 2): Defect.HALF_COVERAGE,
     (2, 1): Defect.WRONG_HEAD,
 }
-"""Index of the participant and of the scheduled visit -> what is wrong with it."""
+"""Index of the participant and of the scheduled visit -> defect."""
 UNSCHEDULED_AFTER = (1, 1)
 """Index of the participant, and of the scheduled visit after which an unscheduled one comes."""
 

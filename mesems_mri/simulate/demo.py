@@ -77,7 +77,7 @@ class DemoFolders:
 
     @property
     def bids(self) -> Path:
-        """What intake makes of the submissions."""
+        """Raw BIDS, filled by the intake."""
         return self.out / "bids"
 
     @property

@@ -82,7 +82,7 @@ class CountedFocus:
         On the scan where it is counted.
     volume_mm3, diameter_mm : float
         Of its mask.
-    centre_mm : ndarray (3,)
+    centre_mm : ndarray of float64, shape (3,)
         Head mm.
     """
 

@@ -39,7 +39,7 @@ _LONG_AGO_WEEK = -500.0
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """One lesion of a participant over time.
+    """A lesion of a participant over time.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class Lesion:
         Order of creation in the participant, from 1.
     region : str
         One of `REGION_SHARES`.
-    centre_mm : ndarray (3,)
+    centre_mm : ndarray of float64, shape (3,)
         Head mm.
     semi_axes_mm, rotation, exponent
         Superellipsoid: (3,), (3, 3) from head axes to its own, and power.
-    waves_per_mm, phases : ndarray (n, 3), (n,)
+    waves_per_mm, phases : ndarray of float64, shapes (n, 3) and (n,)
         Undulation of the surface.
     tissue : TissueProperties
         Relaxation times and gadolinium of the lesion.
@@ -61,7 +61,7 @@ class Lesion:
         Periods in which it enhances, from (included) and to (not included).
     uptake : str
         Enhances as a ``nodule``, a closed ``ring`` or an ``open_ring``.
-    opening : ndarray (3,)
+    opening : ndarray of float64, shape (3,)
         Unit vector from the centre to the gap of an open ring.
     nodule_week, nodule_mm, nodule_radius_mm
         Growth: when a nodule appears, its centre relative to the lesion's, and its radius.
@@ -95,11 +95,11 @@ class Lesion:
         return max(body, float(np.linalg.norm(self.nodule_mm)) + 1.25 * self.nodule_radius_mm + 1.0)
 
     def exists(self, week: float) -> bool:
-        """Tell whether the lesion is there in a week."""
+        """Return whether the lesion is there in a week."""
         return week >= self.onset_week and (week < self.shrink_week or self.shrink_to > 0)
 
     def enhances(self, week: float) -> bool:
-        """Tell whether the lesion enhances in a week."""
+        """Return whether the lesion enhances in a week."""
         return self.exists(week) and any(start <= week < end for start, end in self.enhancing_weeks)
 
     def _undulation(self, offset_mm: FloatArray) -> FloatArray:
@@ -154,7 +154,7 @@ class LesionState:
     lesions: tuple[Lesion, ...] = ()
 
     def room_for(self, centre_mm: FloatArray, reach_mm: float) -> bool:
-        """Tell whether a sphere keeps its distance from all lesions."""
+        """Return whether a sphere keeps its distance from all lesions."""
         return all(
             np.linalg.norm(centre_mm - other.centre_mm) > reach_mm + other.reach_mm + _GAP_MM
             for other in self.lesions

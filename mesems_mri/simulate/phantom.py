@@ -33,9 +33,9 @@ class HeadModel:
 
     Parameters
     ----------
-    fractions : dict of str to ndarray of float32 (X, Y, Z)
+    fractions : dict of str to ndarray of float32, shape (x, y, z)
         Share of every tissue of `TISSUES` in a voxel; the rest is air.
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> head RAS mm.
     ventricles : ndarray of bool
         Lateral ventricles.

@@ -28,9 +28,9 @@ class ScanGrid:
     Parameters
     ----------
     shape : tuple of int
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> scanner RAS mm, as in the header.
-    to_head : ndarray (4, 4)
+    to_head : ndarray of float64, shape (4, 4)
         Voxel -> head mm.
     """
 
@@ -99,13 +99,13 @@ def sample_head(
 
     Parameters
     ----------
-    image : ndarray (X, Y, Z)
+    image : ndarray of float, shape (x, y, z)
         Cubic spline coefficients of the image (`spline_coefficients`); the image itself for order 1.
-    head_affine : ndarray (4, 4)
+    head_affine : ndarray of float64, shape (4, 4)
         Head voxel -> head mm.
     shape : tuple of int
         Shape of the scan.
-    to_head : ndarray (4, 4)
+    to_head : ndarray of float64, shape (4, 4)
         Scan voxel -> head mm.
     order : int
         Of the spline.
@@ -149,9 +149,9 @@ def acquire(
 
     Parameters
     ----------
-    signal : ndarray (X, Y, Z)
+    signal : ndarray of float, shape (x, y, z)
         Noise-free signal.
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> scanner mm, for the bias.
     site : Site
         Whose coil bias is applied.

@@ -22,7 +22,7 @@ _TABLE_DELAY_MIN, _PLASMA_DECAY_MIN, _LESION_FILLING_MIN = 10.0, 37.0, 6.5
 
 @dataclass(frozen=True)
 class TissueProperties:
-    """What the signal of a tissue depends on.
+    """Properties of a tissue that determine its signal.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Simulate a multi-site trial: a raw BIDS data set, and its truth as BIDS derivatives."""
+"""Simulate a multi-site trial: a raw BIDS data set, and its reference standard as BIDS derivatives."""
 
 import hashlib
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def simulate_trial(
     quick: bool = True,
     seed: int = 0,
 ) -> list[Defect]:
-    """Write a simulated trial and its truth; the same seed gives the same bytes.
+    """Write a simulated trial and its reference standard; the same seed gives the same bytes.
 
     The truth lies in ``derivatives/truth`` in the names and columns of this program's own output. What is
     wrong with which visit is fixed (`mesems_mri.simulate.defects`) and listed in its ``defects.tsv``.

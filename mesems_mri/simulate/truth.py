@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 @dataclass(eq=False)
 class VisitTruth:
-    """What is true at one visit; filled in by whoever draws it.
+    """The reference standard of one visit, filled in while it is simulated.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class VisitTruth:
         self.reasons |= dict.fromkeys(("gel", "t2", "t2_change", "black_hole", "brain"), reason)
 
     def evaluable(self, part: str) -> bool:
-        """Tell whether a part of the visit is evaluable."""
+        """Return whether a part of the visit is evaluable."""
         return part not in self.reasons
 
 

@@ -14,11 +14,11 @@ def make_veins(
 
     Parameters
     ----------
-    outside_mm : ndarray (X, Y, Z)
+    outside_mm : ndarray of float, shape (x, y, z)
         Distance to the surface of the brain, negative inside.
-    affine : ndarray (4, 4)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> head RAS mm.
-    centre_mm : ndarray (3,)
+    centre_mm : ndarray of float64, shape (3,)
         Middle of the brain.
     rng : Generator
         Decides the course of the smaller veins.

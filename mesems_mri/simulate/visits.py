@@ -1,4 +1,4 @@
-"""One visit of a simulated participant: its scans, their defects, and the true masks."""
+"""A visit of a simulated participant: its scans, their defects, and the reference masks."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ _ISOCENTRE_MM = np.array([0.0, -18.0, 6.0])
 
 @dataclass(frozen=True, eq=False)
 class Folders:
-    """Where the scans and the truth go."""
+    """Folders of the scans and of the reference standard."""
 
     bids_dir: Path
     truth: Layout
@@ -60,7 +60,7 @@ class SimulatedVisit:
 
     @property
     def scheduled(self) -> bool:
-        """Tell whether the trial planned it."""
+        """Return whether the trial scheduled it."""
         return self.defect is not Defect.UNSCHEDULED
 
 

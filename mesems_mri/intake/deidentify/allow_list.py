@@ -1,4 +1,4 @@
-"""Reduce a text that a site typed to words of which we know that they name no person."""
+"""Reduce free text and coded values to the words of an allow-list."""
 
 import re
 from collections.abc import Collection
@@ -18,21 +18,21 @@ _FREE_LETTERS = 2
 
 
 def allow_listed_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool]:
-    """Keep the known words and the short numbers of a text.
+    """Reduce a text to its allow-listed words and short numbers.
 
     Parameters
     ----------
     text : str
         What a site typed.
     vocabulary : collection of str
-        Known words, in lower case.
+        Allow-listed words, in lower case.
 
     Returns
     -------
     str
         The rest of the text; separators are simplified.
     bool
-        Whether nothing but separators was lost.
+        True if nothing but separators was removed.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def allow_listed_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool
 
 
 def allow_listed_code(text: str) -> str | None:
-    """Return a coded value if all its words are those of the standard and the vendors, else None.
+    """Return a coded value if all its words are allow-listed (standard and vendors), else None.
 
     Examples
     --------

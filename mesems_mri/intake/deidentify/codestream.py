@@ -1,4 +1,4 @@
-"""Remove what a compressed image may carry beside its pixels: comments, application data, trailing bytes."""
+"""Remove comments, application data and trailing bytes from compressed images."""
 
 _APP_0, _APP_14, _APP_15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
 _JFIF, _JFIF_BYTES = b"JFIF\0", 14
@@ -40,7 +40,7 @@ def without_comments_jpeg(frame: bytes) -> bytes:
             return bytes(cleaned[: at + 2])
         end = _end_of_segment(cleaned, at)
         if marker == _COMMENT or _APP_0 <= marker <= _APP_15:
-            _blank(cleaned, at + 4 + _kept(marker, cleaned[at + 4 : end]), end)
+            _blank(cleaned, at + 4 + _retained_bytes(marker, cleaned[at + 4 : end]), end)
         at = end
 
 
@@ -80,43 +80,43 @@ def without_comments_jpeg_2000(frame: bytes) -> bytes:
         at = end
 
 
-def _next_marker(data: bytearray, at: int) -> int:
+def _next_marker(image: bytearray, at: int) -> int:
     """Return where the next marker stands; in compressed data only bytes below 0x80 follow an 0xFF."""
     while True:
-        at = data.find(0xFF, at)
-        if at < 0 or at + 2 > len(data):
+        at = image.find(0xFF, at)
+        if at < 0 or at + 2 > len(image):
             msg = "the image has no end"
             raise ValueError(msg)
-        follower = data[at + 1]
+        follower = image[at + 1]
         if follower >= 0x80 and follower != 0xFF and follower not in _RESTART:
             return at
         at += 1
 
 
-def _end_of_segment(data: bytearray, at: int) -> int:
-    size = int.from_bytes(data[at + 2 : at + 4])
+def _end_of_segment(image: bytearray, at: int) -> int:
+    size = int.from_bytes(image[at + 2 : at + 4])
     end = at + 2 + size
-    if size < 2 or end > len(data):
+    if size < 2 or end > len(image):
         msg = "a segment has no end"
         raise ValueError(msg)
     return end
 
 
-def _last_end(data: bytearray, at: int) -> int:
-    end = data.rfind(bytes((0xFF, _END)), at)
+def _last_end(image: bytearray, at: int) -> int:
+    end = image.rfind(bytes((0xFF, _END)), at)
     if end < 0:
         msg = "the codestream has no end"
         raise ValueError(msg)
     return end
 
 
-def _kept(marker: int, payload: bytearray) -> int:
+def _retained_bytes(marker: int, payload: bytearray) -> int:
     """Return how many first bytes of application data decoders need: those of JFIF and Adobe."""
     if marker == _APP_0 and payload.startswith(_JFIF):
         return _JFIF_BYTES
     return _ADOBE_BYTES if marker == _APP_14 and payload.startswith(_ADOBE) else 0
 
 
-def _blank(data: bytearray, start: int, end: int) -> None:
+def _blank(image: bytearray, start: int, end: int) -> None:
     if end > start:
-        data[start:end] = bytes(end - start)
+        image[start:end] = bytes(end - start)

@@ -1,4 +1,4 @@
-"""Free DICOM headers, and every text made from them, of what identifies a person.
+"""De-identify DICOM headers, and every text derived from them.
 
 After DICOM PS3.15 Annex E: Basic Application Confidentiality Profile with the options Retain Device
 Identity, Clean Descriptors and Retain Longitudinal Temporal Information Modified Dates. Stricter than these,
@@ -56,21 +56,21 @@ _SOFTWARE = re.compile(
 )
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _TEXT_BYTES = {"FL": 8, "FD": 16}
-"""So many bytes that are all printable are text that was stored as numbers."""
+"""Smallest number of bytes that, all printable, are text stored as numbers."""
 _TEXT = string.printable
 _SHORT_STRING, _LONG_STRING = 16, 64
 _IMPLEMENTATION_UID = "2.25.178404837361386205836247116925338129513"
 
 
 class Deidentifier:
-    """Free what belongs to one participant of all that identifies the person.
+    """De-identify the headers, sidecars and texts of one participant.
 
     Parameters
     ----------
     key : bytes
-        Secret of the trial, see :func:`mesems_mri.intake.deidentify.keys.open_keys`.
+        Pseudonymisation key of the trial, see :func:`mesems_mri.intake.deidentify.keys.open_keys`.
     participant_id : str
-        What the person is called in the trial; it becomes patient name and identifier.
+        Pseudonym of the person in the trial; it becomes patient name and identifier.
     offset_days : int
         Days that are added to every date, negative.
     known_words : iterable of str
@@ -110,17 +110,17 @@ class Deidentifier:
         return self._identity.texts
 
     def learn(self, dataset: Dataset) -> None:
-        """Gather the identifying texts of a header; :meth:`scrub` finds them from then on."""
+        """Register the identifying texts of a header; :meth:`scrub` finds them from then on."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._identity.learn(dataset)
 
     def learn_text(self, text: str, kind: str = "name") -> None:
-        """Take a text, e.g. of the sheet, for a ``name``, ``place``, ``number`` or ``birth`` date."""
+        """Register a text as an identifier: a ``name``, ``place``, ``number`` or ``birth`` date."""
         self._identity.learn_text(text, kind)
 
     def dataset(self, dataset: Dataset) -> Dataset:
-        """Return a header, with or without its image, without anything that identifies the person.
+        """Return a de-identified header, with or without its image.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Deidentifier:
         Raises
         ------
         InputError
-            If there are pixels that cannot be freed of what may be written beside them.
+            If the pixels cannot be separated from what may be written beside them.
         """
         self.learn(dataset)
         with warnings.catch_warnings():
@@ -177,7 +177,7 @@ class Deidentifier:
         return cleaned
 
     def uid(self, uid: str) -> str:
-        """Return what a UID becomes: always the same with the same key; one of the standard stays.
+        """Return the pseudonym of a UID, the same for the same key; UIDs of the standard are retained.
 
         Examples
         --------
@@ -231,7 +231,7 @@ class Deidentifier:
         return allow_listed_code(text) or ""
 
     def words(self, text: str) -> str:
-        """Reduce a text that a site typed, e.g. a series description or a file name, to harmless words."""
+        """Reduce free text, e.g. a series description or a file name, to allow-listed words."""
         if text.strip() in self._whole:
             return text.strip()
         reduced, complete = self._reduced(text, self._words)
@@ -239,7 +239,7 @@ class Deidentifier:
         return reduced if complete or re.search(r"[A-Za-z]{2}|[A-Za-z]\d|\d[A-Za-z]", reduced) else ""
 
     def device(self, text: str) -> str:
-        """Reduce what names a device; where something was lost a keyed mark like ``~3f9a20cc`` follows."""
+        """Reduce the name of a device to allow-listed words; a keyed mark (``~3f9a20cc``) marks a loss."""
         text = text.strip(" \0")
         if not text or text in self._whole:
             return text
@@ -256,7 +256,7 @@ class Deidentifier:
         return text if not text or text in self._whole else self._mark(text)
 
     def scrub(self, text: str) -> str:
-        """Free a text of our own, e.g. a line of a log or a message, of what is known to be identifying.
+        """De-identify a text of this package, e.g. a line of a log or a message.
 
         Names, addresses, numbers and the birth date gathered so far, and mail addresses, become ``[---]``;
         UIDs are replaced and dates shifted as in the images. What the site typed goes through :meth:`words`
@@ -268,7 +268,7 @@ class Deidentifier:
         return _DATE_IN_TEXT.sub(lambda match: self.date(match[0]) or REMOVED, text)
 
     def contains_identifier(self, text: str) -> bool:
-        """Say whether something identifying that was gathered stands in a text."""
+        """Return whether a text holds a registered identifier."""
         return self._identity.found_in(text)
 
     def birth_hash(self, birth_date: str) -> str:
@@ -349,7 +349,7 @@ class Deidentifier:
 
 
 def is_measure(value: float) -> bool:
-    """Say whether a number can be a measure: neither a record number nor text stored as a number."""
+    """Return whether a number can be a measure: neither a record number nor text stored as a number."""
     if isinstance(value, int):
         return abs(value) <= _MAX_WHOLE
     return value == 0 or (_MIN_SIZE < abs(value) < _MAX_SIZE)

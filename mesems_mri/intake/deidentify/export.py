@@ -1,4 +1,4 @@
-"""Write a copy of a series as DICOM without anything that identifies the person."""
+"""Export of a series as de-identified DICOM."""
 
 import warnings
 from pathlib import Path
@@ -13,7 +13,7 @@ from mesems_mri.intake.deidentify.pixels import burned_in
 
 
 class Readable(Protocol):
-    """What is needed of a series: its files and the header of the first of them."""
+    """A series for export: its files and the header of the first of them."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -27,7 +27,7 @@ class Readable(Protocol):
 
 
 def write_copy(series: Readable, out_dir: Path, deidentifier: Deidentifier) -> list[Path]:
-    """Write the instances of a series without anything that identifies the person.
+    """Write the instances of a series as de-identified DICOM.
 
     Parameters
     ----------

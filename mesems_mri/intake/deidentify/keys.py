@@ -1,4 +1,4 @@
-"""The key of a trial: what its pseudonyms are made with, kept outside of all that is passed on."""
+"""Pseudonymisation key of a trial, stored apart from all that is passed on."""
 
 import hashlib
 import hmac
@@ -22,12 +22,12 @@ _SHIFT_RANGE_DAYS = 3653
 
 @dataclass(frozen=True)
 class Keys:
-    """The secret of a trial and what follows from it.
+    """The pseudonymisation key of a trial and the values derived from it.
 
     Parameters
     ----------
     folder : Path
-        Where it is kept.
+        Where it is stored.
     secret : bytes
         Whoever has it can tell which scan became which; it is never printed.
     """
@@ -36,7 +36,7 @@ class Keys:
     secret: bytes = field(repr=False)
 
     def offset_days(self, participant_id: str) -> int:
-        """Return by how many days all dates of a participant are shifted.
+        """Return the date shift of a participant in days.
 
         Parameters
         ----------
@@ -55,18 +55,18 @@ class Keys:
 
     @property
     def fingerprint(self) -> str:
-        """What may be published of the key: it tells whether two submissions were made with the same one."""
+        """Fingerprint of the key, which may be published: equal for equal keys."""
         return hmac.digest(self.secret, b"fingerprint", hashlib.sha256)[:8].hex()
 
 
 def default_folder(bids_dir: Path) -> Path:
-    """Return where the key of a BIDS folder is kept unless somebody says otherwise: beside it."""
+    """Return the default folder of the key of a BIDS folder: beside it."""
     bids_dir = bids_dir.resolve()
     return bids_dir.with_name(f"{bids_dir.name}.key")
 
 
 def open_keys(folder: Path, bids_dir: Path | None = None, *, create: bool = True) -> Keys:
-    """Read the key of a trial, and make one where there is none.
+    """Read the pseudonymisation key of a trial, and create it where there is none.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _refuse_open_to_others(
 
 
 def _create(path: Path) -> None:
-    """Make the file under another name and link it: it is never there half, and only the first one counts."""
+    """Write the key atomically: under another name, then linked, so that only the first one counts."""
     temporary = path.with_name(f".{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:

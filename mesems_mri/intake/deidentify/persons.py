@@ -1,4 +1,4 @@
-"""Gather what names a person in a header, and find it again in any other text."""
+"""Identifiers of a person: collected from headers, and found again in any other text."""
 
 import contextlib
 import datetime as dt
@@ -78,7 +78,7 @@ _BASE = str.maketrans(
 
 
 class PersonIdentifiers:
-    """What names a person, as far as it has been seen, and how it is found in a text.
+    """Registered identifiers of a person, and their search in a text.
 
     Parameters
     ----------
@@ -94,27 +94,27 @@ class PersonIdentifiers:
 
     @property
     def texts(self) -> frozenset[str]:
-        """All that was gathered, as it was written."""
+        """All registered texts, as they were written."""
         return frozenset(text for _, text in self._gathered)
 
     def learn(self, dataset: Dataset) -> None:
-        """Gather persons, addresses, numbers and the birth date of a header, at any depth."""
+        """Register persons, addresses, numbers and the birth date of a header, at any depth."""
         for kind, text in _identifying(dataset):
             self.learn_text(text, kind)
 
     def learn_text(self, text: str, kind: str = "name") -> None:
-        """Take a text for identifying: a ``name``, ``place``, ``number`` or ``birth`` date."""
+        """Register a text as identifying: a ``name``, ``place``, ``number`` or ``birth`` date."""
         text = text.replace("\0", " ").strip()
         if text and fold(text)[0] not in self._labels | _NOBODY and (kind, text) not in self._gathered:
             self._gathered.add((kind, text))
             self._patterns = None
 
     def found_in(self, text: str) -> bool:
-        """Say whether something gathered stands in a text."""
+        """Return whether a registered identifier stands in a text."""
         return bool(self._spans(text))
 
     def remove_from(self, text: str, replacement: str = REMOVED) -> str:
-        """Replace all that was gathered; repeated until nothing is found, since a removal can free a word."""
+        """Replace all registered identifiers; repeated until none is found: a removal can expose a word."""
         while spans := self._spans(text):
             for start, end in reversed(spans):
                 text = text[:start] + replacement + text[end:]
@@ -244,7 +244,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Say whether a match is a word of its own: nothing like it beside it, or the case changes."""
+    """Return whether a match is a word of its own: nothing like it beside it, or the case changes."""
 
     def joined(left: str, right: str) -> bool:
         if left.isdigit() or right.isdigit():

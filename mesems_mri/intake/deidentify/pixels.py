@@ -1,4 +1,4 @@
-"""Take the pixels of an object without what may be written beside them."""
+"""Pixel data of an object without comments, trailing bytes and overlays; burned-in annotation."""
 
 from collections.abc import Callable, Iterator
 
@@ -38,7 +38,7 @@ _COLOURS = ("RGB", "YBR", "PALETTE")
 
 
 def burned_in(header: Dataset) -> str:
-    """Say why names may be written into the pixels themselves, where nothing here removes them.
+    """Return the sign of burned-in annotation, which nothing here removes.
 
     Returns
     -------

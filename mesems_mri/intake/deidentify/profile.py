@@ -45,7 +45,7 @@ class CleaningRule(StrEnum):
     ITEMS = "items"
     """A sequence, cleaned in turn."""
     CODED = "coded"
-    """A sequence of codes of which only known ones are kept, in the words of the standard."""
+    """A sequence of codes of which the allow-listed ones are retained, in the words of the standard."""
     PIXELS = "pixels"
 
 

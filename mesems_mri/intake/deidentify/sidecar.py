@@ -1,4 +1,4 @@
-"""Free what a converter makes from DICOM of names: the sidecar and the header of a NIfTI image."""
+"""De-identify the output of the converter: the sidecar and the header of a NIfTI image."""
 
 import gzip
 import math
@@ -46,7 +46,7 @@ _CONVERTER = {"ConversionSoftware": r"dcm2niix", "ConversionSoftwareVersion": r"
 
 
 class _NiftiLayout(NamedTuple):
-    """Where things stand in a NIfTI header."""
+    """Offsets of the fields of a NIfTI header."""
 
     size: int
     bitpix: int
@@ -63,7 +63,7 @@ _LAYOUTS = {
 
 
 def clean_sidecar(content: Mapping[str, Any], deidentifier: Deidentifier) -> dict[str, Any]:
-    """Return what may stay of the sidecar of an image.
+    """Return the de-identified sidecar of an image.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def clean_sidecar(content: Mapping[str, Any], deidentifier: Deidentifier) -> dic
 
 
 def write_nifti(source: Path, target: Path) -> None:
-    """Write an image again, its header without free text and extensions, the file without its name and time.
+    """Rewrite an image without free text and extensions in its header, by an atomic write.
 
     Parameters
     ----------

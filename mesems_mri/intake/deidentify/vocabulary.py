@@ -1,4 +1,4 @@
-"""Words that name no person: what may remain of a text that a site typed.
+"""Allow-list of words that name no person: what may remain of free text.
 
 A name can stand in any text, and nobody can list all names. So a text is not searched for names, but reduced
 to words of these lists; a word that is missing here costs a word of a series description, and no more. A

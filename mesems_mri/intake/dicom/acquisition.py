@@ -1,4 +1,4 @@
-"""What a header says of an acquisition, as far as protocols ask; None or empty where it says nothing."""
+"""Acquisition parameters of a header, as far as protocols ask; None or empty where it is silent."""
 
 import datetime as dt
 import re
@@ -18,7 +18,7 @@ _HALF_DAY = dt.timedelta(hours=12)
 
 @dataclass(frozen=True, kw_only=True)
 class Scanner:
-    """The machine; the names are as the header writes them."""
+    """The scanner, named as in the header."""
 
     manufacturer: str = ""
     model: str = ""
@@ -32,7 +32,7 @@ class Scanner:
         return " ".join(part for part in parts if part)
 
     def is_other_than(self, other: "Scanner") -> bool | None:
-        """Tell whether it is another machine; None if the headers do not say enough.
+        """Return whether it is another scanner; None if the headers do not say enough.
 
         A new software writes maker and model otherwise (``Prisma_fit``, ``MAGNETOM Prisma Fit``), so the
         serial number decides where both have one.
@@ -126,7 +126,7 @@ class Acquisition:
 def read_acquisition(
     header: Dataset, geometry: SeriesGeometry | None = None, agents: Sequence[Agent] = ()
 ) -> Acquisition:
-    """Read what a header says of the acquisition.
+    """Read the acquisition parameters of a header.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def read_acquisition(
 
 
 def read_scanner(header: Dataset) -> Scanner:
-    """Read which machine a header is from."""
+    """Read the scanner of a header."""
     return Scanner(
         manufacturer=text(header, "Manufacturer"),
         model=text(header, "ManufacturerModelName"),
@@ -170,7 +170,7 @@ def read_scanner(header: Dataset) -> Scanner:
 
 
 def scanner_of_sidecar(sidecar: Mapping[str, Any]) -> Scanner:
-    """Read which machine an image is from off the sidecar that dcm2niix wrote of it."""
+    """Read the scanner from the sidecar that dcm2niix wrote."""
     parts = {
         "manufacturer": "Manufacturer",
         "model": "ManufacturersModelName",
@@ -181,7 +181,7 @@ def scanner_of_sidecar(sidecar: Mapping[str, Any]) -> Scanner:
 
 
 def same_software(one: Scanner, two: Scanner) -> bool | None:
-    """Tell whether two scans were made with the same software; None if a header does not say."""
+    """Return whether two scans were made with the same software; None if a header does not say."""
     if not (one.software and two.software):
         return None
     # dcm2niix joins several versions by "_" where the header has "\\", and blanks by "_" too

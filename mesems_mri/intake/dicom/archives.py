@@ -1,4 +1,4 @@
-"""Take DICOM files out of zip archives that nobody vouches for.
+"""Extraction of DICOM files from untrusted zip archives.
 
 Members are written under numbers of our own, so no name inside an archive can lead anywhere. What is written
 is bounded in all, and in relation to the size of the archive; links are never made; archives inside
@@ -37,11 +37,11 @@ _DAMAGE = (
     ValueError,
     struct.error,
 )
-"""What zipfile raises on a damaged archive or one packed by a method it does not know."""
+"""Exceptions of zipfile on a damaged archive or an unknown compression."""
 
 
 class ExtractedFile(NamedTuple):
-    """A member that lies on disk now, and what the site called it."""
+    """An extracted member, with the name that the site gave it."""
 
     path: Path
     name: str
@@ -53,7 +53,7 @@ class _ArchiveRefused(Exception):  # noqa: N818
 
 @dataclass
 class ArchiveLimits:
-    """What the archives of one submission may do, and what they have done so far.
+    """Bounds on the archives of one submission, and what was unpacked so far.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class ArchiveLimits:
 
 
 def is_zip(path: Path) -> bool:
-    """Tell a zip archive by its first bytes, whatever it is called."""
+    """Return whether a file is a zip archive, by its first bytes."""
     try:
         with path.open("rb") as file:
             return file.read(4) == ZIP_MAGIC
@@ -94,7 +94,7 @@ def is_zip(path: Path) -> bool:
 def unpack(
     path: Path, name: str, scratch: Path, limits: ArchiveLimits
 ) -> tuple[list[ExtractedFile], list[UnusedFile]]:
-    """Take the DICOM members out of an archive.
+    """Extract the DICOM members of an archive.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def _write_member(
 
 
 def _refuse_member(member: zipfile.ZipInfo) -> str:
-    """Say why a member is left out by its entry alone; empty if it is not."""
+    """Return the reason to refuse a member by its entry alone; empty if there is none."""
     mode = member.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "a link or special file"
@@ -219,7 +219,7 @@ def _refuse_member(member: zipfile.ZipInfo) -> str:
 
 
 def _refuse_large_directory(path: Path, limits: ArchiveLimits) -> None:
-    """Look at the size of the list of members before it is read into memory."""
+    """Refuse an archive whose list of members is too long to be read into memory."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - _MAX_COMMENT - 42))

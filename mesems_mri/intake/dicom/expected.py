@@ -1,4 +1,4 @@
-"""How many slices a series should have, as the scanner wrote it down somewhere."""
+"""Expected number of slices of a series, as the scanner recorded it."""
 
 import re
 from typing import NamedTuple
@@ -20,14 +20,14 @@ _MANY = 100_000
 
 
 class Expected(NamedTuple):
-    """A number of slices, and where it stands."""
+    """An expected number of slices, and its source."""
 
     slices: int
     source: str
 
 
 def expected_slices(header: Dataset) -> Expected | None:
-    """Return how many slices a series should have.
+    """Return the expected number of slices of a series.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where the slices of a series lie, and what is wrong with that."""
+"""Geometry of a series: position and spacing of its slices, and their faults."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +18,7 @@ _TILT_DEGREES = 0.5
 
 
 class FaultCode(StrEnum):
-    """Closed list of what can be wrong with the slices of a series."""
+    """Closed list of faults of the slices of a series."""
 
     NO_GEOMETRY = "no_geometry"
     TOO_FEW_SLICES = "too_few_slices"
@@ -36,7 +36,7 @@ class FaultCode(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong with the slices of a series.
+    """A fault of the slices of a series.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def describe_geometry(series: Series) -> SeriesGeometry:
 
 
 def slice_faults(series: Series) -> list[Fault]:
-    """List what is wrong with the slices of a series.
+    """List the faults of the slices of a series.
 
     Parameters
     ----------

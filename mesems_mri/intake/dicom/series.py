@@ -1,4 +1,4 @@
-"""Sort the instances of a submission into series, one for each image that they make."""
+"""Grouping of the instances of a submission into series, one per image."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from mesems_mri.intake.dicom.tags import number, quoted, sequence, text
 _SAME_ECHO_MS = 0.3
 _SAME_COSINE = 2e-3
 _LARGE_ELEMENT = 32 << 10
-"""Private elements of this size are blocks for the vendor's own programs; a header is kept without them."""
+"""Private elements of this size are blocks for the vendor's own programs; headers are held without them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class Series:
 
 
 def group_into_series(instances: Iterable[Instance]) -> list[Series]:
-    """Sort instances into series.
+    """Group instances into series.
 
     A series with several echoes or kinds of image (magnitude and phase) is several images and becomes several
     `Series`; a second copy of the same instances becomes one of its own, so that none is lost silently.

@@ -1,4 +1,4 @@
-"""Write the frames of one image of an object that holds several images, so that it can be converted alone."""
+"""Frames of one image of a multi-frame object, written alone for conversion."""
 
 import warnings
 from pathlib import Path

@@ -54,7 +54,7 @@ def numbers(header: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def as_numbers(found: object) -> tuple[float, ...]:
-    """Turn what a tag holds into finite numbers; nothing if one of them is no number."""
+    """Return the value of a tag as finite numbers; none if one of them is no number."""
     if found is None:
         return ()
     parts = found if isinstance(found, MultiValue | list | tuple) else (found,)
@@ -80,7 +80,7 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def quoted(words: str) -> str:
-    """Put what stands in a header between quotes; whoever shows it to others frees the quoted of names."""
+    """Quote a value of a header; quoted parts are de-identified before they are shown."""
     return f"'{' '.join(words.replace(chr(39), ' ').split())[:40].strip()}'"
 
 
@@ -95,7 +95,7 @@ def sequence(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def moment(header: Dataset) -> dt.datetime | None:
-    """Return when the acquisition began, from the most to the least direct tag; None when none says it."""
+    """Return the start of the acquisition, from the most to the least direct tag; None without any."""
     for keyword in ("AcquisitionDateTime", "FrameAcquisitionDateTime"):
         digits = text(header, keyword)
         day, clock = parse_day(digits[:8]), parse_clock(digits[8:])

@@ -1,1 +1,1 @@
-"""The simulated trial as its sites would send it: DICOM in the manner of three vendors, names and all."""
+"""The simulated trial as submissions: DICOM in the formats of three vendors, with planted identifiers."""

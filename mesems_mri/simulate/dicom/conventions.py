@@ -1,4 +1,4 @@
-"""What the simulated sites do differently: scanner, words, order, export, and what they leave in the open."""
+"""Conventions of the simulated sites: scanner, series names, order of scans, export."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ Cue = Literal["tags", "description", "order"]
 
 @dataclass(frozen=True)
 class SiteConventions:
-    """How a site scans and sends.
+    """Conventions of a site for scanning and export.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ _CONVENTIONS = (
 
 
 def conventions_of(site_id: str, manufacturer: str) -> SiteConventions:
-    """Return the habit of a site: the first six sites each have their own, later ones share them by maker.
+    """Return the conventions of a site: the first six have their own, later ones share them by maker.
 
     Parameters
     ----------

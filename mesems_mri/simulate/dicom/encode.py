@@ -39,7 +39,7 @@ _ASCII = ["ISO_IR 6"]
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """What is around the data set in a file.
+    """File meta information, preamble and padding around a data set.
 
     Parameters
     ----------
@@ -104,14 +104,14 @@ def write_series(
     shared = _encode(header, charset, implicit=implicit)
     tail = _encode([element(0xFFFCFFFC, "OB", envelope.tail)], charset) if envelope.tail else {}
     for own, pixels in instances:
-        data = shared | _encode(own, charset, implicit=implicit)
-        data[PIXEL_DATA] = _pixel_data(pixels, envelope.syntax)
-        body = _join(data | tail)
+        encoded = shared | _encode(own, charset, implicit=implicit)
+        encoded[PIXEL_DATA] = _pixel_data(pixels, envelope.syntax)
+        body = _join(encoded | tail)
         if envelope.syntax == "deflated":
             packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
             body = packer.compress(body) + packer.flush()
             body += b"\0" * (len(body) % 2)
-        yield b"".join((envelope.preamble.ljust(128, b"\0"), b"DICM", _meta(data, envelope), body))
+        yield b"".join((envelope.preamble.ljust(128, b"\0"), b"DICM", _meta(encoded, envelope), body))
 
 
 def write_object(dataset: Dataset, envelope: Envelope, hide: tuple[int, ...] = ()) -> bytes:
@@ -125,9 +125,9 @@ def write_object(dataset: Dataset, envelope: Envelope, hide: tuple[int, ...] = (
         Tags that only the group of the file tells.
     """
     charset = [dataset.get("SpecificCharacterSet", "ISO_IR 100")]
-    data = _encode(dataset, charset, implicit=envelope.syntax == "implicit")
-    start = b"".join((envelope.preamble.ljust(128, b"\0"), b"DICM", _meta(data, envelope)))
-    return start + _join({tag: piece for tag, piece in data.items() if tag not in hide})
+    encoded = _encode(dataset, charset, implicit=envelope.syntax == "implicit")
+    start = b"".join((envelope.preamble.ljust(128, b"\0"), b"DICM", _meta(encoded, envelope)))
+    return start + _join({tag: piece for tag, piece in encoded.items() if tag not in hide})
 
 
 def _encode(elements: Iterable[DataElement], charset: list[str], *, implicit: bool = False) -> Pieces:
@@ -144,10 +144,10 @@ def _join(pieces: Mapping[int, bytes]) -> bytes:
     return b"".join(pieces[tag] for tag in sorted(pieces))
 
 
-def _meta(data: Pieces, envelope: Envelope) -> bytes:
+def _meta(encoded: Pieces, envelope: Envelope) -> bytes:
     """Encode group 2 for a data set that is already encoded."""
     implicit = envelope.syntax == "implicit"
-    named = tuple(_uid(data[tag], implicit=implicit) for tag in (0x00080016, 0x00080018))
+    named = tuple(_uid(encoded[tag], implicit=implicit) for tag in (0x00080016, 0x00080018))
     own = (element(0x00020002 + k, "UI", uid) for k, uid in enumerate(named))
     rest = _join(_shared_meta(envelope) | _encode(own, _ASCII))
     return b"\2\0\0\0UL\4\0" + len(rest).to_bytes(4, "little") + rest

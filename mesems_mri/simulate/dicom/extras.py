@@ -1,4 +1,4 @@
-"""What comes with the images: a picture of the screen, a presentation state, text files, a DICOMDIR."""
+"""Objects beside the images: a screen capture, a presentation state, text files, a DICOMDIR."""
 
 import datetime as dt
 from collections.abc import Sequence

@@ -24,13 +24,13 @@ class Planes:
 
     Parameters
     ----------
-    pixels : ndarray of int16 (slices, rows, columns)
+    pixels : ndarray of int16, shape (slices, rows, columns)
         Signal, or a difference of signals.
-    first_mm : ndarray (3,)
+    first_mm : ndarray of float64, shape (3,)
         Centre of the first pixel of the first slice, LPS.
-    step_mm : ndarray (3,)
+    step_mm : ndarray of float64, shape (3,)
         From one slice to the next.
-    across, down : ndarray (3,)
+    across, down : ndarray of float64, shape (3,)
         Directions along a row and along a column, of length 1.
     pixel_mm : tuple of float
         From row to row and from column to column.
@@ -51,7 +51,7 @@ class Planes:
 
     @property
     def three_d(self) -> bool:
-        """Tell whether the voxels are those of a 3D sequence, as thick as they are wide."""
+        """Return whether the voxels are those of a 3D sequence, as thick as they are wide."""
         return abs(self.spacing_mm - self.pixel_mm[0]) < 0.2 * self.spacing_mm
 
     @property
@@ -61,7 +61,7 @@ class Planes:
 
     @property
     def plane(self) -> str:
-        """Which way the slices lie: ``Tra``, ``Sag`` or ``Cor``."""
+        """Plane of the slices: ``Tra``, ``Sag`` or ``Cor``."""
         return ("Sag", "Cor", "Tra")[int(np.argmax(np.abs(self.step_mm)))]
 
     def position(self, index: int) -> FloatArray:
@@ -100,8 +100,8 @@ def slice_up(array: NDArray[np.int16], affine: FloatArray, *, complete: int | No
 
     Parameters
     ----------
-    array : ndarray (X, Y, Z)
-    affine : ndarray (4, 4)
+    array : ndarray of float, shape (x, y, z)
+    affine : ndarray of float64, shape (4, 4)
         Voxel -> RAS mm, without shear.
     complete : int or None
         Slices there would be, if some of the last are missing.

@@ -1,4 +1,4 @@
-"""What is planted in the simulated DICOM and what a reader should make of it, for the tests of intake.
+"""Manifest of the simulated DICOM: planted identifiers and the expected role of every series.
 
 The manifest lies beside the DICOM folder, never inside it, as it holds all that must not get out.
 """
@@ -45,7 +45,7 @@ class PlantedPlace:
 
 @dataclass(frozen=True)
 class SeriesTruth:
-    """What a series is.
+    """Expected classification of a series.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def read_manifest(dicom_dir: Path) -> PlantManifest:
 
 @dataclass
 class PlantLog:
-    """Writes down what is planted where, while it is planted."""
+    """Log of the planted identifiers and their places."""
 
     site_id: str = ""
     participant_id: str = ""

@@ -1,4 +1,4 @@
-"""What a submission looks like on disk: folders and file names in a site's own habit, or a zip."""
+"""Submissions on disk: folders and file names by the conventions of a site, or a zip."""
 
 import io
 import re
@@ -36,7 +36,7 @@ class SubmissionFiles:
 
     @property
     def zipped(self) -> bool:
-        """Tell whether it is a zip."""
+        """Return whether it is a zip."""
         return self.name.endswith(".zip")
 
     def add(self, name: str, content: bytes) -> None:

@@ -14,7 +14,7 @@ _BASE_36 = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Country:
-    """What people, streets and hospitals are called at a site, and in which character set."""
+    """Names of people, streets and hospitals of a country, and its character set."""
 
     charset: str
     families: tuple[str, ...]

@@ -25,7 +25,7 @@ _NAMES = {"Tra": "TRANSVERSAL", "Sag": "SAGITTAL", "Cor": "CORONAL"}
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """How stored values, values on the screen and the signal hang together in a series."""
+    """Scaling between stored values, displayed values and the signal of a series."""
 
     slope: float
     scale_slope: float

@@ -14,7 +14,7 @@ from mesems_mri.simulate.dicom.timeline import SimulatedSeries
 
 
 def plant_identifiers(study: Study, acquisition: SimulatedSeries, header: Dataset) -> None:
-    """Plant in a series what its site leaves there."""
+    """Plant the identifiers that a site leaves in a series."""
     for plant_in in _BY_MANNER[study.conventions.manner]:
         plant_in(study, acquisition, header)
 
@@ -29,14 +29,14 @@ def image_comments(study: Study, acquisition: SimulatedSeries) -> list[DataEleme
 
 
 def preamble(study: Study, acquisition: SimulatedSeries) -> bytes:
-    """Return what stands in the 128 bytes before a file."""
+    """Return the preamble of a file, at most 128 bytes."""
     if study.conventions.manner != "siemens" or acquisition.contrast != "T2w":
         return b""
     return study.plant("preamble", f"II*\0EXPORT {study.person.typed} {study.patient_id}").encode()[:128]
 
 
 def tail(study: Study, acquisition: SimulatedSeries) -> bytes:
-    """Return what stands in the padding behind the pixels."""
+    """Return the padding behind the pixels."""
     if study.conventions.manner != "ge" or acquisition.contrast != "T2w":
         return b""
     text = study.plant("DataSetTrailingPadding", f"{study.person.typed}/{day_of(study.person.born)}").encode()
@@ -44,7 +44,7 @@ def tail(study: Study, acquisition: SimulatedSeries) -> bytes:
 
 
 def meta(study: Study) -> tuple[DataElement, ...]:
-    """Return what stands in the group of the file itself."""
+    """Return further file meta information."""
     if study.conventions.manner == "philips":
         return ()
     ae_title = study.plant("(0002,0016) SourceApplicationEntityTitle", study.person.typed[:16])

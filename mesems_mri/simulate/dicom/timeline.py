@@ -11,7 +11,7 @@ from mesems_mri.simulate.dicom.geometry import Planes
 
 DUAL_ECHO = ("PDw", "T2w")
 _SECONDS = {"T1w": (225, 312), "T2w": (180, 230), "PDw": (180, 230), "FLAIR": (255, 302)}
-"""How long a 2D and a 3D scan of each contrast takes."""
+"""Duration of a 2D and a 3D scan of each contrast."""
 _PAUSE = 25
 _MAX_MPR = 24
 
@@ -40,7 +40,7 @@ class Injection:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedSeries:
-    """One series.
+    """A series of a simulated examination.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ class SimulatedSeries:
 
     @property
     def three_d(self) -> bool:
-        """Tell whether it is a 3D sequence."""
+        """Return whether it is a 3D sequence."""
         return self.kind != "localizer" and self.main.planes.three_d
 
     @property
     def derived(self) -> bool:
-        """Tell whether it was computed from another."""
+        """Return whether it was computed from another."""
         return self.kind in ("mpr", "subtraction")
 
     @property
@@ -100,7 +100,7 @@ class SimulatedSeries:
         return sum(scan.planes.complete for scan in self.scans)
 
     def times(self) -> list[dt.datetime]:
-        """Return when each slice of an image was acquired: a 2D sequence takes turns, odd before even."""
+        """Return the acquisition time of each slice of an image: a 2D sequence is interleaved."""
         number = self.main.planes.complete
         if self.three_d or self.derived:
             return [self.start] * number
@@ -111,7 +111,7 @@ class SimulatedSeries:
 
 @dataclass(frozen=True)
 class Irregularities:
-    """What is special about the examination at a visit.
+    """Irregularities of the examination at a visit.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def test_a_delivery_is_told_and_filed(tmp_path: Path, sent: Path) -> None:
     assert not bids.exists()
     told = run(sent, bids, "--sheet", sheet, "--site", "S01", "--key", tmp_path / "key")
     assert "filed      FLAIR                series 1 (FLAIR), 12 slices: TR 9000 ms" in told
-    assert "0 queries asked, 0 of them hold a visit up" in told
+    assert "0 queries asked, 0 of them blocking" in told
     assert (tmp_path / "key" / "secret.hex").is_file()
     (row,) = read_rows(bids / "series.tsv")
     told = run(sent, bids, "--sheet", sheet, "--key", tmp_path / "key", "--use", f"T2w={row['series_id']}")
