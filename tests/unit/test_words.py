@@ -38,7 +38,7 @@ PRIVATE = {
     r"\bproposals?\b|\bpropos(e|es|ed|ing)\b": "candidate",
     r"\bturn(ed|s)? down\b|_turned_down|turned_down": "rejected",
     r"\bone (row|line|file|page|job|entry|column|record) an? (?!time)": "one ... per ...",
-    r"\bhold(s)? (it |a visit |the visit |its visit )?up\b|\bheld up\b|blocks_visit": "block, blocking query",
+    r"\bhold(s)? (it |a visit |the visit |its visit )?up\b|\bheld up\b|holds_up": "block, blocking query",
     r"\bset(s)? aside\b": "quarantine",
     r"\bTell whether\b": "Return whether",
     r"\bthe head is turned\b|\blittle overlap\b": "large_rotation, low_overlap",
