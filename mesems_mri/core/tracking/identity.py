@@ -61,10 +61,6 @@ def divide_t2(
         Last footprint of every T2 lesion so far.
     min_remainder_voxels : float
         Smallest rest of a component beside its new foci that is an old lesion.
-
-    Returns
-    -------
-    T2Units
     """
     none = np.zeros(mask.shape, dtype=np.int32)
     new = none if new is None else new
@@ -94,12 +90,9 @@ def divide_t2(
             growth[unit] = voxels
             carved_from[unit] = component
     dseg, number = _renumber(provisional)
-    return T2Units(
-        dseg,
-        frozenset(number[u] for u in is_new),
-        {number[u]: size for u, size in growth.items()},
-        {number[u]: number[lesion] for u, lesion in carved_from.items()},
-    )
+    sizes = {number[u]: size for u, size in growth.items()}
+    lesions = {number[u]: number[lesion] for u, lesion in carved_from.items()}
+    return T2Units(dseg, frozenset(number[u] for u in is_new), sizes, lesions)
 
 
 def _new_and_growth(
