@@ -24,12 +24,14 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONDONTWRITEBYTECODE :=
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
+# one module in one process, in the order that tests/conftest.py gives: the long ones first
+PARALLEL = -n $(CORES) --dist loadgroup --no-loadscope-reorder
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium openssh-server postgresql
 
-.PHONY: help install test test-nightly test-system test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
+.PHONY: help install test test-nightly test-system system-packages test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 .venv-uv/bin/uv:
 	$(PYTHON) -m venv .venv-uv
@@ -46,19 +48,21 @@ $(STAMP): requirements.lock pyproject.toml | $(filter .venv-uv/bin/uv,$(UV))
 install: $(STAMP)  ## make .venv from the lock file
 
 test: $(STAMP)  ## unit, workflow and real-scan tests (never calls apt)
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/unit tests/workflow tests/real
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/workflow tests/real
 
 test-nightly: export MESEMS_NIGHTLY := 1
 test-nightly: test  ## the same with every mutation, bad scan and real patient (an hour)
 
 test-real: $(STAMP)  ## the tests on real scans alone
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup tests/real
+	$(BIN)/python -m pytest $(PARALLEL) tests/real
 
-test-system: $(STAMP)  ## tests that need Debian packages (as root: installs Slurm, Chromium, OpenSSH, PostgreSQL)
-	@[ "$$(id -u)" = 0 ] || { echo "make test-system installs Debian packages: run it as root" >&2; exit 2; }
+test-system: $(STAMP) system-packages  ## tests that need Debian packages (as root, see system-packages)
+	$(BIN)/python -m pytest $(PARALLEL) tests/system
+
+system-packages:  ## install Slurm, Chromium, OpenSSH, PostgreSQL (as root on Debian)
+	@[ "$$(id -u)" = 0 ] || { echo "make $@ installs Debian packages: run it as root" >&2; exit 2; }
 	dpkg -s $(SYSTEM_PACKAGES) >/dev/null 2>&1 || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); }
-	$(BIN)/python -m pytest tests/system
 
 demo: $(STAMP)  ## simulate a small trial as DICOM, take it in, run, score and send it (writes demo/); FULL=1: scans of 1 mm
 	$(BIN)/mesems-mri demo --out $(DEMO) --cores $(CORES) $(if $(FULL),--full)

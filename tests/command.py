@@ -5,17 +5,18 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
 def mesems(
-    *arguments: object, cwd: Path | None = None, site: Path | None = None, code: int = 0
+    *arguments: object, cwd: Path | None = None, path: Sequence[Path] = (), code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a fresh process; `site` holds an installed wheel to use instead."""
+    """Run the command line in a fresh process; `path`: where its Python looks first, as for another wheel."""
     environment = dict(os.environ)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    if site:
-        environment["PYTHONPATH"] = str(site)
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
     finished = subprocess.run(
         [sys.executable, "-m", "mesems_mri", *map(str, arguments)],
         cwd=cwd,

@@ -1,15 +1,15 @@
-"""Every Python that starts with this folder on its path lives 2000 days later."""
+"""Every step of a visit that starts with this folder on its path lives 2000 days later.
+
+Snakemake does not: it compares the clock with the times of files, which the system gives.
+"""
 
 import datetime as dt
+import sys
 import time
 
 DAYS = 2000
 _time, _time_ns, _localtime, _gmtime = time.time, time.time_ns, time.localtime, time.gmtime
-
-time.time = lambda: _time() + DAYS * 86400
-time.time_ns = lambda: _time_ns() + DAYS * 86400 * 10**9
-time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
-time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
+_strftime = time.strftime
 
 
 class _Later(dt.datetime):
@@ -18,4 +18,10 @@ class _Later(dt.datetime):
         return super().now(tz) + dt.timedelta(days=DAYS)
 
 
-dt.datetime = _Later  # type: ignore[misc]
+if "step" in sys.orig_argv:
+    time.time = lambda: _time() + DAYS * 86400
+    time.time_ns = lambda: _time_ns() + DAYS * 86400 * 10**9
+    time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
+    time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
+    time.strftime = lambda form, when=None: _strftime(form, time.localtime() if when is None else when)
+    dt.datetime = _Later  # type: ignore[misc]

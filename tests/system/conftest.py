@@ -1,8 +1,6 @@
-"""A running Slurm for the tests of this folder."""
+"""What runs for the tests of this folder: Slurm, PostgreSQL."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -48,34 +46,3 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.remove()
-
-
-@pytest.fixture(scope="session")
-def system_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated trial, one participant with two visits."""
-    folder = tmp_path_factory.mktemp("trial") / "bids"
-    options = ["--participants", "1", "--sites", "1", "--sessions", "w00,w04", "--quick"]
-    made = subprocess.run(
-        [sys.executable, "-m", "mesems_mri", "simulate", folder, *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
-@pytest.fixture(scope="session")
-def local_out_dir(system_trial: Path) -> Path:
-    """Output of a run of the trial on this machine, without Slurm."""
-    out_dir = system_trial.parent / "local"
-    ended = subprocess.run(
-        [sys.executable, "-m", "mesems_mri", "run", system_trial, out_dir, "--cores", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return out_dir

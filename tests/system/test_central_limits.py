@@ -12,10 +12,13 @@ import httpx
 import pytest
 
 from mesems_mri.transfer.verify import manifest_sha256
+from tests.nightly import amount
 from tests.system.service import Service
 from tests.unit.central import damage
 from tests.unit.central.bundles import Bundle, pack, visit
 from tests.unit.central.conftest import HOMES
+
+BUNDLES = amount(1_000, 10_000)
 
 
 @pytest.fixture
@@ -75,8 +78,8 @@ def test_damaged_bundles_by_the_thousand(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     damage.GOOD.write(folder, trial.keys["S01"])
     began = time.monotonic()
-    damage.check_refused(folder, trial.keys["S01"], 10_000)
-    print(f"10,000 damaged bundles in {time.monotonic() - began:.0f} s")
+    damage.check_refused(folder, trial.keys["S01"], BUNDLES)
+    print(f"{BUNDLES} damaged bundles in {time.monotonic() - began:.0f} s")
     trial.store.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.files import read_json
+from tests.demonstration import Demonstration
 from tests.system.chromium import Chromium
 
 PAGES = {
@@ -20,11 +21,11 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("installed_chrom
 
 
 @pytest.fixture(scope="module")
-def report(local_out_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages alone, moved elsewhere as onto a memory stick."""
     stick = tmp_path_factory.mktemp("stick") / "Bericht ä 1"
-    for path in local_out_dir.rglob("*.html"):
-        target = stick / path.relative_to(local_out_dir)
+    for path in demo.out_dir.rglob("*.html"):
+        target = stick / path.relative_to(demo.out_dir)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     return stick
@@ -155,9 +156,9 @@ def test_all_is_there_without_scripts(
 
 
 def test_counts_on_the_visit_page_are_those_of_the_record(
-    desktop: Chromium, report: Path, local_out_dir: Path
+    desktop: Chromium, report: Path, demo: Demonstration
 ) -> None:
-    metrics = read_json(local_out_dir / "sub-01" / "ses-w04" / "sub-01_ses-w04_metrics.json")["visit_metrics"]
+    metrics = read_json(demo.out_dir / "sub-01" / "ses-w04" / "sub-01_ses-w04_metrics.json")["visit_metrics"]
     desktop.open(report / PAGES["visit"])
     rows = desktop.run(
         "[...document.querySelectorAll('#summary tbody tr')].map(r => [...r.cells].map(c => c.innerText))"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.demonstration import Demonstration
 from tests.system import slurm
 
 PARTICIPANT = "sub-01"
@@ -20,7 +21,7 @@ PLUGIN_OPTIONS = [
 ]
 TIMEOUT_S = 900
 
-pytestmark = [pytest.mark.usefixtures("running_slurm"), pytest.mark.timeout(3 * TIMEOUT_S)]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("running_slurm"), pytest.mark.timeout(3 * TIMEOUT_S)]
 
 
 def mesems_mri(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -34,13 +35,20 @@ def mesems_mri(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def reproducible_files(out_dir: Path) -> dict[str, bytes]:
-    """Masks, images, transforms, ledger and metrics: all that must be the same byte for byte."""
-    wanted = re.compile(r"(\.nii\.gz|_xfm\.txt|_metrics\.json|_anchor\.json|\.tsv)$")
-    folders = [out_dir / PARTICIPANT, *out_dir.glob("*.tsv")]
-    files = [f for folder in folders for f in ([folder] if folder.is_file() else folder.rglob("*"))]
+    """Masks, images, transforms and metrics of the visits: all that must be the same byte for byte."""
+    wanted = re.compile(r"(\.nii\.gz|_xfm\.txt|_metrics\.json|_dseg\.tsv)$")
+    files = [f for session in SESSIONS for f in (out_dir / PARTICIPANT / session).rglob("*")]
     return {
         str(f.relative_to(out_dir)): f.read_bytes() for f in files if f.is_file() and wanted.search(f.name)
     }
+
+
+def rows(table: Path) -> list[str]:
+    """Read the lines of a table that are about the visits, and its head."""
+    head, *lines = table.read_text(encoding="utf-8").splitlines()
+    at = [head.split("\t").index(name) for name in ("participant_id", "session_id")]
+    visits = [[PARTICIPANT, session] for session in SESSIONS]
+    return [head, *(line for line in lines if [line.split("\t")[i] for i in at] in visits)]
 
 
 def submitted_visits(log: str) -> list[str]:
@@ -62,28 +70,25 @@ class SlurmRun:
     visits: list[str]
     page_jobs: int
     files: dict[str, bytes]
+    table: str
 
 
 @pytest.fixture(scope="module")
-def bids_dir(system_trial: Path) -> Path:
-    return system_trial
+def bids_dir(demo: Demonstration) -> Path:
+    return demo.bids_dir
 
 
 @pytest.fixture(scope="module")
-def local_files(local_out_dir: Path) -> dict[str, bytes]:
-    return reproducible_files(local_out_dir)
-
-
-@pytest.fixture(scope="module")
-def out_dir(bids_dir: Path) -> Path:
+def out_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # spaces and non-ASCII must survive sbatch, srun and two nested Snakemakes
-    return bids_dir.parent / "räumlich verteilt"
+    return tmp_path_factory.mktemp("slurm") / "räumlich verteilt"
 
 
 def run_on_slurm(bids_dir: Path, out_dir: Path) -> SlurmRun:
     log = out_dir / "logs" / "snakemake.log"
     logged_before = len(log.read_text()) if log.exists() else 0
-    ended = mesems_mri("run", bids_dir, out_dir, "--profile", "slurm", "--", *PLUGIN_OPTIONS)
+    asked = ("--participant-label", PARTICIPANT, "--session-label", SESSIONS[-1])
+    ended = mesems_mri("run", bids_dir, out_dir, *asked, "--profile", "slurm", "--", *PLUGIN_OPTIONS)
     logged = log.read_text()[logged_before:]
     return SlurmRun(
         exit_code=ended.returncode,
@@ -91,6 +96,7 @@ def run_on_slurm(bids_dir: Path, out_dir: Path) -> SlurmRun:
         visits=submitted_visits(logged),
         page_jobs=submitted_page_jobs(logged),
         files=reproducible_files(out_dir),
+        table=(out_dir / "visit_metrics.tsv").read_text(encoding="utf-8"),
     )
 
 
@@ -130,7 +136,7 @@ def test_failing_visit_is_reported(failed_run: SlurmRun) -> None:
 
 
 def test_failing_visit_leaves_no_zero(failed_run: SlurmRun) -> None:
-    header, *rows = failed_run.files["visit_metrics.tsv"].decode().splitlines()
+    header, *rows = failed_run.table.splitlines()
     columns = header.split("\t")
     visits = {
         cells["session_id"]: cells for cells in (dict(zip(columns, r.split("\t"), strict=True)) for r in rows)
@@ -158,7 +164,15 @@ def test_only_the_failed_visit_is_run_again(failed_run: SlurmRun, repaired_run: 
     assert {n for n in earlier if failed_run.files[n] != repaired_run.files[n]} == set()
 
 
-def test_products_are_those_of_a_local_run(repaired_run: SlurmRun, local_files: dict[str, bytes]) -> None:
+def test_products_are_those_of_a_local_run(
+    repaired_run: SlurmRun, out_dir: Path, demo: Demonstration
+) -> None:
+    local_files = reproducible_files(demo.out_dir)
     assert len(local_files) > 20
     assert repaired_run.files.keys() == local_files.keys()
     assert {name for name in local_files if repaired_run.files[name] != local_files[name]} == set()
+    for name in ("visit_metrics.tsv", f"{PARTICIPANT}/{PARTICIPANT}_lesions.tsv"):
+        assert len(rows(demo.out_dir / name)) > len(SESSIONS)
+        assert rows(out_dir / name) == rows(demo.out_dir / name)
+    anchor = f"{PARTICIPANT}/{PARTICIPANT}_anchor.json"
+    assert (out_dir / anchor).read_bytes() == (demo.out_dir / anchor).read_bytes()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import mesems
-
-pytestmark = pytest.mark.xdist_group("bad_input")
+from tests.demonstration import Demonstration, remove_rows
 
 
 def rows(out_dir: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -17,28 +16,27 @@ def rows(out_dir: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(r["participant_id"], r["session_id"]): r for r in csv.DictReader(stream, delimiter="\t")}
 
 
+def truncated(path: Path) -> bytes:
+    content = gzip.decompress(path.read_bytes())
+    return content[: len(content) // 2]
+
+
 @pytest.fixture(scope="module")
-def bad_run(quick_trial: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Run a trial whose first visit is truncated and whose second has no post-contrast scan."""
+def bad_run(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Run a trial in whose first visit all scans are truncated, and in the second that after contrast."""
     folder = tmp_path_factory.mktemp("bad")
     bids_dir = folder / "bids"
-    ignore = shutil.ignore_patterns("derivatives", "sub-02", "sub-03", "ses-w12")
-    shutil.copytree(quick_trial, bids_dir, ignore=ignore)
-    sessions = bids_dir / "sub-01" / "sub-01_sessions.tsv"
-    lines = [line for line in sessions.read_text(encoding="utf-8").splitlines() if "ses-w12" not in line]
-    sessions.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    participants = bids_dir / "participants.tsv"
-    lines = [
-        line
-        for line in participants.read_text(encoding="utf-8").splitlines()
-        if "sub-02" not in line and "sub-03" not in line
-    ]
-    participants.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    unwanted = ("sub-02", "sub-03", "ses-w12", "ses-w24")
+    ignore = shutil.ignore_patterns("derivatives", "*T2w*", *unwanted)
+    shutil.copytree(demo.simulated, bids_dir, ignore=ignore)
+    remove_rows(bids_dir / "sub-01" / "sub-01_sessions.tsv", *unwanted)
+    remove_rows(bids_dir / "participants.tsv", *unwanted)
     for path in (bids_dir / "sub-01" / "ses-w00" / "anat").glob("*.nii.gz"):
-        content = gzip.decompress(path.read_bytes())
-        path.write_bytes(gzip.compress(content[: len(content) // 2]))
-    for path in (bids_dir / "sub-01" / "ses-w04" / "anat").glob("*ce-gadolinium*"):
-        path.unlink()
+        path.write_bytes(gzip.compress(truncated(path)))
+    after = "sub-01/{0}/anat/sub-01_{0}_ce-gadolinium_T1w.nii.gz"
+    (bids_dir / after.format("ses-w04")).write_bytes(
+        gzip.compress(truncated(demo.simulated / after.format("ses-w00")))
+    )
     # A directory where a product is to be written makes the step itself fail.
     obstacle = (
         folder
@@ -74,9 +72,10 @@ def test_truncated_visit_says_so_and_the_next_goes_on(bad_run: tuple[Path, Path]
     assert good["t2_change_reason"] == "no_reference_visit"
 
 
-def test_missing_postcontrast_scan_is_not_zero_lesions(bad_run: tuple[Path, Path]) -> None:
+def test_truncated_postcontrast_scan_is_not_zero_lesions(bad_run: tuple[Path, Path]) -> None:
+    """That a missing one is none either is tested with the demonstration."""
     row = rows(bad_run[1])["sub-01", "ses-w04"]
-    assert row["gel_reason"] == "no_postcontrast"
+    assert row["gel_reason"] == row["cua_reason"] == row["black_hole_reason"] == "unreadable_file"
     assert row["gel_count"] == ""
     anat = bad_run[1] / "sub-01" / "ses-w04" / "anat"
     assert not list(anat.glob("*enhancing*"))
@@ -101,11 +100,11 @@ def test_unknown_participant_is_wrong_usage(bad_run: tuple[Path, Path], tmp_path
     assert "sub-77" in finished.stderr
 
 
-def test_late_visit_is_refused(bad_run: tuple[Path, Path], quick_trial: Path, tmp_path: Path) -> None:
+def test_late_visit_is_refused(bad_run: tuple[Path, Path], demo: Demonstration, tmp_path: Path) -> None:
     bids_dir, out_dir = tmp_path / "bids", tmp_path / "out"
     shutil.copytree(bad_run[0], bids_dir)
     shutil.copytree(bad_run[1], out_dir)
-    shutil.copytree(quick_trial / "sub-01" / "ses-w12", bids_dir / "sub-01" / "ses-w02")
+    shutil.copytree(demo.simulated / "sub-01" / "ses-w12", bids_dir / "sub-01" / "ses-w02")
     for path in (bids_dir / "sub-01" / "ses-w02").rglob("*_ses-w12*"):
         path.rename(path.with_name(path.name.replace("_ses-w12", "_ses-w02")))
     table = bids_dir / "sub-01" / "sub-01_sessions.tsv"

@@ -14,7 +14,7 @@ import pytest
 from tests.command import hash_visits, mesems
 
 HOLDING = Path(__file__).parents[1] / "holding"
-pytestmark = [pytest.mark.xdist_group("interruptions"), pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,8 @@
-"""Law 1 on the simulated trial: not evaluable is never zero, and evaluable without lesions is zero."""
+"""Law 1 on the demonstration: not evaluable is never zero, and evaluable without lesions is zero.
+
+One of its visits waits for an answer of its site, which the truth does not know: it lacks all that the visit
+would have given, and is the reference of none.
+"""
 
 import re
 import shutil
@@ -8,10 +12,8 @@ import pytest
 
 from mesems_mri.simulate.defects import PARTS, Defect
 from tests.command import mesems, read_rows
+from tests.demonstration import HELD, Demonstration
 from tests.lesion_free import make_lesion_free_visit
-from tests.workflow.conftest import QuickRun
-
-pytestmark = pytest.mark.xdist_group("quick_run")
 
 VALUES = {
     "gel": ("gel_count", "gel_volume_mm3"),
@@ -34,6 +36,12 @@ BOOKKEEPING = (
 )
 """Columns that follow from what was scanned, not from what was found."""
 Key = tuple[str, str]
+PASSED_OVER = {
+    ("sub-02", "ses-u01"): {"t2_reference_session_id": "ses-w00", "t2_interval_days": "60"},
+    ("sub-02", "ses-w24"): {"t2_reference_session_id": "ses-w00", "t2_interval_days": "169"},
+}
+"""What the visits after the one that waits refer to."""
+OPEN = {f"{part}_evaluable": "false" for part in PARTS} | {f"{part}_reason": "open_query" for part in PARTS}
 
 
 def by_visit(path: Path) -> dict[Key, dict[str, str]]:
@@ -41,18 +49,19 @@ def by_visit(path: Path) -> dict[Key, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def rows(quick_run: QuickRun) -> dict[Key, dict[str, str]]:
-    return by_visit(quick_run.out_dir / "visit_metrics.tsv")
+def rows(demo: Demonstration) -> dict[Key, dict[str, str]]:
+    return by_visit(demo.out_dir / "visit_metrics.tsv")
 
 
 @pytest.fixture(scope="module")
-def listed(quick_run: QuickRun) -> dict[Key, dict[str, str]]:
-    """What the simulator did on purpose."""
-    return by_visit(quick_run.truth_dir / "defects.tsv")
+def listed(demo: Demonstration) -> dict[Key, dict[str, str]]:
+    """What the simulator did on purpose, and what is expected to come of it."""
+    found = by_visit(demo.truth_dir / "defects.tsv")
+    return found | {HELD: found[HELD] | OPEN}
 
 
-def test_the_shared_trial_holds_every_defect(quick_run: QuickRun) -> None:
-    found = {row["defect"] for row in read_rows(quick_run.truth_dir / "defects.tsv")}
+def test_the_demonstration_holds_every_defect(demo: Demonstration) -> None:
+    found = {row["defect"] for row in read_rows(demo.truth_dir / "defects.tsv")}
     assert found == {defect.value for defect in Defect}
 
 
@@ -68,14 +77,14 @@ def test_bad_visits_give_their_reasons_and_empty_values(
                 gaps += 1
                 assert row[f"{part}_evaluable"] == "false"
                 assert {row[column] for column in columns} == {""}, (visit, part)
-    assert gaps == 3 + 3 + 6 + 6
+    assert gaps == 3 + 6 + 6 + 6
 
 
 def test_every_other_visit_is_complete(
     rows: dict[Key, dict[str, str]], listed: dict[Key, dict[str, str]]
 ) -> None:
     others = set(rows) - set(listed)
-    assert len(others) == 4
+    assert len(others) == 7
     for visit in others:
         for part, columns in VALUES.items():
             first = visit[1] == "ses-w00" and part in ("t2_change", "cua")
@@ -84,10 +93,14 @@ def test_every_other_visit_is_complete(
 
 
 def test_references_and_reasons_of_every_visit_are_those_of_the_truth(
-    quick_run: QuickRun, rows: dict[Key, dict[str, str]]
+    demo: Demonstration, rows: dict[Key, dict[str, str]]
 ) -> None:
-    truth = by_visit(quick_run.truth_dir / "visit_metrics.tsv")
+    truth = by_visit(demo.truth_dir / "visit_metrics.tsv")
     assert list(truth) == list(rows)
+    for visit, changes in PASSED_OVER.items():
+        assert truth[visit]["t2_reference_session_id"] == HELD[1]
+        truth[visit] |= changes
+    truth[HELD] |= OPEN | dict.fromkeys(("t2_reference_session_id", "t2_interval_days", "t2_contrast"), "")
     for visit, row in rows.items():
         assert {c: row[c] for c in BOOKKEEPING} == {c: truth[visit][c] for c in BOOKKEEPING}, visit
 
@@ -97,25 +110,33 @@ def test_the_week_of_an_unscheduled_visit_is_that_of_the_table(rows: dict[Key, d
     assert (row["visit_type"], row["week"]) == ("unscheduled", "8")
     assert "ses-u01" not in {r["t2_reference_session_id"] for r in rows.values()}
     order = [session for participant, session in rows if participant == "sub-02"]
-    assert order == ["ses-w00", "ses-w04", "ses-u01", "ses-w12"]
+    assert order == ["ses-w00", "ses-w04", "ses-u01", "ses-w12", "ses-w24"]
 
 
 def test_nothing_of_a_bad_visit_is_in_the_ledger(
-    quick_run: QuickRun, listed: dict[Key, dict[str, str]]
+    demo: Demonstration, listed: dict[Key, dict[str, str]]
 ) -> None:
     for (participant, session), defect in listed.items():
-        ledger = read_rows(quick_run.out_dir / participant / f"{participant}_lesions.tsv")
+        ledger = read_rows(demo.out_dir / participant / f"{participant}_lesions.tsv")
         here = {row["focus"] for row in ledger if row["session_id"] == session}
         for part, focus in (("gel", "gel"), ("t2", "t2")):
             if defect[f"{part}_reason"]:
                 assert focus not in here
 
 
-def test_the_refused_table_is_refused(quick_run: QuickRun, tmp_path: Path) -> None:
+def test_missing_postcontrast_scan_is_not_zero_lesions(
+    demo: Demonstration, rows: dict[Key, dict[str, str]]
+) -> None:
+    row = rows["sub-01", "ses-w04"]
+    assert (row["gel_reason"], row["gel_count"]) == ("no_postcontrast", "")
+    assert not list((demo.out_dir / "sub-01" / "ses-w04" / "anat").glob("*enhancing*"))
+
+
+def test_the_refused_table_is_refused(demo: Demonstration, tmp_path: Path) -> None:
     """The run beside it was not troubled, since nobody reads sourcedata."""
     bids_dir = tmp_path / "bids"
     (bids_dir / "sub-01").mkdir(parents=True)
-    shutil.copyfile(quick_run.bids_dir / "sourcedata/refused/participants.tsv", bids_dir / "participants.tsv")
+    shutil.copyfile(demo.simulated / "sourcedata/refused/participants.tsv", bids_dir / "participants.tsv")
     said = mesems("run", bids_dir, tmp_path / "out", code=3).stderr
     assert "participants.tsv" in said
     assert "Treatment Arm" in said

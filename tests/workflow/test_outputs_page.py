@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import QuickRun
+from tests.demonstration import Demonstration
 
-HIDDEN = {".mesems", ".snakemake", "logs"}
+HIDDEN = {".mesems", ".snakemake", ".transfer", "logs"}
 """Folders whose files are described as a whole."""
 
 
@@ -50,8 +50,8 @@ def undocumented(out_dir: Path, text: dict[str, str]) -> list[str]:
     ]
 
 
-def test_every_file_is_named(quick_run: QuickRun, repository: Path) -> None:
-    assert undocumented(quick_run.out_dir, chapters(repository)) == []
+def test_every_file_is_named(demo: Demonstration, repository: Path) -> None:
+    assert undocumented(demo.out_dir, chapters(repository)) == []
 
 
 def test_unnamed_file_is_found(tmp_path: Path, repository: Path) -> None:
@@ -70,17 +70,17 @@ def test_unnamed_file_is_found(tmp_path: Path, repository: Path) -> None:
         ("Provenance", "provenance.json"),
     ],
 )
-def test_every_key_is_named(quick_run: QuickRun, repository: Path, chapter: str, pattern: str) -> None:
+def test_every_key_is_named(demo: Demonstration, repository: Path, chapter: str, pattern: str) -> None:
     text = chapters(repository)[chapter]
     known = set(documented(text)) or set(re.findall(r"`(\w+)`", text))
-    found = {key for path in quick_run.out_dir.glob(pattern) for key in json.loads(path.read_text("utf-8"))}
+    found = {key for path in demo.out_dir.glob(pattern) for key in json.loads(path.read_text("utf-8"))}
     assert found
     assert found - known == set()
 
 
-def test_every_cause_of_rejection_is_explained(quick_run: QuickRun, repository: Path) -> None:
+def test_every_cause_of_rejection_is_explained(demo: Demonstration, repository: Path) -> None:
     records = [
-        json.loads(path.read_text("utf-8")) for path in quick_run.out_dir.glob("sub-*/ses-*/*_metrics.json")
+        json.loads(path.read_text("utf-8")) for path in demo.out_dir.glob("sub-*/ses-*/*_metrics.json")
     ]
     causes = {candidate["cause"] for record in records for candidate in record["gel_rejected"]}
     assert causes

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from tests.command import mesems, read_rows
-from tests.workflow.conftest import QuickRun
-
-pytestmark = pytest.mark.xdist_group("own_masks")
+from tests.demonstration import Demonstration
 
 COUNTS = ("t2_lesion_count", "t2_new_count", "t2_enlarging_count", "gel_count", "cua_count")
 T2_MASK = "anat/*_space-orig_label-L_desc-T2_mask.nii.gz"
+WHO = "sub-03"
 UNTOUCHED = ("standardise.json", "register.json")
 
 
@@ -36,6 +35,23 @@ def moved(image: nib.Nifti1Image) -> nib.Nifti1Image:
 
 def emptied(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine)
+
+
+def as_sent(mask: Path, bids_dir: Path) -> None:
+    """Turn a mask of the truth to the axes of the image that came out of DICOM; nothing moves in space."""
+    anat = Path(*mask.parts[-4:-1])
+    stem = mask.name.split("_space-orig_")[0]
+    contrasts = ("T1w",) if "ce-gadolinium" in mask.name else ("FLAIR", "T2w")
+    names = (bids_dir / anat / f"{stem}_{contrast}.nii.gz" for contrast in contrasts)
+    sent = nib.load(next(name for name in names if name.is_file()))
+    image = nib.Nifti1Image.from_bytes(nib.load(mask).to_bytes())
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.io_orientation(sent.affine)
+    )
+    turned = image.as_reoriented(turn)
+    assert np.allclose(turned.affine, sent.affine, atol=1e-2)
+    mask.unlink()
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), sent.affine), mask)
 
 
 def table(folder: Path, participant: str) -> dict[str, dict[str, str]]:
@@ -68,27 +84,27 @@ class Given:
 
 
 @pytest.fixture(scope="module")
-def given(quick_run: QuickRun, wheel_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
+def given(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> Given:
     """Count the masks of the truth in a copy of the run."""
     folder = tmp_path_factory.mktemp("own")
-    everyone = {row["participant_id"] for row in read_rows(quick_run.out_dir / "visit_metrics.tsv")}
-    who = max(sorted(everyone), key=lambda p: len(evaluable(quick_run.out_dir, p)))
     masks, out_dir = folder / "masks", folder / "out"
-    shutil.copytree(quick_run.truth_dir / who, masks / who)
-    shutil.copytree(quick_run.out_dir, out_dir)
-    paths = [path for name in UNTOUCHED for path in out_dir.glob(f".mesems/{who}/*/{name}")]
+    shutil.copytree(demo.truth_dir / WHO, masks / WHO)
+    for path in masks.rglob("*_space-orig_label-L_*_mask.nii.gz"):
+        as_sent(path, demo.bids_dir)
+    demo.copied(out_dir)
+    paths = [path for name in UNTOUCHED for path in out_dir.glob(f".mesems/{WHO}/*/{name}")]
     written = {path: path.stat().st_mtime for path in paths}
 
     def run() -> object:
-        options = ("--participant-label", who, "--cores", 2, "--lesion-masks", masks)
-        return mesems("run", quick_run.bids_dir, out_dir, *options, cwd=folder, site=wheel_site)
+        options = ("--participant-label", WHO, "--cores", 2, "--lesion-masks", masks)
+        return mesems("run", demo.bids_dir, out_dir, *options, cwd=folder)
 
     run()
-    return Given(masks / who, out_dir, who, written, run)
+    return Given(masks / WHO, out_dir, WHO, written, run)
 
 
-def test_counts_of_given_masks_are_those_of_the_truth(given: Given, quick_run: QuickRun) -> None:
-    truth = table(quick_run.truth_dir, given.participant)
+def test_counts_of_given_masks_are_those_of_the_truth(given: Given, demo: Demonstration) -> None:
+    truth = table(demo.truth_dir, given.participant)
     compared = 0
     for session, row in counted(given.out_dir, given.participant).items():
         for column in COUNTS:
@@ -123,7 +139,7 @@ def test_missing_misplaced_and_empty_masks(given: Given) -> None:
     assert "desc-T2_mask.nii.gz is not on the grid of its image: it lies 7.0 mm away" in record
 
 
-def test_folder_without_masks_is_wrong_usage(quick_trial: Path, tmp_path: Path) -> None:
-    said = mesems("run", quick_trial, tmp_path / "out", "--lesion-masks", tmp_path, code=2).stderr
+def test_folder_without_masks_is_wrong_usage(demo: Demonstration, tmp_path: Path) -> None:
+    said = mesems("run", demo.simulated, tmp_path / "out", "--lesion-masks", tmp_path, code=2).stderr
     assert "desc-T2_mask.nii.gz" in said
     assert not (tmp_path / "out").exists()

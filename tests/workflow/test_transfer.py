@@ -1,7 +1,6 @@
 """A run that is asked to sends its bundles at its end, and says what came of it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,16 @@ from mesems_mri.dataset.tables import read_table
 from mesems_mri.transfer.keys import make_keys
 from mesems_mri.transfer.verify import verify_bundle
 from tests.command import hash_visits, mesems
-from tests.workflow.conftest import QuickRun
+from tests.demonstration import Demonstration
 
 
-@pytest.mark.xdist_group("transfer")
-def test_run_ends_with_its_transfer(quick_run: QuickRun, tmp_path: Path) -> None:
+def test_run_ends_with_its_transfer(demo: Demonstration, tmp_path: Path) -> None:
     out_dir, inbox, config = tmp_path / "out", tmp_path / "inbox", tmp_path / "trial.yaml"
-    shutil.copytree(quick_run.out_dir, out_dir)
+    demo.copied(out_dir)
     inbox.mkdir()
     public_key = make_keys(tmp_path / "key")
     before = hash_visits(out_dir)
-    command = ("run", quick_run.bids_dir, out_dir, "group", "--config", config)
+    command = ("run", demo.bids_dir, out_dir, "group", "--config", config)
 
     def configure(destination: str) -> None:
         transfer = {"destination": destination, "key_file": str(tmp_path / "key")}
@@ -56,8 +54,8 @@ def test_run_ends_with_its_transfer(quick_run: QuickRun, tmp_path: Path) -> None
     ],
 )
 def test_transfer_that_could_never_be_is_refused_before_the_run(
-    quick_trial: Path, tmp_path: Path, arguments: tuple[str, ...], error: str
+    demo: Demonstration, tmp_path: Path, arguments: tuple[str, ...], error: str
 ) -> None:
-    ended = mesems("run", quick_trial, tmp_path / "out", *arguments, "--transfer", code=2)
+    ended = mesems("run", demo.simulated, tmp_path / "out", *arguments, "--transfer", code=2)
     assert error in ended.stderr
     assert not (tmp_path / "out").exists()
