@@ -108,7 +108,7 @@ def take_inventory(
             if found.why is UnusedReason.DIRECTORY:
                 directories.append(found.name)
     if directories:
-        paths = {taken.name: taken.path for taken in candidates}
+        paths = {file.name: file.path for file in candidates}
         for name in directories:
             for missing in _missing_of_directory(name, paths):
                 unused_files.add(UnusedFile(missing, UnusedReason.MISSING))

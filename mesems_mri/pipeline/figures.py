@@ -94,7 +94,7 @@ class _Scene:
         return self._windows[name]
 
     def has(self, row: Json) -> bool:
-        """Tell whether the image of the lesion's number is there."""
+        """Return whether the image of the lesion's number is there."""
         return bool((self._dseg(row) == row["lesion_id"]).any())
 
     def _dseg(self, row: Json) -> np.ndarray:

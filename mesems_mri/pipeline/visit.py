@@ -1,4 +1,4 @@
-"""What all steps of a visit share: where its files lie, its records, and what happens when a step fails.
+"""Common parts of all steps of a visit: its files, its records, and the record of a step that fails.
 
 A record is a JSON object with ``status`` (``done``, ``not_evaluable``, ``failed``), ``reason`` and
 ``message``. What later visits need of this one stands under ``carried``; a visit that failed carries on what

@@ -149,7 +149,7 @@ class Lesion:
 
 @dataclass(frozen=True, eq=False)
 class LesionState:
-    """All lesions of a participant up to one visit, and what happened since the visit before."""
+    """All lesions of a participant up to one visit, and what happened since the previous visit."""
 
     lesions: tuple[Lesion, ...] = ()
 

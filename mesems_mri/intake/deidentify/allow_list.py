@@ -10,7 +10,7 @@ _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{1,3})?")
 _ALLOWED_SEPARATORS = " _-.+*()/%"
 _MAX_DIGITS_IN_A_ROW = 4
-"""Numbers without a word between them: a matrix or a resolution, but no date, telephone or record number."""
+"""Numbers with no letters between them: a matrix or a resolution, but no date, telephone or record number."""
 _MAX_CODE_DIGITS = 4
 _MAX_SHORT = 3
 _FREE_LETTERS = 2
