@@ -96,7 +96,7 @@ def _cortical_vein(
 def _add_tube(
     veins: NDArray[np.float32], affine: Affine, course_mm: FloatArray, radii_mm: FloatArray
 ) -> None:
-    """Add the share that a tube around a course (n, 3) occupies in every voxel, counted in cells of 0.5 mm."""
+    """Add the share that a tube around a course (n, 3) fills in every voxel, counted in cells of 0.5 mm."""
     cell_mm = 0.5
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(course_mm, axis=0), axis=1))])
     steps = np.arange(0, length[-1], cell_mm)
