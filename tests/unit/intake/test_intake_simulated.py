@@ -13,7 +13,7 @@ import pytest
 from mesems_mri.dataset.queries import read_queries
 from mesems_mri.files import read_json
 from mesems_mri.intake.context import IntakeRequest
-from mesems_mri.intake.flow import SubmissionFiles, run_intake
+from mesems_mri.intake.flow import Submission, run_intake
 from mesems_mri.intake.summary import summary_lines
 from mesems_mri.simulate.dicom.manifest import PlantManifest
 from mesems_mri.simulate.dicom.trial import write_dicom
@@ -43,7 +43,7 @@ def manifest(folder: Path) -> PlantManifest:
 
 
 @pytest.fixture(scope="module")
-def submission(folder: Path, manifest: PlantManifest, repository: Path) -> SubmissionFiles:
+def submission(folder: Path, manifest: PlantManifest, repository: Path) -> Submission:
     request = IntakeRequest(
         submission=folder / "dicom",
         bids_dir=folder / "bids",
@@ -58,7 +58,7 @@ def submission(folder: Path, manifest: PlantManifest, repository: Path) -> Submi
     return found
 
 
-def test_every_series_gets_its_true_role(manifest: PlantManifest, submission: SubmissionFiles) -> None:
+def test_every_series_gets_its_true_role(manifest: PlantManifest, submission: Submission) -> None:
     assigned = {
         (one.series.series_uid, round(one.series.echo_ms or 0)): (one, visit)
         for visit in submission.visits
@@ -74,16 +74,14 @@ def test_every_series_gets_its_true_role(manifest: PlantManifest, submission: Su
         assert one.series.frames == truth.slices
 
 
-def test_what_was_interrupted_is_found(manifest: PlantManifest, submission: SubmissionFiles) -> None:
+def test_what_was_interrupted_is_found(manifest: PlantManifest, submission: Submission) -> None:
     cut = {(t.participant_id, t.session_id) for t in manifest.series if t.slices < t.announced and t.chosen}
     told = {(q.participant_id, q.session_id) for q in submission.queries if q.code == "interrupted"}
     assert told == cut
     assert cut
 
 
-def test_images_come_back_as_they_were(
-    folder: Path, manifest: PlantManifest, submission: SubmissionFiles
-) -> None:
+def test_images_come_back_as_they_were(folder: Path, manifest: PlantManifest, submission: Submission) -> None:
     compared = 0
     for truth in manifest.series:
         if not truth.image or not truth.chosen or truth.slices < truth.announced:
@@ -98,7 +96,7 @@ def test_images_come_back_as_they_were(
     assert submission.visits
 
 
-def test_only_a_true_fault_holds_a_visit(folder: Path, submission: SubmissionFiles) -> None:
+def test_only_a_true_fault_holds_a_visit(folder: Path, submission: Submission) -> None:
     blocking = {query.code.value for query in read_queries(folder / "bids") if query.blocking}
     assert blocking == {"interrupted", "missing_sequence"}
     assert submission.inventory.unused_files.counts
@@ -119,7 +117,7 @@ def needles(manifest: PlantManifest) -> list[Planted]:
     ]
 
 
-def test_nobody_is_named(folder: Path, manifest: PlantManifest, submission: SubmissionFiles) -> None:
+def test_nobody_is_named(folder: Path, manifest: PlantManifest, submission: Submission) -> None:
     planted = needles(manifest)
     inside = {hit.planted for hit in search(folder / "dicom", planted)}
     assert len(inside) > 0.6 * len(planted)  # the others are in visits that were left out
@@ -127,7 +125,7 @@ def test_nobody_is_named(folder: Path, manifest: PlantManifest, submission: Subm
         assert not search(folder / place, planted)
 
 
-def test_sidecars_say_what_a_run_needs(folder: Path, submission: SubmissionFiles) -> None:
+def test_sidecars_say_what_a_run_needs(folder: Path, submission: Submission) -> None:
     sidecars = [read_json(path) for path in (folder / "bids").glob("sub-*/ses-*/anat/*.json")]
     assert len(sidecars) > 40
     for sidecar in sidecars:
@@ -137,7 +135,7 @@ def test_sidecars_say_what_a_run_needs(folder: Path, submission: SubmissionFiles
     assert submission
 
 
-def test_bids_validator_accepts_the_folder(folder: Path, submission: SubmissionFiles) -> None:
+def test_bids_validator_accepts_the_folder(folder: Path, submission: Submission) -> None:
     assert submission
     program = Path(sys.executable).with_name("bids-validator-deno")
     found = subprocess.run([program, "--json", folder / "bids"], capture_output=True, text=True)
