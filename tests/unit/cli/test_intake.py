@@ -17,7 +17,7 @@ from tests.unit.intake.scans import FLAIR, write_series
 
 
 @pytest.fixture
-def submission(tmp_path: Path) -> Path:
+def sent(tmp_path: Path) -> Path:
     write_series(tmp_path / "sent", "FLAIR", slices=12, spacing=10.0, **FLAIR)
     return tmp_path / "sent"
 

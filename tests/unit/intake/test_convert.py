@@ -21,12 +21,12 @@ def refuse(*arguments, **_):
     raise OSError("no network in this test")
 socket.getaddrinfo = socket.socket.connect = refuse
 from pathlib import Path
-from mesems_mri.intake.convert import convert
+from mesems_mri.intake.convert import run_dcm2niix
 if "phone" in sys.argv:
     import os, nipype
     del os.environ["NO_ET"]
     nipype.check_latest_version()
-found = [] if "phone" in sys.argv else convert(sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2]))
+found = [] if "phone" in sys.argv else run_dcm2niix(sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2]))
 print(json.dumps([len(found), called]))
 """
 

@@ -19,9 +19,9 @@ from mesems_mri.simulate import lesions, sites, tissue
 
 PACKAGE = Path(mesems_mri.__file__).parent
 DETECTORS = sorted(
-    path for part in ("core", "images", "models", "steps") for path in (PACKAGE / part).rglob("*.py")
+    path for part in ("core", "images", "models", "pipeline") for path in (PACKAGE / part).rglob("*.py")
 )
-MODEL = [PACKAGE / "simulate" / f"{name}.py" for name in ("tissue", "sites", "lesions", "life", "phantom")]
+MODEL = [PACKAGE / "simulate" / f"{name}.py" for name in ("tissue", "sites", "lesions", "course", "phantom")]
 NO_SECRETS = {134.0: "the border of the MNI152 grid"}
 
 

@@ -23,7 +23,7 @@ def head() -> HeadModel:
 
 
 @pytest.fixture(scope="module")
-def lesion_states(head: HeadModel) -> list[LesionState]:
+def states(head: HeadModel) -> list[LesionState]:
     seeds = [np.random.SeedSequence([7, visit]) for visit in range(4)]
     return list(simulate_course(LesionMaker(head), WEEKS, 1.5, seeds, smallest_mm3=70))
 
@@ -66,8 +66,8 @@ def test_map_to_the_template_is_near_the_identity_and_invertible(head: HeadModel
     assert ((head.to_template(points + step) - head.to_template(points))[0] > 0.3).all()
 
 
-def test_lesions_keep_clear_of_each_other(plans: list[LesionState]) -> None:
-    lesions = plans[-1].lesions
+def test_lesions_keep_clear_of_each_other(states: list[LesionState]) -> None:
+    lesions = states[-1].lesions
     assert len(lesions) > 15
     assert {lesion.region for lesion in lesions} <= set(REGION_SHARES)
     for lesion in lesions:
@@ -77,10 +77,10 @@ def test_lesions_keep_clear_of_each_other(plans: list[LesionState]) -> None:
                 assert apart - lesion.reach_mm - other.reach_mm > 2
 
 
-def test_body_never_reaches_beyond_its_sphere(plans: list[LesionState]) -> None:
+def test_body_never_reaches_beyond_its_sphere(states: list[LesionState]) -> None:
     directions = np.random.default_rng(0).standard_normal((3, 500))
     directions /= np.linalg.norm(directions, axis=0)
-    for lesion in filter(lambda lesion: lesion.exists(24.0), plans[-1].lesions):
+    for lesion in filter(lambda lesion: lesion.exists(24.0), states[-1].lesions):
         shell = lesion.centre_mm[:, None] + lesion.reach_mm * directions
         assert (lesion.depth(shell, 24.0) < 0).all()
 
@@ -104,9 +104,9 @@ def test_all_kinds_of_life_occur(head: HeadModel) -> None:
 
 
 @pytest.mark.parametrize("uptake", ["ring", "open_ring"])
-def test_ring_is_hollow_and_is_one_focus(head: HeadModel, plans: list[LesionState], uptake: Uptake) -> None:
+def test_ring_is_hollow_and_is_one_focus(head: HeadModel, states: list[LesionState], uptake: Uptake) -> None:
     lesion = replace(
-        plans[0].lesions[0],
+        states[0].lesions[0],
         semi_axes_mm=np.array([8.0, 8.0, 8.0]),
         exponent=2.0,
         uptake=uptake,
@@ -132,9 +132,9 @@ def test_ring_is_hollow_and_is_one_focus(head: HeadModel, plans: list[LesionStat
     assert ndimage.label(uptake_mask, np.ones((3, 3, 3)))[1] == 1
 
 
-def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: HeadModel, plans: list[LesionState]) -> None:
+def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: HeadModel, states: list[LesionState]) -> None:
     maker, grid = LesionMaker(head), native_grid(head)
-    grown = [lesion for lesion in plans[-1].lesions if np.isfinite(lesion.nodule_week)]
+    grown = [lesion for lesion in states[-1].lesions if np.isfinite(lesion.nodule_week)]
     assert grown
     for lesion in grown:
         before = find_foci([lesion], lesion.nodule_week - 0.1, grid, maker, enhancing=False)
@@ -146,8 +146,8 @@ def test_nodule_makes_a_lesion_enlarging_by_the_rule(head: HeadModel, plans: lis
     assert find_growth(before, before, grid) == {}
 
 
-def test_footprint_at_the_border_of_a_scan_is_cut_off(head: HeadModel, plans: list[LesionState]) -> None:
-    lesion = max(plans[0].lesions, key=lambda lesion: lesion.semi_axes_mm.min())
+def test_footprint_at_the_border_of_a_scan_is_cut_off(head: HeadModel, states: list[LesionState]) -> None:
+    lesion = max(states[0].lesions, key=lambda lesion: lesion.semi_axes_mm.min())
     maker, grid = LesionMaker(head), native_grid(head)
     whole = draw(lambda points: lesion.depth(points, 0), lesion, grid, maker)
     middle = round(float((lesion.centre_mm - head.affine[:3, 3])[0] / 3)) + 1
