@@ -17,6 +17,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from tests.command import mesems  # noqa: E402
 from tests.demonstration import Demonstration  # noqa: E402
+from tests.nightly import NIGHTLY  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA_MISSING = "real data missing"
@@ -31,8 +32,14 @@ Once = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module in one process, which makes what they share once; long ones come first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a module in one process, which makes what they share once; long ones come first.
+
+    What is for the night is left out by day.
+    """
+    left_out = [item for item in items if item.get_closest_marker("nightly") and not NIGHTLY]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
     def place(item: pytest.Item) -> str:
         module = item.path.relative_to(REPOSITORY).as_posix() if REPOSITORY in item.path.parents else ""

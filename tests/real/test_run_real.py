@@ -1,4 +1,4 @@
-"""The main job on real scans, and a visit with the wrong head.
+"""The main job on real scans, a visit with the wrong head, and one at which nothing has changed.
 
 Two patients with three visits each time, in the nightly tests four with six; and one head in two positions.
 """
@@ -17,10 +17,13 @@ from tests.command import mesems
 from tests.demonstration import remove_rows
 from tests.nightly import amount
 from tests.real.arrange import CROSS_SECTIONAL, LONGITUDINAL, arrange_decubitus, arrange_open_ms
+from tests.real.stable import CASES, arrange_stable
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500), pytest.mark.long]
 
 PATIENTS = amount(("07", "12"), (*LONGITUDINAL, *CROSS_SECTIONAL))
+STABLE = next(case for case in CASES if case.name == "12v1")
+"""Many lesions, and slices of 3 mm, then 4 mm: once a false new lesion."""
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -34,13 +37,20 @@ def real_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     folder = tmp_path_factory.mktemp("real")
     bids_dir, out_dir, truth_dir = folder / "bids", folder / "out", folder / "truth"
     arrange_open_ms(real_data / "open_ms", bids_dir, truth_dir)
-    # The third visit of one, made up: another person's scan.
-    anat = bids_dir / "sub-12" / "ses-3" / "anat"
-    anat.mkdir(parents=True)
+    # Two visits of one, made up: the first scanned again, which is no reference; and another person's scan.
+    arrange_stable(real_data, folder / "stable", [STABLE], draw=lambda *_: ())
+    again, other = (bids_dir / "sub-12" / session / "anat" for session in ("ses-again", "ses-3"))
+    again.mkdir(parents=True)
+    for path in (folder / "stable" / f"sub-{STABLE.name}" / "ses-2" / "anat").iterdir():
+        path.rename(again / path.name.replace(f"sub-{STABLE.name}_ses-2", "sub-12_ses-again"))
+    other.mkdir(parents=True)
     original = bids_dir / "sub-01" / "ses-1" / "anat" / "sub-01_ses-1_FLAIR.nii.gz"
-    shutil.copyfile(original, anat / "sub-12_ses-3_FLAIR.nii.gz")
-    with (bids_dir / "sub-12" / "sub-12_sessions.tsv").open("a", encoding="utf-8") as table:
-        table.write("ses-3\t1901-01-01T00:00:00\n")
+    shutil.copyfile(original, other / "sub-12_ses-3_FLAIR.nii.gz")
+    table = bids_dir / "sub-12" / "sub-12_sessions.tsv"
+    head, *lines = table.read_text(encoding="utf-8").splitlines()
+    lines = [f"{line}\tscheduled" for line in (*lines, "ses-3\t1900-12-01T00:00:00")]
+    lines.insert(1, "ses-again\t1900-01-03T00:00:00\tunscheduled")
+    table.write_text("\n".join([f"{head}\tvisit_type", *lines]) + "\n", encoding="utf-8")
     for left_out in {*LONGITUDINAL, *CROSS_SECTIONAL} - {*PATIENTS}:
         shutil.rmtree(bids_dir / f"sub-{left_out}")
         shutil.rmtree(truth_dir / f"sub-{left_out}")
@@ -61,7 +71,7 @@ def visits(real_run: tuple[Path, Path, Path]) -> dict[tuple[str, str], dict[str,
 
 
 def test_all_visits_of_the_right_head_are_evaluable(visits: dict[tuple[str, str], dict[str, str]]) -> None:
-    assert len(visits) == amount(6, 9)
+    assert len(visits) == amount(7, 10)
     for (participant, session), row in visits.items():
         if (participant, session) == ("12", "3") or participant == "turned":
             continue
@@ -98,6 +108,18 @@ def test_wrong_head_is_not_evaluable(visits: dict[tuple[str, str], dict[str, str
     assert row["t2_lesion_count"] == row["t2_new_count"] == row["brain_volume_mm3"] == ""
 
 
+def test_unchanged_head_has_no_new_lesion_and_keeps_its_lesion_volume(
+    visits: dict[tuple[str, str], dict[str, str]],
+) -> None:
+    """The nightly tests find lesions that are put into its twin, and the benchmarks have more such pairs."""
+    row = visits["12", "again"]
+    assert row["t2_reference_session_id"] == visits["12", "2"]["t2_reference_session_id"] == "ses-1"
+    assert (row["t2_new_count"], row["t2_enlarging_count"]) == ("0", "0")
+    before, after = (float(visits["12", session]["t2_lesion_volume_mm3"]) for session in ("1", "again"))
+    assert before > 1000
+    assert abs(after / before - 1) <= 0.12
+
+
 def test_brain_volume_is_stable_between_visits(visits: dict[tuple[str, str], dict[str, str]]) -> None:
     for participant in (p for p in LONGITUDINAL if p in PATIENTS):
         first, second = (float(visits[participant, session]["brain_volume_mm3"]) for session in ("1", "2"))
@@ -109,8 +131,8 @@ def test_masks_lie_on_the_images_that_were_sent(real_run: tuple[Path, Path, Path
     masks = sorted(out_dir.glob("sub-*/ses-*/anat/*space-orig*_mask.nii.gz"))
     cross_sectional = len({*CROSS_SECTIONAL} & {*PATIENTS})
     longitudinal = len({*LONGITUDINAL} & {*PATIENTS})
-    # T2 of every visit of the right head, new and enlarging of second ones, enhancing where there is contrast
-    assert len(masks) == (2 + 2) * longitudinal + 2 * cross_sectional
+    # T2 of every visit of the right head, new and enlarging of later ones, enhancing where there is contrast
+    assert len(masks) == (2 + 2) * longitudinal + 3 + 2 * cross_sectional
     for path in masks:
         participant, session = path.parts[-4], path.parts[-3]
         contrast = "ce-gadolinium_T1w" if "ce-gadolinium" in path.name else "FLAIR"

@@ -39,12 +39,7 @@ def bad_run(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> tu
     )
     # A directory where a product is to be written makes the step itself fail.
     obstacle = (
-        folder
-        / "out"
-        / "sub-01"
-        / "ses-w04"
-        / "anat"
-        / "sub-01_ses-w04_space-subject_label-L_desc-T2_mask.nii.gz"
+        folder / "out" / "sub-01" / "ses-w04" / "anat" / "sub-01_ses-w04_space-subject_desc-brain_mask.nii.gz"
     )
     obstacle.mkdir(parents=True)
     finished = mesems("run", bids_dir, folder / "out", "--cores", 2, code=5)
