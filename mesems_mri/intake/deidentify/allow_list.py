@@ -36,7 +36,7 @@ def allow_listed_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool
 
     Examples
     --------
-    >>> known_text("t1_mprage_sag Mueller 12.04.1961", {"t", "mprage", "sag"})
+    >>> allow_listed_text("t1_mprage_sag Mueller 12.04.1961", {"t", "mprage", "sag"})
     ('t1_mprage_sag', False)
     """
     tokens = _TOKEN.findall(text)
@@ -61,7 +61,7 @@ def allow_listed_code(text: str) -> str | None:
 
     Examples
     --------
-    >>> known_code("FAST_GEMS"), known_code("MUELLER")
+    >>> allow_listed_code("FAST_GEMS"), allow_listed_code("MUELLER")
     ('FAST_GEMS', None)
     """
     text = text.strip()
