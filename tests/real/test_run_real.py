@@ -150,6 +150,7 @@ def test_detectors_are_no_worse_than_recorded(real_run: tuple[Path, Path, Path])
 
 
 def test_no_more_false_enhancing_lesions_than_recorded(visits: dict[tuple[str, str], dict[str, str]]) -> None:
-    """No enhancing lesion is known in either; two are found in all, both described in docs/validation.md."""
+    """No enhancing lesion is known in either; at most one is found in each, see docs/validation.md."""
     given = [p for p in CROSS_SECTIONAL if p in PATIENTS]
-    assert sum(int(visits[participant, "1"]["gel_count"]) for participant in given) <= 2
+    assert given
+    assert all(int(visits[participant, "1"]["gel_count"]) <= 1 for participant in given)
