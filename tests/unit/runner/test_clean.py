@@ -4,28 +4,35 @@ from pathlib import Path
 
 import pytest
 
+from mesems_mri.dataset.bids import Contrast
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.standardise import StandardiseRecord
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.runner.clean import clean_intermediate, without_intermediates
 from mesems_mri.runner.lock import held
+from tests.unit.pipeline.records import anchor, standardised_image
 
 
 def leave_standardised(layout: Layout, session_id: str) -> list[Path]:
     """Write two standardised images of a visit, 10 byte each."""
-    names = [f".mesems/sub-01/{session_id}/{c}_desc-standardised.nii" for c in ("FLAIR", "T1w")]
+    names: dict[Contrast, str] = {
+        "FLAIR": f".mesems/sub-01/{session_id}/FLAIR_desc-standardised.nii",
+        "T1w": f".mesems/sub-01/{session_id}/T1w_desc-standardised.nii",
+    }
     record = layout.record("sub-01", session_id, "standardise")
-    write_json(record, {**read_json(record), "images": {name: {"file": name} for name in names}})
-    for name in names:
+    images = {contrast: standardised_image(contrast, file=name) for contrast, name in names.items()}
+    write_json(record, StandardiseRecord(images=images).to_json() | read_json(record))
+    for name in names.values():
         write_text(layout.out_dir / name, "x" * 10)
-    return [layout.out_dir / name for name in names]
+    return [layout.out_dir / name for name in names.values()]
 
 
 def test_images_that_a_later_visit_needs_are_kept(layout: Layout) -> None:
     files = {session: leave_standardised(layout, session) for session in ("ses-1", "ses-2", "ses-4")}
     record = layout.record("sub-01", "ses-1", "register")
-    anchor = {"file": files["ses-1"][0].relative_to(layout.out_dir).as_posix()}
-    write_json(record, {**read_json(record), "carried": {"anchor": anchor}})
+    first = anchor(file=files["ses-1"][0].relative_to(layout.out_dir).as_posix())
+    write_json(record, {**read_json(record), "carried": {"anchor": first.to_json()}})
     cleaned = clean_intermediate(layout)
     assert (cleaned.files, cleaned.size) == (3, 30)
     assert [path.is_file() for path in files["ses-1"]] == [True, False]

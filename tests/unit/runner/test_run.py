@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.records.standardise import StandardiseRecord
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json, write_text
 from mesems_mri.pipeline.visit import COMPUTED
@@ -17,6 +18,7 @@ from mesems_mri.runner import run as run_module
 from mesems_mri.runner.events import Job, WorkflowEvents
 from mesems_mri.runner.run import run
 from mesems_mri.runner.snakemake import SnakemakeExit, StoppedError
+from tests.unit.pipeline.records import standardised_image
 from tests.unit.runner.conftest import Trial, leave_visit
 from tests.unit.runner.test_command import after, config_of
 
@@ -206,7 +208,8 @@ def test_cleaned_images_are_made_again_where_the_plan_needs_them(trial: Trial, f
     for visit in VISITS:
         finish(trial.layout, *visit)
         record = trial.layout.record(*visit, "standardise")
-        write_json(record, read_json(record) | {"images": {"FLAIR": {"file": "removed.nii"}}})
+        removed = StandardiseRecord(images={"FLAIR": standardised_image(file="removed.nii")})
+        write_json(record, removed.to_json() | read_json(record))
     write_json(trial.layout.cleaned, {"visits": ["sub-01/ses-1", "sub-01/ses-2"]})
     fake.planned = WorkflowEvents(
         started={1: Job("register", "sub-01", "ses-2"), 2: Job("register", "sub-02", "ses-1")}
