@@ -26,6 +26,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 # one module in one process, in the order that tests/conftest.py gives: the long ones first
 PARALLEL = -n $(CORES) --dist loadgroup --no-loadscope-reorder
+SYSTEM_TESTS ?= tests/system
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge chromium openssh-server postgresql
 
 .PHONY: help install test test-nightly test-system system-packages test-real demo lint lint-python lint-workflow types format schema schema-check reference reference-check docs lock training-env wheel clean
@@ -57,7 +58,7 @@ test-real: $(STAMP)  ## the tests on real scans alone
 	$(BIN)/python -m pytest $(PARALLEL) tests/real
 
 test-system: $(STAMP) system-packages  ## tests that need Debian packages (as root, see system-packages)
-	$(BIN)/python -m pytest $(PARALLEL) tests/system
+	$(BIN)/python -m pytest $(PARALLEL) $(SYSTEM_TESTS)
 
 system-packages:  ## install Slurm, Chromium, OpenSSH, PostgreSQL (as root on Debian)
 	@[ "$$(id -u)" = 0 ] || { echo "make $@ installs Debian packages: run it as root" >&2; exit 2; }
