@@ -53,7 +53,7 @@ def node_is_idle() -> bool:
 
 
 def start(*, wait_s: float = 60) -> None:
-    """Start munge, slurmctld and slurmd; do nothing when they run already.
+    """Start munge, slurmctld and slurmd, without a job of an earlier run; leave those that run already.
 
     Raises
     ------
@@ -61,6 +61,8 @@ def start(*, wait_s: float = 60) -> None:
         If the node does not accept jobs within `wait_s`; the text holds the ends of the logs.
     """
     if node_is_idle():
+        if CONF.exists() and CONF.read_text().startswith(SLURM_CONF.splitlines()[0]):
+            _run("scancel", "--user", "root")
         return
     for folder in ("/run/munge", "/var/log/munge", "/var/lib/munge"):
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -74,8 +76,9 @@ def start(*, wait_s: float = 60) -> None:
     )
     if _run("munge", "--no-input").returncode:
         _run("su", "-s", "/bin/sh", "munge", "-c", "munged")
-    _run("slurmctld")
-    _run("slurmd")
+    # -c: a test run that was killed leaves jobs that Slurm takes for running, and they would hold the node
+    _run("slurmctld", "-c")
+    _run("slurmd", "-c")
     deadline = time.monotonic() + wait_s
     while not node_is_idle():
         if time.monotonic() > deadline:
