@@ -1,13 +1,14 @@
 """Classification of the series of a visit: the protocol role of each, and the reason."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mesems_mri.intake import contrast, weighting
 from mesems_mri.intake.dicom.geometry import FaultCode, slice_faults
 from mesems_mri.intake.dicom.series import Series, orientations
 from mesems_mri.intake.dicom.tags import moment, quoted, text, words
+from mesems_mri.intake.protocol import Agent
 
 IMAGE_ROLES = ("T1w", "ce-gadolinium_T1w", "T2w", "PDw", "FLAIR")
 """Roles that become images; the others are ``localizer``, ``derived`` and ``other``."""
@@ -24,9 +25,11 @@ _DERIVED_NAME = re.compile(
 )
 _NOT_MAGNITUDE = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}
 _LOCALIZER_NAME = re.compile(
-    r"(?<![a-z])(locali[sz]er|loc|scout|survey|aahead|3.?plane|pilot|topogram|planscan|plan)(?![a-z])",
-    re.IGNORECASE,
+    r"(?<![a-z])(locali[sz]er|loc|scout|survey|aahead|3.?plane|topogram|planscan)(?![a-z])", re.IGNORECASE
 )
+_PERHAPS_LOCALIZER_NAME = re.compile(r"(?<![a-z])(pilot|plan)(?![a-z])", re.IGNORECASE)
+_LOCALIZER_SLICES = 15
+"""A series of so few slices may be a localizer; one of more that is named ``pilot`` is of a pilot study."""
 _LOCALIZER_WORDS = {"LOCALIZER", "SCOUT", "SURVEY"}
 _REPEAT = re.compile(
     r"(?<![a-z])(rep|rpt|repeat\w*|repetition|wdh|wiederh\w*|redo|bis|2nd)(?![a-z])", re.IGNORECASE
@@ -53,6 +56,10 @@ class ClassifiedSeries:
         was acquired before or after contrast agent. In both cases it was not taken.
     doubt : str
         Evidence against the role although it was given, for a query that does not block.
+    votes : tuple of Vote
+        Of a T1-weighted series, the evidence for its contrast phase.
+    confirmed : bool
+        False of a post-contrast scan that rests on its name or on the order in time alone.
     """
 
     series: Series
@@ -61,10 +68,16 @@ class ClassifiedSeries:
     candidate_of: str = ""
     unclear: str = ""
     doubt: str = ""
+    votes: tuple[contrast.Vote, ...] = ()
+    confirmed: bool = True
 
 
 def classify_series(
-    series: Sequence[Series], *, contrast_given: bool | None = None
+    series: Sequence[Series],
+    *,
+    contrast_given: bool | None = None,
+    mapped: Mapping[Series, str] | None = None,
+    agents: Sequence[Agent] = (),
 ) -> list[ClassifiedSeries]:
     """Classify every series of a visit.
 
@@ -74,20 +87,55 @@ def classify_series(
         All series of one visit.
     contrast_given : bool or None
         Whether contrast agent was to be given; None: not known.
+    mapped : mapping of Series to str, optional
+        The role of series by the series map of the site, which decides before any rule; an empty role: the
+        map names another series for it.
+    agents : sequence of Agent
+        Contrast agents of the protocol.
 
     Returns
     -------
     list of ClassifiedSeries
         One for each series, in the order given; each image role at most once.
     """
-    assigned = [_classify_alone(one) for one in series]
-    assigned = _classify_phases(assigned, contrast_given)
+    mapped = mapped or {}
+    parts = {weighting.body_part(one) for one in series if text(one.header, "Modality").upper() == "MR"}
+    assigned = [_by_map(one, mapped[one]) if one in mapped else _classify_alone(one, parts) for one in series]
+    assigned = _classify_phases(assigned, contrast_given, mapped, agents)
     for role in IMAGE_ROLES:
-        assigned = _select_one(role, assigned)
-    return assigned
+        if not any(mapped.get(one.series) == one.role == role for one in assigned):
+            assigned = _select_one(role, assigned)
+    return _leave_to_mapped(assigned, mapped)
 
 
-def _classify_alone(series: Series) -> ClassifiedSeries:
+def _by_map(series: Series, role: str) -> ClassifiedSeries:
+    if not role:
+        return ClassifiedSeries(series, OTHER, "the series map of the site names another series")
+    weighted = "T1w" if role in (contrast.PRE, contrast.POST) else role
+    return ClassifiedSeries(series, weighted, "series map of the site")
+
+
+def _leave_to_mapped(
+    assigned: list[ClassifiedSeries], mapped: Mapping[Series, str]
+) -> list[ClassifiedSeries]:
+    """Leave a role to the series that the map names for it, whatever other series could be it."""
+    taken = {one.role for one in assigned if one.role and mapped.get(one.series) == one.role}
+    return [
+        replace(
+            one,
+            role=OTHER,
+            candidate_of=one.role if one.role in taken else one.candidate_of,
+            unclear="",
+            reason=f"{one.reason}; not taken: the series map of the site names another series",
+        )
+        if mapped.get(one.series) not in taken
+        and (one.role in taken or (one.unclear == "several" and one.candidate_of in taken))
+        else one
+        for one in assigned
+    ]
+
+
+def _classify_alone(series: Series, body_parts: Collection[str]) -> ClassifiedSeries:
     """Classify a series without the others: all but the phase of contrast agent."""
     if series.copy_of:
         return ClassifiedSeries(series, OTHER, "a second copy: the same instance UIDs as another series sent")
@@ -96,31 +144,53 @@ def _classify_alone(series: Series) -> ClassifiedSeries:
         return ClassifiedSeries(series, OTHER, f"modality {quoted(modality)}, expected MR")
     kind = series.slices[0].kind if series.slices else words(series.header, "ImageType")
     kinds = set(kind)
-    if found := kinds & _LOCALIZER_WORDS:
-        return ClassifiedSeries(series, LOCALIZER, f"ImageType {sorted(found)[0]}")
-    if found := _LOCALIZER_NAME.search(series.description):
-        return ClassifiedSeries(series, LOCALIZER, f"name says {quoted(found[0])}")
+    if reason := _localizer_reason(series, kinds):
+        return ClassifiedSeries(series, LOCALIZER, reason)
+    role, reason, doubt = _weighting_of(series, body_parts)
+    candidate_of = role if role in IMAGE_ROLES else ""
     if found := sorted(kinds & _DERIVED_WORDS):
-        return ClassifiedSeries(
-            series, DERIVED, f"ImageType {', '.join(found)}", candidate_of=_weighting_of(series)[0]
-        )
+        return ClassifiedSeries(series, DERIVED, f"ImageType {', '.join(found)}", candidate_of=candidate_of)
     if found := sorted(kinds & _NOT_MAGNITUDE):
         return ClassifiedSeries(series, OTHER, f"ImageType {found[0]}: no magnitude image")
-    if len(orientations(series.slices)) >= 3:
-        return ClassifiedSeries(series, LOCALIZER, "slices in three or more orientations")
     if found := _DERIVED_NAME.search(series.description):
-        return ClassifiedSeries(
-            series, DERIVED, f"name says {quoted(found[0])}", candidate_of=_weighting_of(series)[0]
-        )
-    role, reason, doubt = _weighting_of(series)
+        return ClassifiedSeries(series, DERIVED, weighting.name_says(found[0]), candidate_of=candidate_of)
     return ClassifiedSeries(series, role or OTHER, reason, doubt=doubt)
 
 
-def _weighting_of(series: Series) -> tuple[str, str, str]:
+def _localizer_reason(series: Series, kinds: set[str]) -> str:
+    """Return why a series is a localizer; empty when it is none."""
+    if found := kinds & _LOCALIZER_WORDS:
+        return f"ImageType {sorted(found)[0]}"
+    if found := _LOCALIZER_NAME.search(series.description):
+        return weighting.name_says(found[0])
+    few = series.frames < _LOCALIZER_SLICES or not weighting.weighting_from_parameters(series).role
+    if few and (found := _PERHAPS_LOCALIZER_NAME.search(series.description)):
+        return weighting.name_says(found[0])
+    return "slices in three or more orientations" if len(orientations(series.slices)) >= 3 else ""
+
+
+def _weighting_of(series: Series, body_parts: Collection[str]) -> tuple[str, str, str]:
     """Return role, reason and doubt by acquisition parameters and name; the parameters decide."""
+    role, reason, doubt = _weighting_by_times(series)
+    if role == OTHER:
+        return role, reason, ""
+    elsewhere, told = weighting.not_head(series, role, body_parts)
+    if elsewhere:
+        return OTHER, told, ""
+    if told and role and not doubt:
+        doubt = f"{told}, but {reason} is {role} of a head"
+    return role, reason, doubt
+
+
+def _weighting_by_times(series: Series) -> tuple[str, str, str]:
     name, parameters = weighting.weighting_from_name(series), weighting.weighting_from_parameters(series)
     if name.role == "other":
         return OTHER, name.because, ""
+    if other := weighting.other_by_name(series, parameters.role):
+        return OTHER, other, ""
+    if name.role == "FLAIR" and parameters.role == "T2w" and weighting.could_be_flair(series):
+        doubt = f"{name.because}, but the header has no inversion time ({parameters.because})"
+        return "FLAIR", f"{name.because}; {parameters.because} without an inversion time", doubt
     if parameters.role and name.role and parameters.role != name.role:
         doubt = f"{name.because}, but {parameters.because} is {parameters.role}"
         return parameters.role, f"{parameters.because}; against the name", doubt
@@ -138,12 +208,19 @@ def _weighting_of(series: Series) -> tuple[str, str, str]:
     return OTHER, told, ""
 
 
-def _classify_phases(assigned: list[ClassifiedSeries], contrast_given: bool | None) -> list[ClassifiedSeries]:
+def _classify_phases(
+    assigned: list[ClassifiedSeries],
+    contrast_given: bool | None,
+    mapped: Mapping[Series, str],
+    agents: Sequence[Agent],
+) -> list[ClassifiedSeries]:
     at = [i for i, one in enumerate(assigned) if one.role == "T1w"]
-    found = contrast.classify_phases([assigned[i].series for i in at], contrast_given)
+    named = {one: role for one, role in mapped.items() if role in (contrast.PRE, contrast.POST)}
+    t1w = [assigned[i].series for i in at]
+    found = contrast.classify_phases(t1w, contrast_given, mapped=named, agents=agents)
     assigned = list(assigned)
     for i, phase in zip(at, found, strict=True):
-        one = assigned[i]
+        one = replace(assigned[i], votes=phase.votes, confirmed=phase.confirmed)
         if phase.role:
             assigned[i] = replace(one, role=phase.role, reason=f"{one.reason}; {phase.because}")
         else:
@@ -164,6 +241,10 @@ def _select_one(role: str, assigned: list[ClassifiedSeries]) -> list[ClassifiedS
     left, assigned = at, list(assigned)
     for rule in (
         _prefer_complete,
+        _prefer_certain(assigned),
+        _prefer_named(role),
+        _prefer_original,
+        _prefer_before_contrast(role),
         _prefer_corrected,
         _prefer_repetition,
         _prefer_matching(role, assigned),
@@ -193,6 +274,47 @@ _SelectionRule = Callable[[list[Series]], tuple[list[Series], str]]
 def _prefer_complete(candidates: list[Series]) -> tuple[list[Series], str]:
     whole = [s for s in candidates if not {f.code for f in slice_faults(s)} & _BROKEN]
     return whole, "not taken: slices are wrong or missing, and another candidate is complete"
+
+
+def _prefer_certain(assigned: list[ClassifiedSeries]) -> _SelectionRule:
+    """Make the rule that a series against which nothing speaks comes before one with a doubt."""
+    doubted = {one.series for one in assigned if one.doubt}
+
+    def rule(candidates: list[Series]) -> tuple[list[Series], str]:
+        kept = [s for s in candidates if s not in doubted]
+        return kept, "not taken: evidence speaks against it, and another candidate has none against it"
+
+    return rule
+
+
+def _prefer_named(role: str) -> _SelectionRule:
+    """Make the rule that times alone do not stand against times and name: a DIR has those of a FLAIR."""
+    wanted = "T1w" if role in (contrast.PRE, contrast.POST) else role
+
+    def rule(candidates: list[Series]) -> tuple[list[Series], str]:
+        kept = [s for s in candidates if weighting.weighting_from_name(s).role == wanted]
+        return kept, "not taken: another candidate is named so too"
+
+    return rule
+
+
+def _prefer_original(candidates: list[Series]) -> tuple[list[Series], str]:
+    """Leave out reformats: the same 3D acquisition in another plane, or with thicker slices."""
+    kept = [s for s in candidates if not any(weighting.is_reformat_of(s, other) for other in candidates)]
+    return kept, "not taken: a reformat of another candidate"
+
+
+def _prefer_before_contrast(role: str) -> _SelectionRule:
+    """Make the rule that of two acquired alike the one before contrast agent is taken."""
+
+    def rule(candidates: list[Series]) -> tuple[list[Series], str]:
+        if role in (contrast.PRE, contrast.POST):
+            return candidates, ""
+        kept = [s for s in candidates if not contrast.is_after_contrast(s)]
+        alike = all(weighting.acquired_alike(s, candidates[0]) for s in candidates)
+        return (kept, "not taken: acquired after contrast agent") if alike else (candidates, "")
+
+    return rule
 
 
 def _prefer_corrected(candidates: list[Series]) -> tuple[list[Series], str]:
@@ -232,6 +354,8 @@ def _prefer_matching(role: str, assigned: list[ClassifiedSeries]) -> _SelectionR
 def _prefer_3d(candidates: list[Series]) -> tuple[list[Series], str]:
     kept = [s for s in candidates if text(s.header, "MRAcquisitionType") == "3D"]
     flat = [s for s in candidates if text(s.header, "MRAcquisitionType") == "2D"]
-    if len(kept) == 1 and len(flat) == len(candidates) - 1:
+    named = {weighting.weighting_from_name(s).role for s in candidates}
+    # named alike, or not named at all: else nothing says that the two are the same contrast
+    if len(kept) == 1 and len(flat) == len(candidates) - 1 and len(named) == 1:
         return kept, "not taken: a 3D acquisition of the same contrast is there"
     return candidates, ""

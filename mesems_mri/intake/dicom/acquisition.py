@@ -8,11 +8,11 @@ from typing import Any
 
 from pydicom import Dataset
 
+from mesems_mri.intake.dicom.agent import agent_said, bolus_places
 from mesems_mri.intake.dicom.geometry import SeriesGeometry
-from mesems_mri.intake.dicom.tags import moment, number, parse_clock, sequence, text
+from mesems_mri.intake.dicom.tags import moment, number, parse_clock, text
 from mesems_mri.intake.protocol import Agent
 
-_NO_AGENT = re.compile(r"(no|none|nein|non|without|ohne|n/?a|0|-+)", re.IGNORECASE)
 _HALF_DAY = dt.timedelta(hours=12)
 
 
@@ -208,13 +208,8 @@ def _coil(header: Dataset) -> str:
 
 
 def _bolus(header: Dataset, agents: Sequence[Agent]) -> Bolus:
-    coded = sequence(header, "ContrastBolusAgentSequence")
-    profiles = [
-        p for item in [header, *coded] for p in sequence(item, "ContrastAdministrationProfileSequence")
-    ]
-    places = [header, *coded, *profiles]
-    names = [text(header, "ContrastBolusAgent"), *(text(item, "CodeMeaning") for item in coded)]
-    names = [name for name in names if name and not _NO_AGENT.fullmatch(name.strip())]
+    places = list(bolus_places(header))
+    names = agent_said(header, agents).names
     named = " ".join(names).casefold()
     volumes = [
         volume

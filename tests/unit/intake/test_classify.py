@@ -117,10 +117,10 @@ def test_the_contrast_is_told_by_parameters_and_name(
 
 
 def test_the_reason_says_what_told_the_role() -> None:
-    assert one("t2 flair", **FLAIR).reason == "TR 9000 ms, TE 110 ms, TI 2500 ms; name says 'flair'"
+    assert one("t2 flair", **FLAIR).reason == "TR 9000 ms, TE 110 ms, TI 2500 ms; name says flair"
     assert one("", **T2).reason == "TR 4000 ms, TE 100 ms"
-    assert one("T2W").reason == "name says 'T2' (no acquisition parameters, which decides nothing)"
-    assert one("localizer").reason == "name says 'localizer'"
+    assert one("T2W").reason == "name says t2 (no acquisition parameters, which decides nothing)"
+    assert one("localizer").reason == "name says localizer"
     assert one("T1", Modality="CT").reason == "modality 'CT', expected MR"
     assert (
         one("", ImageType=["DERIVED", "SECONDARY", "MPR"], **T1).reason == "ImageType DERIVED, MPR, SECONDARY"
@@ -129,7 +129,7 @@ def test_the_reason_says_what_told_the_role() -> None:
 
 def test_parameters_win_over_the_name_and_the_doubt_is_told() -> None:
     found = one("t1_tse", **T2)
-    assert (found.role, found.doubt) == ("T2w", "name says 't1', but TR 4000 ms, TE 100 ms is T2w")
+    assert (found.role, found.doubt) == ("T2w", "name says t1, but TR 4000 ms, TE 100 ms is T2w")
     assert not one("t2_tse", **T2).doubt
 
 
@@ -164,7 +164,6 @@ def test_phase_images_localizers_and_copies_are_no_images_of_the_protocol() -> N
     three = one("", orientations=(AXIAL, SAGITTAL, CORONAL), slices=9, **T1)
     assert (three.role, three.reason) == ("localizer", "slices in three or more orientations")
     assert one("T1", copy_of="a/1", **T1).role == "other"
-    assert one("FLAIR", BodyPartExamined="CSPINE", **FLAIR).role == "other"
 
 
 # before or after contrast agent
@@ -175,7 +174,7 @@ def test_bolus_tags_tell_the_phase() -> None:
         [series("T1", at="1000", **T1), series("T1", at="1010", ContrastBolusAgent="Gadovist", **T1)]
     )
     assert (pre.role, post.role) == ("T1w", POST)
-    assert post.reason.endswith("bolus tags: ContrastBolusAgent 'Gadovist'")
+    assert post.reason.endswith("agent: the bolus tags name a gadolinium agent")
     assert pre.reason.endswith("time order: before the series with contrast agent")
 
 
@@ -208,7 +207,7 @@ def test_a_scan_that_began_before_the_injection_is_one_before_it() -> None:
     tags = {"ContrastBolusAgent": "Dotarem", "ContrastBolusStartTime": "101500", **T1}
     before, after = classify_series([series("T1", at="101000", **tags), series("T1", at="102000", **tags)])
     assert (before.role, after.role) == ("T1w", POST)
-    assert before.reason.endswith("bolus tags: the scan began before the injection")
+    assert before.reason.endswith("clock: the scan began 5 min before the injection")
 
 
 @pytest.mark.parametrize(
