@@ -29,6 +29,7 @@ class QueryCode(StrEnum):
     MISSING_SEQUENCE = "missing_sequence"
     SEVERAL_CANDIDATES = "several_candidates"
     CONTRAST_UNCLEAR = "contrast_unclear"
+    CONTRAST_UNCONFIRMED = "contrast_unconfirmed"
     INTERRUPTED = "interrupted"
     MISSING_SLICES = "missing_slices"
     DUPLICATE_SLICES = "duplicate_slices"
@@ -49,6 +50,7 @@ class QueryCode(StrEnum):
     PROTOCOL_DEVIATION = "protocol_deviation"
     PROTOCOL_UNKNOWN = "protocol_unknown"
     SCANNER_CHANGED = "scanner_changed"
+    SERIES_CHANGED = "series_changed"
 
 
 @dataclass(frozen=True)
@@ -382,6 +384,12 @@ QUERIES: dict[QueryCode, QueryText] = {
         "It cannot be told whether a T1-weighted series was acquired before or after contrast agent",
         "Say which series was acquired when",
     ),
+    QueryCode.CONTRAST_UNCONFIRMED: QueryText(
+        "contrast unconfirmed",
+        "That a scan was made after contrast agent is said by its name or by the order of the scans alone",
+        "Confirm that contrast agent was given before it: which, how much, and when",
+        blocking=False,
+    ),
     QueryCode.INTERRUPTED: QueryText(
         "interrupted",
         "A series has fewer images than the scanner planned",
@@ -475,6 +483,12 @@ QUERIES: dict[QueryCode, QueryText] = {
         "scanner changed",
         "The scanner or its software is not that of the participant's first visit",
         "Say whether it was replaced or updated, and since when; scan the participant on one scanner",
+        blocking=False,
+    ),
+    QueryCode.SERIES_CHANGED: QueryText(
+        "series changed",
+        "A series is no longer as the series map of the site describes it",
+        "Say whether the sequence was changed for good; go back to the former one, or have the map corrected",
         blocking=False,
     ),
 }

@@ -20,6 +20,7 @@ from mesems_mri.intake.dicom.instance import UnusedReason
 from mesems_mri.intake.dicom.tags import text
 from mesems_mri.intake.inventory import Inventory
 from mesems_mri.intake.protocol import Protocol
+from mesems_mri.intake.series_map import MapDifference, MapMatch
 from mesems_mri.intake.visit import AssessedVisit
 
 CONVERTIBLE = {FaultCode.INTERRUPTED}
@@ -45,6 +46,7 @@ def assess_visit(
     reference: Scanner | None,
     roles_filed: Sequence[str] = (),
     use: Mapping[str, str] | None = None,
+    match: MapMatch | None = None,
 ) -> None:
     """Fill in roles, faults, protocol items and queries of a visit.
 
@@ -60,16 +62,24 @@ def assess_visit(
         Roles of the visit that earlier submissions have filled.
     use : mapping of str to str, optional
         The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
+    match : MapMatch, optional
+        What the series map of the site says of the series.
     """
     dose = visit.row.contrast_dose_mmol_kg if visit.row else None
     given = None if dose is None else dose > 0
-    visit.classified = _apply_answers(
-        visit, classify_series(visit.examination.series, contrast_given=given), use or {}
+    match = match or MapMatch()
+    classified = classify_series(
+        visit.examination.series,
+        contrast_given=given,
+        mapped=match.roles,
+        agents=protocol.agents if protocol else (),
     )
+    visit.classified = _apply_answers(visit, classified, use or {})
     visit.faults = {s: slice_faults(s) for s in visit.examination.series}
     for problem in visit.identity_problems:
         visit.add_query(problem.code, problem.words, detail=problem.detail, blocking=problem.blocking)
     _query_series(visit)
+    _query_map(visit, match.differences)
     _query_roles(visit, protocol, set(roles_filed), given)
     if protocol and visit.row:
         _check_protocol(visit, protocol, reference)
@@ -89,7 +99,9 @@ def _apply_answers(
         for at, one in enumerate(assigned):
             if one is chosen:
                 reason = f"{one.reason}; used as the site has answered"
-                assigned[at] = replace(one, role=role, reason=reason, candidate_of="", unclear="", doubt="")
+                assigned[at] = replace(
+                    one, role=role, reason=reason, candidate_of="", unclear="", doubt="", confirmed=True
+                )
             elif role in (one.role, one.candidate_of):
                 reason = f"{one.reason}; not taken: the site has named another one"
                 assigned[at] = replace(one, role="other", reason=reason, candidate_of=role, unclear="")
@@ -131,6 +143,24 @@ def _query_series(visit: AssessedVisit) -> None:
             ask(QueryCode.BURNED_IN_TEXT, f"{name}: {why}")
         if one.doubt:
             ask(QueryCode.NAME_DIFFERS, f"{name}: {visit.deidentified(one.doubt)}")
+
+
+def _query_map(visit: AssessedVisit, differences: Sequence[MapDifference]) -> None:
+    """Query what has changed against the series map: once a site, at whichever visit it is seen first."""
+    site_id = visit.row.site_id if visit.row else ""
+    for change in differences:
+        item = change.item.replace("_", " ")
+        told = (
+            f"{change.role}: another name than before"
+            if change.item == "name"
+            else f"{change.role}: {item} {change.now or 'not said'}, before {change.before or 'not said'}"
+        )
+        detail = (change.item, change.before or "none", change.now or "none")
+        visit.queries.append(
+            new_query(
+                QueryCode.SERIES_CHANGED, words=told, role=change.role, detail=detail, site_id=site_id
+            )
+        )
 
 
 def _query_roles(

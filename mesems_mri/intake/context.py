@@ -43,6 +43,12 @@ class IntakeRequest:
         Folder for a copy as de-identified DICOM; None: no copy.
     use : dict of str to str
         The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
+    series_map : Path or None
+        Folder of the series maps of the sites; None: there are none, and none is written.
+    remember : bool
+        Write the series of these visits into the series map of the site.
+    dummy_run : bool
+        The submission is the dummy run of a site: its series map is written, and nothing is filed.
     deface : bool
         Remove the face from all images.
     dry_run : bool
@@ -61,6 +67,9 @@ class IntakeRequest:
     key_folder: Path | None = None
     dicom_copy: Path | None = None
     use: dict[str, str] = field(default_factory=dict)
+    series_map: Path | None = None
+    remember: bool = False
+    dummy_run: bool = False
     deface: bool = False
     dry_run: bool = False
     limits: ArchiveLimits = field(default_factory=ArchiveLimits)
@@ -112,6 +121,20 @@ class IntakeContext:
     def bids_dir(self) -> Path:
         """The BIDS folder."""
         return self.request.bids_dir
+
+    @property
+    def series_map_folder(self) -> Path:
+        """The folder of the series maps.
+
+        Raises
+        ------
+        UsageError
+            If none was given.
+        """
+        if self.request.series_map is None:
+            msg = "--remember, --dummy-run: no folder for the series map; give --series-map"
+            raise UsageError(msg)
+        return self.request.series_map
 
     def keyed_hash(self, purpose: str, *parts: str) -> str:
         """Return a keyed hash (HMAC-SHA-256) of the parts, which nobody can reproduce without the key."""
