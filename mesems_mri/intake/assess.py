@@ -157,9 +157,7 @@ def _query_map(visit: AssessedVisit, differences: Sequence[MapDifference]) -> No
         )
         detail = (change.item, change.before or "none", change.now or "none")
         visit.queries.append(
-            new_query(
-                QueryCode.SERIES_CHANGED, words=told, role=change.role, detail=detail, site_id=site_id
-            )
+            new_query(QueryCode.SERIES_CHANGED, words=told, role=change.role, detail=detail, site_id=site_id)
         )
 
 

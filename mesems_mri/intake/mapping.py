@@ -78,15 +78,16 @@ def learn_dummy_run(context: IntakeContext, site_id: str, series: Sequence[Serie
     classified = classify_series(series, contrast_given=None, mapped=named, agents=agents)
     roles = {one.role: one.series for one in classified if one.role in IMAGE_ROLES and not one.doubt}
     lines = [
-        f"{one.role:19}  series {one.series.series_number} ({clean.words(one.series.description) or 'no name'}, "
-        f"{clean.uid(one.series.series_uid)}): {clean.scrub(one.reason)}"
+        f"{one.role:19}  series {one.series.series_number} ({clean.words(one.series.description) or 'no
+        name'}, " f"{clean.uid(one.series.series_uid)}): {clean.scrub(one.reason)}"
         for one in classified
     ]
     return (_write(context, site_id, series, roles, clean) if roles else None), lines
 
 
 def _write(
-    context: IntakeContext, site_id: str, series: Sequence[Series], roles: dict[str, Series], clean: Deidentifier
+    context: IntakeContext, site_id: str, series: Sequence[Series], roles: dict[str, Series], clean:
+    Deidentifier
 ) -> Path:
     folder = context.series_map_folder
     scanner = deidentified_scanner(next(iter(roles.values())), clean.device, clean.serial)

@@ -1,8 +1,9 @@
 """Series map of a site: which series of its examinations is which image of the protocol.
 
-What a site has answered once, or what its dummy run showed, holds at every visit: ``series-map/S03.yaml`` says by
-name, plane, times and reconstruction which series is meant, for every scanner of the site. It decides before any
-list of words, in any language. A series that has changed against it raises one query a site.
+What a site has answered once, or what its dummy run showed, holds at every visit: ``series-map/S03.yaml``
+says by name, plane, times and reconstruction which series is meant, for every scanner of the site. It
+decides before any list of words, in any language. A series that has changed against it raises one query a
+site.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,21 @@ _PHASED = ("T1w", "ce-gadolinium_T1w")
 _ALIKE = 0.05
 _ALIKE_MM = 0.1
 _TIMES = ("echo_time_ms", "repetition_time_ms", "inversion_time_ms")
-_RECONSTRUCTIONS = {"NORM", "DIS2D", "DIS3D", "FILTERED", "MPR", "MIP", "W", "WATER", "FAT", "IP", "OP", "UNI", "SUB"}
+_RECONSTRUCTIONS = {
+    "NORM",
+    "DIS2D",
+    "DIS3D",
+    "FILTERED",
+    "MPR",
+    "MIP",
+    "W",
+    "WATER",
+    "FAT",
+    "IP",
+    "OP",
+    "UNI",
+    "SUB",
+}
 """Values of ImageType that tell reconstructions of one acquisition apart."""
 
 
@@ -162,7 +177,9 @@ def write_series_map(folder: Path, known: SeriesMap | None, site_id: str, learne
     content = SeriesMap(site=site_id, scanners=tuple(scanners)).model_dump(mode="json", exclude_none=True)
     path = map_path(folder, site_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = f"# Series map of site {site_id}: written by mesems-mri intake, may be edited; see docs/intake.md\n"
+    head = (
+        f"# Series map of site {site_id}: written by mesems-mri intake, may be edited; see docs/intake.md\n"
+    )
     write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return path
 
@@ -195,9 +212,9 @@ def match_series(
 ) -> MapMatch:
     """Match the series of an examination with the map.
 
-    A series of which everything fits has the role of the map. One that differs in one respect has it too, where
-    no other could be meant, and the difference is told; but a name that has changed never decides between before
-    and after contrast agent.
+    A series of which everything fits has the role of the map. One that differs in one respect has it too,
+    where no other could be meant, and the difference is told; but a name that has changed never decides
+    between before and after contrast agent.
 
     Parameters
     ----------
@@ -222,7 +239,9 @@ def match_series(
             left[role] = wanted
         elif len(exact) == wanted.of:
             found.roles[exact[wanted.place - 1]] = role
-        elif len(exact) == 1 and not any(exact[0] in others for name, others in fitting.items() if name != role):
+        elif len(exact) == 1 and not any(
+            exact[0] in others for name, others in fitting.items() if name != role
+        ):
             found.roles[exact[0]] = role
     known = {one for several in fitting.values() for one in several}
     for role, wanted in left.items():
@@ -239,13 +258,19 @@ def match_series(
 def scanner_of_map(known: SeriesMap | None, scanner: Scanner) -> MappedScanner | None:
     """Return the part of the map that is about a scanner; None when the map does not know it."""
     for one in known.scanners if known else ():
-        pairs = ((one.manufacturer, scanner.manufacturer), (one.model, scanner.model), (one.serial, scanner.serial))
+        pairs = (
+            (one.manufacturer, scanner.manufacturer),
+            (one.model, scanner.model),
+            (one.serial, scanner.serial),
+        )
         if all(not wanted or wanted.casefold() == there.casefold() for wanted, there in pairs):
             return one
     return None
 
 
-def deidentified_scanner(series: Series, device: Callable[[str], str], serial: Callable[[str], str]) -> Scanner:
+def deidentified_scanner(
+    series: Series, device: Callable[[str], str], serial: Callable[[str], str]
+) -> Scanner:
     """Return the scanner of a series as the map names it."""
     found = read_scanner(series.header)
     return Scanner(
