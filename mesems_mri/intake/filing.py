@@ -2,8 +2,8 @@
 
 import errno
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mesems_mri.dataset.queries import Query, close_query
@@ -17,7 +17,9 @@ from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.convert import ConversionError, convert_series
 from mesems_mri.intake.deidentify.export import write_copy
 from mesems_mri.intake.dicom.series import Series
-from mesems_mri.intake.tables import SERIES_COLUMNS, write_rows
+from mesems_mri.intake.filing_plan import POST, PRE, Waiting, is_pair, plan_filing
+from mesems_mri.intake.rows import write_rows
+from mesems_mri.intake.tables import SERIES_COLUMNS
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
 _ANSWERED_BY_ANY_IMAGE = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
@@ -50,6 +52,7 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
     staged : Path or None
         Staging folder; None: nothing is converted (a dry run).
     """
+    staged = None if staged is None else staged / visit.submission_id
     blocked = is_blocked(context, visit)
     for one in visit.classified:
         unused = SeriesStatus.QUERY if one.unclear else SeriesStatus.NOT_USED
@@ -67,7 +70,12 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
             visit.status[one.series] = SeriesStatus.UNCHANGED
             visit.voxels[one.series] = filed[role].voxels
             visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
-        elif _was_replaced(context, visit, one.series):
+        elif lost := _replaced_row(context, visit, one.series):
+            if role == PRE and is_pair(filed) and POST not in visit.selected_series():
+                # the rule that it lost by asks nobody
+                visit.status[one.series] = SeriesStatus(lost["status"])
+                visit.voxels[one.series] = lost["voxels"]
+                continue
             visit.status[one.series] = SeriesStatus.DUPLICATE
             told = f"{role}, {visit.series_name(one.series)}, for which another image was taken"
             visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(one.series,))
@@ -115,15 +123,15 @@ def _is_already_filed(context: IntakeContext, filed: folder.FiledImage, series: 
     return filed.content == context.content_hash(series) and (filed.defaced or not context.request.deface)
 
 
-def _was_replaced(context: IntakeContext, visit: AssessedVisit, series: Series) -> bool:
-    """Return whether a series was sent before and replaced; a duplicate does not replace it back."""
+def _replaced_row(context: IntakeContext, visit: AssessedVisit, series: Series) -> dict[str, str] | None:
+    """Return the row of a series that was sent before and replaced; a duplicate does not replace it back."""
     content = context.content_hash(series)
-    return any(
-        row["content"] == content
-        and row["status"] in (SeriesStatus.REPLACED, SeriesStatus.QUARANTINED)
-        and row["submission_id"] == visit.submission_id
-        for row in context.earlier_series
-    )
+    lost = (SeriesStatus.REPLACED, SeriesStatus.QUARANTINED)
+    for row in context.earlier_series:
+        mine = row["submission_id"] == visit.submission_id
+        if mine and row["content"] == content and row["status"] in lost:
+            return row
+    return None
 
 
 def _convert_series(
@@ -170,69 +178,38 @@ def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str
     return seen if seen != visit.name else ""
 
 
-@dataclass(frozen=True)
-class FilingPlan:
-    """Filing decision for the images of a visit, by role."""
-
-    unchanged: set[str] = field(default_factory=set)
-    quarantined: set[str] = field(default_factory=set)
-    filed: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
-
-
-def plan_filing(
-    new: set[str],
-    unchanged: set[str],
-    filed: dict[str, folder.FiledImage],
-    submission_id: str,
-    study: set[str],
-    waiting: bool,
-) -> FilingPlan:
-    """Decide on filing, replacement and quarantine of new images where others of the visit are filed.
-
-    What is filed stays as long as nobody has asked for something else. Of the same study a role that is not
-    filed is added. Where the visit waits for an answer, the new images are that answer: of the same study
-    they replace role by role, of another study the whole visit.
+def file_visit(
+    context: IntakeContext, visit: AssessedVisit, staged: Path, sisters: Sequence[AssessedVisit]
+) -> None:
+    """File the images of an examination in the BIDS folder, and close the queries that it answers.
 
     Parameters
     ----------
-    new, unchanged : set of str
-        Roles of all images of the submission, and of those that are filed already.
-    filed : dict of str to FiledImage
-        What is there.
-    submission_id : str
-        The submission at hand: what it has filed itself before, it may replace.
-    study : set of str
-        Studies of the new images.
-    waiting : bool
-        Whether an open blocking query of an earlier submission holds the visit.
-
-    Returns
-    -------
-    _Plan
+    context : IntakeContext
+    visit : AssessedVisit
+        Changed in place.
+    staged : Path
+        Staging folder.
+    sisters : sequence of AssessedVisit
+        Other examinations of the same visit and submission; one that loses an image says so.
     """
-    same = new & unchanged
-    mine = {role for role in new if role in filed and filed[role].submission_id == submission_id}
-    conflicts = (new & set(filed)) - same - mine
-    same_study = not filed or bool(study & {one.study_id for one in filed.values()})
-    added = new - set(filed)
-    if waiting:
-        others = set() if same_study or not conflicts else set(filed)
-        return FilingPlan(same, set(), new - same, (conflicts | others) - same - mine)
-    aside = conflicts | (set() if same_study else added)
-    return FilingPlan(same, aside, new - same - aside)
-
-
-def file_visit(context: IntakeContext, visit: AssessedVisit, staged: Path) -> None:
-    """File the images of a visit in the BIDS folder, and close the queries that it answers."""
     if not visit.images:
         return
+    staged = staged / visit.submission_id
     taken = {role: visit.selected_series()[role].series for role in visit.images}
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
     waiting = _open_blocking_queries(context, visit)
     study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
     unchanged = {role for role, series in taken.items() if visit.status[series] == SeriesStatus.UNCHANGED}
-    plan = plan_filing(set(taken), unchanged, filed, visit.submission_id, study, bool(waiting))
+    plan = plan_filing(
+        set(taken),
+        unchanged,
+        filed,
+        visit.submission_id,
+        study,
+        _summarise(waiting),
+        _named_roles(context, visit),
+    )
     # an image that the site has told to be of another role is no longer of the one it was filed for
     renamed = {context.content_hash(taken[role]) for role in plan.filed}
     plan.replaced.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
@@ -245,15 +222,43 @@ def file_visit(context: IntakeContext, visit: AssessedVisit, staged: Path) -> No
     folder.publish(staged, context.bids_dir, [visit.images[role] for role in sorted(plan.filed)])
     folder.remove(one for role, one in retired.items() if role not in plan.filed)
     _mark_replaced(context, retired.values())
+    _mark_in_sisters(retired, sisters)
     _close_answered_queries(context, visit, waiting, plan.filed, set(filed) - set(retired))
-    others = {one.submission_id for one in filed.values()} - {visit.submission_id, ""}
-    if plan.quarantined:
-        aside = sorted(plan.quarantined)
-        visit.add_query(QueryCode.ALREADY_RECEIVED, ", ".join(aside), detail=tuple(aside))
+    others = {filed[role].submission_id for role in plan.unchanged} - {visit.submission_id, ""}
+    if aside := sorted(plan.quarantined):
+        if not plan.quarantined <= plan.settled:
+            visit.add_query(
+                QueryCode.ALREADY_RECEIVED,
+                ", ".join(aside),
+                about=[taken[role] for role in aside],
+                detail=tuple(aside),
+            )
     elif plan.unchanged == set(taken) and others:
         same = sorted(plan.unchanged)
         told = f"{', '.join(same)} of {visit.session_id}"
         visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, detail=tuple(same))
+
+
+def _named_roles(context: IntakeContext, visit: AssessedVisit) -> set[str]:
+    """Return the roles for which an answer names a series of the examination."""
+    ids = {visit.series_id(series) for series in visit.examination.series}
+    return {role for role, series_id in context.request.use.items() if series_id in ids}
+
+
+def _summarise(waiting: Iterable[Query]) -> Waiting:
+    waiting = list(waiting)
+    about = {query.role for query in waiting if query.role and query.code not in _CLOSED_BY_CENTRE}
+    asked_again = any(query.code is not QueryCode.MISSING_SEQUENCE for query in waiting)
+    return Waiting(bool(waiting), asked_again, frozenset(about))
+
+
+def _mark_in_sisters(retired: Mapping[str, folder.FiledImage], sisters: Iterable[AssessedVisit]) -> None:
+    """Say of an image that another examination of the same submission replaced that it is quarantined."""
+    for sister in sisters:
+        for role, one in retired.items():
+            if one.submission_id == sister.submission_id and role in sister.images:
+                del sister.images[role]
+                sister.status[sister.selected_series()[role].series] = SeriesStatus.QUARANTINED
 
 
 def write_dicom_copy(context: IntakeContext, visit: AssessedVisit, out_dir: Path) -> None:

@@ -5,7 +5,6 @@ import datetime as dt
 import secrets
 import tempfile
 import traceback
-from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from mesems_mri.intake.context import BIRTH_HASHES_FILE, IntakeContext, IntakeRe
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
 from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.filing import convert_visit, file_visit, write_dicom_copy
+from mesems_mri.intake.filing import convert_visit, file_visit, is_blocked, write_dicom_copy
 from mesems_mri.intake.identify import (
     Examination,
     IdentityProblem,
@@ -32,9 +31,11 @@ from mesems_mri.intake.identify import (
     mixed_studies,
 )
 from mesems_mri.intake.inventory import Inventory, take_inventory
+from mesems_mri.intake.joining import join_examinations, roles_of
 from mesems_mri.intake.protocol import load_protocol
 from mesems_mri.intake.receipts import write_receipt_pages
-from mesems_mri.intake.tables import read_rows, read_sexes, write_tables
+from mesems_mri.intake.rows import read_rows
+from mesems_mri.intake.tables import read_sexes, write_tables
 from mesems_mri.intake.visit import AssessedVisit
 from mesems_mri.provenance import PACKAGE_DIR
 
@@ -133,12 +134,7 @@ def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission
     mixed = mixed_studies(found)
     visits = sorted((_identify(context, one, mixed) for one in found), key=_chronological)
     _check_identities(context, visits)
-    _query_competing_days(visits)
-    for visit in visits:
-        filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-        assess_visit(
-            visit, context.protocol, _first_scanner(context, visit, visits), tuple(filed), context.request.use
-        )
+    _assess_visits(context, visits)
     context.earlier_queries = complete_queries(
         context.earlier_queries, [query for visit in visits for query in visit.queries]
     )
@@ -159,7 +155,8 @@ def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission
         folder.prepare_folder(context.bids_dir)
         try:
             for visit in visits:
-                file_visit(context, visit, staged)
+                sisters = [other for other in visits if other.name == visit.name and other is not visit]
+                file_visit(context, visit, staged, sisters)
                 if context.request.dicom_copy:
                     write_dicom_copy(context, visit, context.request.dicom_copy)
         finally:
@@ -240,18 +237,29 @@ def _check_identities(context: IntakeContext, visits: Sequence[AssessedVisit]) -
             sexes.setdefault(name, examination.sex)
 
 
-def _query_competing_days(visits: Sequence[AssessedVisit]) -> None:
-    """Query visits that the scans of several days fit: the site must name the one that counts."""
-    by_visit: dict[str, list[AssessedVisit]] = defaultdict(list)
+def _assess_visits(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
+    """Assess every examination, and join those of one visit, the earlier ones known to the later."""
+    several = {visit.name: [] for visit in visits}
     for visit in visits:
-        if visit.session_id:
-            by_visit[visit.name].append(visit)
-    for several in by_visit.values():
-        if len(several) > 1:
-            told = f"scans of {len(several)} days fit {several[0].session_id}"
-            problem = IdentityProblem(QueryCode.SEVERAL_CANDIDATES, told, (f"days={len(several)}",))
-            for visit in several:
-                visit.identity_problems.append(problem)
+        filed = set(folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id))
+        joined = visit.session_id and not is_blocked(context, visit)
+        there = filed | (_roles_held(several[visit.name]) if joined else set())
+        reference = _first_scanner(context, visit, visits)
+        assess_visit(visit, context.protocol, reference, tuple(there), context.request.use)
+        if joined:
+            several[visit.name].append(visit)
+    for joined in several.values():
+        if len(joined) > 1:
+            first = joined[0]
+            filed = folder.filed_images(context.bids_dir, first.participant_id, first.session_id)
+            join_examinations(joined, set(filed), context.request.use)
+
+
+def _roles_held(visits: Sequence[AssessedVisit]) -> set[str]:
+    """Return the roles that examinations hold, clear or not."""
+    return roles_of(visits) | {
+        one.candidate_of for visit in visits for one in visit.classified if one.unclear
+    }
 
 
 def _chronological(visit: AssessedVisit) -> tuple[list[tuple[bool, int, str]], dt.date]:

@@ -1,14 +1,11 @@
 """Tables of the BIDS folder that an intake writes: series, participants and visits."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.schedule import SheetRow
-from mesems_mri.files import write_text
 from mesems_mri.intake import folder
 from mesems_mri.intake.classify import IMAGE_ROLES, ClassifiedSeries
 from mesems_mri.intake.context import (
@@ -20,6 +17,8 @@ from mesems_mri.intake.context import (
 )
 from mesems_mri.intake.dicom.geometry import describe_geometry
 from mesems_mri.intake.dicom.tags import text
+from mesems_mri.intake.rows import cell, read_rows, write_rows
+from mesems_mri.intake.scan_days import update_scans
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
 SERIES_COLUMNS = (
@@ -43,7 +42,7 @@ def _row(context: IntakeContext, visit: AssessedVisit, one: ClassifiedSeries) ->
         if part
     )
     image = visit.images.get(one.role, "") if one.role in IMAGE_ROLES else ""
-    if visit.status[series] is SeriesStatus.QUARANTINED:
+    if visit.status[series] in (SeriesStatus.QUARANTINED, SeriesStatus.REPLACED):
         name = folder.image_name(visit.participant_id, visit.session_id, one.role)
         image = f"{folder.QUARANTINE}/{visit.submission_id}/{name}"
     return {
@@ -82,13 +81,14 @@ def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> Non
     came: dict[str, dict[str, str]] = defaultdict(dict)
     for visit in visits:
         day = visit.examination.day
-        if visit.row is None or day is None or not visit.session_id:
+        if visit.row is None or not visit.session_id:
             continue
-        shifted = visit.deidentifier.date(day.isoformat()) if visit.images else ""
-        came[visit.participant_id][visit.session_id] = f"{shifted}T00:00:00" if shifted else ""
-        waits.setdefault(visit.submission_id, str((context.today - day).days))
+        came[visit.participant_id][visit.session_id] = ""
+        if day is not None:
+            waits.setdefault(visit.submission_id, str((context.today - day).days))
         if visit.images and (birth := visit.birth_hash):
             births.setdefault(visit.participant_id, birth)
+    _date_visits(context, visits, came)
     people = {row.participant_id: row for row in context.schedule}
     rows_of_people = [people[name] for name in sorted(came, key=natural_key)]
     sexes = {visit.participant_id: sex for visit in visits if visit.images and (sex := visit.examination.sex)}
@@ -100,21 +100,16 @@ def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> Non
     write_private(context.keys, DAYS_FROM_SCAN_FILE, waits)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a table of the BIDS folder; empty when it does not exist."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    return list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str] = ()) -> None:
-    """Write a table, with the columns given and any others that its rows have."""
-    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
-    lines = ["\t".join(names)]
-    lines += ["\t".join(_cell(row.get(name)) for name in names) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
+def _date_visits(
+    context: IntakeContext, visits: Sequence[AssessedVisit], came: dict[str, dict[str, str]]
+) -> None:
+    """Write the day of each image, and fill in that of each visit that came."""
+    for participant_id, days in came.items():
+        table = read_rows(context.bids_dir / participant_id / f"{participant_id}_sessions.tsv")
+        dated = {row["session_id"]: row.get("acq_time", "") for row in table}
+        for session_id in days:
+            mine = [v for v in visits if (v.participant_id, v.session_id) == (participant_id, session_id)]
+            days[session_id] = update_scans(context.bids_dir, mine, dated.get(session_id, ""))
 
 
 def update_series(bids_dir: Path, new: Sequence[Mapping[str, str]]) -> None:
@@ -127,7 +122,7 @@ def update_series(bids_dir: Path, new: Sequence[Mapping[str, str]]) -> None:
         _series_key(row): row for row in read_rows(bids_dir / folder.SERIES_TABLE)
     }
     for row in new:
-        whole = {name: _cell(row.get(name)) for name in SERIES_COLUMNS}
+        whole = {name: cell(row.get(name)) for name in SERIES_COLUMNS}
         known = rows.get(_series_key(whole))
         if known is not None and known["status"] in WITH_IMAGE and whole["status"] not in WITH_IMAGE:
             continue
@@ -201,8 +196,3 @@ def update_sessions(bids_dir: Path, schedule: Sequence[SheetRow], days: Mapping[
 
 def _series_key(row: Mapping[str, str]) -> tuple[str, ...]:
     return row["series_id"], row["part"], row["content"]
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "n/a"

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mesems_mri.cli.main import app
 from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.intake.tables import read_rows
+from mesems_mri.intake.rows import read_rows
 from tests.command import mesems
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dataset.test_schedule import ROW, write
