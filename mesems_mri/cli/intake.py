@@ -26,6 +26,17 @@ def intake(
         list[str] | None,
         typer.Option(metavar="ROLE=SERIES_ID", help="The series to use, as the site has answered a query."),
     ] = None,
+    series_map: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the series maps; default: series-map beside the protocol or schedule."),
+    ] = None,
+    remember: Annotated[
+        bool, typer.Option("--remember", help="Write the series used into the series map of the site.")
+    ] = False,
+    dummy_run: Annotated[
+        bool,
+        typer.Option("--dummy-run", help="Dummy run of a site: write its series map, file nothing."),
+    ] = False,
     deface: Annotated[bool, typer.Option("--deface", help="Remove the face from all images.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report the submission and its findings.")
@@ -34,6 +45,7 @@ def intake(
     """Check, de-identify and file a submission as BIDS; every finding becomes a query to the site."""
     from mesems_mri.intake.context import IntakeRequest
     from mesems_mri.intake.flow import run_intake
+    from mesems_mri.intake.series_map import FOLDER
     from mesems_mri.intake.summary import summary_lines
 
     request = IntakeRequest(
@@ -45,6 +57,9 @@ def intake(
         key_folder=key,
         dicom_copy=dicom_copy,
         use=_roles(use or []),
+        series_map=series_map or (protocol or sheet).parent / FOLDER,
+        remember=remember,
+        dummy_run=dummy_run,
         deface=deface,
         dry_run=dry_run,
     )

@@ -11,23 +11,8 @@ from functools import cache
 from typing import NamedTuple
 
 from mesems_mri.intake import contrast_words as listed
+from mesems_mri.intake.deidentify.allow_list import latin_letters
 
-_LETTERS = str.maketrans(
-    {
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "\u0131": "i",
-        "ß": "ss",
-        "æ": "ae",
-        "œ": "oe",
-        "Ø": "O",
-        "Ł": "L",
-        "Đ": "D",
-    }
-    | dict(zip("αβγδεζηικλμνξοπρσςτυφω", "avgdeziiklmnxoprsstyfo", strict=True))
-    | {"θ": "th", "χ": "ch", "ψ": "ps"}
-)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _DOTTED = re.compile(r"(?<![a-z])([a-z])\.\s?([a-z])(?:\.\s?([a-z])(?![a-z]))?(?![a-z])\.?")
 # one letter stands for contrast agent only beside a sign or a slash
@@ -53,7 +38,7 @@ PRE, POST, BOTH, UNKNOWN = "pre", "post", "both", "unknown"
 
 
 class NamedPhase(NamedTuple):
-    """What a name says of the contrast phase.
+    """Contrast phase as a name says it.
 
     Parameters
     ----------
@@ -81,9 +66,8 @@ def plain_name(name: str) -> str:
     >>> plain_name("T1 Før Kontrast"), plain_name("T1 χωρίς"), plain_name("preGd")
     ('t1 for kontrast', 't1 choris', 'pre gd')
     """
-    stripped = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    stripped = stripped.translate(_LETTERS)
-    return _CAMEL.sub(" ", stripped).lower().translate(_LETTERS)
+    composed = unicodedata.normalize("NFC", name)
+    return latin_letters(_CAMEL.sub(" ", composed))
 
 
 def phase_of_name(name: str) -> NamedPhase:
@@ -208,9 +192,7 @@ def _words_of(token: str) -> tuple[str, ...]:
 
 @cache
 def _all_words() -> frozenset[str]:
-    contrast = listed.AGENT | listed.POST | listed.PRE | listed.BEFORE | listed.BEFORE_AGENT | listed.AFTER
-    prepositions = listed.AFTER_AGENT | listed.WITHOUT | listed.WITH | listed.FILLERS | listed.AND
-    return contrast | prepositions | listed.NEUTRAL
+    return listed.CONTRAST | listed.NEUTRAL
 
 
 @cache

@@ -74,6 +74,22 @@ FILLERS = word_set("""
 """Words between one of the above and its agent."""
 AND = word_set("and und et y e og och i a ja ve kai en si oraz und")
 
+CONTRAST = (
+    AGENT
+    | POST
+    | PRE
+    | BEFORE
+    | BEFORE_AGENT
+    | AFTER
+    | AFTER_AGENT
+    | WITHOUT
+    | WITH
+    | POSTPOSED
+    | FILLERS
+    | AND
+)
+"""All of the above. They name no person, so that a description keeps them when it is de-identified."""
+
 _NOT_NEUTRAL = word_set("unknown other out off none not given con sin")
 NEUTRAL = (
     WORDS

@@ -32,6 +32,7 @@ from mesems_mri.intake.identify import (
 )
 from mesems_mri.intake.inventory import Inventory, take_inventory
 from mesems_mri.intake.joining import join_examinations, roles_of
+from mesems_mri.intake.mapping import learn_dummy_run, match_with_map, remember_series
 from mesems_mri.intake.protocol import load_protocol
 from mesems_mri.intake.receipts import write_receipt_pages
 from mesems_mri.intake.rows import read_rows
@@ -110,6 +111,8 @@ def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: No
                 limits=replace(request.limits),
                 progress=lambda files: say(f"{files} files read"),
             )
+            if request.dummy_run:
+                return _learn_dummy_run(context, inventory)
             return _assess_and_file(context, inventory)
         except MesemsError:
             raise
@@ -127,6 +130,19 @@ def _failure_location(error: Exception) -> str:
         else "a library"
     )
     return f"the intake failed ({type(error).__name__} in {place}); this is a bug, please report this line"
+
+
+def _learn_dummy_run(context: IntakeContext, inventory: Inventory) -> Submission:
+    """Write the series map of a site from its dummy run; nothing is filed."""
+    site_id = context.request.site_id
+    if not site_id:
+        msg = "--dummy-run: it is not known of which site; give --site"
+        raise UsageError(msg)
+    path, lines = learn_dummy_run(context, site_id, inventory.series)
+    for line in lines:
+        context.say(line)
+    context.say(f"series map: {path}" if path else "no series has a role: no series map was written")
+    return Submission(inventory, [])
 
 
 def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission:
@@ -164,6 +180,9 @@ def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission
             asked = [*general, *(query for visit in visits for query in visit.queries)]
             submission.queries = add_queries(context.bids_dir, asked, today=context.today)
     write_receipt_pages(context, inventory, visits, submission.queries)
+    if context.request.remember:
+        for path in remember_series(context, visits):
+            context.say(f"series map: {path}")
     return submission
 
 
@@ -245,7 +264,8 @@ def _assess_visits(context: IntakeContext, visits: Sequence[AssessedVisit]) -> N
         joined = visit.session_id and not is_blocked(context, visit)
         there = filed | (_roles_held(several[visit.name]) if joined else set())
         reference = _first_scanner(context, visit, visits)
-        assess_visit(visit, context.protocol, reference, tuple(there), context.request.use)
+        match = match_with_map(context, visit)
+        assess_visit(visit, context.protocol, reference, tuple(there), context.request.use, match)
         if joined:
             several[visit.name].append(visit)
     for joined in several.values():

@@ -52,7 +52,9 @@ def remember_series(context: IntakeContext, visits: Sequence[AssessedVisit]) -> 
     return list(dict.fromkeys(written))
 
 
-def learn_dummy_run(context: IntakeContext, site_id: str, series: Sequence[Series]) -> tuple[Path | None, list[str]]:
+def learn_dummy_run(
+    context: IntakeContext, site_id: str, series: Sequence[Series]
+) -> tuple[Path | None, list[str]]:
     """Write the series map of a site from its dummy run, which belongs to no visit.
 
     Parameters
@@ -73,21 +75,25 @@ def learn_dummy_run(context: IntakeContext, site_id: str, series: Sequence[Serie
     for one in series:
         clean.learn(one.header)
     answered = {series_id: role for role, series_id in context.request.use.items()}
-    named = {one: answered[clean.uid(one.series_uid)] for one in series if clean.uid(one.series_uid) in answered}
+    ids = {one: clean.uid(one.series_uid) for one in series}
+    named = {one: answered[ids[one]] for one in series if ids[one] in answered}
     agents = context.protocol.agents if context.protocol else ()
-    classified = classify_series(series, contrast_given=None, mapped=named, agents=agents)
+    classified = classify_series(series, mapped=named, agents=agents)
     roles = {one.role: one.series for one in classified if one.role in IMAGE_ROLES and not one.doubt}
     lines = [
-        f"{one.role:19}  series {one.series.series_number} ({clean.words(one.series.description) or 'no
-        name'}, " f"{clean.uid(one.series.series_uid)}): {clean.scrub(one.reason)}"
+        f"{one.role:19}  series {one.series.series_number} "
+        f"({clean.words(one.series.description) or 'no name'}, {ids[one.series]}): {clean.scrub(one.reason)}"
         for one in classified
     ]
     return (_write(context, site_id, series, roles, clean) if roles else None), lines
 
 
 def _write(
-    context: IntakeContext, site_id: str, series: Sequence[Series], roles: dict[str, Series], clean:
-    Deidentifier
+    context: IntakeContext,
+    site_id: str,
+    series: Sequence[Series],
+    roles: dict[str, Series],
+    clean: Deidentifier,
 ) -> Path:
     folder = context.series_map_folder
     scanner = deidentified_scanner(next(iter(roles.values())), clean.device, clean.serial)
@@ -96,7 +102,7 @@ def _write(
 
 
 def _name_of(context: IntakeContext, clean: Deidentifier) -> Callable[[str], tuple[str, str]]:
-    """Make the function that names a series: as typed if every word is allow-listed, and by a keyed hash."""
+    """Make the function that names a series: as typed if every word is allow-listed; and by a keyed hash."""
 
     def name_of(description: str) -> tuple[str, str]:
         folded = " ".join(description.split())

@@ -86,7 +86,7 @@ class SeriesMap(_MapModel):
 
 @dataclass(frozen=True)
 class MapDifference:
-    """What has changed of a series against the map.
+    """Difference of a series from the map.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class MapDifference:
 
 @dataclass
 class MapMatch:
-    """Which series the map names.
+    """Series that the map names.
 
     Parameters
     ----------

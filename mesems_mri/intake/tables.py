@@ -24,7 +24,18 @@ from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 SERIES_COLUMNS = (
     *("submission_id", "site_id", "participant_id", "session_id", "series_id", "part", "series_number"),
     *("description", "modality", "role", "reason", "candidate_of", "status", "slices", "slices_expected"),
-    *("rows", "columns", "in_plane_mm", "spacing_mm", "plane", "faults", "image", "content", "voxels"),
+    *(
+        "contrast_votes",
+        "rows",
+        "columns",
+        "in_plane_mm",
+        "spacing_mm",
+        "plane",
+        "faults",
+        "image",
+        "content",
+        "voxels",
+    ),
 )
 
 
@@ -60,6 +71,7 @@ def _row(context: IntakeContext, visit: AssessedVisit, one: ClassifiedSeries) ->
         "candidate_of": one.candidate_of,
         "status": visit.status[series],
         "slices": str(series.frames),
+        "contrast_votes": "; ".join(visit.deidentified(vote.words) for vote in one.votes),
         "slices_expected": str(series.expected.slices) if series.expected else "",
         "rows": str(geometry.rows or ""),
         "columns": str(geometry.columns or ""),

@@ -26,6 +26,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
+from mesems_mri.intake.contrast_words import CONTRAST
 from mesems_mri.intake.deidentify.allow_list import allow_listed_code, allow_listed_text
 from mesems_mri.intake.deidentify.persons import REMOVED, PersonIdentifiers
 from mesems_mri.intake.deidentify.pixels import clean_pixels
@@ -92,7 +93,7 @@ class Deidentifier:
         self._identity = PersonIdentifiers([*known, participant_id, label])
         words = {word.lower() for text in known for word in re.findall(r"[A-Za-z]+", text)}
         self._whole = frozenset(text.strip() for text in known)
-        self._words = WORDS | words
+        self._words = WORDS | CONTRAST | words
         self._device_words = DEVICES | WORDS | words
         self._rules: dict[CleaningRule, Callable[[str], str]] = {
             CleaningRule.CODE: self.code,

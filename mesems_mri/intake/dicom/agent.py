@@ -31,7 +31,7 @@ _GADOLINIUM = re.compile(
 
 
 class AgentSaid(NamedTuple):
-    """What the bolus tags say.
+    """Contrast agent as the bolus tags tell it.
 
     Parameters
     ----------
