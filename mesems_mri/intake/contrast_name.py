@@ -16,7 +16,7 @@ from mesems_mri.intake.deidentify.allow_list import latin_letters
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _DOTTED = re.compile(r"(?<![a-z])([a-z])\.\s?([a-z])(?:\.\s?([a-z])(?![a-z]))?(?![a-z])\.?")
 # one letter stands for contrast agent only beside a sign or a slash
-_SIGNED = r"(?:contrast|kontrast|gado|gad|gd|ce|km|mdc|kl|iv|c|k)"
+_SIGNED = r"(?:[ck]ontrast[a-z]*|gado[a-z]*|gad|gd|ce|km|mdc|kl|iv|c|k)"
 _SIGNS = (
     (re.compile(rf"\+\s?/?\s?-\s?{_SIGNED}?(?![a-z])|{_SIGNED}\s?\+\s?/?\s?-"), " <both> "),
     (
@@ -122,7 +122,9 @@ def _claims(tokens: Sequence[str]) -> Iterator[_Claim]:
     for at, token in enumerate(tokens):
         if token in listed.AGENT and at not in spoken_for:
             first = at - 1 if at and tokens[at - 1] in listed.WITH else at
-            claims.append(_Claim(POST, first, at))
+            behind = tokens[at + 1] if at + 1 < len(tokens) else ""
+            # "contrast: no", "KM nicht gegeben"
+            claims.append(_Claim(BOTH if behind in listed.WITHOUT else POST, first, at))
     yield from claims
 
 
@@ -159,6 +161,8 @@ def _of_preposition(tokens: Sequence[str], at: int) -> _Claim | None:
 
 def _agent_ahead(tokens: Sequence[str], at: int) -> int | None:
     """Return where the agent is that follows a preposition, with nothing but fillers between."""
+    if at + 1 < len(tokens) and tokens[at + 1] in ("c", "k"):
+        return at + 1
     for ahead in range(at + 1, len(tokens)):
         if tokens[ahead] in listed.AGENT | listed.POST:
             return ahead

@@ -27,8 +27,8 @@ from mesems_mri.intake.deidentify.keys import default_folder, open_keys
 from mesems_mri.intake.dicom.archives import ArchiveLimits
 from mesems_mri.intake.flow import Submission, run_intake
 from mesems_mri.intake.receipt_store import read_receipts
-from mesems_mri.intake.summary import summary_lines
 from mesems_mri.intake.rows import read_rows
+from mesems_mri.intake.summary import summary_lines
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dataset.test_schedule import ROW, write
 from tests.unit.intake.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
