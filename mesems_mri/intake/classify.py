@@ -101,11 +101,23 @@ def classify_series(
     mapped = mapped or {}
     parts = {weighting.body_part(one) for one in series if text(one.header, "Modality").upper() == "MR"}
     assigned = [_by_map(one, mapped[one]) if one in mapped else _classify_alone(one, parts) for one in series]
+    assigned = _leave_out_reformats(assigned)
     assigned = _classify_phases(assigned, contrast_given, mapped, agents)
     for role in IMAGE_ROLES:
         if not any(mapped.get(one.series) == one.role == role for one in assigned):
             assigned = _select_one(role, assigned)
     return _leave_to_mapped(assigned, mapped)
+
+
+def _leave_out_reformats(assigned: list[ClassifiedSeries]) -> list[ClassifiedSeries]:
+    """Leave out reformats: the same 3D acquisition in another plane, or with thicker slices."""
+    originals = {role: [one.series for one in assigned if one.role == role] for role in IMAGE_ROLES}
+    return [
+        replace(one, role=DERIVED, candidate_of=one.role, reason=f"{one.reason}; reformat of another series")
+        if any(weighting.is_reformat_of(one.series, other) for other in originals.get(one.role, ()))
+        else one
+        for one in assigned
+    ]
 
 
 def _by_map(series: Series, role: str) -> ClassifiedSeries:
@@ -243,7 +255,6 @@ def _select_one(role: str, assigned: list[ClassifiedSeries]) -> list[ClassifiedS
         _prefer_complete,
         _prefer_certain(assigned),
         _prefer_named(role),
-        _prefer_original,
         _prefer_before_contrast(role),
         _prefer_corrected,
         _prefer_repetition,
@@ -292,16 +303,12 @@ def _prefer_named(role: str) -> _SelectionRule:
     wanted = "T1w" if role in (contrast.PRE, contrast.POST) else role
 
     def rule(candidates: list[Series]) -> tuple[list[Series], str]:
-        kept = [s for s in candidates if weighting.weighting_from_name(s).role == wanted]
+        named = [s for s in candidates if weighting.weighting_from_name(s).role == wanted]
+        # one with the times of a named one is the same thing, whatever its name
+        kept = [s for s in candidates if any(weighting.timed_alike(s, other) for other in named)]
         return kept, "not taken: another candidate is named so too"
 
     return rule
-
-
-def _prefer_original(candidates: list[Series]) -> tuple[list[Series], str]:
-    """Leave out reformats: the same 3D acquisition in another plane, or with thicker slices."""
-    kept = [s for s in candidates if not any(weighting.is_reformat_of(s, other) for other in candidates)]
-    return kept, "not taken: a reformat of another candidate"
 
 
 def _prefer_before_contrast(role: str) -> _SelectionRule:

@@ -24,6 +24,8 @@ LATEST_MIN = 90
 """A scan that began longer after the injection shows a wrong clock, not a late scan."""
 EARLIEST_MIN = -180
 """The same of a scan that began longer before it."""
+_USUAL_MIN = 30
+"""A wrong clock is believed only if another one would make it a usual delay."""
 _OFFSETS_MIN = (60, -60, 120, -120)
 """By how much the clock of an injector is wrong when nobody set it: summer time, UTC."""
 _DAY_MIN = 24 * 60
@@ -190,7 +192,12 @@ def _clock_votes(t1w: Sequence[Series], others: Sequence[tuple[str, str]]) -> li
     if _agree(votes, rest):
         return votes
     for offset in _OFFSETS_MIN:
-        if _agree([_clock_vote(None if one is None else one + offset) for one in minutes], rest):
+        moved = [None if one is None else one + offset for one in minutes]
+        usual = any(
+            one is not None and 0 <= one <= _USUAL_MIN and other == {POST}
+            for one, other in zip(moved, rest, strict=True)
+        )
+        if usual and _agree([_clock_vote(one) for one in moved], rest):
             side = "ahead" if offset > 0 else "behind"
             because = f"the clock of the injector is {abs(offset)} min {side}"
             return [Vote("clock", "", because if vote.role else vote.because) for vote in votes]

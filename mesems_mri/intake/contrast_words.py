@@ -56,7 +56,8 @@ AFTER = word_set("""
 AFTER_AGENT = word_set("po na tras")
 WITHOUT = word_set("""
     without wo ohne sans ss senza sin sem sense zonder uden uten utan bez fara ilman choris xoris horis non no
-    not none kein keine keinen nicht nein ingen inget ikke icke inte ei geen niet nie nao brak bes yok aneu pas o u
+    not none kein keine keinen nicht nein ingen inget ikke icke inte ei geen niet nie nao brak bes yok aneu
+    pas o u
 """)
 WITHOUT_ALONE = word_set("without ohne sans senza zonder uden uten utan bez fara ilman choris xoris horis")
 """Of these one at the end of a name is enough; the others need an agent behind them."""

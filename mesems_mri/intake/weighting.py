@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mesems_mri.intake.contrast_name import phase_of_name
 from mesems_mri.intake.deidentify.vocabulary import WORDS, word_set
 from mesems_mri.intake.dicom.geometry import describe_geometry
 from mesems_mri.intake.dicom.series import Series
@@ -239,6 +240,15 @@ def acquired_alike(one: Series, other: Series) -> bool:
     )
 
 
+def timed_alike(one: Series, other: Series) -> bool:
+    """Return whether two series have the same echo, repetition and inversion time."""
+    times = [
+        (s.echo_ms, number(s.header, "RepetitionTime"), number(s.header, "InversionTime"))
+        for s in (one, other)
+    ]
+    return one is other or all(x is y or _near(x, y) for x, y in zip(*times, strict=True))
+
+
 def is_reformat_of(one: Series, other: Series) -> bool:
     """Return whether a series is a reformat of another one, which is finer.
 
@@ -249,7 +259,8 @@ def is_reformat_of(one: Series, other: Series) -> bool:
         return False
     times = [(s.echo_ms, number(s.header, "RepetitionTime")) for s in (one, other)]
     began = {moment(s.header) for s in (one, other)}
-    named = _REFORMAT.search(one.description) is not None
+    phases = {phase_of_name(s.description).phase for s in (one, other)}
+    named = _REFORMAT.search(one.description) is not None and len(phases) == 1
     if not all(_near(x, y) for x, y in zip(*times, strict=True)) or not (len(began) == 1 or named):
         return False
     a, b = describe_geometry(one), describe_geometry(other)

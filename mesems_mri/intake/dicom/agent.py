@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pydicom import Dataset
 
-from mesems_mri.intake.contrast_name import PRE, phase_of_name, plain_name
+from mesems_mri.intake.contrast_name import PRE, phase_of_name
+from mesems_mri.intake.deidentify.allow_list import latin_letters
 from mesems_mri.intake.dicom.tags import number, sequence, text
 from mesems_mri.intake.protocol import Agent
 
@@ -24,7 +25,7 @@ _NO = re.compile(
 )
 _NO_VOLUME = re.compile(r"(?<![\d.,])0+([.,]0*)?\s*(ml|cc|mmol|mg)", re.IGNORECASE)
 _GADOLINIUM = re.compile(
-    r"(?<![a-z])(gd|gad|gado[a-z]*|dotarem|magnevist|multihance|prohance|omniscan|clariscan|elucirem|vueway|artirem|"
+    r"(?<![a-z])(gd|gad|gadavist|gado[a-z]*|dotarem|magnevist|multihance|prohance|omniscan|clariscan|elucirem|vueway|artirem|"
     r"cyclolux|magnograf|dota(gita|graf|vision|spin|rem)|primovist|eovist|optimark|gddtpa|gddota|gd-?(dtpa|dota|bopta))"
     r"(?![a-z])"
 )
@@ -65,7 +66,7 @@ def agent_of_text(typed: str, known: Sequence[Agent] = ()) -> bool | None:
     >>> agent_of_text("Gadovist 1.0"), agent_of_text("kein KM"), agent_of_text("0 ml"), agent_of_text("KM")
     (True, False, False, None)
     """
-    plain = plain_name(typed).strip()
+    plain = latin_letters(typed).strip()
     if _NOTHING_SAID.fullmatch(plain):
         return None
     phase = phase_of_name(typed).phase

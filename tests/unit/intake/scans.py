@@ -13,6 +13,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
+from mesems_mri.intake.dicom.instance import Slice
+from mesems_mri.intake.dicom.series import Series
+from mesems_mri.intake.dicom.tags import words
+
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -83,6 +87,43 @@ def header(**tags: Any) -> Dataset:
         if value is not None:
             setattr(dataset, keyword, value)
     return dataset
+
+
+def series(
+    description: str = "",
+    *,
+    slices: int = 40,
+    at: str = "100000",
+    orientations: tuple[tuple[float, ...], ...] = (AXIAL,),
+    copy_of: str = "",
+    left_out: int | None = None,
+    spacing: float = 3.0,
+    **tags: Any,
+) -> Series:
+    """Make a series of parallel slices in memory, from headers alone."""
+    dataset = header(
+        SeriesDescription=description or None, **{"AcquisitionTime": at, "SliceThickness": spacing, **tags}
+    )
+    places = [spacing * n for n in range(slices) if n != left_out]
+    echo = float(dataset.EchoTime) if "EchoTime" in dataset else None
+    kind = words(dataset, "ImageType")
+    found = tuple(
+        Slice((0.0, 0.0, place), orientations[n % len(orientations)], echo, kind)
+        for n, place in enumerate(places)
+    )
+    return Series(
+        files=tuple(Path(f"{n}") for n in range(len(places))),
+        names=tuple(f"{description}{n}" for n in range(len(places))),
+        header=dataset,
+        instance_uids=tuple(f"1.{n}" for n in range(len(places))),
+        positions_mm=tuple(places),
+        frames=len(places),
+        multi_frame=False,
+        slices=found,
+        matrices=((16, 20),),
+        siblings=len(places),
+        copy_of=copy_of,
+    )
 
 
 def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:

@@ -1,6 +1,5 @@
 """Which image of the protocol a series is, and why."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,48 +9,10 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
 from mesems_mri.intake.classify import IMAGE_ROLES, ClassifiedSeries, classify_series
-from mesems_mri.intake.dicom.instance import Slice
 from mesems_mri.intake.dicom.series import Series
-from mesems_mri.intake.dicom.tags import words
-from tests.unit.intake.scans import AXIAL, CORONAL, FLAIR, MPRAGE, PD, SAGITTAL, T1, T2, header
+from tests.unit.intake.scans import AXIAL, CORONAL, FLAIR, MPRAGE, PD, SAGITTAL, T1, T2, series
 
 POST = "ce-gadolinium_T1w"
-
-
-def series(
-    description: str = "",
-    *,
-    slices: int = 40,
-    at: str = "100000",
-    orientations: tuple[tuple[float, ...], ...] = (AXIAL,),
-    copy_of: str = "",
-    left_out: int | None = None,
-    spacing: float = 3.0,
-    **tags: Any,
-) -> Series:
-    dataset = header(
-        SeriesDescription=description or None, **{"AcquisitionTime": at, "SliceThickness": spacing, **tags}
-    )
-    places = [spacing * n for n in range(slices) if n != left_out]
-    echo = float(dataset.EchoTime) if "EchoTime" in dataset else None
-    kind = words(dataset, "ImageType")
-    found = tuple(
-        Slice((0.0, 0.0, place), orientations[n % len(orientations)], echo, kind)
-        for n, place in enumerate(places)
-    )
-    return Series(
-        files=tuple(Path(f"{n}") for n in range(len(places))),
-        names=tuple(f"{description}{n}" for n in range(len(places))),
-        header=dataset,
-        instance_uids=tuple(f"1.{n}" for n in range(len(places))),
-        positions_mm=tuple(places),
-        frames=len(places),
-        multi_frame=False,
-        slices=found,
-        matrices=((16, 20),),
-        siblings=len(places),
-        copy_of=copy_of,
-    )
 
 
 def one(description: str = "", contrast_given: bool | None = None, **tags: Any) -> ClassifiedSeries:
@@ -424,3 +385,137 @@ def test_no_series_is_dropped_and_no_role_given_twice(data: st.DataObject, given
     assert [(a.role, a.candidate_of, a.unclear) for a in turned] == [
         (a.role, a.candidate_of, a.unclear) for a in found
     ]
+
+
+# words of a name that are innocent beside clear times
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "Ax {} ASSET",
+            "{} restore",
+            "{} REST",
+            "{}_pc",
+            "{} PILOT",
+            "{} plan",
+            "{} calibrated",
+            "{} PHASE II",
+        ),
+        *(
+            "{} relaxed",
+            "{} performed",
+            "{} HEAD NECK",
+            "{} steam",
+            "PRESS {}",
+            "{} mapping",
+            "{} shim",
+            "{}_dens",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("word", "tags"), [("t1_se", T1), ("t2_tse", T2), ("t2 flair", FLAIR), ("mprage", MPRAGE)]
+)
+def test_an_innocent_word_does_not_overrule_clear_times(name: str, word: str, tags: dict[str, Any]) -> None:
+    expected = {"t1_se": "T1w", "t2_tse": "T2w", "t2 flair": "FLAIR", "mprage": "T1w"}[word]
+    assert one(name.format(word), **tags).role == expected
+
+
+@pytest.mark.parametrize("part", ["NECK", "SPINE", "CSPINE", "CHEST", "HEADNECK", "KNEE"])
+@pytest.mark.parametrize(("tags", "role"), [(FLAIR, "FLAIR"), (T1, "T1w"), (T2, "T2w")])
+def test_a_body_part_does_not_overrule_clear_times(part: str, tags: dict[str, Any], role: str) -> None:
+    found = one("", BodyPartExamined=part, **tags)
+    assert found.role == role
+    assert part in found.doubt
+
+
+def test_a_sagittal_scan_of_the_spine_beside_those_of_the_head_is_none_of_the_head() -> None:
+    sent = [
+        series("T2 sag", series=1, orientations=(SAGITTAL,), BodyPartExamined="CSPINE", **T2),
+        series("FLAIR", series=2, BodyPartExamined="BRAIN", **FLAIR),
+    ]
+    assert roles(*sent) == ["other", "FLAIR"]
+
+
+def test_a_candidate_against_which_something_speaks_comes_last() -> None:
+    sent = [series("T2 NECK", series=1, **T2), series("T2 tra", series=2, at="1100", **T2)]
+    assert roles(*sent) == ["other", "T2w"]
+
+
+@pytest.mark.parametrize("name", ["AAHead_Scout", "3-plane loc", "survey", "localizer"])
+def test_a_localizer_is_one_whatever_its_times(name: str) -> None:
+    assert one(name, **T1).role == "localizer"
+
+
+@pytest.mark.parametrize("name", ["pilot", "plan 3"])
+def test_a_pilot_of_few_slices_is_a_localizer(name: str) -> None:
+    assert one(name, slices=5, **T1).role == "localizer"
+    assert one(f"t1 {name}", slices=40, **T1).role == "T1w"
+
+
+# inversion recovery without an inversion time
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "role"),
+    [
+        ("t2_tirm_tra_dark-fluid", timing("SE\\IR", 9000, 110), "FLAIR"),
+        ("", timing("SE\\IR", 9000, 110), "FLAIR"),
+        ("Ax FLAIR", timing("SE\\IR", 5000, 90), "FLAIR"),
+        ("", timing("SE\\IR", 5000, 90), "other"),
+        ("STIR", timing("SE\\IR", 5000, 60), "other"),
+        ("T1 FLAIR", timing("SE\\IR", 2200, 20), "T1w"),
+        ("", timing("SE\\IR", 2200, 20), "other"),
+        ("FLAIR_longTR", timing("SE", 11000, 125), "FLAIR"),
+        ("", timing("GR\\IR", 2300, 3), "T1w"),
+    ],
+)
+def test_inversion_recovery_without_its_time_is_no_t2w(name: str, tags: dict[str, Any], role: str) -> None:
+    found = one(name, **tags)
+    assert found.role == role
+    assert found.role != "T2w"
+
+
+def test_a_flair_without_any_inversion_in_its_header_is_told() -> None:
+    assert "no inversion time" in one("FLAIR_longTR", **timing("SE", 11000, 125)).doubt
+
+
+# candidates that are not the same thing
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["t2_spc_db-ir_sag", "DIR", "double IR 3D", "Doppel-IR", "dual_inversion", "PSIR", "phase sens IR"],
+)
+def test_a_double_inversion_is_no_flair(name: str) -> None:
+    times = {**timing("SE\\IR", 7500, 318, 3000), "MRAcquisitionType": "3D"}
+    sent = [series(name, series=1, **times), series("flair", series=2, at="1100", **FLAIR)]
+    assert roles(*sent) == ["other", "FLAIR"]
+
+
+def test_a_3d_scan_that_only_its_times_call_flair_does_not_beat_one_named_so() -> None:
+    times = {**timing("SE\\IR", 7500, 318, 3000), "MRAcquisitionType": "3D"}
+    sent = [series("xyz", series=1, **times), series("flair", series=2, at="1100", **FLAIR)]
+    found = classify_series(sent)
+    assert [a.role for a in found] == ["other", "FLAIR"]
+    assert "named so too" in found[0].reason
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("name", ["t1_mprage", "t1_mprage MPR 3mm", "t1_mprage reformat ax"])
+def test_a_reformat_does_not_beat_its_original(name: str, turned: bool) -> None:
+    kinds = {"ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM", "DIS3D"]}
+    thick = series(name, series=2, at="1000", spacing=3.0, **{**MPRAGE, **kinds})
+    fine = series("t1_mprage", series=1, at="1000", spacing=1.0, slices=160, **MPRAGE)
+    found = classify_series([fine, thick] if turned else [thick, fine], contrast_given=False)
+    original, reformat = found if turned else found[::-1]
+    assert (original.role, reformat.role, reformat.candidate_of) == ("T1w", "derived", "T1w")
+
+
+def test_a_name_is_quoted_by_words_of_the_closed_list() -> None:
+    assert one("localizer_Mueller").reason == "name says localizer"
+    found = one("t1_Mueller_flair", **timing("SE\\IR", 2200, 20, 800))
+    assert found.reason.split("; ")[1] == "name says t1 flair"
+    assert one("diff_mueller").reason == "name says diff"
