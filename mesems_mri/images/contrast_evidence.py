@@ -93,9 +93,7 @@ def _compare(first: Volume, second: Volume) -> ContrastEvidence:
         return ContrastEvidence(reason="unlike")
     grid = _grid_around(alignment)
     images, seen = [], np.ones(grid.shape, bool)
-    for volume, brain, other, xfm in zip(
-        fine, stripped, (second, first), (np.eye(4), matrix), strict=True
-    ):
+    for volume, brain, other, xfm in zip(fine, stripped, (second, first), (np.eye(4), matrix), strict=True):
         images.append(resample_image(_with_profile_of(volume, other), grid, xfm, order=3))
         seen &= field_of_view(volume, grid, xfm)
         if brain is not None:
@@ -108,9 +106,7 @@ def _compare(first: Volume, second: Volume) -> ContrastEvidence:
         tissue &= image > _TISSUE * level
     reach = ndimage.distance_transform_edt(~_brain_on(grid, alignment), sampling=grid.spacing_mm)
     region = seen & (np.asarray(reach) <= _AROUND_BRAIN_MM)
-    return weigh_contrast(
-        images[0], images[1], tissue=tissue, region=region, spacing_mm=grid.spacing_mm
-    )
+    return weigh_contrast(images[0], images[1], tissue=tissue, region=region, spacing_mm=grid.spacing_mm)
 
 
 def _at(volume: Volume, spacing_mm: float) -> Volume:

@@ -100,7 +100,14 @@ def _apply_answers(
             if one is chosen:
                 reason = f"{one.reason}; used as the site has answered"
                 assigned[at] = replace(
-                    one, role=role, reason=reason, candidate_of="", unclear="", doubt="", confirmed=True
+                    one,
+                    role=role,
+                    reason=reason,
+                    candidate_of="",
+                    unclear="",
+                    doubt="",
+                    confirmed=True,
+                    answered=True,
                 )
             elif role in (one.role, one.candidate_of):
                 reason = f"{one.reason}; not taken: the site has named another one"

@@ -60,6 +60,8 @@ class ClassifiedSeries:
         Of a T1-weighted series, the evidence for its contrast phase.
     confirmed : bool
         False of a post-contrast scan that rests on its name or on the order in time alone.
+    answered : bool
+        The site has named it for its role.
     """
 
     series: Series
@@ -70,6 +72,7 @@ class ClassifiedSeries:
     doubt: str = ""
     votes: tuple[contrast.Vote, ...] = ()
     confirmed: bool = True
+    answered: bool = False
 
 
 def classify_series(

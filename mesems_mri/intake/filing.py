@@ -14,6 +14,7 @@ from mesems_mri.images.deface import deface_files
 from mesems_mri.intake import folder
 from mesems_mri.intake.assess import is_convertible
 from mesems_mri.intake.context import IntakeContext
+from mesems_mri.intake.contrast_image import weigh_images
 from mesems_mri.intake.convert import ConversionError, convert_series
 from mesems_mri.intake.deidentify.export import write_copy
 from mesems_mri.intake.dicom.series import Series
@@ -83,6 +84,7 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
             visit.status[one.series] = SeriesStatus.FILED
         else:
             _convert_series(context, visit, role, one.series, staged)
+    weigh_images(context, visit, staged)
     if staged is not None and context.request.deface:
         _deface(visit, staged)
 
