@@ -187,6 +187,15 @@ def moved(planes: Planes) -> Planes:
     return replace(planes, pixels=((3 * planes.pixels.astype(np.int32) + ghosts) // 5).astype(np.int16))
 
 
+def again(planes: Planes) -> Planes:
+    """Return the slices of a second scan of the same: with other noise."""
+    rng = np.random.default_rng(planes.pixels.shape)
+    noise = np.rint(rng.normal(0, 3, planes.pixels.shape)).astype(np.int16)
+    return replace(
+        planes, pixels=np.where(planes.pixels > 0, np.maximum(planes.pixels + noise, 0), 0).astype(np.int16)
+    )
+
+
 def subtract(after: Planes, before: Planes) -> Planes:
     """Return what is brighter or darker after contrast; both on the same slices."""
     return replace(after, pixels=after.pixels - before.pixels)

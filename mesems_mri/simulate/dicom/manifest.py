@@ -56,7 +56,7 @@ class SeriesTruth:
     role : str
         ``T1w``, ``ce-gadolinium_T1w``, ``T2w``, ``PDw``, ``FLAIR``, ``localizer``, ``derived``, ``other``.
     kind : str
-        ``scan``, ``aborted``, ``moved``, ``localizer``, ``mpr``, ``subtraction``, ``screen``.
+        ``scan``, ``second``, ``aborted``, ``moved``, ``localizer``, ``mpr``, ``subtraction``, ``screen``.
     chosen : bool
         Whether it is the one to take for its role.
     image : str

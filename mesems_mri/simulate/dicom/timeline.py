@@ -119,11 +119,14 @@ class Irregularities:
         Contrast of a scan that was broken off, or spoilt by movement, and then repeated; empty for none.
     derived : str
         What the console computed and the site sends too: ``mpr`` or ``subtraction``; empty for nothing.
+    second : str
+        Contrast that the site scans a second time, some minutes later, without giving it another name.
     """
 
     aborted: str = ""
     moved: str = ""
     derived: str = ""
+    second: str = ""
 
 
 @dataclass(eq=False)
@@ -226,6 +229,9 @@ def _acquisitions(
             SimulatedSeries("moved", bad, False, name, seconds=seconds),
             replace(whole, description=f"{name} RPT"),
         ]
+    if contrast == irregularities.second:
+        later = tuple(replace(s, planes=geometry.again(s.planes), image="") for s in echoes)
+        return [whole, SimulatedSeries("second", later, False, name, seconds=seconds)]
     return [whole]
 
 

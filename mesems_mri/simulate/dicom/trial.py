@@ -2,7 +2,7 @@
 
 import datetime as dt
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,9 @@ class _Patient:
     field_t: float
 
 
-def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> PlantManifest:
+def write_dicom(
+    bids_dir: Path, dicom_dir: Path, *, seed: int = 0, scanned_twice: Collection[str] = ()
+) -> PlantManifest:
     """Write a simulated trial as its sites would send it; the same seed gives the same bytes.
 
     Below `dicom_dir` there is a folder for each site with a submission for every visit, and ``sheet.tsv``,
@@ -93,6 +95,8 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> PlantManif
         Folder to create; it may exist if it is empty.
     seed : int
         Decides who the patients are, and all numbers and times.
+    scanned_twice : collection of str
+        Participants whose site makes two scans after contrast agent, under one name.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def write_dicom(bids_dir: Path, dicom_dir: Path, *, seed: int = 0) -> PlantManif
             exam = order_examination(
                 scans,
                 patient.conventions,
-                _irregularities_of(patient.index, visit, scans),
+                _irregularities_of(patient, visit, scans, twice=patient.participant_id in scanned_twice),
                 study.start,
                 injected=injected,
                 weight_kg=patient.person.weight_kg,
@@ -258,15 +262,18 @@ def _read_scans(
     return scans, injected
 
 
-def _irregularities_of(index: int, visit: SessionScans, scans: dict[str, SimulatedScan]) -> Irregularities:
+def _irregularities_of(
+    patient: _Patient, visit: SessionScans, scans: dict[str, SimulatedScan], *, twice: bool
+) -> Irregularities:
     """Return what is special about a visit, as far as it has the scans for it."""
-    irregularities = _IRREGULARITIES.get((index, visit.index), Irregularities())
+    irregularities = _IRREGULARITIES.get((patient.index, visit.index), Irregularities())
     after = scans.get(POSTCONTRAST)
     whole = after is not None and len(after.planes.pixels) == after.planes.complete
     return Irregularities(
         aborted=irregularities.aborted if irregularities.aborted in scans else "",
         moved=irregularities.moved if irregularities.moved in scans else "",
         derived=irregularities.derived if whole else "",
+        second=POSTCONTRAST if twice else "",
     )
 
 
