@@ -19,7 +19,8 @@ import pytest
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.bids import index_dataset
-from mesems_mri.dataset.queries import close_query, read_queries
+from mesems_mri.dataset.queries import answer_query, close_query, read_queries
+from mesems_mri.dataset.query_answers import Answer, AnswerKind
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, MesemsError, UsageError
 from mesems_mri.intake import filing
 from mesems_mri.intake.context import IntakeRequest
@@ -27,8 +28,8 @@ from mesems_mri.intake.deidentify.keys import default_folder, open_keys
 from mesems_mri.intake.dicom.archives import ArchiveLimits
 from mesems_mri.intake.flow import Submission, run_intake
 from mesems_mri.intake.receipt_store import read_receipts
-from mesems_mri.intake.summary import summary_lines
 from mesems_mri.intake.rows import read_rows
+from mesems_mri.intake.summary import summary_lines
 from tests.identifier_search import Planted, search, search_text
 from tests.unit.dataset.test_schedule import ROW, write
 from tests.unit.intake.scans import FLAIR, MPRAGE, T1, T2, write_enhanced, write_series
@@ -228,7 +229,10 @@ def test_another_birth_date_than_at_the_visit_before_is_told(trial: Trial) -> No
     (query,) = read_queries(trial.bids)
     assert (query.code.value, query.session_id, query.blocking) == ("birth_date_differs", "ses-w04", True)
     # an answer lets the same delivery in
-    close_query(trial.bids, query.query_id, by="reader", reason="typing error at the first visit")
+    with pytest.raises(UsageError, match="waits for an image that is not filed"):
+        close_query(trial.bids, query.query_id, by="reader", reason="typing error at the first visit")
+    same = Answer(AnswerKind.SAME_PERSON)
+    answer_query(trial.bids, query.query_id, same, by="reader", reason="typing error at the first visit")
     trial.run_intake(sent)
     assert len(trial.images()) == 6
     assert not trial.codes()
