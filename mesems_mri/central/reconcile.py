@@ -160,7 +160,7 @@ def _open_queries(connection: Connection, site_id: str | None) -> dict[tuple[str
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in connection.execute(current(site_id, QUERIES)):
         values = json.loads(row.content)
-        if values["status"] == "open" and values["blocking"]:
+        if values["status"] != "closed" and values["blocking"]:
             found[row.participant_id, row.session_id].append(f"{row.record_key} {values['code']}")
     return found
 

@@ -113,7 +113,7 @@ class _Reasons:
         self._closed: dict[tuple[str, str], list[str]] = {}
         for key, row in tables[QUERIES].items():
             was = old[QUERIES].get(key)
-            if row.values["status"] == "closed" and was and _load(was.content)["status"] == "open":
+            if row.values["status"] == "closed" and was and _load(was.content)["status"] != "closed":
                 self._closed.setdefault(row.visit, []).append(key)
 
     def was_locked(self, visit: tuple[str, str]) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from mesems_mri.dataset.reasons import FLAGS, REASONS
 
-SCHEMA_VERSION = "2.0.0"
+SCHEMA_VERSION = "2.1.0"
 """Version of the tables; MAJOR changes when a column changes its name, place or meaning."""
 
 

@@ -1,215 +1,57 @@
-"""Table of the queries of a BIDS folder: read, extended and closed, by one process at a time."""
+"""Queries of a BIDS folder: added, completed, answered and closed, by one process at a time."""
 
-import contextlib
-import csv
 import datetime as dt
-import fcntl
-import io
-import re
-import threading
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mesems_mri.dataset.reasons import QUERIES, QueryCode
-from mesems_mri.errors import DatasetError, UsageError
-from mesems_mri.files import write_text
+from mesems_mri.dataset.query import ANSWERED, CLOSED, COLUMNS, INTAKE, OPEN, Query, as_line, new_query
+from mesems_mri.dataset.query_answers import (
+    ANSWER_WORDS,
+    Answer,
+    AnswerKind,
+    fitting_answers,
+    options,
+    refuse_unfit,
+)
+from mesems_mri.dataset.query_images import waits_for_image
+from mesems_mri.dataset.query_table import (
+    LOCK,
+    TABLE,
+    blocking_queries,
+    day_of,
+    named_visit,
+    read_queries,
+    read_with_log,
+    restore_queries,
+    table_lock,
+    write_queries,
+)
+from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.errors import UsageError
 
-TABLE = "queries.tsv"
-LOCK = ".queries.lock"
-OPEN, CLOSED = "open", "closed"
-_LONGEST = 1000
-_ID = re.compile(r"Q[0-9]{4,}")
-_ONE_THREAD = threading.Lock()  # the lock on the file holds processes apart, not the threads of one
+__all__ = [
+    "COLUMNS",
+    "LOCK",
+    "TABLE",
+    "Query",
+    "add_queries",
+    "answer_query",
+    "blocking_queries",
+    "close_query",
+    "close_settled",
+    "complete_queries",
+    "named_visit",
+    "new_query",
+    "read_queries",
+    "restore_queries",
+    "settle_answers",
+    "table_lock",
+]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """A query; the names and the order of its parts are those of the columns of ``queries.tsv``.
-
-    Site, participant, session, code, role, detail and submission make a query the same one; the words of
-    ``what`` and ``action`` are for people alone, and may be worded anew at any time.
-
-    Parameters
-    ----------
-    query_id : str
-        ``Q0001`` and so on, given when it is added; it is never used again.
-    site_id : str
-    participant_id, session_id : str
-        With their prefixes; empty when it is not known whose scan it is, or of which visit.
-    code : QueryCode
-    what, action : str
-        What is wrong, and what the site should do. No name, and no date of the scan: a true date beside a
-        shifted one would give the shift away; say it in days.
-    blocking : bool
-        The visit is not evaluated before the query is closed.
-    status : str
-        ``open`` or ``closed``.
-    opened, closed : str
-        Day, ISO 8601.
-    closed_by, reason : str
-        Who has closed it, and why.
-    submission_id : str
-        The submission that it is about.
-    role : str
-        The image of the protocol that it is about, e.g. ``FLAIR``; empty when it is about none, or several.
-    detail : str
-        What tells it from the other queries of its code: values joined by commas, each a label, a term of a
-        closed list, a number or a pseudonymised UID, none with a comma, and none in words. About a series,
-        its ``series_id`` comes first (with ``#2`` for the second image of it, such as an echo). Alternatives
-        are joined by ``|``: ``T1w,FLAIR|T2w+PDw`` of missing roles; ``echo_time,coil`` of failed items;
-        ``2.25.7,30/32`` of a series with 30 of 32 slices. A code has it always, or never.
-    series_id : str
-        The series that it is about, as ``series.tsv`` names it; several joined by commas.
-    """
-
-    query_id: str = ""
-    site_id: str = ""
-    participant_id: str = ""
-    session_id: str = ""
-    code: QueryCode
-    what: str
-    action: str
-    blocking: bool
-    status: str = OPEN
-    opened: str = ""
-    closed: str = ""
-    closed_by: str = ""
-    reason: str = ""
-    submission_id: str = ""
-    role: str = ""
-    detail: str = ""
-    series_id: str = ""
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """Participant, visit, submission and code of the query."""
-        return (self.site_id, self.participant_id, self.session_id, str(self.code), self.submission_id)
-
-    @property
-    def content(self) -> tuple[str, ...]:
-        """Identity of the query: two with the same one are the same query."""
-        return (*self.subject, self.role, self.detail)
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The values of ``detail``."""
-        return tuple(self.detail.split(",")) if self.detail else ()
-
-    @property
-    def blocks_visit(self) -> bool:
-        """Return whether its visit is on hold until the query is answered (blocking and open)."""
-        return self.blocking and self.status == OPEN
-
-
-COLUMNS = tuple(field.name for field in fields(Query))
-"""Columns of ``queries.tsv``."""
 _ADDED = ("role", "detail", "series_id")
-"""Columns that older tables lack."""
-_KNOWN_HEADS = (COLUMNS, tuple(name for name in COLUMNS if name not in _ADDED))
-
-
-def new_query(
-    code: QueryCode,
-    *,
-    words: str = "",
-    role: str = "",
-    detail: tuple[object, ...] = (),
-    series_id: str = "",
-    action: str = "",
-    blocking: bool | None = None,
-    site_id: str = "",
-    participant_id: str = "",
-    session_id: str = "",
-    submission_id: str = "",
-) -> Query:
-    """Word a query; `add_queries` gives it its number.
-
-    Parameters
-    ----------
-    code : QueryCode
-    words : str
-        What exactly, for the site: which series, which value, what was expected.
-    role : str
-    detail : tuple
-        The values that tell it from other queries of its code, see `Query`.
-    series_id : str
-    action : str
-        What the site should do, where that of the code does not fit.
-    blocking : bool, optional
-        True if the visit is on hold until the query is answered; None: as the code says.
-    site_id, participant_id, session_id, submission_id : str
-        What it is about.
-
-    Returns
-    -------
-    Query
-
-    Examples
-    --------
-    >>> query = new_query(QueryCode.MISSING_SLICES, words="FLAIR has 30 of 32", detail=("2.25.7", "30/32"))
-    >>> query.what, query.detail
-    ('Slices are missing: FLAIR has 30 of 32', '2.25.7,30/32')
-    """
-    text = QUERIES[code]
-    return Query(
-        code=code,
-        what=_line(f"{text.what}: {words}" if words.strip() else text.what),
-        action=_line(action) or text.to_do,
-        blocking=text.blocking if blocking is None else blocking,
-        site_id=_line(site_id),
-        participant_id=_line(participant_id),
-        session_id=_line(session_id),
-        submission_id=_line(submission_id),
-        role=_line(role),
-        detail=_line(",".join(str(value) for value in detail)),
-        series_id=_line(series_id),
-    )
-
-
-def read_queries(bids_dir: Path) -> tuple[Query, ...]:
-    """Read all queries of a BIDS folder in the order of their numbers; none when there is no table.
-
-    Of a table of an older version, without them, role, detail and series are empty.
-
-    Raises
-    ------
-    DatasetError
-        If the table is not one that this module wrote.
-    """
-    path = bids_dir / TABLE
-    try:
-        lines = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read ({error}); give back the table that intake wrote"
-        raise DatasetError(msg) from error
-    try:
-        head, *body = [line for line in csv.reader(io.StringIO(lines, newline=""), delimiter="\t") if line]
-    except (csv.Error, ValueError) as error:
-        msg = f"{path}: is no table ({error}); give back the table that intake wrote"
-        raise DatasetError(msg) from error
-    if tuple(head) not in _KNOWN_HEADS:
-        odd = sorted(set(head) ^ set(COLUMNS)) or head
-        msg = f"{path}: the columns {', '.join(odd)} are missing, unknown or out of order; restore the table"
-        raise DatasetError(msg)
-    found = tuple(_read_row(path, number, head, row) for number, row in enumerate(body, start=2))
-    ids = [query.query_id for query in found]
-    if twice := sorted({i for i in ids if ids.count(i) > 1}):
-        msg = f"{path}: {twice[0]} stands there {ids.count(twice[0])} times, expected once; restore the table"
-        raise DatasetError(msg)
-    return found
-
-
-def blocking_queries(bids_dir: Path) -> dict[tuple[str, str], tuple[Query, ...]]:
-    """Return the open blocking queries of every visit, by participant and visit."""
-    held: dict[tuple[str, str], tuple[Query, ...]] = {}
-    for query in read_queries(bids_dir):
-        if query.blocks_visit:
-            key = (query.participant_id, query.session_id)
-            held[key] = (*held.get(key, ()), query)
-    return held
+"""Columns that the oldest tables lack."""
+_ANSWER = ("answer", "answered", "answered_by")
 
 
 def add_queries(
@@ -241,24 +83,18 @@ def add_queries(
     wanted = list(queries)
     if not wanted:
         return ()
-    with _locked(bids_dir):
-        table = list(complete_queries(read_queries(bids_dir), wanted))
+    with table_lock(bids_dir):
+        before, entries = read_with_log(bids_dir)
+        table = list(complete_queries(before, wanted))
         known = {query.content: query for query in table}
         for query in wanted:
             if query.content not in known:
                 number = 1 + max((int(other.query_id[1:]) for other in table), default=0)
-                added = replace(
-                    query,
-                    query_id=f"Q{number:04}",
-                    status=OPEN,
-                    opened=_day(today),
-                    closed="",
-                    closed_by="",
-                    reason="",
-                )
+                fresh = dict.fromkeys(("closed", "closed_by", "reason", *_ANSWER), "")
+                added = replace(query, query_id=f"Q{number:04}", status=OPEN, opened=day_of(today), **fresh)
                 table.append(added)
                 known[added.content] = added
-        _write(bids_dir, table)
+        write_queries(bids_dir, table, before, entries, by=INTAKE, today=today)
     return tuple(known[query.content] for query in wanted)
 
 
@@ -298,7 +134,7 @@ def complete_queries(table: Iterable[Query], asked: Sequence[Query]) -> tuple[Qu
 def close_query(
     bids_dir: Path, query_id: str, *, by: str, reason: str, today: dt.date | None = None
 ) -> Query:
-    """Close a query.
+    """Close a query without an answer that changes anything.
 
     Parameters
     ----------
@@ -318,23 +154,17 @@ def close_query(
     Raises
     ------
     UsageError
-        If there is no such query, another person or reason has closed it, or nobody or no reason is named.
+        If there is no such query, another person or reason has closed it, nobody or no reason is named, or
+        it waits for an image that is not filed.
     DatasetError
         If the table is not one that this module wrote.
     """
-    by, reason = _line(by), _line(reason)
+    by, reason = as_line(by), as_line(reason)
     if not by or not reason:
         msg = f"{query_id}: {'--reason' if by else '--by'} is empty; say who closes the query and why"
         raise UsageError(msg)
-    with _locked(bids_dir):
-        table = list(read_queries(bids_dir))
-        wanted = query_id.strip().upper()
-        at = next((i for i, query in enumerate(table) if query.query_id == wanted), None)
-        if at is None:
-            known = f"{table[0].query_id} to {table[-1].query_id}" if table else "none"
-            msg = f"{bids_dir / TABLE}: no query {query_id}, there are {known}; see mesems-mri query list"
-            raise UsageError(msg)
-        old = table[at]
+
+    def close(old: Query) -> Query:
         if old.status == CLOSED:
             if (old.closed_by, old.reason) == (by, reason):
                 return old
@@ -343,57 +173,154 @@ def close_query(
                 "a query is closed once"
             )
             raise UsageError(msg)
-        table[at] = replace(old, status=CLOSED, closed=_day(today), closed_by=by, reason=reason)
-        _write(bids_dir, table)
+        if by != INTAKE and waits_for_image(bids_dir, old):
+            msg = (
+                f"{old.query_id}: {old.code} waits for an image that is not filed, which closing does not "
+                f"change; give mesems-mri query answer with {options(fitting_answers(old.code))}, "
+                "or the intake of another scan"
+            )
+            raise UsageError(msg)
+        return replace(old, status=CLOSED, closed=day_of(today), closed_by=by, reason=reason)
+
+    return _change(bids_dir, query_id, close, by, today)
+
+
+def answer_query(
+    bids_dir: Path, query_id: str, answer: Answer, *, by: str, reason: str = "", today: dt.date | None = None
+) -> Query:
+    """Answer a query; the next intake of its submission carries the answer out, and closes it.
+
+    That there is no image to be used needs no intake, and neither does an image that is filed already: the
+    query is closed at once.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    query_id : str
+    answer : Answer
+    by, reason : str
+        Who answers it, and why if there is more to say.
+    today : datetime.date, optional
+        Day; None: now, in UTC.
+
+    Returns
+    -------
+    Query
+        As it stands in the table.
+
+    Raises
+    ------
+    UsageError
+        If there is no such query, it is closed, the answer does not fit it, or nobody is named.
+    DatasetError
+        If the table is not one that this module wrote.
+    """
+    by, reason = as_line(by), as_line(reason)
+    if not by or by == INTAKE:
+        msg = f"{query_id}: --by is {by or 'empty'}; say who answers the query"
+        raise UsageError(msg)
+
+    def give(old: Query) -> Query:
+        if old.status == CLOSED:
+            msg = (
+                f"{old.query_id}: was closed on {old.closed} by {old.closed_by} ({old.reason}); "
+                "there is nothing to answer"
+            )
+            raise UsageError(msg)
+        refuse_unfit(old.query_id, old.code, answer)
+        given = replace(
+            old,
+            status=ANSWERED,
+            answer=as_line(str(answer)),
+            answered=day_of(today),
+            answered_by=by,
+            reason=reason,
+        )
+        told = answer.kind in (AnswerKind.ACCEPT, AnswerKind.SAME_PERSON) and not waits_for_image(
+            bids_dir, old
+        )
+        if answer.kind is AnswerKind.NOT_ACQUIRED or (told and old.code is not QueryCode.ALREADY_RECEIVED):
+            why = reason or ANSWER_WORDS[answer.kind]
+            return replace(given, status=CLOSED, closed=day_of(today), closed_by=by, reason=why)
+        return given
+
+    return _change(bids_dir, query_id, give, by, today)
+
+
+def settle_answers(bids_dir: Path, carried_out: Mapping[str, str], *, today: dt.date | None = None) -> None:
+    """Close answered queries whose answer was carried out, and open again those whose answer was not.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    carried_out : mapping of str to str
+        By number of the query, why its answer could not be carried out; empty when it was.
+    today : datetime.date, optional
+        Day; None: now, in UTC.
+    """
+    with table_lock(bids_dir):
+        before, entries = read_with_log(bids_dir)
+        table = [_settle(query, carried_out.get(query.query_id), day_of(today)) for query in before]
+        if table == list(before):
+            return
+        write_queries(bids_dir, table, before, entries, by=INTAKE, today=today)
+
+
+def close_settled(
+    bids_dir: Path, submissions: Collection[str], asked: Iterable[Query], *, today: dt.date | None = None
+) -> None:
+    """Close blocking queries that an intake of their submission raises no more, and whose image is filed.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    submissions : collection of str
+        Submissions of the intake.
+    asked : iterable of Query
+        All queries that it has raised.
+    today : datetime.date, optional
+        Day; None: now, in UTC.
+    """
+    raised = {query.content for query in asked}
+    with table_lock(bids_dir):
+        before, entries = read_with_log(bids_dir)
+        table = list(before)
+        for at, query in enumerate(table):
+            stale = query.blocks_visit and query.submission_id in submissions and query.content not in raised
+            if stale and not waits_for_image(bids_dir, query):
+                told = "raised no more: the submission was read again, and the image is filed"
+                table[at] = replace(query, status=CLOSED, closed=day_of(today), closed_by=INTAKE, reason=told)
+        if table != list(before):
+            write_queries(bids_dir, table, before, entries, by=INTAKE, today=today)
+
+
+def _settle(query: Query, failure: str | None, day: str) -> Query:
+    if failure is None or query.status != ANSWERED:
+        return query
+    if failure:
+        told = f"{query.answer}, answered by {query.answered_by}, was not carried out: {failure}"
+        return replace(query, status=OPEN, reason=as_line(told))
+    said = f": {query.reason}" if query.reason else ""
+    told = f"{query.answer}, answered by {query.answered_by}{said}"
+    return replace(query, status=CLOSED, closed=day, closed_by=INTAKE, reason=as_line(told))
+
+
+def _change(
+    bids_dir: Path, query_id: str, change: Callable[[Query], Query], by: str, today: dt.date | None
+) -> Query:
+    """Change one query of the table."""
+    with table_lock(bids_dir):
+        before, entries = read_with_log(bids_dir)
+        table = list(before)
+        wanted = query_id.strip().upper()
+        at = next((i for i, query in enumerate(table) if query.query_id == wanted), None)
+        if at is None:
+            known = f"{table[0].query_id} to {table[-1].query_id}" if table else "none"
+            msg = f"{bids_dir / TABLE}: no query {query_id}, there are {known}; see mesems-mri query list"
+            raise UsageError(msg)
+        table[at] = change(table[at])
+        write_queries(bids_dir, table, before, entries, by=by, today=today)
         return table[at]
-
-
-@contextlib.contextmanager
-def _locked(bids_dir: Path) -> Generator[None]:
-    """Hold the lock of the table: one process and thread at a time; the system frees it when one dies."""
-    path = bids_dir / LOCK
-    with _ONE_THREAD:
-        try:
-            stream = path.open("a", encoding="utf-8")
-        except OSError as error:
-            msg = f"{path}: cannot be written ({error.strerror}); give a BIDS folder that you may write to"
-            raise UsageError(msg) from error
-        with stream:
-            fcntl.lockf(stream, fcntl.LOCK_EX)
-            yield
-
-
-def _write(bids_dir: Path, queries: Sequence[Query]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for query in queries:
-        row = {name: getattr(query, name) for name in COLUMNS}
-        row["blocking"] = "true" if query.blocking else "false"
-        writer.writerow(str(row[name]) for name in COLUMNS)
-    write_text(bids_dir / TABLE, stream.getvalue())
-
-
-def _read_row(path: Path, number: int, head: Sequence[str], row: Sequence[str]) -> Query:
-    values = dict(zip(head, row, strict=False))
-    levels = {"code": set(QueryCode), "blocking": {"true", "false"}, "status": {OPEN, CLOSED}}
-    odd = [f"{name} {values.get(name)!r}" for name, known in levels.items() if values.get(name) not in known]
-    if not _ID.fullmatch(values["query_id"]):
-        odd.insert(0, f"query_id {values['query_id']!r}")
-    if len(row) != len(head):
-        odd.insert(0, f"{len(row)} fields instead of {len(head)}")
-    if odd:
-        msg = f"{path}: line {number} has {odd[0]}, which no query has; restore the table"
-        raise DatasetError(msg)
-    code, blocking = QueryCode(values.pop("code")), values.pop("blocking") == "true"
-    return Query(code=code, blocking=blocking, **values)
-
-
-def _line(text: str) -> str:
-    """Return a text as one line that fits a cell."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1].rstrip() + "…"
-
-
-def _day(today: dt.date | None) -> str:
-    return (today or dt.datetime.now(tz=dt.UTC).date()).isoformat()

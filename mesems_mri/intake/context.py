@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.query import CLOSED, INTAKE, OPEN, Query
+from mesems_mri.dataset.query_answers import AnswerKind
 from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.errors import UsageError
 from mesems_mri.files import read_json, write_json
@@ -161,8 +162,32 @@ class IntakeContext:
         return self._deidentifiers[label]
 
     def is_answered(self, question: Query) -> bool:
-        """Return whether the query was opened by an earlier intake and closed."""
-        return any(old.status == "closed" and old.content == question.content for old in self.earlier_queries)
+        """Return whether a person has answered the query so that what it holds is used, or has closed it."""
+        return any(old.content == question.content and _releases(old) for old in self.earlier_queries)
+
+    def is_accepted(self, question: Query) -> bool:
+        """Return whether the reading centre takes what the query is about as it is."""
+        same = [old for old in self.earlier_queries if old.content == question.content]
+        return any(old.given is not None and old.given.kind is AnswerKind.ACCEPT for old in same)
+
+    def answers_about(self, submission_id: str) -> list[Query]:
+        """Return the queries about a submission that a person has answered so that something is used."""
+        return [
+            query
+            for query in self.earlier_queries
+            if query.submission_id == submission_id
+            and query.status != OPEN
+            and query.given is not None
+            and query.given.kind is not AnswerKind.NOT_ACQUIRED
+        ]
+
+
+def _releases(query: Query) -> bool:
+    if query.status == OPEN:
+        return False
+    if query.given is not None:
+        return query.given.kind is not AnswerKind.NOT_ACQUIRED
+    return query.status == CLOSED and query.closed_by != INTAKE
 
 
 def read_private(keys: Keys, name: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from mesems_mri.errors import InputError, UsageError
 from mesems_mri.files import read_json, write_json
 from mesems_mri.images.deface import deface_files
 from mesems_mri.intake import folder
+from mesems_mri.intake.answers import named_series
 from mesems_mri.intake.assess import is_convertible
 from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.contrast_image import weigh_images
@@ -61,17 +62,20 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
     if blocked or not visit.session_id:
         return
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
+    named = _named_roles(context, visit)
     for role, one in visit.selected_series().items():
         burned = [
             query for query in visit.queries if query.code is QueryCode.BURNED_IN_TEXT and query.role == role
         ]
-        if not is_convertible(visit, one) or any(not context.is_answered(query) for query in burned):
+        if not (is_convertible(visit, one) or _is_accepted(context, visit, role)) or any(
+            not context.is_answered(query) for query in burned
+        ):
             visit.status[one.series] = SeriesStatus.QUERY
         elif role in filed and _is_already_filed(context, filed[role], one.series):
             visit.status[one.series] = SeriesStatus.UNCHANGED
             visit.voxels[one.series] = filed[role].voxels
             visit.images[role] = folder.image_name(visit.participant_id, visit.session_id, role)
-        elif lost := _replaced_row(context, visit, one.series):
+        elif role not in named and (lost := _replaced_row(context, visit, one.series)):
             if role == PRE and is_pair(filed) and POST not in visit.selected_series():
                 # the rule that it lost by asks nobody
                 visit.status[one.series] = SeriesStatus(lost["status"])
@@ -226,7 +230,8 @@ def file_visit(
     _mark_replaced(context, retired.values())
     _mark_in_sisters(retired, sisters)
     _close_answered_queries(context, visit, waiting, plan.filed, set(filed) - set(retired))
-    others = {filed[role].submission_id for role in plan.unchanged} - {visit.submission_id, ""}
+    here = {visit.submission_id, *(sister.submission_id for sister in sisters)}
+    others = {one.submission_id for one in filed.values()} - here - {""}
     if aside := sorted(plan.quarantined):
         if not plan.quarantined <= plan.settled:
             visit.add_query(
@@ -242,9 +247,17 @@ def file_visit(
 
 
 def _named_roles(context: IntakeContext, visit: AssessedVisit) -> set[str]:
-    """Return the roles for which an answer names a series of the examination."""
+    """Return the roles for which an answer that is due names a series of the examination."""
     ids = {visit.series_id(series) for series in visit.examination.series}
-    return {role for role, series_id in context.request.use.items() if series_id in ids}
+    named = named_series(context, [visit], anew=True)
+    return {role for role, series_id in named.items() if series_id in ids}
+
+
+def _is_accepted(context: IntakeContext, visit: AssessedVisit, role: str) -> bool:
+    """Return whether the reading centre takes a series with its faults."""
+    codes = {fault.code.value for fault in visit.faults[visit.selected_series()[role].series]}
+    asked = [query for query in visit.queries if query.role == role and query.code.value in codes]
+    return bool(asked) and all(context.is_accepted(query) for query in asked)
 
 
 def _summarise(waiting: Iterable[Query]) -> Waiting:

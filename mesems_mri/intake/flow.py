@@ -10,12 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
-from mesems_mri.dataset.queries import Query, add_queries, complete_queries, read_queries
+from mesems_mri.dataset.queries import (
+    Query,
+    add_queries,
+    close_settled,
+    complete_queries,
+    read_queries,
+    settle_answers,
+)
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.schedule import read_sheet
 from mesems_mri.errors import DatasetError, MesemsError, UsageError
 from mesems_mri.files import read_json
 from mesems_mri.intake import folder
+from mesems_mri.intake.answers import (
+    match_as_answered,
+    merged_roles,
+    named_series,
+    outcome_of_answers,
+    take_named_volumes,
+)
 from mesems_mri.intake.assess import assess_visit, scanner_of, unused_file_queries
 from mesems_mri.intake.context import BIRTH_HASHES_FILE, IntakeContext, IntakeRequest, read_private
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
@@ -148,7 +162,7 @@ def _learn_dummy_run(context: IntakeContext, inventory: Inventory) -> Submission
 def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission:
     found = group_examinations(inventory.series)
     mixed = mixed_studies(found)
-    visits = sorted((_identify(context, one, mixed) for one in found), key=_chronological)
+    visits = sorted((_identify(context, one, found, mixed) for one in found), key=_chronological)
     _check_identities(context, visits)
     _assess_visits(context, visits)
     context.earlier_queries = complete_queries(
@@ -177,13 +191,19 @@ def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission
                     write_dicom_copy(context, visit, context.request.dicom_copy)
         finally:
             write_tables(context, visits)
+            settle_answers(context.bids_dir, _outcome(context, visits), today=context.today)
             asked = [*general, *(query for visit in visits for query in visit.queries)]
             submission.queries = add_queries(context.bids_dir, asked, today=context.today)
+            close_settled(context.bids_dir, {v.submission_id for v in visits}, asked, today=context.today)
     write_receipt_pages(context, inventory, visits, submission.queries)
     if context.request.remember:
         for path in remember_series(context, visits):
             context.say(f"series map: {path}")
     return submission
+
+
+def _outcome(context: IntakeContext, visits: Sequence[AssessedVisit]) -> dict[str, str]:
+    return outcome_of_answers(context, visits, [visit for visit in visits if is_blocked(context, visit)])
 
 
 def _submission_id(context: IntakeContext, inventory: Inventory) -> str:
@@ -213,9 +233,14 @@ def _refuse_overlap(request: IntakeRequest) -> None:
         raise UsageError(msg)
 
 
-def _identify(context: IntakeContext, examination: Examination, mixed: set[str]) -> AssessedVisit:
-    """Identify participant and visit of an examination."""
-    row, problems = match_visit(examination, context.schedule, context.request.site_id)
+def _identify(
+    context: IntakeContext, examination: Examination, found: Sequence[Examination], mixed: set[str]
+) -> AssessedVisit:
+    """Identify participant and visit of an examination, as the site has answered where it has."""
+    submission_id = context.submission_id(examination.series)
+    others = [other for other in found if other is not examination]
+    sessions = _sessions_with_images(context, examination, others)
+    row, problems, failures = match_as_answered(context, examination, submission_id, sessions)
     deidentifier = context.deidentifier(row)
     for series in examination.series:
         deidentifier.learn(series.header)
@@ -225,15 +250,32 @@ def _identify(context: IntakeContext, examination: Examination, mixed: set[str])
         birth = deidentifier.birth_hash(births[0]) if births else ""
     if any(series.study_uid in mixed for series in examination.series):
         problems.append(IdentityProblem(QueryCode.SEVERAL_PARTICIPANTS, "in one study", ("study",)))
-    return AssessedVisit(
+    visit = AssessedVisit(
         examination=examination,
         row=row,
         session_known=not any(problem.code in _VISIT_UNKNOWN for problem in problems),
-        submission_id=context.submission_id(examination.series),
+        submission_id=submission_id,
         deidentifier=deidentifier,
         identity_problems=problems,
         birth_hash=birth,
+        answer_failures=failures,
     )
+    take_named_volumes(context, visit)
+    return visit
+
+
+def _sessions_with_images(
+    context: IntakeContext, examination: Examination, others: Sequence[Examination]
+) -> set[str]:
+    """Return the visits of a participant that hold images, or other examinations of the submission."""
+    matched = [match_visit(one, context.schedule)[0] for one in (examination, *others)]
+    mine = matched[0].participant_id if matched[0] else ""
+    filed = {
+        row.session_id
+        for row in context.schedule
+        if row.participant_id == mine and folder.filed_images(context.bids_dir, mine, row.session_id)
+    }
+    return filed | {row.session_id for row in matched[1:] if row and row.participant_id == mine}
 
 
 def _check_identities(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
@@ -258,21 +300,19 @@ def _check_identities(context: IntakeContext, visits: Sequence[AssessedVisit]) -
 
 def _assess_visits(context: IntakeContext, visits: Sequence[AssessedVisit]) -> None:
     """Assess every examination, and join those of one visit, the earlier ones known to the later."""
-    several = {visit.name: [] for visit in visits}
+    several: dict[str, list[AssessedVisit]] = {visit.name: [] for visit in visits}
+    for visit in visits:
+        if visit.session_id and not is_blocked(context, visit):
+            several[visit.name].append(visit)
     for visit in visits:
         filed = set(folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id))
-        joined = visit.session_id and not is_blocked(context, visit)
-        there = filed | (_roles_held(several[visit.name]) if joined else set())
-        reference = _first_scanner(context, visit, visits)
-        match = match_with_map(context, visit)
-        assess_visit(visit, context.protocol, reference, tuple(there), context.request.use, match)
-        if joined:
-            several[visit.name].append(visit)
-    for joined in several.values():
-        if len(joined) > 1:
-            first = joined[0]
-            filed = folder.filed_images(context.bids_dir, first.participant_id, first.session_id)
-            join_examinations(joined, set(filed), context.request.use)
+        joined = several[visit.name] if visit in several[visit.name] else [visit]
+        there = filed | _roles_held(joined[: joined.index(visit)])
+        named = named_series(context, joined)
+        reference, match = _first_scanner(context, visit, visits), match_with_map(context, visit)
+        assess_visit(visit, context.protocol, reference, tuple(there), named, match)
+        if len(joined) > 1 and visit is joined[-1]:
+            join_examinations(joined, filed, named, merged_roles(context, joined))
 
 
 def _roles_held(visits: Sequence[AssessedVisit]) -> set[str]:

@@ -21,7 +21,7 @@ from mesems_mri.files import read_json, write_json, write_text
 SERIES_TABLE = "series.tsv"
 QUARANTINE = Path("sourcedata") / "intake"
 """Images that were replaced, or sent when others of the visit had been filed already."""
-IGNORED = (SERIES_TABLE, "queries.tsv", ".queries.lock", "receipts", "sites")
+IGNORED = (SERIES_TABLE, "queries.tsv", ".queries.lock", ".queries.log", "receipts", "sites")
 _ORIGIN = "IntakeOrigin"
 
 

@@ -1,7 +1,6 @@
 """One visit from several examinations of a submission: joined role by role, asked where two are meant."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from mesems_mri.dataset.queries import Query
@@ -11,21 +10,17 @@ from mesems_mri.intake.filing_plan import POST, PRE
 from mesems_mri.intake.visit import AssessedVisit
 
 
-def examinations_by_visit(visits: Sequence[AssessedVisit]) -> list[list[AssessedVisit]]:
-    """Return the examinations of each visit that is known, in the order given."""
-    found: dict[str, list[AssessedVisit]] = defaultdict(list)
-    for visit in visits:
-        if visit.session_id:
-            found[visit.name].append(visit)
-    return list(found.values())
-
-
 def roles_of(visits: Sequence[AssessedVisit]) -> set[str]:
     """Return the image roles that examinations hold."""
     return {role for visit in visits for role in visit.selected_series()}
 
 
-def join_examinations(several: Sequence[AssessedVisit], filed: set[str], named: Mapping[str, str]) -> None:
+def join_examinations(
+    several: Sequence[AssessedVisit],
+    filed: set[str],
+    named: Mapping[str, str],
+    merged: Set[str] = frozenset(),
+) -> None:
     """Join the assessed examinations of one visit.
 
     A role that only one of them holds, or holds without a fault, is taken from there. Of T1w the one that was
@@ -40,8 +35,11 @@ def join_examinations(several: Sequence[AssessedVisit], filed: set[str], named: 
         Roles of the visit that earlier submissions have filed.
     named : mapping of str to str
         The series that an answer names, by role.
+    merged : set of str, optional
+        Roles that an answer takes from the day of the post-contrast T1, or else from the last day.
     """
-    for role in sorted(roles_of(several)):
+    # the post-contrast T1 first, since it decides about others
+    for role in sorted(roles_of(several), key=lambda role: (role != POST, role)):
         holders = _prefer_complete(several, role)
         if len(holders) < 2 or role in filed:
             continue
@@ -50,9 +48,19 @@ def join_examinations(several: Sequence[AssessedVisit], filed: set[str], named: 
                 one = visit.selected_series()[role]
                 if visit.series_id(one.series) != named[role]:
                     _take_away(visit, role, "not taken: the site has named another one")
+        elif role in merged:
+            for visit in holders:
+                if visit is not _merged_from(several, holders):
+                    _take_away(visit, role, "not taken: merged with the day of the post-contrast T1")
         elif role != PRE or not _has_one_post(several, filed):
             _ask(holders, role)
     _leave_to_the_last(several, filed)
+
+
+def _merged_from(several: Sequence[AssessedVisit], holders: Sequence[AssessedVisit]) -> AssessedVisit:
+    """Return the examination that holds a role of merged days: with the post-contrast T1, else the last."""
+    with_post = [visit for visit in several if POST in visit.selected_series()]
+    return next((visit for visit in reversed(holders) if visit in with_post), holders[-1])
 
 
 def _prefer_complete(several: Sequence[AssessedVisit], role: str) -> list[AssessedVisit]:

@@ -12,17 +12,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from mesems_mri.dataset.bids import CONTRASTS
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.queries import read_queries
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import DatasetError
 from mesems_mri.files import read_json, write_json, write_text
+from mesems_mri.images import nifti
 from mesems_mri.intake.context import DAYS_FROM_SCAN_FILE
 from mesems_mri.intake.deidentify.keys import default_folder
 from mesems_mri.report.intake_pages import receipt_html, site_html
 from mesems_mri.report.page import Link
+from mesems_mri.report.panels import middle_slices
+from mesems_mri.report.pictures import PictureRow
+from mesems_mri.report.qualification import queries_on_receipt
 from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
 from mesems_mri.report.site_page import SitePage
+from mesems_mri.report.words import CONTRAST_WORDS
 
 RECEIPTS, SITES = "receipts", "sites"
 """Folders of the BIDS folder for the pages; both are named in its ``.bidsignore``."""
@@ -56,14 +62,39 @@ def write_receipts(bids_dir: Path, receipts: Iterable[SubmissionReceipt]) -> lis
         known[submission_id] = (place, kept)
         content = asdict(replace(kept, pictures=(), queries=()))
         content |= {"received": kept.received.isoformat(), _POSITION: place}
-        stem = bids_dir / RECEIPTS / file_name(submission_id)
-        links = [Link(f"Site {kept.site_id}", f"../{SITES}/{file_name(kept.site_id)}.html")] * bool(
-            kept.site_id
-        )
-        write_text(stem.with_suffix(".html"), receipt_html(kept, links=links))
-        write_json(stem.with_suffix(".json"), content)
-        pages.append(stem.with_suffix(".html"))
+        pages.append(write_receipt_page(bids_dir, kept))
+        write_json(pages[-1].with_suffix(".json"), content)
     return pages
+
+
+def write_receipt_page(bids_dir: Path, receipt: SubmissionReceipt) -> Path:
+    """Write the page of a receipt, and return its path."""
+    path = bids_dir / RECEIPTS / f"{file_name(receipt.submission_id)}.html"
+    site_id = receipt.site_id
+    links = [Link(f"Site {site_id}", f"../{SITES}/{file_name(site_id)}.html")] * bool(site_id)
+    write_text(path, receipt_html(receipt, links=links))
+    return path
+
+
+def refresh_receipt_pages(bids_dir: Path, receipts: Iterable[SubmissionReceipt]) -> None:
+    """Write the pages of receipts that are there anew: their queries have changed."""
+    queries = read_queries(bids_dir)
+    for receipt in receipts:
+        images = {series.role: series.image for series in receipt.series if series.image}
+        told = tuple(queries_on_receipt(receipt, queries))
+        write_receipt_page(bids_dir, replace(receipt, queries=told, pictures=pictures_of(bids_dir, images)))
+
+
+def pictures_of(bids_dir: Path, images: Mapping[str, str]) -> tuple[PictureRow, ...]:
+    """Return the pictures of the images of a visit that are there, by role."""
+    rows = []
+    for role in CONTRASTS:
+        path = bids_dir / images[role] if role in images else None
+        read = nifti.read_in_ras(path) if path and path.is_file() else None
+        panels = middle_slices(*read, role) if read else ()
+        if panels:
+            rows.append(PictureRow(CONTRAST_WORDS[role], panels))
+    return tuple(rows)
 
 
 def read_receipts(bids_dir: Path) -> list[SubmissionReceipt]:
@@ -125,6 +156,30 @@ def write_site_pages(
         write_text(path, site_html(page, links=others))
         pages.append(path)
     return pages
+
+
+def refresh_pages(
+    bids_dir: Path, key_folder: Path | None = None, *, quality: Path | None = None
+) -> list[Path]:
+    """Write all pages anew from the present tables.
+
+    Parameters
+    ----------
+    bids_dir : Path
+        BIDS folder.
+    key_folder : Path, optional
+        Folder of the pseudonymisation key; None: beside the BIDS folder.
+    quality : Path, optional
+        See `write_site_pages`.
+
+    Returns
+    -------
+    list of Path
+        The pages of the sites.
+    """
+    refresh_receipt_pages(bids_dir, read_receipts(bids_dir))
+    days = read_days_from_scan(bids_dir, key_folder)
+    return write_site_pages(bids_dir, days_from_scan=days, quality=quality)
 
 
 def read_days_from_scan(bids_dir: Path, key_folder: Path | None = None) -> dict[str, int]:

@@ -1,27 +1,27 @@
 """SubmissionReceipt of a submission, made from its assessment."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mesems_mri.dataset.bids import CONTRASTS
-from mesems_mri.dataset.queries import Query
+from mesems_mri.dataset.queries import Query, read_queries
+from mesems_mri.dataset.query_answers import AnswerKind
 from mesems_mri.dataset.reasons import QueryCode
-from mesems_mri.images import nifti
 from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.dicom.acquisition import read_scanner
 from mesems_mri.intake.dicom.tags import text
 from mesems_mri.intake.inventory import Inventory
 from mesems_mri.intake.receipt_store import (
+    pictures_of,
     read_days_from_scan,
     read_receipts,
+    refresh_receipt_pages,
     write_receipts,
     write_site_pages,
 )
 from mesems_mri.intake.visit import STATUS_WORDS, AssessedVisit, SeriesStatus
-from mesems_mri.report.panels import middle_slices
-from mesems_mri.report.pictures import PictureRow
+from mesems_mri.report.qualification import queries_on_receipt
 from mesems_mri.report.receipt_page import CheckedItem, SentSeries, SubmissionReceipt
-from mesems_mri.report.words import CONTRAST_WORDS
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def write_receipt_pages(
     queries : sequence of Query
         All queries about the submission, as in the table.
     """
-    receipts = [make_receipt(context, inventory, visit, queries) for visit in visits]
+    table = read_queries(context.bids_dir)
+    receipts = [make_receipt(context, inventory, visit, table) for visit in visits]
     own = {visit.submission_id for visit in visits}
     others = [query for query in queries if query.submission_id not in own]
     if not visits and others:
@@ -96,6 +97,11 @@ def write_receipt_pages(
             )
         )
     write_receipts(context.bids_dir, receipts)
+    # what this submission has changed is said on the other receipts of its visits too
+    known = {visit.name for visit in visits if visit.session_id}
+    earlier = [r for r in read_receipts(context.bids_dir) if r.submission_id not in own]
+    sisters = [r for r in earlier if f"{r.participant_id}/{r.session_id}" in known]
+    refresh_receipt_pages(context.bids_dir, sisters)
     write_site_pages(
         context.bids_dir, days_from_scan=read_days_from_scan(context.bids_dir, context.keys.folder)
     )
@@ -112,19 +118,19 @@ def make_receipt(
     inventory : Inventory
     visit : AssessedVisit
     queries : sequence of Query
-        Those about the whole submission are included.
+        The whole table; those about the submission and those that hold its visit are shown.
 
     Returns
     -------
     SubmissionReceipt
     """
     row, clean = visit.row, visit.deidentifier
-    about = [q for q in queries if q.submission_id == visit.submission_id or not q.participant_id]
+    own = [query for query in queries if query.submission_id == visit.submission_id]
     scanner = read_scanner(visit.examination.series[0].header)
     serial = clean.serial(scanner.serial) if scanner.serial else ""
     parts = [clean.device(scanner.manufacturer), clean.device(scanner.model), f"({serial})" * bool(serial)]
-    missing = [q for q in about if q.code is QueryCode.MISSING_SEQUENCE]
-    return SubmissionReceipt(
+    missing = [q for q in visit.queries if q.code is QueryCode.MISSING_SEQUENCE]
+    receipt = SubmissionReceipt(
         submission_id=visit.submission_id,
         site_id=row.site_id if row else context.request.site_id or "",
         received=context.today,
@@ -137,7 +143,7 @@ def make_receipt(
         software=clean.device(scanner.software),
         files=len({path for series in visit.examination.series for path in series.files}),
         series=tuple(_sent_series(visit)),
-        identity=tuple(_identity_items(context, visit, about)),
+        identity=tuple(_identity_items(context, visit, own)),
         items=tuple(
             CheckedItem(
                 role=role,
@@ -151,10 +157,10 @@ def make_receipt(
             for item in visit.protocol_items.get(role, ())
         ),
         missing=tuple(line.replace("|", " or ") for query in missing for line in query.values),
-        queries=tuple(about),
         notes=(*_unused_file_notes(inventory), *visit.notes),
-        pictures=tuple(_pictures(context, visit)),
+        pictures=pictures_of(context.bids_dir, visit.images),
     )
+    return replace(receipt, queries=tuple(queries_on_receipt(receipt, queries)))
 
 
 def _sent_series(visit: AssessedVisit) -> Iterable[SentSeries]:
@@ -180,17 +186,30 @@ def _identity_items(
     for check in _IDENTITY_CHECKS:
         if visit.row is None and check.name in _NEEDS_PARTICIPANT:
             continue
-        failed = [q for q in queries if q.code in check.failed_by]
+        about = [query for query in queries if query.code in check.failed_by]
+        failed = [query for query in about if not _is_settled(query)]
         told = failed[0].what if failed else _missing_information(context, visit, check)
-        doubted = any(q.code in check.unknown_by for q in queries)
+        if about and not failed:
+            told = ""
+        doubted = any(q.code in check.unknown_by and not _is_settled(q) for q in queries)
         result = "FAIL" if failed else "UNKNOWN" if told or doubted else "PASS"
         yield CheckedItem(
             name=check.name,
             words=check.words,
             result=result,
-            value=told or ("" if doubted else "as expected"),
+            value=told or ("" if doubted else _as_expected(about)),
             limit=check.expected,
         )
+
+
+def _is_settled(query: Query) -> bool:
+    """Return whether a query is closed, and not by an answer that its images are not used."""
+    refused = query.given is not None and query.given.kind is AnswerKind.NOT_ACQUIRED
+    return not query.is_open and not refused
+
+
+def _as_expected(settled: Sequence[Query]) -> str:
+    return f"accepted, see {', '.join(query.query_id for query in settled)}" if settled else "as expected"
 
 
 def _missing_information(context: IntakeContext, visit: AssessedVisit, check: _IdentityCheck) -> str:
@@ -223,12 +242,3 @@ def _unused_file_notes(inventory: Inventory) -> tuple[str, ...]:
     """Count the files that belong to no series; not by name, since a file may be called like the person."""
     counts = inventory.unused_files.counts
     return tuple(f"{counts[why]} {why.value}." for why in sorted(counts) if counts[why])
-
-
-def _pictures(context: IntakeContext, visit: AssessedVisit) -> Iterable[PictureRow]:
-    for role in CONTRASTS:
-        name = visit.images.get(role)
-        read = nifti.read_in_ras(context.bids_dir / name) if name else None
-        panels = middle_slices(*read, role) if read else ()
-        if panels:
-            yield PictureRow(CONTRAST_WORDS[role], panels)

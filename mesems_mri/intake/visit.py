@@ -85,6 +85,8 @@ class AssessedVisit:
         True if an earlier visit of the same submission has a birth date to compare it with.
     notes : list of str
         Further sentences of the receipt.
+    answer_failures : dict of str to str
+        By number of a query, why its answer cannot be carried out.
     """
 
     examination: Examination
@@ -103,6 +105,7 @@ class AssessedVisit:
     birth_hash: str = ""
     birth_compared: bool = False
     notes: list[str] = field(default_factory=list)
+    answer_failures: dict[str, str] = field(default_factory=dict)
 
     @property
     def participant_id(self) -> str:

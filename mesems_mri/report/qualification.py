@@ -52,6 +52,17 @@ def queries_of(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[Que
     return [query for query in queries if query.submission_id == receipt.submission_id]
 
 
+def queries_on_receipt(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[Query]:
+    """List the queries that a receipt shows: about the submission, and those that hold its visit."""
+    visit = (receipt.participant_id, receipt.session_id)
+    return [
+        query
+        for query in queries
+        if query.submission_id == receipt.submission_id
+        or (query.blocks_visit and all(visit) and (query.participant_id, query.session_id) == visit)
+    ]
+
+
 def qualify(receipts: Sequence[SubmissionReceipt], queries: Sequence[Query]) -> Qualification:
     """Assess the qualification of a site from its submissions.
 

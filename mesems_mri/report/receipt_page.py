@@ -154,7 +154,7 @@ def submission_outcome(receipt: SubmissionReceipt, queries: Sequence[Query]) -> 
     SubmissionOutcome
     """
     waiting = [query for query in queries if query.blocks_visit]
-    open_ones = [query for query in queries if query.status == "open"]
+    open_ones = [query for query in queries if query.is_open]
     if waiting:
         count = _queries_are(len(waiting))
         return SubmissionOutcome("fail", "on hold", f"The visit waits until {count} answered, see below.")
@@ -184,7 +184,7 @@ def summary(receipt: SubmissionReceipt) -> Mapping[str, Any]:
         "receipt": receipt,
         "counts": count_results(receipt.items),
         "identity": count_results(receipt.identity),
-        "open": sum(query.status == "open" for query in receipt.queries),
+        "open": sum(query.is_open for query in receipt.queries),
     }
 
 

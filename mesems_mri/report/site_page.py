@@ -12,7 +12,7 @@ from mesems_mri.dataset.queries import Query
 from mesems_mri.dataset.reasons import QUERIES
 from mesems_mri.report.charts import Chart, Curve, Point, draw_chart
 from mesems_mri.report.history import MIN_VISITS, site_history
-from mesems_mri.report.qualification import about, machine_of, qualify, queries_of
+from mesems_mri.report.qualification import about, machine_of, qualify, queries_of, queries_on_receipt
 from mesems_mri.report.receipt_page import CheckedItem, SubmissionReceipt, count_results, submission_outcome
 from mesems_mri.report.words import CONTRAST_WORDS, QUALITY_WORDS
 
@@ -69,7 +69,7 @@ def qualification(page: SitePage) -> Mapping[str, Any]:
         "submissions": len(page.receipts),
         "participants": len({r.participant_id for r in page.receipts if r.participant_id}),
         "counts": count_results([item for r in page.receipts for item in r.items]),
-        "open": sum(query.status == "open" for query in page.queries),
+        "open": sum(query.is_open for query in page.queries),
         "waiting": len({(q.participant_id, q.session_id) for q in waiting if q.session_id}),
         "protocols": list(dict.fromkeys(r.protocol for r in page.receipts if r.protocol)),
     }
@@ -238,7 +238,7 @@ def _days(opened: str, closed: str) -> int | None:
 
 def queries(page: SitePage) -> Mapping[str, Any]:
     """List open queries, those that block a visit first, and count the closed ones."""
-    open_ones = [query for query in page.queries if query.status == "open"]
+    open_ones = [query for query in page.queries if query.is_open]
     open_ones.sort(key=lambda query: (not query.blocks_visit, query.opened, query.query_id))
     closed = Counter(query.code for query in page.queries if query.closed)
     return {
@@ -251,14 +251,14 @@ def submissions(page: SitePage) -> Mapping[str, Any]:
     """List every submission, the latest first."""
     lines = []
     for receipt in reversed(page.receipts):
-        own = queries_of(receipt, page.queries)
+        own = queries_on_receipt(receipt, page.queries)
         lines.append(
             {
                 "receipt": receipt,
                 "href": page.link(receipt),
                 "outcome": submission_outcome(receipt, own),
                 "counts": count_results(receipt.items),
-                "open": sum(query.status == "open" for query in own),
+                "open": sum(query.is_open for query in own),
                 "machine": machine_of(receipt) or "not known",
             }
         )

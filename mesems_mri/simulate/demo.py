@@ -9,7 +9,8 @@ from typing import Any
 
 from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.dataset.queries import close_query
+from mesems_mri.dataset.queries import answer_query
+from mesems_mri.dataset.query_answers import Answer, AnswerKind
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.errors import UsageError
@@ -211,7 +212,8 @@ def intake_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) ->
         say(f"  {line}")
     for query in submission.queries:
         if query.code is QueryCode.MISSING_SEQUENCE:
-            close_query(bids_dir, query.query_id, by="demo", reason=_ANSWER)
+            answer = Answer(AnswerKind.NOT_ACQUIRED)
+            answer_query(bids_dir, query.query_id, answer, by="demo", reason=_ANSWER)
             say(f"  {query.query_id} is closed: {_ANSWER}")
 
 

@@ -22,7 +22,10 @@ QUERY_COLUMNS: dict[str, Column] = {
     "what": Column("What is wrong, in words"),
     "action": Column("What the site should do"),
     "blocking": Column("The visit is not evaluated before the query is closed", "boolean"),
-    "status": Column("Whether it has been answered", levels={"open": "Not answered", "closed": "Answered"}),
+    "status": Column(
+        "Whether it has been answered",
+        levels={"open": "Not answered", "answered": "Answered, not carried out yet", "closed": "Closed"},
+    ),
     "opened": Column("Day on which it was opened, ISO 8601"),
     "closed": Column("Day on which it was closed, ISO 8601"),
     "closed_by": Column("Who closed it at the reading centre"),

@@ -28,6 +28,7 @@ from mesems_mri.dataset.queries import (
     new_query,
     read_queries,
 )
+from mesems_mri.dataset.query_log import LOG
 from mesems_mri.dataset.reasons import QUERIES, QueryCode
 from mesems_mri.errors import DatasetError, UsageError
 
@@ -49,6 +50,13 @@ def a_query(**changes: object) -> Query:
     return new_query(QueryCode.MISSING_SLICES, **(given | changes))  # type: ignore[arg-type]
 
 
+def file_image(folder: Path, role: str = "FLAIR", visit: str = "sub-01/ses-w04") -> None:
+    """File the image of a role, so that no query waits for it."""
+    image = folder / visit / "anat" / f"{visit.replace('/', '_')}_{role}.nii.gz"
+    image.parent.mkdir(parents=True, exist_ok=True)
+    image.touch()
+
+
 def test_every_code_says_what_is_wrong_and_what_to_do() -> None:
     assert set(QUERIES) == set(QueryCode)
     for text in QUERIES.values():
@@ -65,7 +73,9 @@ def test_columns_begin_as_the_sites_know_them() -> None:
         "query_id", "site_id", "participant_id", "session_id", "code", "what", "action", "blocking", "status",
         "opened", "closed",
     )  # fmt: skip
-    assert COLUMNS[-4:] == ("submission_id", "role", "detail", "series_id")
+    assert COLUMNS[-7:] == (
+        "submission_id", "role", "detail", "series_id", "answer", "answered", "answered_by",
+    )  # fmt: skip
 
 
 def test_query_gets_a_number_and_a_day_and_is_read_back(tmp_path: Path) -> None:
@@ -135,12 +145,14 @@ def test_other_words_series_and_blocking_are_the_same_query(tmp_path: Path) -> N
 
 def make_older(folder: Path) -> None:
     """Write the table as a version without role, detail and series did."""
-    rows = [line.split("\t")[:-3] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
+    (folder / LOG).unlink()
+    rows = [line.split("\t")[:-6] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
     (folder / TABLE).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def older_table(folder: Path, queries: Sequence[Query], *closed: str) -> None:
     add_queries(folder, queries, today=DAY)
+    file_image(folder)
     for query_id in closed:
         close_query(folder, query_id, by="Reader", reason="agreed", today=DAY)
     make_older(folder)
@@ -187,6 +199,7 @@ def test_older_queries_are_told_apart_by_their_words_else_by_their_order(tmp_pat
 
 
 def test_closed_query_is_not_opened_again_by_the_same_submission(tmp_path: Path) -> None:
+    file_image(tmp_path)
     add_queries(tmp_path, [a_query()], today=DAY)
     closed = close_query(tmp_path, "q0001", by="Reader", reason="sent again", today=DAY)
     assert (closed.status, closed.closed, closed.closed_by) == ("closed", "2024-03-31", "Reader")
@@ -196,6 +209,7 @@ def test_closed_query_is_not_opened_again_by_the_same_submission(tmp_path: Path)
 
 
 def test_closing_twice_is_one_closing_but_another_reason_is_refused(tmp_path: Path) -> None:
+    file_image(tmp_path)
     add_queries(tmp_path, [a_query()], today=DAY)
     closed = close_query(tmp_path, "Q0001", by="Reader", reason="sent again", today=DAY)
     assert close_query(tmp_path, "Q0001", by="Reader", reason="sent again") == closed
@@ -223,6 +237,7 @@ def test_wrong_closing_is_refused_and_changes_nothing(
 
 
 def test_only_open_blocking_queries_hold_their_own_visit(tmp_path: Path) -> None:
+    file_image(tmp_path, visit="sub-01/ses-w24")
     add_queries(
         tmp_path,
         [
@@ -240,6 +255,8 @@ def test_only_open_blocking_queries_hold_their_own_visit(tmp_path: Path) -> None
     }
 
 
+FORMER = COLUMNS[:-3]
+"""Columns of a table without a log."""
 ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01-01" + "\t" * 7
 
 
@@ -259,7 +276,7 @@ ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01
     ],
 )
 def test_table_that_somebody_damaged_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
-    table = "\t".join(COLUMNS) + "\n" + text if text.startswith(("Q", "1")) else text
+    table = "\t".join(FORMER) + "\n" + text if text.startswith(("Q", "1")) else text
     (tmp_path / TABLE).write_text(table, encoding="utf-8")
     with pytest.raises(DatasetError, match=re.escape(words)):
         read_queries(tmp_path)
@@ -267,8 +284,7 @@ def test_table_that_somebody_damaged_is_refused_with_its_line(tmp_path: Path, te
 
 def test_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
     (tmp_path / TABLE).write_bytes(
-        b"\xef\xbb\xbf"
-        + ("\t".join(COLUMNS) + "\r\n" + ROW.replace("what", '"a ""b"", c"') + "\r\n").encode()
+        b"\xef\xbb\xbf" + ("\t".join(FORMER) + "\r\n" + ROW.replace("what", '"a ""b"", c"') + "\r\n").encode()
     )
     assert [q.what for q in read_queries(tmp_path)] == ['a "b", c']
 
@@ -280,7 +296,7 @@ def test_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_go_on_after_the_highest(tmp_path: Path) -> None:
-    (tmp_path / TABLE).write_text("\t".join(COLUMNS) + "\n" + ROW.replace("Q0001", "Q9999") + "\n")
+    (tmp_path / TABLE).write_text("\t".join(FORMER) + "\n" + ROW.replace("Q0001", "Q9999") + "\n")
     assert [q.query_id for q in add_queries(tmp_path, [a_query(), a_query(site_id="T")])] == [
         "Q10000",
         "Q10001",
@@ -322,7 +338,7 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     assert {q.what.split(": ")[1] for q in table if q.status == "closed"} == {
         f"{who} {i}" for who in ("first", "second") for i in range(0, 25, 5)
     }
-    assert {p.name for p in tmp_path.iterdir()} == {TABLE, LOCK}
+    assert {p.name for p in tmp_path.iterdir()} == {TABLE, LOCK, LOG}
 
 
 def test_threads_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -359,6 +375,7 @@ def said(*arguments: object) -> str:
 
 
 def test_command_line_lists_and_closes(tmp_path: Path) -> None:
+    file_image(tmp_path)
     add_queries(tmp_path, [a_query(), a_query(site_id="S02", participant_id="sub-02")], today=DAY)
     text = said("query", "list", tmp_path)
     assert "Q0001  missing_slices  site S01, sub-01/ses-w04  (blocking, 2024-03-31)" in text
@@ -376,6 +393,7 @@ def test_command_line_lists_and_closes(tmp_path: Path) -> None:
 
 
 def test_command_line_names_what_a_visit_still_waits_for(tmp_path: Path) -> None:
+    file_image(tmp_path)
     add_queries(tmp_path, [a_query(), a_query(role="T1w")])
     assert "sub-01/ses-w04 is still blocked by Q0002" in said(
         "query", "close", tmp_path, "Q0001", "--by", "R", "--reason", "sent again"

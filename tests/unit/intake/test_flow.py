@@ -19,7 +19,8 @@ import pytest
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.bids import index_dataset
-from mesems_mri.dataset.queries import close_query, read_queries
+from mesems_mri.dataset.queries import answer_query, close_query, read_queries
+from mesems_mri.dataset.query_answers import Answer, AnswerKind
 from mesems_mri.errors import DatasetError, ForbiddenColumnError, MesemsError, UsageError
 from mesems_mri.intake import filing
 from mesems_mri.intake.context import IntakeRequest
@@ -228,7 +229,10 @@ def test_another_birth_date_than_at_the_visit_before_is_told(trial: Trial) -> No
     (query,) = read_queries(trial.bids)
     assert (query.code.value, query.session_id, query.blocking) == ("birth_date_differs", "ses-w04", True)
     # an answer lets the same delivery in
-    close_query(trial.bids, query.query_id, by="reader", reason="typing error at the first visit")
+    with pytest.raises(UsageError, match="waits for an image that is not filed"):
+        close_query(trial.bids, query.query_id, by="reader", reason="typing error at the first visit")
+    same = Answer(AnswerKind.SAME_PERSON)
+    answer_query(trial.bids, query.query_id, same, by="reader", reason="typing error at the first visit")
     trial.run_intake(sent)
     assert len(trial.images()) == 6
     assert not trial.codes()

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from mesems_mri.cli.main import app
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.dataset.queries import add_queries, close_query, new_query
+from mesems_mri.dataset.queries import add_queries, answer_query, new_query
+from mesems_mri.dataset.query_answers import Answer, AnswerKind
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.errors import DatasetError, UsageError
@@ -79,7 +80,7 @@ def test_closing_a_query_changes_the_page_of_its_site_alone(tmp_path: Path) -> N
     first, second = (path.read_text(encoding="utf-8") for path in write_site_pages(tmp_path))
     assert "Not yet qualified" in first
     assert "Q0001" not in second
-    close_query(tmp_path, "Q0001", by="Centre", reason="sent again")
+    answer_query(tmp_path, "Q0001", Answer(AnswerKind.NOT_ACQUIRED), by="Centre")
     text, other = (path.read_text(encoding="utf-8") for path in write_site_pages(tmp_path))
     assert "Qualified." in text
     assert other == second

@@ -12,7 +12,8 @@ import pytest
 
 from mesems_mri.dataset.columns import EVALUATED, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.queries import COLUMNS as QUERY_NAMES
-from mesems_mri.dataset.queries import add_queries, close_query, new_query
+from mesems_mri.dataset.queries import add_queries, answer_query, new_query
+from mesems_mri.dataset.query_answers import Answer, AnswerKind
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import BundleError, DatasetError, ForbiddenColumnError, UsageError
 from mesems_mri.transfer.columns import QUERY_COLUMNS, TABLE_COLUMNS
@@ -87,7 +88,8 @@ def test_queries_are_those_of_the_site(tmp_path: Path) -> None:
     other = new_query(QueryCode.MISSING_SLICES, participant_id="sub-002", session_id="ses-w04", site_id="S01")
     nobody = new_query(QueryCode.UNKNOWN_PARTICIPANT, site_id="S01")
     added = add_queries(study.bids_dir, [first, other, nobody])
-    close_query(study.bids_dir, added[0].query_id, by="A. Reader", reason="sent again")
+    not_acquired = Answer(AnswerKind.NOT_ACQUIRED)
+    answer_query(study.bids_dir, added[0].query_id, not_acquired, by="A. Reader", reason="sent again")
     one, two = study.build()
     assert [(r["query_id"], r["site_id"], r["status"]) for r in rows_of(one, "queries.csv")] == [
         ("Q0001", "S01", "closed"),
@@ -96,7 +98,10 @@ def test_queries_are_those_of_the_site(tmp_path: Path) -> None:
     assert rows_of(one, "queries.csv")[0]["what"].endswith(odd)
     # it was asked of S01, but is about a participant of S02: the row travels with the participant
     assert [(r["query_id"], r["site_id"]) for r in rows_of(two, "queries.csv")] == [("Q0002", "S02")]
-    assert (*QUERY_COLUMNS, "role", "detail", "series_id") == QUERY_NAMES  # these three stay at the centre
+    assert QUERY_NAMES[: len(QUERY_COLUMNS)] == tuple(QUERY_COLUMNS)
+    # these stay at the centre
+    stay = ("role", "detail", "series_id", "answer", "answered", "answered_by")
+    assert QUERY_NAMES[len(QUERY_COLUMNS) :] == stay
 
 
 def test_rows_of_a_bundle_are_of_one_site(tmp_path: Path) -> None:
