@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mesems_mri.files import write_json
 from mesems_mri.intake.context import IntakeRequest
 from mesems_mri.intake.flow import run_intake
 from mesems_mri.intake.receipt_store import read_days_from_scan, write_site_pages
+from mesems_mri.intake.series_map import FOLDER
 from mesems_mri.intake.summary import count_line, query_lines
 from mesems_mri.runner.request import RunRequest
 from mesems_mri.runner.rules import workflow_folder
@@ -44,6 +45,10 @@ _PARTS = {"GEL": "gel", "T2 change": "t2_change", "T2": "t2"}
 """Parts of a visit whose reasons are shown."""
 _FIRST_VISIT = "no_reference_visit"
 _PROTOCOL = "protocol-mesems2012.yaml"
+_SCANNED_TWICE = "sub-03"
+"""Its site scans twice after contrast agent, at every visit, under one name and without bolus tags."""
+_ROLES_IN_TIME = ("T1w", "ce-gadolinium_T1w")
+_FIRST_OF_TWO = "the first scan is before contrast agent, and the second is the one that is meant"
 _ANSWER = "the site says that it was not acquired"
 _CODES = (0, EXIT_VISITS_FAILED)
 """Exit codes of a run that was not interrupted."""
@@ -80,6 +85,11 @@ class DemoFolders:
     def bids(self) -> Path:
         """Raw BIDS, filled by the intake."""
         return self.out / "bids"
+
+    @property
+    def series_map(self) -> Path:
+        """The series maps of the sites."""
+        return self.out / FOLDER
 
     @property
     def derivatives(self) -> Path:
@@ -124,9 +134,11 @@ def run_demo(out: Path, *, cores: int, seed: int, say: Callable[[str], None], fu
     folders = DemoFolders(out)
     say("simulating 3 participants at 3 sites, weeks 0, 4, 12, 24; five visits are bad on purpose")
     simulate_trial(folders.simulated, sessions=("w00", "w04", "w12", "w24"), quick=not full, seed=seed)
-    write_dicom(folders.simulated, folders.dicom, seed=seed)
+    planted = write_dicom(folders.simulated, folders.dicom, seed=seed, scanned_twice={_SCANNED_TWICE})
     say(f"intake of the sites' submissions, against {_PROTOCOL}")
-    intake_and_answer(folders.dicom, folders.bids, say)
+    first = next(one.submission for one in planted.series if one.participant_id == _SCANNED_TWICE)
+    learn_series(folders.dicom / first, folders, say)
+    intake_and_answer(folders.dicom, folders.bids, say, series_map=folders.series_map)
     say("running the analysis")
     code = run(RunRequest(bids_dir=folders.bids, out_dir=folders.derivatives, cores=cores), say)
     if code not in _CODES:  # interrupted
@@ -181,6 +193,7 @@ def _list_outputs(folders: DemoFolders, pages: Sequence[Path], say: Callable[[st
     say(f"sent     {sent}  (DICOM; {sent}.planted.json lists the names in it)")
     say(f"truth    {folders.truth}  (defects.tsv says what is wrong with which visit)")
     say(f"series   {bids_dir / 'series.tsv'}  (what was sent, and what it was taken for)")
+    say(f"map      {folders.series_map}/*.yaml  (which series of a site is which image)")
     say(f"queries  {bids_dir / 'queries.tsv'}  (mesems-mri query list {bids_dir})")
     say(f"receipts {bids_dir}/receipts/*.html")
     say(f"sites    {', '.join(map(str, pages))}")
@@ -192,7 +205,38 @@ def _list_outputs(folders: DemoFolders, pages: Sequence[Path], say: Callable[[st
     say(f"report   {out_dir / 'index.html'}  (open it in a browser; it links to every participant and visit)")
 
 
-def intake_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) -> None:
+def learn_series(submission: Path, folders: DemoFolders, say: Callable[[str], None]) -> None:
+    """Run the intake of a first visit, answer which series is meant, and remember it for the site.
+
+    Parameters
+    ----------
+    submission : Path
+        Of a visit with a scan before and two after contrast agent, of one name.
+    folders : DemoFolders
+    say : callable
+        Takes one line.
+    """
+    request = IntakeRequest(
+        submission=submission,
+        bids_dir=folders.bids,
+        sheet=folders.dicom / "sheet.tsv",
+        protocol=workflow_folder() / "config" / _PROTOCOL,
+        series_map=folders.series_map,
+    )
+    found = run_intake(request)
+    for query in found.queries:
+        if query.code is QueryCode.CONTRAST_UNCLEAR:
+            say(f"  {query.query_id} {query.code} ({query.participant_id}/{query.session_id}): {query.what}")
+            meant = zip(_ROLES_IN_TIME, query.series_id.split(","), strict=False)
+            answer = Answer(AnswerKind.SERIES, ",".join(f"{role}:{series_id}" for role, series_id in meant))
+            answer_query(folders.bids, query.query_id, answer, by="demo", reason=_FIRST_OF_TWO)
+            say(f"  {query.query_id} is answered: {_FIRST_OF_TWO}; the series map of the site remembers it")
+    run_intake(replace(request, remember=True))
+
+
+def intake_and_answer(
+    sent: Path, bids_dir: Path, say: Callable[[str], None], *, series_map: Path | None = None
+) -> None:
     """Run the intake, and close the queries about scans that were never acquired.
 
     Parameters
@@ -203,10 +247,18 @@ def intake_and_answer(sent: Path, bids_dir: Path, say: Callable[[str], None]) ->
         Folder to create.
     say : callable
         Takes one line.
+    series_map : Path, optional
+        Folder of the series maps of the sites.
     """
     protocol = workflow_folder() / "config" / _PROTOCOL
     submission = run_intake(
-        IntakeRequest(submission=sent, bids_dir=bids_dir, sheet=sent / "sheet.tsv", protocol=protocol)
+        IntakeRequest(
+            submission=sent,
+            bids_dir=bids_dir,
+            sheet=sent / "sheet.tsv",
+            protocol=protocol,
+            series_map=series_map,
+        )
     )
     for line in (count_line(submission), *query_lines(submission)):
         say(f"  {line}")
