@@ -10,11 +10,12 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 from mesems_mri.intake.dicom.expected import Expected, expected_slices
-from mesems_mri.intake.dicom.instance import Instance, Slice, read_header
+from mesems_mri.intake.dicom.frames import Slice
+from mesems_mri.intake.dicom.instance import Instance, read_header
+from mesems_mri.intake.dicom.stack import orientations, slice_normal
 from mesems_mri.intake.dicom.tags import number, quoted, sequence, text
 
 _SAME_ECHO_MS = 0.3
-_SAME_COSINE = 2e-3
 _LARGE_ELEMENT = 32 << 10
 """Private elements of this size are blocks for the vendor's own programs; headers are held without them."""
 
@@ -247,23 +248,3 @@ def _positions(slices: tuple[Slice, ...]) -> tuple[float, ...]:
     if normal is None:
         return ()
     return tuple(sorted(float(np.dot(normal, s.position)) for s in slices if len(s.position) == 3))
-
-
-def orientations(slices: Iterable[Slice]) -> list[np.ndarray]:
-    """Return the orientations that occur, those that differ by rounding only once."""
-    found: list[np.ndarray] = []
-    for orientation in dict.fromkeys(one.orientation for one in slices):
-        if len(orientation) == 6:
-            cosines = np.asarray(orientation)
-            if all(np.abs(cosines - other).max() > _SAME_COSINE for other in found):
-                found.append(cosines)
-    return found
-
-
-def slice_normal(orientation: tuple[float, ...]) -> np.ndarray | None:
-    """Return the unit normal of a slice; None when the orientation is none."""
-    if len(orientation) != 6:
-        return None
-    normal = np.cross(orientation[:3], orientation[3:])
-    length = float(np.linalg.norm(normal))
-    return normal / length if length > 0.5 else None

@@ -26,7 +26,8 @@ if "phone" in sys.argv:
     import os, nipype
     del os.environ["NO_ET"]
     nipype.check_latest_version()
-found = [] if "phone" in sys.argv else run_dcm2niix(sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2]))
+files = sorted(Path(sys.argv[1]).iterdir()) if "phone" not in sys.argv else []
+found = run_dcm2niix(files, Path(sys.argv[2])).images if files else []
 print(json.dumps([len(found), called]))
 """
 
@@ -53,7 +54,7 @@ def test_nobody_is_called(files: list[Path], tmp_path: Path) -> None:
 
 def test_a_series_becomes_one_image_with_its_sidecar(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
-    (one,) = run_dcm2niix(files, tmp_path / "place")
+    (one,) = run_dcm2niix(files, tmp_path / "place").images
     assert one.image.name == "image.nii"
     assert (one.sidecar["EchoTime"], one.sidecar["RepetitionTime"]) == (0.11, 9)
 
@@ -61,7 +62,7 @@ def test_a_series_becomes_one_image_with_its_sidecar(files: list[Path], tmp_path
 def test_what_is_no_dicom_becomes_nothing(tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     (tmp_path / "text.dcm").write_text("a text that is called .dcm")
-    assert run_dcm2niix([tmp_path / "text.dcm"], tmp_path / "place") == []
+    assert run_dcm2niix([tmp_path / "text.dcm"], tmp_path / "place").images == []
 
 
 def test_a_missing_program_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
