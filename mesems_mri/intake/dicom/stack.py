@@ -88,7 +88,7 @@ def slice_normal(orientation: tuple[float, ...]) -> np.ndarray | None:
 
 
 def written_units(slices: Iterable[Slice]) -> np.ndarray:
-    """Return the unit of the last decimal place to which each coordinate of the positions is written, in mm."""
+    """Return the last decimal place to which each coordinate of the positions is written, as a unit in mm."""
     written = np.array([one.position for one in slices if len(one.position) == 3], dtype=float).reshape(-1, 3)
     units = np.full(3, 10.0**-_DECIMALS)
     for axis in range(3):
