@@ -24,8 +24,8 @@ from mesems_mri.intake.dicom.tags import numbers
 from mesems_mri.intake.dicom.uniform import write_uniform
 
 _STEM = "image"
-_SAME_PLACE_MM, _EXACT_MM = 0.1, 0.02
-_OFF_UNITS, _OFF_PART = 1.05, 0.06
+_SAME_PLACE_MM, _EXACT_MM = 0.1, 0.005
+_ONE_UNIT = 1.05
 _SAME_ECHO_MS = 0.3
 
 
@@ -120,10 +120,8 @@ def convert_series(
 def _convert(series: Series, scratch: Path) -> tuple[Dcm2niixOutput, ConvertedImage]:
     """Convert the files as they were sent; where that does not give the volume, copies that are alike."""
     stack = fit_stack(series.slices, nominal_spacing(series))
-    if stack and stack.off_mm > max(
-        _SAME_PLACE_MM * 1.1, _OFF_UNITS * stack.rounding_mm, _OFF_PART * stack.spacing
-    ):
-        raise ConversionError(ConversionCause.NOT_STRAIGHT, f"{stack.off_mm:.1f} mm apart")
+    if stack and stack.beside_mm > max(_SAME_PLACE_MM * _ONE_UNIT, _ONE_UNIT * stack.rounding_mm):
+        raise ConversionError(ConversionCause.NOT_STRAIGHT, f"up to {stack.beside_mm:.1f} mm beside it")
     try:
         found = _attempt(series, stack, files_of_image, scratch / "sent")
     except ConversionError as error:

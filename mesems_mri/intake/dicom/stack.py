@@ -54,16 +54,16 @@ class FittedStack(NamedTuple):
     normal : numpy.ndarray
     spacing : float
         Distance of neighbouring slices, mm.
-    off_mm : float
-        How far a written position lies from the fitted one, at most.
+    beside_mm : float
+        How far a written position lies beside the fitted one, in the plane of the slice, at most.
     rounding_mm : float
-        How far rounding may move a position.
+        How far rounding may move a position in that plane.
     """
 
     positions: np.ndarray
     normal: np.ndarray
     spacing: float
-    off_mm: float
+    beside_mm: float
     rounding_mm: float
 
 
@@ -179,10 +179,12 @@ def fit_stack(slices: Sequence[Slice], nominal: float | None = None) -> FittedSt
         return None
     steps = np.empty(len(slices))
     steps[order] = grid.steps
-    beside = np.mean(written - np.outer(along, normal), axis=0)
-    positions = beside + np.outer(grid.offset + grid.spacing * steps, normal)
-    off = float(np.linalg.norm(written - positions, axis=1).max())
-    return FittedStack(positions, normal, grid.spacing, off, float(np.linalg.norm(units)))
+    beside = written - np.outer(along, normal)
+    middle = beside.mean(axis=0)
+    positions = middle + np.outer(grid.offset + grid.spacing * steps, normal)
+    apart = float(np.linalg.norm(beside - middle, axis=1).max())
+    rounding = 0.0 if is_aligned(normal) else float(np.linalg.norm(units))
+    return FittedStack(positions, normal, grid.spacing, apart, rounding)
 
 
 def is_aligned(normal: np.ndarray) -> bool:

@@ -64,7 +64,7 @@ def write_uniform(series: Series, stack: FittedStack, folder: Path) -> tuple[Pat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         first = pydicom.dcmread(series.files[0], force=True)
-        order = np.argsort(stack.positions @ stack.normal, kind="stable")
+        order = _order(series, stack)
         if sequence(first, "PerFrameFunctionalGroupsSequence"):
             target = folder / "000000.dcm"
             _save(_joined(series, stack, order), target)
@@ -80,6 +80,17 @@ def write_uniform(series: Series, stack: FittedStack, folder: Path) -> tuple[Pat
             written.append(folder / f"{number_of_slice:06d}.dcm")
             _save(dataset, written[-1])
     return tuple(written)
+
+
+def _order(series: Series, stack: FittedStack) -> np.ndarray:
+    """Order slices by place, up or down as the instances were numbered: a converter keeps the direction."""
+    places = stack.positions @ stack.normal
+    order = np.argsort(places, kind="stable")
+    numbers = [float(found) for found in series.instance_numbers if found is not None]
+    if len(numbers) != len(places):
+        return order
+    rises = float((numbers - np.mean(numbers)) @ (places - places.mean())) >= 0
+    return order if rises else order[::-1]
 
 
 def _make_alike(dataset: Dataset, first: Dataset) -> None:
