@@ -26,7 +26,10 @@ def intake(
         list[str] | None,
         typer.Option(metavar="ROLE=SERIES_ID", help="The series to use, as the site has answered a query."),
     ] = None,
-    deface: Annotated[bool, typer.Option("--deface", help="Remove the face from all images.")] = False,
+    deface: Annotated[
+        bool,
+        typer.Option("--deface", help="Remove the face from all images that do not record its removal."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report the submission and its findings.")
     ] = False,

@@ -14,6 +14,7 @@ import numpy as np
 from mesems_mri.errors import ExternalProgramError, InputError
 from mesems_mri.images.converted import ConvertedImage, read_converted
 from mesems_mri.intake.conversion_cause import ConversionCause, known_cause
+from mesems_mri.intake.deidentify.defacing import read_defacing
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
 from mesems_mri.intake.deidentify.sidecar import clean_sidecar, write_nifti
 from mesems_mri.intake.dicom.geometry import nominal_spacing
@@ -114,6 +115,8 @@ def convert_series(
     sidecar = clean_sidecar(converted.sidecar, deidentifier)
     if role.startswith("ce-"):
         sidecar["ContrastBolusIngredient"] = "GADOLINIUM"
+    if defacing := read_defacing(series.header):
+        sidecar |= defacing.as_sidecar()
     return BidsImage(sidecar, grid.shape, grid.voxels)
 
 
@@ -121,7 +124,7 @@ def _convert(series: Series, scratch: Path) -> tuple[Dcm2niixOutput, ConvertedIm
     """Convert the files as they were sent; where that does not give the volume, copies that are alike."""
     stack = fit_stack(series.slices, nominal_spacing(series))
     if stack and stack.beside_mm > max(_SAME_PLACE_MM * _ONE_UNIT, _ONE_UNIT * stack.rounding_mm):
-        raise ConversionError(ConversionCause.NOT_STRAIGHT, f"up to {stack.beside_mm:.1f} mm beside it")
+        raise ConversionError(ConversionCause.NOT_STRAIGHT, f"up to {stack.beside_mm:.1f} mm out of line")
     try:
         found = _attempt(series, stack, files_of_image, scratch / "sent")
     except ConversionError as error:
