@@ -10,7 +10,7 @@ from enum import StrEnum
 class ConversionCause(StrEnum):
     """Closed list of causes."""
 
-    COMPRESSION = "its pixel data are compressed in a way that cannot be decoded; send it uncompressed"
+    COMPRESSION = "its compressed pixel data cannot be decoded; send it uncompressed"
     PIXELS = "its pixel data are missing, cut off or damaged; send it again"
     BITS = "its pixels are of a kind that is not read (bits or colours per pixel); send the grey-scale images"
     NO_IMAGE = "dcm2niix found no image in it"
@@ -43,8 +43,11 @@ _MESSAGES = (
     (ConversionCause.COMPRESSION, "catastrophic decompression error"),
     (ConversionCause.COMPRESSION, "unsupported compression"),
     (ConversionCause.COMPRESSION, "compressed image stored as"),
+    (ConversionCause.COMPRESSION, "openjpeg failed"),
+    (ConversionCause.COMPRESSION, "charls failed"),
+    (ConversionCause.COMPRESSION, "decode_jpeg"),
     (ConversionCause.PIXELS, "is not enough bytes for"),
-    (ConversionCause.PIXELS, "rle header error"),
+    (ConversionCause.PIXELS, "rle header"),
     (ConversionCause.PIXELS, "jpeg fragments"),
     (ConversionCause.PIXELS, "without image fragments"),
     (ConversionCause.PIXELS, "image size is zero bytes"),
@@ -65,6 +68,7 @@ _MESSAGES = (
     (ConversionCause.SPACING, "slices not equidistant"),
     (ConversionCause.SPACING, "unable to equalize slice distances"),
     (ConversionCause.NO_IMAGE, "unable to find any dicom images"),
+    (ConversionCause.NO_IMAGE, "no valid dicom images were found"),
 )
 
 

@@ -21,7 +21,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.dicom.stack import FittedStack
-from mesems_mri.intake.dicom.tags import number, sequence
+from mesems_mri.intake.dicom.tags import number, numbers, sequence, words
 
 _COMMON = (
     *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "StudyDate", "StudyTime", "SeriesDate"),
@@ -36,6 +36,9 @@ _DROPPED = (
     *("InConcatenationNumber", "InConcatenationTotalNumber", "ConcatenationFrameOffsetNumber"),
 )
 _DROPPED_OF_FRAMES = ("CardiacSynchronizationSequence", "TemporalPositionSequence")
+_MEASURED = ("RepetitionTime", "InversionTime", "EchoTime", "FlipAngle", "PixelSpacing")
+_ROUNDED = 0.02
+"""Measured values that differ by more than this part are those of different acquisitions."""
 _SIEMENS_COIL = (0x0051, 0x100F)
 
 
@@ -59,7 +62,7 @@ def write_uniform(series: Series, stack: FittedStack, folder: Path) -> tuple[Pat
     Raises
     ------
     ValueError
-        If the frames of enhanced objects cannot be joined.
+        If the frames of enhanced objects cannot be joined, or slices differ by more than rounding.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -72,6 +75,7 @@ def write_uniform(series: Series, stack: FittedStack, folder: Path) -> tuple[Pat
         written = []
         for number_of_slice, at in enumerate(order):
             dataset = pydicom.dcmread(series.files[at], force=True)
+            _refuse_mixture(dataset, first)
             _make_alike(dataset, first)
             dataset.ImagePositionPatient = _decimals(stack.positions[at])
             dataset.SpacingBetweenSlices = f"{stack.spacing:.8g}"
@@ -91,6 +95,19 @@ def _order(series: Series, stack: FittedStack) -> np.ndarray:
         return order
     rises = float((numbers - np.mean(numbers)) @ (places - places.mean())) >= 0
     return order if rises else order[::-1]
+
+
+def _refuse_mixture(dataset: Dataset, first: Dataset) -> None:
+    """Refuse slices that were not acquired alike: they would be a silent mixture."""
+    for keyword in _MEASURED:
+        one, other = numbers(dataset, keyword), numbers(first, keyword)
+        pairs = zip(one, other, strict=False)
+        if len(one) != len(other) or any(abs(a - b) > _ROUNDED * max(abs(a), abs(b)) for a, b in pairs):
+            msg = f"slices differ in {keyword}"
+            raise ValueError(msg)
+    if words(dataset, "ScanningSequence") != words(first, "ScanningSequence"):
+        msg = "slices differ in ScanningSequence"
+        raise ValueError(msg)
 
 
 def _make_alike(dataset: Dataset, first: Dataset) -> None:
@@ -119,6 +136,8 @@ def _joined(series: Series, stack: FittedStack, order: Sequence[int] | np.ndarra
     """Join the frames of enhanced objects in one, in the order of their places."""
     objects = [pydicom.dcmread(file, force=True) for file in series.files]
     first = objects[0]
+    for one in objects[1:]:
+        _refuse_mixture(one, first)
     if any(_pixel_format(one) != _pixel_format(first) for one in objects):
         msg = "the files of the series keep their pixels in different ways"
         raise ValueError(msg)

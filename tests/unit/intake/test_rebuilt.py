@@ -14,7 +14,8 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import RLELossless
 
-from mesems_mri.intake.convert import convert_series
+from mesems_mri.intake.conversion_cause import ConversionCause
+from mesems_mri.intake.convert import ConversionError, convert_series
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
 from mesems_mri.intake.dicom.geometry import slice_faults
 from mesems_mri.intake.dicom.series import Series
@@ -114,7 +115,8 @@ BROKEN = (
 
 @pytest.mark.parametrize("change", BROKEN, ids=lambda change: change.__name__)
 def test_slices_of_one_volume_become_one_image(tmp_path: Path, change: Change) -> None:
-    paths = write_series(tmp_path / "sent", "T1", slices=SLICES, orientation=OBLIQUE, **T1)
+    maker = {"Manufacturer": "Philips Medical Systems"}  # whose trigger times dcm2niix takes seriously
+    paths = write_series(tmp_path / "sent", "T1", slices=SLICES, orientation=OBLIQUE, **maker, **T1)
     (expected,) = series_of(tmp_path / "sent")
     (found,) = series_of(changed(paths, tmp_path / "broken", change))
     assert (found.part, found.frames) == ("", SLICES)
@@ -317,3 +319,24 @@ def test_acquisitions_of_an_enhanced_object_are_told_apart(tmp_path: Path) -> No
     cut(path, tmp_path / "proper1", [range(SLICES, 2 * SLICES)])
     same_image(first, series_of(tmp_path / "proper0")[0], tmp_path)
     same_image(second, series_of(tmp_path / "proper1")[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"RepetitionTime": 900}, {"FlipAngle": 30}, {"ScanningSequence": "GR", "TriggerTime": 5}],
+    ids=str,
+)
+def test_slices_acquired_in_two_ways_are_no_volume(tmp_path: Path, tags: dict[str, Any]) -> None:
+    """Every other slice of another sequence: no image is better than one of both."""
+
+    def mixed(at: int, dataset: Dataset) -> None:
+        dataset.FlipAngle, dataset.Manufacturer = 90, "Philips Medical Systems"
+        for keyword, value in tags.items() if at % 2 else ():
+            setattr(dataset, keyword, value)
+
+    paths = write_series(tmp_path / "sent", "T1", slices=SLICES, **T1)
+    (found,) = series_of(changed(paths, tmp_path / "broken", mixed))
+    with pytest.raises(ConversionError) as refused:
+        image_of(found, tmp_path)
+    assert refused.value.cause in (ConversionCause.REPETITION, ConversionCause.FLIP, ConversionCause.TRIGGER)
+    assert "dcm2niix made 2 images of 12 slices" in str(refused.value)
