@@ -231,9 +231,12 @@ def _images(members: list[Instance], *, joined: bool = False) -> Iterator[Series
         names = [told] if _several(parts, 0) else []
         names += [quoted("\\".join(kind))] if len(kinds) > 1 else []
         volumes = _volumes(chosen, joined=joined)
+        largest = max(_count(volume) for volume, _ in volumes)
         for volume, acquisition in volumes:
             part = ", ".join([*names, acquisition] if acquisition else names)
-            one = _series(volume, part, siblings, split=len(parts) > 1 or len(volumes) > 1)
+            # the largest acquisition shows that no count of slices means all of them together
+            beside = siblings if _count(volume) == largest else _count(volume)
+            one = _series(volume, part, beside, split=len(parts) > 1 or len(volumes) > 1)
             yield _with_own_start(one) if acquisition else one
 
 
@@ -256,6 +259,10 @@ def _volumes(
             frames[number_of_file].append(at)
         volumes.append(([(chosen[at][0], frames[at]) for at in sorted(frames)], volume.told))
     return volumes
+
+
+def _count(volume: list[tuple[Instance, list[int]]]) -> int:
+    return sum(len(frames) for _, frames in volume)
 
 
 def _with_own_start(series: Series) -> Series:

@@ -58,6 +58,8 @@ class FittedStack(NamedTuple):
         How far a written position lies beside the fitted one, in the plane of the slice, at most.
     rounding_mm : float
         How far rounding may move a position in that plane.
+    missing : int
+        Places between the first and the last at which no slice lies.
     """
 
     positions: np.ndarray
@@ -65,6 +67,7 @@ class FittedStack(NamedTuple):
     spacing: float
     beside_mm: float
     rounding_mm: float
+    missing: int
 
 
 def orientations(slices: Iterable[Slice]) -> list[np.ndarray]:
@@ -184,7 +187,7 @@ def fit_stack(slices: Sequence[Slice], nominal: float | None = None) -> FittedSt
     positions = middle + np.outer(grid.offset + grid.spacing * steps, normal)
     apart = float(np.linalg.norm(beside - middle, axis=1).max())
     rounding = 0.0 if is_aligned(normal) else float(np.linalg.norm(units))
-    return FittedStack(positions, normal, grid.spacing, apart, rounding)
+    return FittedStack(positions, normal, grid.spacing, apart, rounding, grid.missing)
 
 
 def is_aligned(normal: np.ndarray) -> bool:

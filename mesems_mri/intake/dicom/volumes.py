@@ -16,6 +16,8 @@ _MAX_VOLUMES = 4
 _MIN_PART = 0.25
 """A volume of fewer slices than this part of the largest one is no acquisition of its own."""
 
+_OF_ALL, _MANY_MISSING = 0.9, 0.5
+
 
 class PlacedSlice(NamedTuple):
     """A slice, the number of its file and frame, and that of its instance."""
@@ -72,7 +74,7 @@ def split_volumes(slices: Sequence[PlacedSlice], *, by_number: bool = False) -> 
     if keys is None:
         return whole
     count = int(np.bincount(keys).max())
-    if count == 1 and (len(keys) < 2 * _MIN_SLICES or fit_stack([one.slice for one in slices])):
+    if count == 1 and (len(keys) < 2 * _MIN_SLICES or _is_one_volume(slices)):
         return whole
     if count > _MAX_VOLUMES:
         return whole
@@ -84,6 +86,12 @@ def split_volumes(slices: Sequence[PlacedSlice], *, by_number: bool = False) -> 
             if _are_volumes(groups, slices, keys, count):
                 return _in_order([[slices[at] for at in group] for group in groups], mark)
     return whole
+
+
+def _is_one_volume(slices: Sequence[PlacedSlice]) -> bool:
+    stack = fit_stack([one.slice for one in slices])
+    # two volumes a little apart can look like one with many gaps
+    return stack is not None and stack.missing < _MANY_MISSING * len(slices)
 
 
 def _places(slices: Sequence[PlacedSlice]) -> np.ndarray | None:
@@ -107,11 +115,11 @@ def _groupings(values: Sequence[object], keys: np.ndarray, count: int) -> list[l
         by_value[found].append(at)
     ways = [list(by_value.values())] if len(by_value) <= _MAX_VOLUMES else []
     numbers = [found for found in values if isinstance(found, int | float)]
-    if count < 2 or len(numbers) < len(values):
+    if len(numbers) < len(values):
         return ways
     order = sorted(range(len(values)), key=lambda at: numbers[at])
     gaps = [numbers[b] - numbers[a] for a, b in pairwise(order)]
-    widest = sorted(sorted(range(len(gaps)), key=lambda at: -gaps[at])[: count - 1])
+    widest = sorted(sorted(range(len(gaps)), key=lambda at: -gaps[at])[: max(count, 2) - 1])
     cuts = [0, *(at + 1 for at in widest), len(order)]
     ways.append([order[a:b] for a, b in pairwise(cuts)])
     repeated: list[list[int]] = [[]]
@@ -136,10 +144,13 @@ def _are_volumes(
     if any(len(set(keys[group].tolist())) < len(group) for group in groups):
         return False
     if count > 1:
-        return len(groups) == count
-    # without a place in common they are apart only if each of them is a whole volume
+        # slabs that overlap are no acquisitions of the same: one of these is whole
+        whole = max(len(set(keys[group].tolist())) for group in groups)
+        return len(groups) == count and whole >= _OF_ALL * (keys.max() + 1)
+    # without a place in common they are apart only if each of them is a whole volume of about the same extent
+    extents = [int(np.ptp(keys[group])) for group in groups]
     stacks = [fit_stack([slices[at].slice for at in group]) for group in groups]
-    return all(stack is not None for stack in stacks)
+    return min(extents) >= _OF_ALL * int(np.ptp(keys)) and all(stack is not None for stack in stacks)
 
 
 def _in_order(groups: list[list[PlacedSlice]], mark: _Mark) -> list[Volume]:

@@ -340,3 +340,62 @@ def test_slices_acquired_in_two_ways_are_no_volume(tmp_path: Path, tags: dict[st
         image_of(found, tmp_path)
     assert refused.value.cause in (ConversionCause.REPETITION, ConversionCause.FLIP, ConversionCause.TRIGGER)
     assert "dcm2niix made 2 images of 12 slices" in str(refused.value)
+
+
+def test_an_acquisition_that_was_moved_a_little_is_told_apart(tmp_path: Path) -> None:
+    """The head moved between the two, and the second was planned anew, with the same UID and name."""
+
+    def moved(at: int, dataset: Dataset) -> None:
+        if at >= SLICES:
+            x, y, z = dataset.ImagePositionPatient
+            dataset.ImagePositionPatient = [x, y, z + 0.7]
+
+    expected, folder = pre_and_post(tmp_path, by_time, moved)
+    first, second = series_of(folder)
+    same_image(first, expected[0], tmp_path)
+    voxels, affine, _ = image_of(second, tmp_path)
+    assert np.array_equal(voxels, image_of(expected[1], tmp_path)[0])
+    assert affine[2, 3] == pytest.approx(-60 + 0.7, abs=1e-3)
+
+
+@pytest.mark.parametrize("by", [0.7, -4.5])
+def test_a_slab_that_was_moved_stays_a_fault(tmp_path: Path, by: float) -> None:
+    """Halves of a volume that do not fit, or overlap, are no two volumes, whatever their time and number."""
+    paths = write_series(tmp_path / "sent", "T1", slices=SLICES, **T1)
+
+    def moved(at: int, dataset: Dataset) -> None:
+        dataset.AcquisitionNumber = 1 + at // 6
+        dataset.AcquisitionTime = f"10{10 + 10 * (at // 6)}{at:02}"
+        if at >= SLICES // 2:
+            x, y, z = dataset.ImagePositionPatient
+            dataset.ImagePositionPatient = [x, y, z + by]
+
+    (found,) = series_of(changed(paths, tmp_path / "broken", moved))
+    assert [fault.code for fault in slice_faults(found)] == ["uneven_spacing"]
+
+
+def test_slabs_that_overlap_stay_a_fault(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "sent", "T1", slices=SLICES, **T1)
+
+    def moved(at: int, dataset: Dataset) -> None:
+        dataset.AcquisitionNumber = 1 + at // 6
+        if at >= SLICES // 2:
+            x, y, z = dataset.ImagePositionPatient
+            dataset.ImagePositionPatient = [x, y, z - 6]
+
+    (found,) = series_of(changed(paths, tmp_path / "broken", moved))
+    assert [fault.code for fault in slice_faults(found)] == ["duplicate_slices"]
+
+
+def test_an_interrupted_acquisition_is_told_beside_a_whole_one(tmp_path: Path) -> None:
+    def counted(_: int, dataset: Dataset) -> None:
+        dataset.ImagesInAcquisition = SLICES
+
+    _, folder = pre_and_post(tmp_path, by_number, counted)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        if dataset.AcquisitionNumber == 2 and dataset.InstanceNumber > 5:
+            path.unlink()
+    first, second = series_of(folder)
+    assert slice_faults(first) == []
+    assert [fault.text for fault in slice_faults(second)] == ["5 slices, expected 12 (ImagesInAcquisition)"]
