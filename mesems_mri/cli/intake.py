@@ -37,7 +37,10 @@ def intake(
         bool,
         typer.Option("--dummy-run", help="Dummy run of a site: write its series map, file nothing."),
     ] = False,
-    deface: Annotated[bool, typer.Option("--deface", help="Remove the face from all images.")] = False,
+    deface: Annotated[
+        bool,
+        typer.Option("--deface", help="Remove the face from all images that do not record its removal."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report the submission and its findings.")
     ] = False,

@@ -96,6 +96,13 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
 def _deface(visit: AssessedVisit, staged: Path) -> None:
     """Remove the face from the images that were made; without that none of them is filed."""
     made = {role: name for role, name in visit.images.items() if (staged / name).is_file()}
+    # the record of a defacing before the series was sent: a second one would take what the first has left
+    before = [
+        role for role, name in made.items() if read_json(folder.sidecar_of(staged / name)).get("Defaced")
+    ]
+    if before:
+        visit.notes.append(f"The face had been removed before sending from {', '.join(before)}.")
+    made = {role: name for role, name in made.items() if role not in before}
     if not made:
         return
     try:

@@ -28,6 +28,7 @@ from pydicom.uid import UID
 
 from mesems_mri.intake.contrast_words import CONTRAST
 from mesems_mri.intake.deidentify.allow_list import allow_listed_code, allow_listed_text
+from mesems_mri.intake.deidentify.defacing import CLEAN_FEATURES, read_defacing
 from mesems_mri.intake.deidentify.persons import REMOVED, PersonIdentifiers
 from mesems_mri.intake.deidentify.pixels import clean_pixels
 from mesems_mri.intake.deidentify.profile import (
@@ -160,10 +161,15 @@ class Deidentifier:
             setattr(cleaned, keyword, "")
         cleaned.PatientIdentityRemoved = "YES"
         cleaned.LongitudinalTemporalInformationModified = "MODIFIED"
+        defacing = read_defacing(dataset)  # before it was sent; nothing here removes a face
+        methods = [*METHODS, CLEAN_FEATURES] if defacing else METHODS
         cleaned.DeidentificationMethod = [f"PS3.15 {name.removesuffix(' Option')}" for _, name in METHODS]
         cleaned.DeidentificationMethodCodeSequence = Sequence(
-            [_coded("DCM", code, meaning) for code, meaning in METHODS]
+            [_coded("DCM", code, meaning) for code, meaning in methods]
         )
+        if defacing:
+            cleaned.RecognizableVisualFeatures = "NO"
+            cleaned.DeidentificationMethod = [*cleaned.DeidentificationMethod, defacing.name or "defaced"]
         meta = getattr(dataset, "file_meta", None) or Dataset()
         cleaned.file_meta = FileMetaDataset()
         for keyword in ("SOPClassUID", "SOPInstanceUID"):

@@ -5,15 +5,22 @@ from enum import StrEnum
 
 import numpy as np
 
-from mesems_mri.intake.dicom.series import Series, orientations, slice_normal
+from mesems_mri.intake.dicom.series import Series
+from mesems_mri.intake.dicom.stack import (
+    SAME_PLACE_MM,
+    Grid,
+    distinct_places,
+    is_aligned,
+    measure_grid,
+    orientations,
+    slice_normal,
+    written_units,
+)
 from mesems_mri.intake.dicom.tags import number, numbers
 
 MIN_SLICES = 3
 """Fewer make no volume whose spacing could be checked."""
-_SAME_PLACE_MM = 0.02
-_UNEVEN = 0.05
-"""A distance that differs by this part of the usual one is another distance."""
-_SHEAR_MM = 0.1
+_SHEAR_MM, _SHEAR_UNITS = 0.1, 1.5
 _TILT_DEGREES = 0.5
 
 
@@ -106,10 +113,8 @@ def describe_geometry(series: Series) -> SeriesGeometry:
     rows, columns = series.matrices[0] if series.matrices else (None, None)
     spacing = _in_plane(series)
     thickness = _positive(number(series.header, "SliceThickness"))
-    distances = _distances(series.positions_mm)
-    distance = (
-        _usual(distances) if len(distances) else _positive(number(series.header, "SpacingBetweenSlices"))
-    )
+    grid = series_grid(series)
+    distance = grid.spacing if grid else nominal_spacing(series)
     plane, tilt = _plane(series)
     last = thickness or distance
     positions = series.positions_mm
@@ -125,6 +130,21 @@ def describe_geometry(series: Series) -> SeriesGeometry:
         plane=plane,
         tilt_degrees=tilt,
     )
+
+
+def series_grid(series: Series) -> Grid | None:
+    """Measure the grid on which the slices of a series lie; None with fewer than two places."""
+    places = distinct_places(series.positions_mm)
+    normal = next((n for n in (slice_normal(s.orientation) for s in series.slices) if n is not None), None)
+    if len(places) < 2 or normal is None:
+        return None
+    unit = float(np.abs(normal) @ written_units(series.slices))
+    return measure_grid(places, unit, nominal_spacing(series), is_aligned(normal))
+
+
+def nominal_spacing(series: Series) -> float | None:
+    """Return the distance of slice centres that the header states."""
+    return _positive(number(series.header, "SpacingBetweenSlices"))
 
 
 def slice_faults(series: Series) -> list[Fault]:
@@ -184,30 +204,28 @@ def _number_faults(series: Series) -> list[Fault]:
 
 def _position_faults(series: Series) -> list[Fault]:
     places = np.asarray(series.positions_mm)
-    distinct = places[np.concatenate(([True], np.diff(places) > _SAME_PLACE_MM))]
+    distinct = distinct_places(series.positions_mm)
     faults = []
     if len(distinct) < len(places):
         times, rest = divmod(len(places), len(distinct))
-        even = not rest and len(_distances(tuple(places[::times]))) == len(distinct) - 1
-        if even and np.all(places[::times] - distinct < _SAME_PLACE_MM):
+        even = not rest and len(distinct_places(series.positions_mm[::times])) == len(distinct)
+        if even and np.all(places[::times] - distinct < SAME_PLACE_MM):
             text = f"{times} volumes of {len(distinct)} slices, expected one"
             faults.append(Fault(FaultCode.SEVERAL_VOLUMES, text, f"{times}x{len(distinct)}"))
         else:
             twice = len(places) - len(distinct)
             text = f"{twice} slices lie where another one lies"
             faults.append(Fault(FaultCode.DUPLICATE_SLICES, text, str(twice)))
-    distances = np.diff(distinct)
-    if len(distances) < 2:
+    distances, grid = np.diff(distinct), series_grid(series)
+    if len(distances) < 2 or grid is None:
         return faults
-    usual = _usual(distances)
-    steps = distances / usual
-    off = np.abs(steps - np.round(steps)) > np.maximum(_UNEVEN, _SAME_PLACE_MM / usual)
-    if np.any(off | (np.round(steps) < 1)):
+    if not grid.even:
+        usual = grid.spacing
         text = f"distances of {distances.min():.2f} to {distances.max():.2f} mm, expected {usual:.2f} mm"
         found = f"{distances.min():.2f}..{distances.max():.2f}/{usual:.2f}"
         faults.append(Fault(FaultCode.UNEVEN_SPACING, text, found))
-    elif missing := int(np.sum(np.round(steps) - 1)):
-        at = distinct[int(np.argmax(steps))]
+    elif missing := grid.missing:
+        at = distinct[int(np.argmax(np.diff(grid.steps)))]
         planned = len(distinct) + missing
         text = f"{missing} of {planned} slices missing, the first after {at:.1f} mm"
         faults.append(Fault(FaultCode.MISSING_SLICES, text, f"{missing}/{planned}@{at:.1f}"))
@@ -224,10 +242,12 @@ def _tilt_faults(series: Series) -> list[Fault]:
     corners = np.asarray([s.position for s in series.slices if len(s.position) == 3])
     if normal is None or len(corners) < 2:
         return []
-    beside = corners - np.outer(corners @ normal, normal)
     order = np.argsort(corners @ normal, kind="stable")
-    shift = float(np.linalg.norm(np.diff(beside[order], axis=0), axis=1).max())
-    if shift > _SHEAR_MM:
+    beside = (corners - np.outer(corners @ normal, normal))[order]
+    shift = float(np.linalg.norm(np.diff(beside, axis=0), axis=1).max())
+    drift = float(np.linalg.norm(np.polyfit(np.arange(len(beside)), beside, 1)[0]))
+    rounding = 0.0 if is_aligned(normal) else _SHEAR_UNITS * float(written_units(series.slices).max())
+    if shift > max(_SHEAR_MM, rounding) or drift > _SHEAR_MM:
         text = f"neighbouring slices are shifted by {shift:.2f} mm in their plane, expected none"
         return [Fault(FaultCode.GANTRY_TILT, text, f"{shift:.2f}mm")]
     return []
@@ -236,16 +256,6 @@ def _tilt_faults(series: Series) -> list[Fault]:
 def _in_plane(series: Series) -> tuple[float, float] | None:
     spacing = numbers(series.header, "PixelSpacing")
     return (spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None
-
-
-def _distances(positions: tuple[float, ...]) -> np.ndarray:
-    distances = np.diff(np.asarray(positions, dtype=float))
-    return distances[distances > _SAME_PLACE_MM]
-
-
-def _usual(distances: np.ndarray) -> float:
-    """Return the lower median: with as many gaps as slices in place, a gap must not pass for the rule."""
-    return float(np.sort(distances)[(len(distances) - 1) // 2])
 
 
 def _plane(series: Series) -> tuple[str, float | None]:

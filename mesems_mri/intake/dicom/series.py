@@ -10,18 +10,23 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 from mesems_mri.intake.dicom.expected import Expected, expected_slices
-from mesems_mri.intake.dicom.instance import Instance, Slice, read_header
+from mesems_mri.intake.dicom.frames import Slice
+from mesems_mri.intake.dicom.instance import Instance, as_derived, read_header
+from mesems_mri.intake.dicom.sop_class import ObjectKind
+from mesems_mri.intake.dicom.stack import orientations, slice_normal
 from mesems_mri.intake.dicom.tags import number, quoted, sequence, text
+from mesems_mri.intake.dicom.volumes import PlacedSlice, split_volumes
 
 _SAME_ECHO_MS = 0.3
-_SAME_COSINE = 2e-3
+_MIN_JOINED = 3
+"""So many instances with a series UID each are one series, if they are alike."""
 _LARGE_ELEMENT = 32 << 10
 """Private elements of this size are blocks for the vendor's own programs; headers are held without them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """The instances that make one image: of one series, and of one echo and kind where a series has several.
+    """The instances that make one image: of one series, and of one echo, kind and acquisition of it.
 
     Parameters
     ----------
@@ -130,7 +135,7 @@ def group_into_series(instances: Iterable[Instance]) -> list[Series]:
     by_series: dict[tuple[str, int], list[Instance]] = defaultdict(list)
     seen: Counter[tuple[object, ...]] = Counter()
     first_names: dict[str, str] = {}
-    for instance in sorted(instances, key=lambda i: i.name):
+    for instance in sorted(_with_known_class(instances), key=lambda i: i.name):
         where = instance.slices[0].position if instance.slices else ()
         # instances that share a UID but lie elsewhere are no copies, but a fault that geometry reports
         key = (instance.sop_uid, instance.number, where)
@@ -138,12 +143,50 @@ def group_into_series(instances: Iterable[Instance]) -> list[Series]:
         seen[key] += 1
         first_names.setdefault(instance.sop_uid, instance.name)
     found: list[Series] = []
-    for (_, copy), members in by_series.items():
+    for members, copy, joined in _join_single(by_series):
         original = first_names[members[0].sop_uid] if copy else ""
-        found += [replace(one, copy=copy + 1 if copy else 0, copy_of=original) for one in _images(members)]
+        images = _images(members, joined=joined)
+        found += [replace(one, copy=copy + 1 if copy else 0, copy_of=original) for one in images]
     return sorted(
         found, key=lambda s: (s.study_uid, s.series_number, s.series_uid, s.copy_of, s.part, s.names)
     )
+
+
+def _with_known_class(instances: Iterable[Instance]) -> list[Instance]:
+    """Take objects of an unknown class for images only where a study has no MR image of a known one."""
+    instances = list(instances)
+    known = {one.study_uid for one in instances if one.kind is ObjectKind.MR}
+    return [
+        replace(one, slices=as_derived(one.slices))
+        if one.kind is ObjectKind.UNKNOWN and one.study_uid in known
+        else one
+        for one in instances
+    ]
+
+
+def _join_single(
+    by_series: dict[tuple[str, int], list[Instance]],
+) -> Iterator[tuple[list[Instance], int, bool]]:
+    """Yield the instances of each series, with the number of the copy, and whether series were joined.
+
+    Some exports give each slice a series UID of its own, or even a study UID: those that are alike in all
+    that the slices of a series have in common are one.
+    """
+    of_study = Counter(one.study_uid for members in by_series.values() for one in members)
+    alike: dict[tuple[object, ...], list[Instance]] = defaultdict(list)
+    for (_, copy), members in by_series.items():
+        one = members[0]
+        if len(members) > 1 or not one.likeness:
+            yield members, copy, False
+        else:
+            study = one.study_uid if of_study[one.study_uid] > 1 else ""
+            alike[study, copy, one.matrix, *one.likeness].append(one)
+    for key, members in alike.items():
+        copy = int(key[1])  # pyright: ignore[reportArgumentType]
+        if len(members) >= _MIN_JOINED:
+            yield members, copy, True
+        else:
+            yield from (([one], copy, False) for one in members)
 
 
 def _in_study(series: Series) -> tuple[str, int, str, int, str, tuple[str, ...]]:
@@ -161,9 +204,14 @@ def _order(instance: Instance) -> tuple[bool, int, str]:
     return instance.number is None, instance.number or 0, instance.name
 
 
-def _images(members: list[Instance]) -> Iterator[Series]:
-    """Split the instances of a series by echo and kind of image."""
-    members = sorted(members, key=_order)
+def _order_of_joined(instance: Instance) -> tuple[object, ...]:
+    # whatever the files are called: the first of them gives the series its UID
+    return instance.number or 0, instance.slices[0].position, instance.sop_uid
+
+
+def _images(members: list[Instance], *, joined: bool = False) -> Iterator[Series]:
+    """Split the instances of a series by echo, kind of image and acquisition."""
+    members = sorted(members, key=_order_of_joined if joined else _order)
     slices = [one for member in members for one in member.slices]
     # Echoes of one acquisition lie alike; where they do not, the series is a mixture, which geometry reports.
     mixed = len(orientations(slices)) > 1
@@ -182,7 +230,48 @@ def _images(members: list[Instance]) -> Iterator[Series]:
         told = "no echo time" if ms is None else f"echo {echo + 1} of {max(echoes.values()) + 1} ({ms:g} ms)"
         names = [told] if _several(parts, 0) else []
         names += [quoted("\\".join(kind))] if len(kinds) > 1 else []
-        yield _series(chosen, ", ".join(names), siblings, split=len(parts) > 1)
+        volumes = _volumes(chosen, joined=joined)
+        largest = max(_count(volume) for volume, _ in volumes)
+        for volume, acquisition in volumes:
+            part = ", ".join([*names, acquisition] if acquisition else names)
+            # the largest acquisition shows that no count of slices means all of them together
+            beside = siblings if _count(volume) == largest else _count(volume)
+            one = _series(volume, part, beside, split=len(parts) > 1 or len(volumes) > 1)
+            yield _with_own_start(one) if acquisition else one
+
+
+def _volumes(
+    chosen: list[tuple[Instance, list[int]]], *, joined: bool
+) -> list[tuple[list[tuple[Instance, list[int]]], str]]:
+    """Split the slices of an image by acquisition, and sort them by instance again."""
+    placed = [
+        PlacedSlice((number_of_file, at), member.slices[at], member.number)
+        for number_of_file, (member, frames) in enumerate(chosen)
+        for at in frames
+    ]
+    found = split_volumes(placed, by_number=joined) if placed else []
+    if len(found) < 2:
+        return [(chosen, "")]
+    volumes = []
+    for volume in found:
+        frames: dict[int, list[int]] = defaultdict(list)
+        for number_of_file, at in sorted(one.source for one in volume.slices):
+            frames[number_of_file].append(at)
+        volumes.append(([(chosen[at][0], frames[at]) for at in sorted(frames)], volume.told))
+    return volumes
+
+
+def _count(volume: list[tuple[Instance, list[int]]]) -> int:
+    return sum(len(frames) for _, frames in volume)
+
+
+def _with_own_start(series: Series) -> Series:
+    """Give the header of an acquisition inside an enhanced object the time of its own frames."""
+    for frame in sequence(series.header, "PerFrameFunctionalGroupsSequence")[:1]:
+        for content in sequence(frame, "FrameContentSequence")[:1]:
+            if began := text(content, "FrameAcquisitionDateTime"):
+                series.header.AcquisitionDateTime = began
+    return series
 
 
 def _several(parts: Iterable[tuple[int, tuple[str, ...]]], index: int) -> bool:
@@ -247,23 +336,3 @@ def _positions(slices: tuple[Slice, ...]) -> tuple[float, ...]:
     if normal is None:
         return ()
     return tuple(sorted(float(np.dot(normal, s.position)) for s in slices if len(s.position) == 3))
-
-
-def orientations(slices: Iterable[Slice]) -> list[np.ndarray]:
-    """Return the orientations that occur, those that differ by rounding only once."""
-    found: list[np.ndarray] = []
-    for orientation in dict.fromkeys(one.orientation for one in slices):
-        if len(orientation) == 6:
-            cosines = np.asarray(orientation)
-            if all(np.abs(cosines - other).max() > _SAME_COSINE for other in found):
-                found.append(cosines)
-    return found
-
-
-def slice_normal(orientation: tuple[float, ...]) -> np.ndarray | None:
-    """Return the unit normal of a slice; None when the orientation is none."""
-    if len(orientation) != 6:
-        return None
-    normal = np.cross(orientation[:3], orientation[3:])
-    length = float(np.linalg.norm(normal))
-    return normal / length if length > 0.5 else None

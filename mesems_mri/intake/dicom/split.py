@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from mesems_mri.intake.dicom.series import Series
-from mesems_mri.intake.dicom.tags import number, sequence
+from mesems_mri.intake.dicom.tags import number, sequence, text
 
 
 def files_of_image(series: Series, folder: Path) -> tuple[Path, ...]:
@@ -37,12 +37,12 @@ def files_of_image(series: Series, folder: Path) -> tuple[Path, ...]:
     written = []
     for number_of_file, (file, frames) in enumerate(zip(series.files, series.frames_taken, strict=True)):
         target = folder / f"{number_of_file:06d}.dcm"
-        _write(file, frames, target)
+        _write(file, frames, target, text(series.header, "AcquisitionDateTime"))
         written.append(target)
     return tuple(written)
 
 
-def _write(file: Path, frames: tuple[int, ...], target: Path) -> None:
+def _write(file: Path, frames: tuple[int, ...], target: Path, began: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(file)
@@ -62,4 +62,6 @@ def _write(file: Path, frames: tuple[int, ...], target: Path) -> None:
             dataset.PixelData = b"".join(pixels[size * at : size * (at + 1)] for at in frames)
         dataset.PerFrameFunctionalGroupsSequence = Sequence([per_frame[at] for at in frames])
         dataset.NumberOfFrames = len(frames)
+        if began:  # of these frames, where an object holds several acquisitions
+            dataset.AcquisitionDateTime = began
         pydicom.dcmwrite(target, dataset)
