@@ -200,7 +200,10 @@ def _pages(
 
 
 def _check_folder(bids_dir: Path) -> None:
+    from mesems_mri.dataset.journal import finish_interrupted
     from mesems_mri.errors import DatasetError
+
+    finish_interrupted(bids_dir)
 
     if not bids_dir.is_dir():
         msg = f"{bids_dir}: no such BIDS folder; give the folder that intake has filled"

@@ -16,6 +16,7 @@ from mesems_mri.dataset.bids_tables import (
     refuse_weeks_against_dates,
 )
 from mesems_mri.dataset.input_tables import refuse_forbidden_columns
+from mesems_mri.dataset.journal import finish_interrupted
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import blocking_queries
 from mesems_mri.errors import DatasetError, UsageError
@@ -245,6 +246,7 @@ def index_dataset(
     UsageError
         If a label asked for does not exist.
     """
+    finish_interrupted(bids_dir)
     if not bids_dir.is_dir():
         msg = f"{bids_dir}: no such BIDS folder; give the folder that holds sub-*"
         raise DatasetError(msg)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mesems_mri.dataset.journal import Transaction
 from mesems_mri.dataset.query import CLOSED, INTAKE, OPEN, Query
 from mesems_mri.dataset.query_answers import AnswerKind
 from mesems_mri.dataset.schedule import SheetRow
@@ -102,6 +103,8 @@ class IntakeContext:
         Sex by participant, as earlier visits have it.
     visit_by_voxels : dict of str to str
         Visit by hash of the voxels, of images that this intake has made.
+    work : Transaction or None
+        The transaction in which the submission is filed; None before that.
     """
 
     request: IntakeRequest
@@ -116,12 +119,18 @@ class IntakeContext:
     birth_hashes: dict[str, str] = field(default_factory=dict)
     sexes: dict[str, str] = field(default_factory=dict)
     visit_by_voxels: dict[str, str] = field(default_factory=dict)
+    work: Transaction | None = None
     _deidentifiers: dict[str, Deidentifier] = field(default_factory=dict)
 
     @property
     def bids_dir(self) -> Path:
-        """The BIDS folder."""
-        return self.request.bids_dir
+        """The BIDS folder; while a submission is filed, its shadow."""
+        return self.work.shadow if self.work else self.request.bids_dir
+
+    @property
+    def private(self) -> Path:
+        """Folder of the private tables; while a submission is filed, their shadow."""
+        return self.work.shadow_private if self.work else self.keys.folder
 
     @property
     def series_map_folder(self) -> Path:
@@ -190,7 +199,7 @@ def _releases(query: Query) -> bool:
     return query.status == CLOSED and query.closed_by != INTAKE
 
 
-def read_private(keys: Keys, name: str) -> dict[str, str]:
+def read_private(folder: Path, name: str) -> dict[str, str]:
     """Read a private table beside the key; empty when it does not exist yet.
 
     Raises
@@ -198,7 +207,7 @@ def read_private(keys: Keys, name: str) -> dict[str, str]:
     UsageError
         If it is damaged.
     """
-    path = keys.folder / name
+    path = folder / name
     try:
         return {str(key): str(value) for key, value in read_json(path).items()}
     except FileNotFoundError:
@@ -208,9 +217,9 @@ def read_private(keys: Keys, name: str) -> dict[str, str]:
         raise UsageError(msg) from error
 
 
-def write_private(keys: Keys, name: str, content: dict[str, str]) -> None:
+def write_private(folder: Path, name: str, content: dict[str, str]) -> None:
     """Write a private table beside the key (mode 0600)."""
-    path = keys.folder / name
+    path = folder / name
     path.touch(mode=0o600)
     write_json(path, dict(sorted(content.items())))
     path.chmod(0o600)

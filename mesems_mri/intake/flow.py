@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
+from mesems_mri.dataset.journal import commit, finish_interrupted, make_shadow, transaction
 from mesems_mri.dataset.queries import (
     Query,
     add_queries,
@@ -17,6 +18,7 @@ from mesems_mri.dataset.queries import (
     complete_queries,
     read_queries,
     settle_answers,
+    table_lock,
 )
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.schedule import read_sheet
@@ -31,7 +33,13 @@ from mesems_mri.intake.answers import (
     take_named_volumes,
 )
 from mesems_mri.intake.assess import assess_visit, scanner_of, unused_file_queries
-from mesems_mri.intake.context import BIRTH_HASHES_FILE, IntakeContext, IntakeRequest, read_private
+from mesems_mri.intake.context import (
+    BIRTH_HASHES_FILE,
+    DAYS_FROM_SCAN_FILE,
+    IntakeContext,
+    IntakeRequest,
+    read_private,
+)
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
 from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.intake.dicom.tags import text
@@ -48,6 +56,7 @@ from mesems_mri.intake.inventory import Inventory, take_inventory
 from mesems_mri.intake.joining import join_examinations, roles_of
 from mesems_mri.intake.mapping import learn_dummy_run, match_with_map, remember_series
 from mesems_mri.intake.protocol import load_protocol
+from mesems_mri.intake.receipt_store import RECEIPTS, SITES
 from mesems_mri.intake.receipts import write_receipt_pages
 from mesems_mri.intake.rows import read_rows
 from mesems_mri.intake.tables import read_sexes, write_tables
@@ -103,7 +112,10 @@ def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: No
     schedule = read_sheet(request.sheet)
     protocol = load_protocol(request.protocol) if request.protocol else None
     with contextlib.ExitStack() as stack:
+        finish_interrupted(request.bids_dir)
         keys = stack.enter_context(_open_keys(request))
+        if not request.dry_run:
+            finish_interrupted(request.bids_dir, clean=True)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mesems-intake-")))
         context = IntakeContext(
             request=request,
@@ -114,7 +126,7 @@ def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: No
             today=request.today or dt.datetime.now(tz=dt.UTC).date(),
             earlier_queries=read_queries(request.bids_dir),
             earlier_series=read_rows(request.bids_dir / folder.SERIES_TABLE),
-            birth_hashes=read_private(keys, BIRTH_HASHES_FILE),
+            birth_hashes=read_private(keys.folder, BIRTH_HASHES_FILE),
             sexes=read_sexes(request.bids_dir),
             say=say,
         )
@@ -178,28 +190,52 @@ def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission
             convert_visit(context, visit, None)
         submission.queries = tuple([*general, *(query for visit in visits for query in visit.queries)])
         return submission
-    with folder.stage(context.bids_dir) as staged:
+    with transaction(context.bids_dir, context.keys.folder) as work:
         for visit in visits:
-            convert_visit(context, visit, staged)
-        # nothing in the BIDS folder was touched so far
-        folder.prepare_folder(context.bids_dir)
-        try:
-            for visit in visits:
-                sisters = [other for other in visits if other.name == visit.name and other is not visit]
-                file_visit(context, visit, staged, sisters)
-                if context.request.dicom_copy:
-                    write_dicom_copy(context, visit, context.request.dicom_copy)
-        finally:
-            write_tables(context, visits)
-            settle_answers(context.bids_dir, _outcome(context, visits), today=context.today)
-            asked = [*general, *(query for visit in visits for query in visit.queries)]
-            submission.queries = add_queries(context.bids_dir, asked, today=context.today)
-            close_settled(context.bids_dir, {v.submission_id for v in visits}, asked, today=context.today)
-    write_receipt_pages(context, inventory, visits, submission.queries)
+            convert_visit(context, visit, work.images)
+        # nothing in the BIDS folder has changed so far, nor does it before the transaction is committed
+        with _table_lock(context.request.bids_dir):
+            linked = make_shadow(work, _folders(visits), (BIRTH_HASHES_FILE, DAYS_FROM_SCAN_FILE))
+            context.work = work
+            _file_visits(context, submission, general)
+            context.work = None
+            commit(work, linked)
+    if context.request.dicom_copy:
+        for visit in visits:
+            write_dicom_copy(context, visit, context.request.dicom_copy)
     if context.request.remember:
         for path in remember_series(context, visits):
             context.say(f"series map: {path}")
     return submission
+
+
+def _file_visits(context: IntakeContext, submission: Submission, general: Sequence[Query]) -> None:
+    """File the visits of a submission, with its tables, queries and pages."""
+    visits = submission.visits
+    if context.work is None:
+        return
+    folder.prepare_folder(context.bids_dir)
+    for visit in visits:
+        sisters = [other for other in visits if other.name == visit.name and other is not visit]
+        file_visit(context, visit, context.work.images, sisters)
+    write_tables(context, visits)
+    settle_answers(context.bids_dir, _outcome(context, visits), today=context.today)
+    asked = [*general, *(query for visit in visits for query in visit.queries)]
+    submission.queries = add_queries(context.bids_dir, asked, today=context.today)
+    own = {visit.submission_id for visit in visits}
+    close_settled(context.bids_dir, own, asked, today=context.today)
+    write_receipt_pages(context, submission.inventory, visits, submission.queries)
+
+
+def _folders(visits: Sequence[AssessedVisit]) -> list[str]:
+    """Return the folders that filing may change."""
+    participants = {visit.participant_id for visit in visits if visit.participant_id}
+    return [RECEIPTS, SITES, *sorted(participants)]
+
+
+def _table_lock(bids_dir: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep the table of queries as it is while a submission is filed; nobody has one of a new folder."""
+    return table_lock(bids_dir) if bids_dir.is_dir() else contextlib.nullcontext()
 
 
 def _outcome(context: IntakeContext, visits: Sequence[AssessedVisit]) -> dict[str, str]:

@@ -6,8 +6,6 @@ Images are made beside the folder and renamed into it; an image that is replaced
 import contextlib
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,22 +93,6 @@ def locked(key_folder: Path) -> Generator[None]:
             msg = f"{key_folder}: another intake is running with this key; wait until it has ended"
             raise UsageError(msg) from error
         yield
-
-
-@contextlib.contextmanager
-def stage(bids_dir: Path) -> Generator[Path]:
-    """Provide a staging folder on the disk of the BIDS folder; it is removed in any case."""
-    parent = bids_dir.resolve().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{bids_dir.name}.intake-", dir=parent))
-    except OSError as error:
-        msg = f"{parent}: cannot be written ({error.strerror}); give a BIDS folder that you may write to"
-        raise UsageError(msg) from error
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def publish(staged: Path, bids_dir: Path, names: Sequence[str]) -> None:

@@ -102,9 +102,7 @@ def write_receipt_pages(
     earlier = [r for r in read_receipts(context.bids_dir) if r.submission_id not in own]
     sisters = [r for r in earlier if f"{r.participant_id}/{r.session_id}" in known]
     refresh_receipt_pages(context.bids_dir, sisters)
-    write_site_pages(
-        context.bids_dir, days_from_scan=read_days_from_scan(context.bids_dir, context.keys.folder)
-    )
+    write_site_pages(context.bids_dir, days_from_scan=read_days_from_scan(context.bids_dir, context.private))
 
 
 def make_receipt(

@@ -89,7 +89,7 @@ def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> Non
     """Write series, participants and visits of an intake, and the private tables beside the key."""
     rows = [row for visit in visits for row in series_rows(context, visit)]
     update_series(context.bids_dir, rows)
-    births, waits = dict(context.birth_hashes), read_private(context.keys, DAYS_FROM_SCAN_FILE)
+    births, waits = dict(context.birth_hashes), read_private(context.private, DAYS_FROM_SCAN_FILE)
     came: dict[str, dict[str, str]] = defaultdict(dict)
     for visit in visits:
         day = visit.examination.day
@@ -108,8 +108,8 @@ def write_tables(context: IntakeContext, visits: Sequence[AssessedVisit]) -> Non
     for participant_id, days in came.items():
         planned = [row for row in context.schedule if row.participant_id == participant_id]
         update_sessions(context.bids_dir, planned, days)
-    write_private(context.keys, BIRTH_HASHES_FILE, births)
-    write_private(context.keys, DAYS_FROM_SCAN_FILE, waits)
+    write_private(context.private, BIRTH_HASHES_FILE, births)
+    write_private(context.private, DAYS_FROM_SCAN_FILE, waits)
 
 
 def _date_visits(

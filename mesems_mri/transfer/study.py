@@ -15,6 +15,7 @@ from mesems_mri.dataset.columns import (
     Column,
 )
 from mesems_mri.dataset.input_tables import read_tsv, refuse_forbidden_columns
+from mesems_mri.dataset.journal import finish_interrupted
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.queries import Query, read_queries
 from mesems_mri.dataset.tables import Row, read_table, table_cells
@@ -82,6 +83,7 @@ def read_study(layout: Layout, bids_dir: Path | None = None) -> list[SiteStudy]:
         If a table is none; also a forbidden column of the input.
     """
     bids_dir = bids_dir or _bids_dir(layout)
+    finish_interrupted(bids_dir)
     if not bids_dir.is_dir():
         msg = f"{bids_dir}: the raw BIDS folder of the run is not there; give it with --bids-dir"
         raise UsageError(msg)
