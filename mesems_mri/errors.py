@@ -35,6 +35,7 @@ class Reason(StrEnum):
     INTAKE_AMBIGUOUS = "intake_ambiguous"
     STEP_FAILED = "step_failed"
     READER_REJECTED = "reader_rejected"
+    CONTRAST_UNCONFIRMED = "contrast_unconfirmed"
 
 
 class MesemsError(Exception):

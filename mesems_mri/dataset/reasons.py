@@ -173,6 +173,12 @@ REASONS: dict[Reason, CodeText] = {
     Reason.READER_REJECTED: CodeText(
         "rejected by reader", "A reader has rejected the scan.", "See the reader's note."
     ),
+    Reason.CONTRAST_UNCONFIRMED: CodeText(
+        "contrast not confirmed",
+        "Vessels and choroid plexus are brighter on the T1w before contrast than on the one after it: the "
+        "two seem to be swapped.",
+        "Ask the site which T1w was taken after the injection, and file them the other way round.",
+    ),
 }
 """Every reason for which something is not evaluable."""
 

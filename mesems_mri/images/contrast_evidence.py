@@ -1,7 +1,7 @@
-"""Whether a T1w was taken after contrast, by comparison with another T1w of the same head.
+"""Evidence of contrast agent in a T1w, by comparison with another T1w of the same head.
 
-Made for intake: it takes scans as they were converted (other grids, a few millimetres of motion, thick slices,
-with or without skull), costs a few CPU seconds and never raises on an odd image.
+Made for intake: it takes scans as they were converted (other grids, a few millimetres of motion, thick
+slices, with or without skull), costs a few CPU seconds and never raises on an odd image.
 """
 
 import hashlib
@@ -26,8 +26,6 @@ _SPACING_MM: Final = 2.0
 _LEVELS_MM: Final = (8.0, 4.0)
 _STEPS: Final = 15
 _MAX_SAMPLES: Final = 20_000
-# Sinuses lie in the dura, close to the brain; beyond it comes the marrow of the skull, which is fat.
-_AROUND_BRAIN_MM: Final = 3.0
 _INSIDE_STRIPPED_MM: Final = 2.0
 _TISSUE: Final = 0.35
 _MIN_STRIPPED_BACKGROUND: Final = 0.3
@@ -36,7 +34,7 @@ _MIN_EXPLAINED: Final = 0.3
 
 
 def compare_t1(pre: Path, post: Path) -> ContrastEvidence:
-    """Compare two T1w files of one head: is the second enhanced against the first?
+    """Compare two T1w files of one head: whether the second is enhanced against the first.
 
     Parameters
     ----------
@@ -99,14 +97,9 @@ def _compare(first: Volume, second: Volume) -> ContrastEvidence:
         if brain is not None:
             edge = Volume(brain.astype(np.float32), volume.affine)
             seen &= resample_image(edge, grid, xfm) > 0.99
-    brain = _brain_on(grid, alignment) & seen
-    tissue = brain.copy()
-    for image in images:
-        level = float(np.median(image[brain])) if brain.any() else 0.0
-        tissue &= image > _TISSUE * level
-    reach = ndimage.distance_transform_edt(~_brain_on(grid, alignment), sampling=grid.spacing_mm)
-    region = seen & (np.asarray(reach) <= _AROUND_BRAIN_MM)
-    return weigh_contrast(images[0], images[1], tissue=tissue, region=region, spacing_mm=grid.spacing_mm)
+    return weigh_contrast(
+        images[0], images[1], brain=_brain_on(grid, alignment), seen=seen, spacing_mm=grid.spacing_mm
+    )
 
 
 def _at(volume: Volume, spacing_mm: float) -> Volume:

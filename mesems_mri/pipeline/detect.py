@@ -7,17 +7,24 @@ from pathlib import Path
 import numpy as np
 
 from mesems_mri.config import TrialConfig
-from mesems_mri.dataset.bids import T2_CONTRASTS, T2Contrast, own_masks
+from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, T2Contrast, own_masks
 from mesems_mri.dataset.records.detect import DetectedVisit, DetectRecord, EarlierVisit
 from mesems_mri.dataset.records.parts import BlackHolePart, ChangePart, GelPart, Part, Parts, T2Part
 from mesems_mri.dataset.records.register import RegisteredVisit
 from mesems_mri.errors import Reason
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.pipeline.detectors import detect_change, detect_gel, segment_holes, segment_t2
+from mesems_mri.pipeline.detectors import (
+    contrast_evidence,
+    detect_change,
+    detect_gel,
+    segment_holes,
+    segment_t2,
+)
 from mesems_mri.pipeline.evaluability import (
     black_hole_reason,
     choose_reference,
     choose_t2_contrast,
+    contrast_reason,
     covering_images,
     gel_reason,
     postcontrast_reason,
@@ -26,7 +33,7 @@ from mesems_mri.pipeline.evaluability import (
 from mesems_mri.pipeline.masks import write_masks
 from mesems_mri.pipeline.own_masks import OwnMasks
 from mesems_mri.pipeline.scene import Scene, open_reference, open_scene
-from mesems_mri.pipeline.visit import VisitFiles, write_arrays
+from mesems_mri.pipeline.visit import VisitFiles, log, write_arrays
 
 ARRAYS = "lesions.npz"
 """Masks of a visit on the brain box of subject space, for the steps after this one."""
@@ -179,8 +186,25 @@ class _Detection:
         if reason:
             return GelPart(reason=reason)
         covering = covering_images(self.registered.images, self.config.quality)
+        if "T1w" in covering and (swapped := self._swapped()):
+            return swapped
         self.arrays["gel"], part = detect_gel(self.scene, covering, self.config)
         return part
+
+    def _swapped(self) -> GelPart | None:
+        """Return the part that says that the T1w before and after contrast seem to be swapped, if so."""
+        evidence = contrast_evidence(self.scene)
+        reason = contrast_reason(evidence.vote)
+        if reason is None:
+            return None
+        message = (
+            f"{self.visit.name}: {evidence.darker_mm3 / 1000:.1f} ml of vessels and choroid plexus are "
+            f"brighter on the T1w than on the {POSTCONTRAST}, {evidence.brighter_mm3 / 1000:.1f} ml darker "
+            "(expected: the reverse); ask the site which T1w was taken after the injection, and file them "
+            "the other way round, or give a reader's mask of the enhancing lesions"
+        )
+        log.warning("%s", message)
+        return GelPart(reason=str(reason), message=message)
 
     def _black_holes(self, t2: Part, gel: Part) -> BlackHolePart:
         reason = black_hole_reason(self.registered.images, t2, gel, self.config.quality)

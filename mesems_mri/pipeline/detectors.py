@@ -8,6 +8,7 @@ import numpy as np
 from mesems_mri.config import FocusRule, TrialConfig
 from mesems_mri.core.gel.candidates import EnhancementThresholds
 from mesems_mri.core.gel.detect import detect_enhancement
+from mesems_mri.core.gel.evidence import ContrastEvidence, weigh_contrast
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.core.t2.black_holes import segment_black_holes
 from mesems_mri.core.t2.change import T2Change, detect_t2_change
@@ -20,6 +21,7 @@ from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.models.gel import classify_candidates
 from mesems_mri.pipeline.scene import Scene
 
+_HALVED_MM = (2.0, 2.0, 2.0)
 _SURE_VENTRICLE = 0.9
 """Prior from which a voxel serves to measure the level of CSF."""
 
@@ -157,6 +159,35 @@ def detect_gel(
     )
     scores = tuple(round(float(score), 4) for score in enhancement.scores)
     return enhancement.dseg, GelPart(precontrast=pre is not None, scores=scores, rejected=rejected)
+
+
+def contrast_evidence(scene: Scene) -> ContrastEvidence:
+    """Weigh whether the T1w after contrast is enhanced against the one before it.
+
+    Parameters
+    ----------
+    scene : Scene
+        Holds both.
+
+    Returns
+    -------
+    ContrastEvidence
+        Its vote is ``pre`` if the two are swapped.
+    """
+    post, pre = _same_resolution(scene, scene.images[POSTCONTRAST], scene.images["T1w"])
+    # Zero is outside a field of view, or where a skull was removed; the voxel next to it is half of it.
+    seen = np.logical_and(*(scene.images[c] != 0 for c in ("T1w", POSTCONTRAST)))
+    halves = [_halve(image.astype(np.float32)) for image in (pre, post, scene.brain_mask, seen)]
+    return weigh_contrast(
+        halves[0], halves[1], brain=halves[2] > 0.5, seen=halves[3] == 1, spacing_mm=_HALVED_MM
+    )
+
+
+def _halve(array: np.ndarray) -> np.ndarray:
+    """Average blocks of 2 x 2 x 2 voxels; a last odd voxel is left out."""
+    x, y, z = (n // 2 for n in array.shape)
+    whole = array[: 2 * x, : 2 * y, : 2 * z]
+    return whole.reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
 def _same_resolution(scene: Scene, post: np.ndarray, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mesems_mri.config import QualityRule
+from mesems_mri.core.gel.evidence import Vote
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, Contrast, T2Contrast
 from mesems_mri.dataset.records.base import StepRecord
 from mesems_mri.dataset.records.detect import EarlierVisit
@@ -120,6 +121,18 @@ def gel_reason(images: Images, rule: QualityRule) -> str | None:
         return reason
     covering = covering_images(images, rule)
     return None if any(c in covering for c in T2_CONTRASTS) else Reason.NO_T2_TYPE
+
+
+def contrast_reason(vote: Vote) -> Reason | None:
+    """Return why enhancing lesions must not be counted although they can be detected; None if they may.
+
+    Parameters
+    ----------
+    vote : str
+        What the two T1w say of the order in which they were taken: ``pre`` if the one before contrast is the
+        enhanced one. A scan that says nothing confirms nothing, but contradicts nothing either.
+    """
+    return Reason.CONTRAST_UNCONFIRMED if vote == "pre" else None
 
 
 def black_hole_reason(images: Images, t2: Part, gel: Part, rule: QualityRule) -> str | None:

@@ -1,4 +1,4 @@
-"""Which of two T1w of one head was taken after contrast, from the voxels alone.
+"""Evidence of contrast agent in two T1w of one head, from the voxels alone.
 
 After gadolinium the venous sinuses, the choroid plexus, the infundibulum and the vessels are brighter than
 before it, at many places of the head, and nothing is darker; the parenchyma hardly changes. Noise, motion,
@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
+from mesems_mri.core.distance import distance_from
 from mesems_mri.core.intensity import robust_noise, same_shape, values_in
 from mesems_mri.core.matching import differential_bias, match_intensity
 from mesems_mri.core.typing import FloatArray, Mask, RealArray, Spacing
@@ -25,12 +26,20 @@ Reason = Literal["", "too_little_brain", "unlike", "no_difference", "both_ways",
 MIN_LIKENESS: Final = 0.5
 """Correlation of the matched parenchyma below which two scans are not compared: another head or sequence."""
 _MIN_BRAIN_ML: Final = 150.0
+_TISSUE: Final = 0.35
+# Sinuses lie in the dura, close to the brain; beyond it comes the marrow of the skull, which is fat.
+_AROUND_BRAIN_MM: Final = 3.0
 _SHADING_MM: Final = 20.0
-# What enhances, in units of the median tissue: brighter by this much than in the other scan, and than tissue.
+# What enhances is brighter than tissue (median 1), and by this share of itself brighter than in the other
+# scan: an error of the gain, and shading that is left, change what is bright by a share too.
 _LEAST_INCREASE: Final = 0.25
 _LEAST_LEVEL: Final = 1.2
 _SIGMAS: Final = 4.0
 _EDGE_SIGMAS: Final = 2.0
+# A scan of lower resolution shows vessels fainter, and their surroundings brighter by as much: over some
+# millimetres nothing is left of the difference. Of an enhanced vessel a fifth is left, and of more, more.
+_AROUND_MM: Final = 2.5
+_LEAST_LEFT: Final = 0.11
 _MIN_COMPONENT_MM3: Final = 20.0
 # Enhancement is everywhere; a lesion, a flow artefact or the edge of a coil is in one place.
 _PLACE_MM: Final = 24.0
@@ -81,7 +90,7 @@ class ContrastEvidence:
 
 
 def weigh_contrast(
-    first: RealArray, second: RealArray, *, tissue: Mask, region: Mask, spacing_mm: Spacing
+    first: RealArray, second: RealArray, *, brain: Mask, seen: Mask, spacing_mm: Spacing
 ) -> ContrastEvidence:
     """Weigh which of two T1w of one head was taken after contrast.
 
@@ -89,12 +98,12 @@ def weigh_contrast(
     ----------
     first, second : ndarray of float, shape (x, y, z)
         Registered, of one resolution; any scales and shading.
-    tissue : ndarray of bool, shape (x, y, z)
-        Parenchyma (with its CSF), seen in both.
-    region : ndarray of bool, shape (x, y, z)
-        Where enhancement is looked for: brain and what lies close to it, without fat, seen in both.
+    brain : ndarray of bool, shape (x, y, z)
+        Brain with its CSF. Enhancement is looked for in it and close to it.
+    seen : ndarray of bool, shape (x, y, z)
+        What both scans show: inside both fields of view, and not where a skull was removed.
     spacing_mm : tuple of float
-        Voxel size (mm).
+        Voxel size (mm); the limits are set for about 2 mm.
 
     Returns
     -------
@@ -106,17 +115,19 @@ def weigh_contrast(
     ValueError
         When the shapes differ or an image is not finite inside the masks.
     """
-    same_shape(first, second, "second")
+    for name, array in (("second", second), ("brain", brain), ("seen", seen)):
+        same_shape(first, array, name)
     # Always worked on in one order: the match of intensities is not quite the same both ways.
     if np.ascontiguousarray(second).tobytes() < np.ascontiguousarray(first).tobytes():
-        return _weigh(second, first, tissue, region, spacing_mm).reversed()
-    return _weigh(first, second, tissue, region, spacing_mm)
+        return _weigh(second, first, brain, seen, spacing_mm).reversed()
+    return _weigh(first, second, brain, seen, spacing_mm)
 
 
 def _weigh(
-    first: RealArray, second: RealArray, tissue: Mask, region: Mask, spacing_mm: Spacing
+    first: RealArray, second: RealArray, brain: Mask, seen: Mask, spacing_mm: Spacing
 ) -> ContrastEvidence:
     voxel_mm3 = float(np.prod(spacing_mm))
+    tissue, region = _tissue_and_region(first, second, brain, seen, spacing_mm)
     if float(tissue.sum()) * voxel_mm3 / 1000 < _MIN_BRAIN_ML:
         return ContrastEvidence(reason="too_little_brain")
     one, other = _matched(first, second, tissue, spacing_mm)
@@ -127,7 +138,9 @@ def _weigh(
     if likeness < MIN_LIKENESS:
         return ContrastEvidence(reason="unlike", likeness=likeness)
     increase, noise = _increase(one, other, tissue, region, spacing_mm)
-    strong = region & (np.abs(increase) > np.maximum(noise, _LEAST_INCREASE))
+    strong = region & (np.abs(increase) > np.maximum(noise, _LEAST_INCREASE * np.maximum(one, other)))
+    around = ndimage.gaussian_filter(increase, [_AROUND_MM / step for step in spacing_mm])
+    strong &= around * np.sign(increase) > _LEAST_LEFT * np.abs(increase)
     brighter = _compact(strong & (increase > 0) & (other > _LEAST_LEVEL), voxel_mm3)
     darker = _compact(strong & (increase < 0) & (one > _LEAST_LEVEL), voxel_mm3)
     up, down = _places(brighter, darker, spacing_mm)
@@ -139,6 +152,17 @@ def _weigh(
         likeness=likeness,
     )
     return _decide(found)
+
+
+def _tissue_and_region(
+    first: RealArray, second: RealArray, brain: Mask, seen: Mask, spacing_mm: Spacing
+) -> tuple[Mask, Mask]:
+    """Return the parenchyma that both scans show, and the region where enhancement is looked for."""
+    tissue = brain & seen
+    if tissue.any():
+        for image in (first, second):
+            tissue = tissue & (image > _TISSUE * float(np.median(image[brain & seen])))
+    return tissue, seen & (distance_from(brain, spacing_mm, _AROUND_BRAIN_MM) <= _AROUND_BRAIN_MM)
 
 
 def _decide(found: ContrastEvidence) -> ContrastEvidence:
@@ -166,11 +190,14 @@ def _matched(
     first: RealArray, second: RealArray, tissue: Mask, spacing_mm: Spacing
 ) -> tuple[FloatArray, FloatArray]:
     """Return both scans in units of the median tissue of the first, their shading alike."""
-    level = float(np.median(values_in(first, tissue))) or 1.0
-    one = np.asarray(first, np.float32) / np.float32(level)
-    other = np.maximum(match_intensity(second, one, tissue), np.float32(1e-3))
-    positive = np.maximum(one, np.float32(1e-3))
-    return one, other * differential_bias(other, positive, tissue, spacing_mm, _SHADING_MM)
+    one, other = (
+        np.maximum(np.asarray(image, np.float32) / np.float32(np.median(image[tissue])), np.float32(1e-3))
+        for image in (first, second)
+    )
+    # Shading first, or its spread passes for a gain; again after the gain, which changes what is left of it.
+    other = other * differential_bias(other, one, tissue, spacing_mm, _SHADING_MM)
+    other = np.maximum(match_intensity(other, one, tissue), np.float32(1e-3))
+    return one, other * differential_bias(other, one, tissue, spacing_mm, _SHADING_MM)
 
 
 def _increase(
@@ -190,7 +217,8 @@ def _increase(
     _, edge_sigma = robust_noise(increase[tissue], at_edges)
     share = max(edge_sigma**2 - sigma**2, 0.0) / max(float(np.mean(edges[at_edges])), 1e-12)
     edge_noise = _EDGE_SIGMAS * np.sqrt(sigma**2 + share * gradient_squared)
-    return np.where(region, increase, 0), np.maximum(edge_noise, _SIGMAS * sigma).astype(np.float32)
+    increase = np.where(region, increase, 0).astype(np.float32)
+    return increase, np.maximum(edge_noise, _SIGMAS * sigma).astype(np.float32)
 
 
 def _compact(mask: Mask, voxel_mm3: float) -> Mask:

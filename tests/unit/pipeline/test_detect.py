@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mesems_mri.config import TrialConfig
+from mesems_mri.core.gel.evidence import ContrastEvidence
 from mesems_mri.dataset.bids import POSTCONTRAST, OwnMask
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.records.detect import DetectRecord
@@ -146,6 +147,28 @@ def test_first_visit_has_lesions_and_no_change(visit: VisitFiles, leave: Callabl
         "FLAIR",
         ["T1w", POSTCONTRAST, "FLAIR"],
     )
+
+
+def test_swapped_t1w_are_not_counted_and_said(
+    visit: VisitFiles, leave: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(images={c: registered_image(c) for c in ("T1w", POSTCONTRAST, "FLAIR")})
+    swapped = ContrastEvidence(vote="pre", darker_mm3=5200.0, brighter_mm3=40.0)
+    monkeypatch.setattr(detect, "contrast_evidence", lambda _: swapped)
+    record = run(visit)
+    assert record.detected is not None
+    parts = record.detected.parts
+    assert (parts.gel.reason, parts.black_hole.reason) == ("contrast_unconfirmed", "contrast_unconfirmed")
+    assert "5.2 ml of vessels" in (parts.gel.message or "")
+    assert parts.t2.evaluable
+    assert "gel" not in arrays_of(visit)
+    assert record.history is not None
+    assert not record.history[-1].gel_evaluable
+    # without a T1w before contrast there is nothing to compare
+    leave(images={c: registered_image(c) for c in (POSTCONTRAST, "FLAIR")})
+    alone = run(visit).detected
+    assert alone is not None
+    assert alone.parts.gel.evaluable
 
 
 def test_change_is_read_against_the_reference_visit(visit: VisitFiles, leave: Callable[..., Any]) -> None:

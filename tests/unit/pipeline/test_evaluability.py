@@ -16,6 +16,7 @@ from mesems_mri.pipeline.evaluability import (
     brain_reason,
     choose_reference,
     choose_t2_contrast,
+    contrast_reason,
     covering_images,
     cua_reason,
     gel_reason,
@@ -214,3 +215,8 @@ def test_only_images_that_show_enough_are_carried_on() -> None:
 )
 def test_quality_status(changes: dict[str, Any], status: Any, flags: list[str], expected: str) -> None:
     assert qc_status(StepRecord(status=status), parts(**changes), flags) == expected
+
+
+@pytest.mark.parametrize(("vote", "reason"), [("pre", "contrast_unconfirmed"), ("post", None), ("", None)])
+def test_only_a_contradiction_of_the_images_makes_contrast_unconfirmed(vote: Any, reason: str | None) -> None:
+    assert contrast_reason(vote) == reason
