@@ -16,6 +16,7 @@ from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.bids import index_dataset
 from mesems_mri.dataset.queries import Query, blocking_queries, read_queries
 from mesems_mri.errors import MesemsError
+from mesems_mri.intake.convert import Dcm2niixRun
 from mesems_mri.intake.receipt_store import read_receipts
 from mesems_mri.report.qualification import queries_on_receipt
 from tests.unit.intake.scans import FLAIR, T1
@@ -345,7 +346,7 @@ def test_closing_alone_never_frees_a_visit_whose_image_is_missing(
 ) -> None:
     sent = BROKEN[code](trial)
     if code == "conversion_failed":
-        monkeypatch.setattr("mesems_mri.intake.convert.run_dcm2niix", lambda *_: [])
+        monkeypatch.setattr("mesems_mri.intake.convert.run_dcm2niix", lambda *_: Dcm2niixRun([]))
     trial.run_intake(sent)
     asked = [query for query in read_queries(trial.bids) if query.code == code]
     assert asked
