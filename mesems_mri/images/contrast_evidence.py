@@ -31,6 +31,8 @@ _TISSUE: Final = 0.35
 _MIN_STRIPPED_BACKGROUND: Final = 0.3
 _MAX_STRIPPED_ML: Final = 2200.0
 _MIN_EXPLAINED: Final = 0.3
+# Heads have 0.4 to 0.8; what is no brain, and half a brain, less than 0.25.
+_MIN_AGREEMENT: Final = 0.3
 
 
 def compare_t1(pre: Path, post: Path) -> ContrastEvidence:
@@ -87,7 +89,7 @@ def _compare(first: Volume, second: Volume) -> ContrastEvidence:
         matrix = _register(_at(fine[0], level_mm), _at(fine[1], level_mm), matrix)
     stripped = [_brain_of_stripped(volume) for volume in fine]
     alignment = align_head(fine[0], skull_stripped=stripped[0] is not None)
-    if alignment.explained < _MIN_EXPLAINED:
+    if alignment.explained < _MIN_EXPLAINED or alignment.agreement < _MIN_AGREEMENT:
         return ContrastEvidence(reason="unlike")
     grid = _grid_around(alignment)
     images, seen = [], np.ones(grid.shape, bool)
