@@ -120,8 +120,8 @@ def _frame_marks(frame: Dataset, of_object: Marks) -> Marks:
             iter(_numbers(frame, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime")), None
         ),
     )
-    pairs = zip(own, of_object, strict=True)
-    return Marks(*(of if mine is None else mine for mine, of in pairs))
+    said = {field: mine for field, mine in own._asdict().items() if mine is not None}
+    return of_object._replace(**said)
 
 
 def _seconds(date: str, time: str) -> float | None:

@@ -90,10 +90,10 @@ def _order(series: Series, stack: FittedStack) -> np.ndarray:
     """Order slices by place, up or down as the instances were numbered: a converter keeps the direction."""
     places = stack.positions @ stack.normal
     order = np.argsort(places, kind="stable")
-    numbers = [float(found) for found in series.instance_numbers if found is not None]
+    numbers = np.array([float(found) for found in series.instance_numbers if found is not None])
     if len(numbers) != len(places):
         return order
-    rises = float((numbers - np.mean(numbers)) @ (places - places.mean())) >= 0
+    rises = float((numbers - numbers.mean()) @ (places - places.mean())) >= 0
     return order if rises else order[::-1]
 
 
