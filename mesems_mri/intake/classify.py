@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mesems_mri.intake import contrast, weighting
+from mesems_mri.intake.deidentify.defacing import read_defacing
 from mesems_mri.intake.dicom.geometry import FaultCode, slice_faults
 from mesems_mri.intake.dicom.series import Series, orientations
 from mesems_mri.intake.dicom.tags import moment, quoted, text, words
@@ -163,7 +164,9 @@ def _classify_alone(series: Series, body_parts: Collection[str]) -> ClassifiedSe
         return ClassifiedSeries(series, LOCALIZER, reason)
     role, reason, doubt = _weighting_of(series, body_parts)
     candidate_of = role if role in IMAGE_ROLES else ""
-    if found := sorted(kinds & _DERIVED_WORDS):
+    # a series without its face is written as derived, and is no other image for it
+    computed = kinds - {"DERIVED", "SECONDARY"} if read_defacing(series.header) else kinds
+    if found := sorted(computed & _DERIVED_WORDS):
         return ClassifiedSeries(series, DERIVED, f"ImageType {', '.join(found)}", candidate_of=candidate_of)
     if found := sorted(kinds & _NOT_MAGNITUDE):
         return ClassifiedSeries(series, OTHER, f"ImageType {found[0]}: no magnitude image")

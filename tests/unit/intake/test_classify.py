@@ -519,3 +519,10 @@ def test_a_name_is_quoted_by_words_of_the_closed_list() -> None:
     found = one("t1_Mueller_flair", **timing("SE\\IR", 2200, 20, 800))
     assert found.reason.split("; ")[1] == "name says t1 flair"
     assert one("diff_mueller").reason == "name says diff"
+
+
+def test_a_series_without_its_face_is_no_derived_image() -> None:
+    record = {"RecognizableVisualFeatures": "NO", "DeidentificationMethod": "mri_reface"}
+    assert one("t1_mprage", ImageType=["DERIVED", "SECONDARY"], **record, **MPRAGE).role == "T1w"
+    assert one("t1_mprage", ImageType=["DERIVED", "SECONDARY", "MPR"], **record, **MPRAGE).role == "derived"
+    assert one("t1_mprage", ImageType=["DERIVED", "SECONDARY"], **MPRAGE).role == "derived"
