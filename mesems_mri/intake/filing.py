@@ -89,6 +89,7 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
         else:
             _convert_series(context, visit, role, one.series, staged)
     weigh_images(context, visit, staged)
+    _query_same_scans(visit)
     if staged is not None and context.request.deface:
         _deface(visit, staged)
 
@@ -175,9 +176,45 @@ def _convert_series(
             QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(series,), detail=(twin,), blocking=True
         )
         return
+    if role not in _named_roles(context, visit) and (row := _row_of_same_scan(context, visit, series)):
+        visit.status[series] = SeriesStatus.DUPLICATE
+        if row["role"] != role:
+            told = (
+                f"{role}, {visit.series_name(series)} has the voxels of {row['role']} of {visit.session_id}"
+            )
+            detail = (row["role"],)
+            visit.add_query(
+                QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(series,), detail=detail, blocking=True
+            )
+        return
     context.visit_by_voxels.setdefault(image.voxels, visit.name)
     visit.status[series] = SeriesStatus.FILED
     visit.images[role] = name
+
+
+def _row_of_same_scan(context: IntakeContext, visit: AssessedVisit, series: Series) -> dict[str, str] | None:
+    """Return the row of an image of the visit with the same voxels: the same scan under other UIDs."""
+    content, mine = context.content_hash(series), (visit.participant_id, visit.session_id)
+    for row in context.earlier_series:
+        same = row["voxels"] == visit.voxels[series] and row["content"] != content
+        if same and (row["participant_id"], row["session_id"]) == mine and row["status"] in WITH_IMAGE:
+            return row
+    return None
+
+
+def _query_same_scans(visit: AssessedVisit) -> None:
+    """Say once of the scans of a visit that were sent before under other UIDs that this is so."""
+    asked = {query.role for query in visit.queries if query.code is QueryCode.DUPLICATE_SUBMISSION}
+    taken = visit.selected_series()
+    same = [
+        role
+        for role in sorted(taken)
+        if visit.status[taken[role].series] is SeriesStatus.DUPLICATE and role not in asked
+    ]
+    if same:
+        about = [taken[role].series for role in same]
+        told = f"{', '.join(same)} of {visit.session_id}, with other UIDs"
+        visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, about=about, detail=tuple(same))
 
 
 def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str) -> str:
@@ -225,7 +262,9 @@ def file_visit(
     )
     # an image that the site has told to be of another role is no longer of the one it was filed for
     renamed = {context.content_hash(taken[role]) for role in plan.filed}
-    plan.replaced.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
+    renamed |= {visit.voxels.get(taken[role], "") for role in plan.filed} - {""}
+    others = [role for role in set(filed) - set(taken) if {filed[role].content, filed[role].voxels} & renamed]
+    plan.replaced.update(others)
     retired = {role: filed[role] for role in sorted(plan.replaced)}
     folder.quarantine_filed(context.bids_dir, retired.values())
     for role in sorted(plan.quarantined):

@@ -173,7 +173,7 @@ def _learn_dummy_run(context: IntakeContext, inventory: Inventory) -> Submission
 
 def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission:
     found = group_examinations(inventory.series)
-    mixed = mixed_studies(found)
+    mixed = mixed_studies(found, context.schedule)
     visits = sorted((_identify(context, one, found, mixed) for one in found), key=_chronological)
     _check_identities(context, visits)
     _assess_visits(context, visits)
