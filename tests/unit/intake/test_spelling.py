@@ -21,7 +21,7 @@ def trial(tmp_path: Path) -> Trial:
 
 
 def matched(patient: str, *ids: str, **tags: object) -> tuple[str, list[tuple[str, bool]]]:
-    """Match a patient ID with a schedule of participants with these IDs; return who it is and what is asked."""
+    """Match a patient ID with a schedule of these IDs; return who it is and what is asked."""
     rows = [row(participant_id=f"sub-{i}", dicom_patient_id=one) for i, one in enumerate(ids)]
     visit, problems = match_visit(examination(patient=patient, **tags), rows)
     return visit.participant_id if visit else "", [(p.code.value, p.blocking is not False) for p in problems]
