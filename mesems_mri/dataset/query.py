@@ -110,7 +110,7 @@ class Query:
 
     @property
     def state(self) -> str:
-        """What it waits for, in words; the same in the list, on the pages and in the summary."""
+        """Its state in words, the same in the list and on the pages."""
         if self.status == CLOSED:
             return f"closed on {self.closed} by {self.closed_by}: {self.reason}"
         if self.status == ANSWERED:

@@ -29,12 +29,12 @@ class Asked(Protocol):
 
     @property
     def code(self) -> QueryCode:
-        """What it is about."""
+        """Code of the query."""
         ...
 
     @property
     def blocking(self) -> bool:
-        """Whether its visit is on hold."""
+        """True if its visit is on hold until it is closed."""
         ...
 
     @property

@@ -203,7 +203,7 @@ def _row_of_same_scan(context: IntakeContext, visit: AssessedVisit, series: Seri
 
 
 def _query_same_scans(visit: AssessedVisit) -> None:
-    """Say once of the scans of a visit that were sent before under other UIDs that this is so."""
+    """Query once all scans of a visit that were sent before under other UIDs."""
     asked = {query.role for query in visit.queries if query.code is QueryCode.DUPLICATE_SUBMISSION}
     taken = visit.selected_series()
     same = [
@@ -314,7 +314,7 @@ def _summarise(waiting: Iterable[Query]) -> Waiting:
 
 
 def _mark_in_sisters(retired: Mapping[str, folder.FiledImage], sisters: Iterable[AssessedVisit]) -> None:
-    """Say of an image that another examination of the same submission replaced that it is quarantined."""
+    """Mark images as quarantined that another examination of the same submission has replaced."""
     for sister in sisters:
         for role, one in retired.items():
             if one.submission_id == sister.submission_id and role in sister.images:

@@ -78,7 +78,7 @@ def query_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[st
 
 
 def _state_of_visit(submission: Submission, visit: AssessedVisit) -> str:
-    """Say what a visit waits for, as the table of queries has it."""
+    """Return the state of a visit, as the table of queries has it."""
     if holding := submission.on_hold.get(visit.name):
         return f"on hold: {', '.join(holding)}"
     return "no blocking query: mesems-mri run evaluates it"

@@ -423,6 +423,6 @@ def test_rows_and_lines_that_come_or_go_are_noticed(trial: Trial, change: str) -
 def test_a_lost_log_is_not_made_anew_unseen(trial: Trial) -> None:
     trial.run_intake(without_slice(trial))
     (trial.bids / ".queries.log").unlink()
-    assert "nobody can tell whether queries.tsv was changed by hand" in say("query", "list", trial.bids)
+    assert "changes of queries.tsv by hand cannot be seen" in say("query", "list", trial.bids)
     assert "cannot be restored" not in say("query", "restore", trial.bids, "--as-it-is", "--by", "A. Reader")
     assert "1 of 1 queries" in say("query", "list", trial.bids)
