@@ -14,7 +14,7 @@ from mesems_mri.dataset.query_answers import (
     options,
     refuse_unfit,
 )
-from mesems_mri.dataset.query_images import waits_for_image
+from mesems_mri.dataset.query_images import refuse_unknown_series, waits_for_image
 from mesems_mri.dataset.query_table import (
     LOCK,
     TABLE,
@@ -229,6 +229,7 @@ def answer_query(
             )
             raise UsageError(msg)
         refuse_unfit(old.query_id, old.code, old.detail, answer)
+        refuse_unknown_series(bids_dir, old.query_id, answer.series.values())
         given = replace(
             old,
             status=ANSWERED,

@@ -1,11 +1,12 @@
 """Images that a query waits for: which are meant, and whether they are filed."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.errors import UsageError
 
 _POST = "ce-gadolinium_T1w"
 _OF_THE_SUBMISSION = {
@@ -95,6 +96,22 @@ def waits_for_image(bids_dir: Path, query: Asked) -> bool:
     return query.role not in there if query.role else not there
 
 
+def refuse_unknown_series(bids_dir: Path, query_id: str, series_ids: Iterable[str]) -> None:
+    """Refuse an answer that names a series which was never sent.
+
+    Raises
+    ------
+    UsageError
+        Naming the first of them.
+    """
+    rows = list(_rows(bids_dir))
+    known = {row.get("series_id") for row in rows}
+    for series_id in series_ids:
+        if rows and series_id not in known:
+            msg = f"{query_id}: no series {series_id} was sent; give a series_id of {bids_dir / 'series.tsv'}"
+            raise UsageError(msg)
+
+
 def _is_there(line: str, there: set[str]) -> bool:
     """Return whether one of the alternatives of a missing sequence (``FLAIR|T2w+PDw``) is there."""
     return any(set(alternative.split("+")) <= there for alternative in line.split("|"))
@@ -102,10 +119,14 @@ def _is_there(line: str, there: set[str]) -> bool:
 
 def _statuses(bids_dir: Path, submission_id: str) -> Iterator[str]:
     """Yield the status of each series of a submission, as ``series.tsv`` has it."""
+    for row in _rows(bids_dir):
+        if row.get("submission_id") == submission_id:
+            yield row.get("status") or ""
+
+
+def _rows(bids_dir: Path) -> Iterator[dict[str, str]]:
     try:
         with (bids_dir / "series.tsv").open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
-                if row.get("submission_id") == submission_id:
-                    yield row.get("status") or ""
+            yield from csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
     except FileNotFoundError:
         return

@@ -21,6 +21,7 @@ from mesems_mri.intake.deidentify.export import write_copy
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.filing_plan import POST, PRE, Waiting, is_pair, plan_filing
 from mesems_mri.intake.rows import write_rows
+from mesems_mri.intake.scan_days import update_scans
 from mesems_mri.intake.tables import SERIES_COLUMNS
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
@@ -222,7 +223,8 @@ def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str
     for row in context.earlier_series:
         other = (row["participant_id"], row["session_id"])
         mine = other == (visit.participant_id, visit.session_id)
-        if row["voxels"] == voxels and row["status"] in WITH_IMAGE and not mine:
+        moved = row["submission_id"] == visit.submission_id and other[0] == visit.participant_id
+        if row["voxels"] == voxels and row["status"] in WITH_IMAGE and not (mine or moved):
             return "/".join(other)
     seen = context.visit_by_voxels.get(voxels, visit.name)
     return seen if seen != visit.name else ""
@@ -246,6 +248,7 @@ def file_visit(
     if not visit.images:
         return
     staged = staged / visit.submission_id
+    _leave_former_visit(context, visit)
     taken = {role: visit.selected_series()[role].series for role in visit.images}
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
     waiting = _open_blocking_queries(context, visit)
@@ -304,6 +307,19 @@ def _is_accepted(context: IntakeContext, visit: AssessedVisit, role: str) -> boo
     codes = {fault.code.value for fault in visit.faults[visit.selected_series()[role].series]}
     asked = [query for query in visit.queries if query.role == role and query.code.value in codes]
     return bool(asked) and all(context.is_accepted(query) for query in asked)
+
+
+def _leave_former_visit(context: IntakeContext, visit: AssessedVisit) -> None:
+    """Quarantine what the examination has filed in another visit, before the site named the right one."""
+    for row in context.schedule:
+        if row.participant_id != visit.participant_id or row.session_id == visit.session_id:
+            continue
+        filed = folder.filed_images(context.bids_dir, row.participant_id, row.session_id)
+        former = [one for one in filed.values() if one.submission_id == visit.submission_id]
+        if former:
+            folder.quarantine_filed(context.bids_dir, former)
+            folder.remove(former)
+            update_scans(context.bids_dir, row.participant_id, row.session_id, (), "")
 
 
 def _summarise(waiting: Iterable[Query]) -> Waiting:

@@ -137,9 +137,8 @@ def trial_subject(header: Dataset, schedule: Sequence[SheetRow]) -> str:
 def _other_texts(header: Dataset) -> Iterator[tuple[str, str]]:
     for keyword in _OTHER_FIELDS:
         held = value(header, keyword)
-        for one in held if isinstance(held, MultiValue | list | tuple) else (held,):
-            if one is not None:
-                yield keyword, str(one)
+        several = list(held) if isinstance(held, MultiValue | list | tuple) else [held]
+        yield from ((keyword, str(one)) for one in several if one is not None)
     for item in sequence(header, "OtherPatientIDsSequence"):
         yield "OtherPatientIDsSequence", text(item, "PatientID")
 

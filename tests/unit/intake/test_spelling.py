@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -20,7 +21,7 @@ def trial(tmp_path: Path) -> Trial:
     return Trial(tmp_path)
 
 
-def matched(patient: str, *ids: str, **tags: object) -> tuple[str, list[tuple[str, bool]]]:
+def matched(patient: str, *ids: str, **tags: Any) -> tuple[str, list[tuple[str, bool]]]:
     """Match a patient ID with a schedule of these IDs; return who it is and what is asked."""
     rows = [row(participant_id=f"sub-{i}", dicom_patient_id=one) for i, one in enumerate(ids)]
     visit, problems = match_visit(examination(patient=patient, **tags), rows)
@@ -86,7 +87,7 @@ def test_the_closest_spelling_decides() -> None:
         {"StudyDescription": "MRI MSC-001 baseline"},
     ],
 )
-def test_an_id_in_another_field_is_shown_but_not_taken(tags: dict[str, str]) -> None:
+def test_an_id_in_another_field_is_shown_but_not_taken(tags: dict[str, Any]) -> None:
     visit, (problem,) = match_visit(examination(patient="HOSP-77", **tags), SHEET)
     assert visit is None
     assert (problem.code.value, problem.detail) == ("unknown_participant", ("series=1", "sub-001"))
