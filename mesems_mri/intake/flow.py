@@ -44,7 +44,7 @@ from mesems_mri.intake.context import (
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
 from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.filing import convert_visit, file_visit, is_blocked, write_dicom_copy
+from mesems_mri.intake.filing import convert_visit, is_blocked
 from mesems_mri.intake.identify import (
     Examination,
     IdentityProblem,
@@ -57,6 +57,7 @@ from mesems_mri.intake.inventory import Inventory, take_inventory
 from mesems_mri.intake.joining import join_examinations, roles_of
 from mesems_mri.intake.mapping import learn_dummy_run, match_with_map, remember_series
 from mesems_mri.intake.protocol import load_protocol
+from mesems_mri.intake.publish import file_visit, write_dicom_copy
 from mesems_mri.intake.receipt_store import RECEIPTS, SITES
 from mesems_mri.intake.receipts import write_receipt_pages
 from mesems_mri.intake.rows import read_rows
