@@ -9,7 +9,7 @@ from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import UsageError
 
 _POST = "ce-gadolinium_T1w"
-_OF_THE_SUBMISSION = {
+OF_THE_SUBMISSION = {
     QueryCode.UNKNOWN_PARTICIPANT,
     QueryCode.SEVERAL_PARTICIPANTS,
     QueryCode.WRONG_SITE,
@@ -82,7 +82,7 @@ def waits_for_image(bids_dir: Path, query: Asked) -> bool:
     """
     if not query.blocking or query.code in _ONLY_TOLD:
         return False
-    if query.code in _OF_THE_SUBMISSION or not query.session_id:
+    if query.code in OF_THE_SUBMISSION or not query.session_id:
         statuses = list(_statuses(bids_dir, query.submission_id))
         if statuses or not query.session_id:
             return bool(statuses) and not _MADE & set(statuses)

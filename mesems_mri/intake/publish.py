@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mesems_mri.dataset.queries import Query, close_query
+from mesems_mri.dataset.query_images import OF_THE_SUBMISSION, waits_for_image
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import InputError
 from mesems_mri.intake import folder
@@ -164,6 +165,17 @@ def _close_answered_queries(
     whole = roles >= left
     for query in waiting:
         about = query.role in roles and query.code not in _CLOSED_BY_CENTRE
-        if whole or about or query.code in _ANSWERED_BY_ANY_IMAGE:
+        meant = whole or about or query.code in _ANSWERED_BY_ANY_IMAGE
+        if meant and _has_its_image(context, visit, query, whole=whole):
             reason = f"answered by submission {visit.submission_id}"
             close_query(context.bids_dir, query.query_id, by="intake", reason=reason, today=context.today)
+
+
+def _has_its_image(context: IntakeContext, visit: AssessedVisit, query: Query, *, whole: bool) -> bool:
+    """Return whether a query waits for no image any more, or another one waits for the same image now."""
+    if query.code is QueryCode.MISSING_SEQUENCE:
+        asked_anew = any(other.code is QueryCode.MISSING_SEQUENCE for other in visit.queries)
+        return asked_anew or not waits_for_image(context.bids_dir, query)
+    if query.code in OF_THE_SUBMISSION:
+        return whole
+    return not waits_for_image(context.bids_dir, query)
