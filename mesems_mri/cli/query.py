@@ -33,6 +33,7 @@ def _list(
 ) -> None:
     """List queries with their subject and the action of the site."""
     from mesems_mri.dataset.queries import read_queries
+    from mesems_mri.dataset.query import holds_in_words
 
     _check_folder(bids_dir)
     queries = read_queries(bids_dir)
@@ -53,9 +54,7 @@ def _list(
         if query.is_open:
             typer.echo(f"       to do: {query.action}")
         typer.echo(f"       {query.state}")
-    waiting = {(q.participant_id, q.session_id) for q in shown if q.blocks_visit and q.session_id}
-    visits = "1 visit is" if len(waiting) == 1 else f"{len(waiting)} visits are"
-    typer.echo(f"{len(shown)} of {len(queries)} queries; {visits} on hold")
+    typer.echo(f"{len(shown)} of {len(queries)} queries; {holds_in_words(shown)}")
 
 
 @query_app.command("answer")

@@ -18,7 +18,8 @@ from mesems_mri.dataset.bids_tables import (
 from mesems_mri.dataset.input_tables import refuse_forbidden_columns
 from mesems_mri.dataset.journal import finish_interrupted
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.dataset.queries import blocking_queries
+from mesems_mri.dataset.queries import Query, blocking_queries
+from mesems_mri.dataset.query import ANSWERED
 from mesems_mri.errors import DatasetError, UsageError
 
 T2Contrast = Literal["FLAIR", "T2w", "PDw"]
@@ -278,9 +279,13 @@ def index_dataset(
 def _blocking_query_subjects(bids_dir: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return number and subject of the open blocking queries of each visit."""
     return {
-        visit: tuple(f"{query.query_id}: {query.what}" for query in queries)
+        visit: tuple(f"{query.query_id}: {query.what}{_answered(query)}" for query in queries)
         for visit, queries in blocking_queries(bids_dir).items()
     }
+
+
+def _answered(query: Query) -> str:
+    return " (answered; the next intake carries it out)" if query.status == ANSWERED else ""
 
 
 def _check_labels(folders: Iterable[Path]) -> None:

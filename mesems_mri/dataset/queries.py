@@ -14,7 +14,7 @@ from mesems_mri.dataset.query_answers import (
     options,
     refuse_unfit,
 )
-from mesems_mri.dataset.query_images import waits_for_image
+from mesems_mri.dataset.query_images import refuse_unknown_series, waits_for_image
 from mesems_mri.dataset.query_table import (
     LOCK,
     TABLE,
@@ -174,10 +174,10 @@ def close_query(
             )
             raise UsageError(msg)
         if by != INTAKE and waits_for_image(bids_dir, old):
+            fitting = options(fitting_answers(old.code, old.detail))
             msg = (
                 f"{old.query_id}: {old.code} waits for an image that is not filed, which closing does not "
-                f"change; give mesems-mri query answer with {options(fitting_answers(old.code))}, "
-                "or the intake of another scan"
+                f"change; give mesems-mri query answer with {fitting}, or the intake of another scan"
             )
             raise UsageError(msg)
         return replace(old, status=CLOSED, closed=day_of(today), closed_by=by, reason=reason)
@@ -228,7 +228,8 @@ def answer_query(
                 "there is nothing to answer"
             )
             raise UsageError(msg)
-        refuse_unfit(old.query_id, old.code, answer)
+        refuse_unfit(old.query_id, old.code, old.detail, answer)
+        refuse_unknown_series(bids_dir, old.query_id, answer.series.values())
         given = replace(
             old,
             status=ANSWERED,
@@ -271,7 +272,9 @@ def settle_answers(bids_dir: Path, carried_out: Mapping[str, str], *, today: dt.
 def close_settled(
     bids_dir: Path, submissions: Collection[str], asked: Iterable[Query], *, today: dt.date | None = None
 ) -> None:
-    """Close blocking queries that an intake of their submission raises no more, and whose image is filed.
+    """Close queries that an intake of their submission raises no more, and whose image is filed.
+
+    These are blocking, or of a visit that was not known.
 
     Parameters
     ----------
@@ -289,7 +292,8 @@ def close_settled(
         before, entries = read_with_log(bids_dir)
         table = list(before)
         for at, query in enumerate(table):
-            stale = query.blocks_visit and query.submission_id in submissions and query.content not in raised
+            own = query.is_open and query.submission_id in submissions
+            stale = own and query.content not in raised and (query.blocking or not query.session_id)
             if stale and not waits_for_image(bids_dir, query):
                 told = "raised no more: the submission was read again, and the image is filed"
                 table[at] = replace(query, status=CLOSED, closed=day_of(today), closed_by=INTAKE, reason=told)

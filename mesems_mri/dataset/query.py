@@ -1,5 +1,6 @@
 """A query to a site: its parts, its words, and what it waits for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from mesems_mri.dataset.query_answers import Answer, fitting_answers, options, read_answer
@@ -109,14 +110,14 @@ class Query:
 
     @property
     def state(self) -> str:
-        """What it waits for, in words; the same in the list, on the pages and in the summary."""
+        """Its state in words, the same in the list and on the pages."""
         if self.status == CLOSED:
             return f"closed on {self.closed} by {self.closed_by}: {self.reason}"
         if self.status == ANSWERED:
             who = f"answered on {self.answered} by {self.answered_by} ({self.answer})"
             return f"{who}; the next intake of submission {self.submission_id or 'at hand'} carries it out"
         why = f"; {self.reason}" if self.reason else ""
-        return f"waits for an answer: {options(fitting_answers(self.code))}{why}"
+        return f"waits for an answer: {options(fitting_answers(self.code, self.detail))}{why}"
 
 
 COLUMNS = tuple(field.name for field in fields(Query))
@@ -185,3 +186,15 @@ def as_line(text: str) -> str:
     """Return a text as one line that fits a cell."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1].rstrip() + "…"
+
+
+def holds_in_words(queries: Iterable[Query]) -> str:
+    """Return how many visits queries hold, and how many submissions wait for participant or visit."""
+    waiting = [query for query in queries if query.blocks_visit]
+    visits = {(query.participant_id, query.session_id) for query in waiting if query.session_id}
+    told = "1 visit is on hold" if len(visits) == 1 else f"{len(visits)} visits are on hold"
+    unknown = {query.submission_id for query in waiting if not query.session_id}
+    if not unknown:
+        return told
+    wait = "1 submission waits" if len(unknown) == 1 else f"{len(unknown)} submissions wait"
+    return f"{told}, {wait} for participant or visit"

@@ -40,6 +40,7 @@ _SERIES_ID = re.compile(r"[0-9A-Za-z.#_-]+")
 _OF_A_SERIES = (_K.ACCEPT, _K.NOT_ACQUIRED)
 _FITTING: Mapping[QueryCode, tuple[AnswerKind, ...]] = {
     QueryCode.UNKNOWN_PARTICIPANT: (_K.PARTICIPANT, _K.NOT_ACQUIRED),
+    QueryCode.PATIENT_ID_SPELLING: (_K.SAME_PERSON, _K.ACCEPT),
     QueryCode.SEVERAL_PARTICIPANTS: (_K.SAME_PERSON, _K.NOT_ACQUIRED),
     QueryCode.SEX_DIFFERS: (_K.SAME_PERSON, _K.NOT_ACQUIRED),
     QueryCode.BIRTH_DATE_DIFFERS: (_K.SAME_PERSON, _K.NOT_ACQUIRED),
@@ -47,7 +48,7 @@ _FITTING: Mapping[QueryCode, tuple[AnswerKind, ...]] = {
     QueryCode.VISIT_UNCLEAR: (_K.VISIT, _K.MERGE, _K.NOT_ACQUIRED),
     QueryCode.OUTSIDE_WINDOW: (_K.VISIT, _K.MERGE, _K.ACCEPT, _K.NOT_ACQUIRED),
     QueryCode.DUPLICATE_SUBMISSION: (_K.NOT_ACQUIRED,),
-    QueryCode.ALREADY_RECEIVED: (_K.SERIES, _K.ACCEPT, _K.MERGE, _K.NOT_ACQUIRED),
+    QueryCode.ALREADY_RECEIVED: (_K.SERIES, _K.ACCEPT, _K.NOT_ACQUIRED),
     QueryCode.NOTHING_USABLE: (_K.SERIES, _K.NOT_ACQUIRED),
     QueryCode.MISSING_SEQUENCE: (_K.SERIES, _K.NOT_ACQUIRED),
     QueryCode.SEVERAL_CANDIDATES: (_K.SERIES, _K.MERGE, _K.NOT_ACQUIRED),
@@ -59,9 +60,12 @@ _FITTING: Mapping[QueryCode, tuple[AnswerKind, ...]] = {
 }
 
 
-def fitting_answers(code: QueryCode) -> tuple[AnswerKind, ...]:
-    """Return the answers that fit a query of a code."""
-    return _FITTING.get(code, _OF_A_SERIES)
+def fitting_answers(code: QueryCode, detail: str = "") -> tuple[AnswerKind, ...]:
+    """Return the answers that fit a query of a code and a detail: only several days can be merged."""
+    fitting = _FITTING.get(code, _OF_A_SERIES)
+    if code is QueryCode.SEVERAL_CANDIDATES and "days=" not in detail:
+        return tuple(kind for kind in fitting if kind is not AnswerKind.MERGE)
+    return fitting
 
 
 def options(kinds: tuple[AnswerKind, ...]) -> str:
@@ -114,7 +118,7 @@ def read_answer(text: str) -> Answer | None:
     return Answer(AnswerKind(kind), value)
 
 
-def refuse_unfit(query_id: str, code: QueryCode, answer: Answer) -> None:
+def refuse_unfit(query_id: str, code: QueryCode, detail: str, answer: Answer) -> None:
     """Refuse an answer that does not fit the code of a query.
 
     Raises
@@ -122,7 +126,7 @@ def refuse_unfit(query_id: str, code: QueryCode, answer: Answer) -> None:
     UsageError
         Naming those that fit.
     """
-    fitting = fitting_answers(code)
+    fitting = fitting_answers(code, detail)
     if answer.kind not in fitting:
         msg = f"{query_id}: --{answer.kind} does not answer {code}; answer it with {options(fitting)}"
         raise UsageError(msg)

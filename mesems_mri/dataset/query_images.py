@@ -1,14 +1,15 @@
 """Images that a query waits for: which are meant, and whether they are filed."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.errors import UsageError
 
 _POST = "ce-gadolinium_T1w"
-_OF_THE_SUBMISSION = {
+OF_THE_SUBMISSION = {
     QueryCode.UNKNOWN_PARTICIPANT,
     QueryCode.SEVERAL_PARTICIPANTS,
     QueryCode.WRONG_SITE,
@@ -29,12 +30,12 @@ class Asked(Protocol):
 
     @property
     def code(self) -> QueryCode:
-        """What it is about."""
+        """Code of the query."""
         ...
 
     @property
     def blocking(self) -> bool:
-        """Whether its visit is on hold."""
+        """True if its visit is on hold until it is closed."""
         ...
 
     @property
@@ -81,7 +82,7 @@ def waits_for_image(bids_dir: Path, query: Asked) -> bool:
     """
     if not query.blocking or query.code in _ONLY_TOLD:
         return False
-    if query.code in _OF_THE_SUBMISSION or not query.session_id:
+    if query.code in OF_THE_SUBMISSION or not query.session_id:
         statuses = list(_statuses(bids_dir, query.submission_id))
         if statuses or not query.session_id:
             return bool(statuses) and not _MADE & set(statuses)
@@ -95,6 +96,22 @@ def waits_for_image(bids_dir: Path, query: Asked) -> bool:
     return query.role not in there if query.role else not there
 
 
+def refuse_unknown_series(bids_dir: Path, query_id: str, series_ids: Iterable[str]) -> None:
+    """Refuse an answer that names a series which was never sent.
+
+    Raises
+    ------
+    UsageError
+        Naming the first of them.
+    """
+    rows = list(_rows(bids_dir))
+    known = {row.get("series_id") for row in rows}
+    for series_id in series_ids:
+        if rows and series_id not in known:
+            msg = f"{query_id}: no series {series_id} was sent; give a series_id of {bids_dir / 'series.tsv'}"
+            raise UsageError(msg)
+
+
 def _is_there(line: str, there: set[str]) -> bool:
     """Return whether one of the alternatives of a missing sequence (``FLAIR|T2w+PDw``) is there."""
     return any(set(alternative.split("+")) <= there for alternative in line.split("|"))
@@ -102,10 +119,14 @@ def _is_there(line: str, there: set[str]) -> bool:
 
 def _statuses(bids_dir: Path, submission_id: str) -> Iterator[str]:
     """Yield the status of each series of a submission, as ``series.tsv`` has it."""
+    for row in _rows(bids_dir):
+        if row.get("submission_id") == submission_id:
+            yield row.get("status") or ""
+
+
+def _rows(bids_dir: Path) -> Iterator[dict[str, str]]:
     try:
         with (bids_dir / "series.tsv").open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
-                if row.get("submission_id") == submission_id:
-                    yield row.get("status") or ""
+            yield from csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
     except FileNotFoundError:
         return

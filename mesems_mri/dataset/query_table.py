@@ -49,7 +49,7 @@ def read_with_log(bids_dir: Path) -> tuple[tuple[Query, ...], Entries]:
     if entries is None:
         if head == COLUMNS:
             msg = (
-                f"{bids_dir / LOG}: is missing, so that nobody can tell whether {TABLE} was changed by hand; "
+                f"{bids_dir / LOG}: is missing, so that changes of {TABLE} by hand cannot be seen; "
                 f"copy it to the table, or mesems-mri query restore {bids_dir} --as-it-is --by WHO"
             )
             raise DatasetError(msg)

@@ -14,6 +14,7 @@ class QueryCode(StrEnum):
     """Closed list of what a query is about."""
 
     UNKNOWN_PARTICIPANT = "unknown_participant"
+    PATIENT_ID_SPELLING = "patient_id_spelling"
     SEVERAL_PARTICIPANTS = "several_participants"
     WRONG_SITE = "wrong_site"
     SEX_DIFFERS = "sex_differs"
@@ -311,6 +312,12 @@ QUERIES: dict[QueryCode, QueryText] = {
         "unknown participant",
         "The patient ID of the scan is not in the visit sheet",
         "Check the patient ID; send the scan under the right one, or have the sheet corrected",
+    ),
+    QueryCode.PATIENT_ID_SPELLING: QueryText(
+        "patient ID spelling",
+        "The patient ID of the scan is spelt otherwise than in the visit schedule",
+        "Confirm the participant; send the next scan under the ID of the schedule",
+        blocking=False,
     ),
     QueryCode.SEVERAL_PARTICIPANTS: QueryText(
         "several participants",

@@ -197,7 +197,7 @@ def _roles_due(context: IntakeContext, query: Query) -> set[str]:
 
 
 def _missing_image(visits: Sequence[AssessedVisit], roles: set[str]) -> str:
-    """Say why a role has no image; empty when all have one."""
+    """Return the reason for which a role has no image; empty when all have one."""
     for role in sorted(roles):
         series = [(visit, v.series) for visit in visits if (v := visit.selected_series().get(role))]
         if any(visit.status.get(one) in _USED for visit, one in series):

@@ -1,12 +1,9 @@
-"""Filing of a visit: conversion of its images, replacement and quarantine, closing of answered queries."""
+"""Filing of a visit: which of its series become images, and their conversion; see also `publish`."""
 
 import errno
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from mesems_mri.dataset.queries import Query, close_query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.errors import InputError, UsageError
 from mesems_mri.files import read_json, write_json
@@ -17,21 +14,9 @@ from mesems_mri.intake.assess import is_convertible
 from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.contrast_image import weigh_images
 from mesems_mri.intake.convert import ConversionError, convert_series
-from mesems_mri.intake.deidentify.export import write_copy
 from mesems_mri.intake.dicom.series import Series
-from mesems_mri.intake.filing_plan import POST, PRE, Waiting, is_pair, plan_filing
-from mesems_mri.intake.rows import write_rows
-from mesems_mri.intake.tables import SERIES_COLUMNS
+from mesems_mri.intake.filing_plan import POST, PRE, is_pair
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
-
-_ANSWERED_BY_ANY_IMAGE = {QueryCode.MISSING_SEQUENCE, QueryCode.NOTHING_USABLE, QueryCode.CONTRAST_UNCLEAR}
-"""Queries about the visit as a whole: what a new submission leaves open of them is queried anew."""
-
-_CLOSED_BY_CENTRE = {QueryCode.PROTOCOL_DEVIATION}
-"""Queries about a role that only the centre closes, not another scan of the role."""
-
-_COPIED = (SeriesStatus.FILED, SeriesStatus.UNCHANGED, SeriesStatus.QUARANTINED)
-"""Statuses of a series that is copied as DICOM."""
 
 _WITHOUT_FACE = "Send the series without the face, or agree with the reading centre that it is filed with it"
 
@@ -62,7 +47,7 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
     if blocked or not visit.session_id:
         return
     filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-    named = _named_roles(context, visit)
+    named = named_roles(context, visit)
     for role, one in visit.selected_series().items():
         burned = [
             query for query in visit.queries if query.code is QueryCode.BURNED_IN_TEXT and query.role == role
@@ -89,6 +74,7 @@ def convert_visit(context: IntakeContext, visit: AssessedVisit, staged: Path | N
         else:
             _convert_series(context, visit, role, one.series, staged)
     weigh_images(context, visit, staged)
+    _query_same_scans(visit)
     if staged is not None and context.request.deface:
         _deface(visit, staged)
 
@@ -175,9 +161,45 @@ def _convert_series(
             QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(series,), detail=(twin,), blocking=True
         )
         return
+    if role not in named_roles(context, visit) and (row := _row_of_same_scan(context, visit, series)):
+        visit.status[series] = SeriesStatus.DUPLICATE
+        if row["role"] != role:
+            told = (
+                f"{role}, {visit.series_name(series)} has the voxels of {row['role']} of {visit.session_id}"
+            )
+            detail = (row["role"],)
+            visit.add_query(
+                QueryCode.DUPLICATE_SUBMISSION, told, role=role, about=(series,), detail=detail, blocking=True
+            )
+        return
     context.visit_by_voxels.setdefault(image.voxels, visit.name)
     visit.status[series] = SeriesStatus.FILED
     visit.images[role] = name
+
+
+def _row_of_same_scan(context: IntakeContext, visit: AssessedVisit, series: Series) -> dict[str, str] | None:
+    """Return the row of an image of the visit with the same voxels: the same scan under other UIDs."""
+    content, mine = context.content_hash(series), (visit.participant_id, visit.session_id)
+    for row in context.earlier_series:
+        same = row["voxels"] == visit.voxels[series] and row["content"] != content
+        if same and (row["participant_id"], row["session_id"]) == mine and row["status"] in WITH_IMAGE:
+            return row
+    return None
+
+
+def _query_same_scans(visit: AssessedVisit) -> None:
+    """Query once all scans of a visit that were sent before under other UIDs."""
+    asked = {query.role for query in visit.queries if query.code is QueryCode.DUPLICATE_SUBMISSION}
+    taken = visit.selected_series()
+    same = [
+        role
+        for role in sorted(taken)
+        if visit.status[taken[role].series] is SeriesStatus.DUPLICATE and role not in asked
+    ]
+    if same:
+        about = [taken[role].series for role in same]
+        told = f"{', '.join(same)} of {visit.session_id}, with other UIDs"
+        visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, about=about, detail=tuple(same))
 
 
 def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str) -> str:
@@ -185,75 +207,14 @@ def _visit_with_voxels(context: IntakeContext, visit: AssessedVisit, voxels: str
     for row in context.earlier_series:
         other = (row["participant_id"], row["session_id"])
         mine = other == (visit.participant_id, visit.session_id)
-        if row["voxels"] == voxels and row["status"] in WITH_IMAGE and not mine:
+        moved = row["submission_id"] == visit.submission_id and other[0] == visit.participant_id
+        if row["voxels"] == voxels and row["status"] in WITH_IMAGE and not (mine or moved):
             return "/".join(other)
     seen = context.visit_by_voxels.get(voxels, visit.name)
     return seen if seen != visit.name else ""
 
 
-def file_visit(
-    context: IntakeContext, visit: AssessedVisit, staged: Path, sisters: Sequence[AssessedVisit]
-) -> None:
-    """File the images of an examination in the BIDS folder, and close the queries that it answers.
-
-    Parameters
-    ----------
-    context : IntakeContext
-    visit : AssessedVisit
-        Changed in place.
-    staged : Path
-        Staging folder.
-    sisters : sequence of AssessedVisit
-        Other examinations of the same visit and submission; one that loses an image says so.
-    """
-    if not visit.images:
-        return
-    staged = staged / visit.submission_id
-    taken = {role: visit.selected_series()[role].series for role in visit.images}
-    filed = folder.filed_images(context.bids_dir, visit.participant_id, visit.session_id)
-    waiting = _open_blocking_queries(context, visit)
-    study = {visit.deidentifier.uid(series.study_uid) for series in taken.values()}
-    unchanged = {role for role, series in taken.items() if visit.status[series] == SeriesStatus.UNCHANGED}
-    plan = plan_filing(
-        set(taken),
-        unchanged,
-        filed,
-        visit.submission_id,
-        study,
-        _summarise(waiting),
-        _named_roles(context, visit),
-    )
-    # an image that the site has told to be of another role is no longer of the one it was filed for
-    renamed = {context.content_hash(taken[role]) for role in plan.filed}
-    plan.replaced.update(role for role in set(filed) - set(taken) if filed[role].content in renamed)
-    retired = {role: filed[role] for role in sorted(plan.replaced)}
-    folder.quarantine_filed(context.bids_dir, retired.values())
-    for role in sorted(plan.quarantined):
-        name = visit.images.pop(role)
-        folder.quarantine_staged(staged, context.bids_dir, name, visit.submission_id)
-        visit.status[taken[role]] = SeriesStatus.QUARANTINED
-    folder.publish(staged, context.bids_dir, [visit.images[role] for role in sorted(plan.filed)])
-    folder.remove(one for role, one in retired.items() if role not in plan.filed)
-    _mark_replaced(context, retired.values())
-    _mark_in_sisters(retired, sisters)
-    _close_answered_queries(context, visit, waiting, plan.filed, set(filed) - set(retired))
-    here = {visit.submission_id, *(sister.submission_id for sister in sisters)}
-    others = {one.submission_id for one in filed.values()} - here - {""}
-    if aside := sorted(plan.quarantined):
-        if not plan.quarantined <= plan.settled:
-            visit.add_query(
-                QueryCode.ALREADY_RECEIVED,
-                ", ".join(aside),
-                about=[taken[role] for role in aside],
-                detail=tuple(aside),
-            )
-    elif plan.unchanged == set(taken) and others:
-        same = sorted(plan.unchanged)
-        told = f"{', '.join(same)} of {visit.session_id}"
-        visit.add_query(QueryCode.DUPLICATE_SUBMISSION, told, detail=tuple(same))
-
-
-def _named_roles(context: IntakeContext, visit: AssessedVisit) -> set[str]:
+def named_roles(context: IntakeContext, visit: AssessedVisit) -> set[str]:
     """Return the roles for which an answer that is due names a series of the examination."""
     ids = {visit.series_id(series) for series in visit.examination.series}
     named = named_series(context, [visit], anew=True)
@@ -265,67 +226,3 @@ def _is_accepted(context: IntakeContext, visit: AssessedVisit, role: str) -> boo
     codes = {fault.code.value for fault in visit.faults[visit.selected_series()[role].series]}
     asked = [query for query in visit.queries if query.role == role and query.code.value in codes]
     return bool(asked) and all(context.is_accepted(query) for query in asked)
-
-
-def _summarise(waiting: Iterable[Query]) -> Waiting:
-    waiting = list(waiting)
-    about = {query.role for query in waiting if query.role and query.code not in _CLOSED_BY_CENTRE}
-    asked_again = any(query.code is not QueryCode.MISSING_SEQUENCE for query in waiting)
-    return Waiting(bool(waiting), asked_again, frozenset(about))
-
-
-def _mark_in_sisters(retired: Mapping[str, folder.FiledImage], sisters: Iterable[AssessedVisit]) -> None:
-    """Say of an image that another examination of the same submission replaced that it is quarantined."""
-    for sister in sisters:
-        for role, one in retired.items():
-            if one.submission_id == sister.submission_id and role in sister.images:
-                del sister.images[role]
-                sister.status[sister.selected_series()[role].series] = SeriesStatus.QUARANTINED
-
-
-def write_dicom_copy(context: IntakeContext, visit: AssessedVisit, out_dir: Path) -> None:
-    """Write the filed series of a visit as de-identified DICOM; whole series, all echoes."""
-    used = [series for series, status in visit.status.items() if status in _COPIED]
-    for uid in sorted({series.series_uid for series in used}):
-        parts = [s for s in visit.examination.series if s.series_uid == uid and not s.copy_of]
-        files = tuple(dict.fromkeys(file for part in parts for file in part.files))
-        try:
-            write_copy(replace(parts[0], files=files), out_dir, visit.deidentifier)
-        except InputError as error:
-            context.say(f"{visit.name}, {visit.series_name(parts[0])}: no DICOM copy: {error}")
-
-
-def _open_blocking_queries(context: IntakeContext, visit: AssessedVisit) -> list[Query]:
-    """Return the open blocking queries of the visit that earlier submissions have raised."""
-    mine = (visit.participant_id, visit.session_id)
-    return [
-        query
-        for query in context.earlier_queries
-        if query.blocks_visit
-        and query.submission_id != visit.submission_id
-        and (query.participant_id, query.session_id) == mine
-    ]
-
-
-def _mark_replaced(context: IntakeContext, retired: Iterable[folder.FiledImage]) -> None:
-    contents = {one.content for one in retired} - {""}
-    for row in context.earlier_series:
-        if row["content"] in contents and row["status"] == SeriesStatus.FILED:
-            row["status"] = SeriesStatus.REPLACED.value
-            row["image"] = f"{folder.QUARANTINE}/{row['submission_id']}/{row['image']}"
-    if contents:
-        write_rows(context.bids_dir / folder.SERIES_TABLE, context.earlier_series, SERIES_COLUMNS)
-
-
-def _close_answered_queries(
-    context: IntakeContext, visit: AssessedVisit, waiting: Iterable[Query], roles: set[str], left: set[str]
-) -> None:
-    """Close the queries of earlier submissions that this one answers; open findings are queried anew."""
-    if not roles:
-        return
-    whole = roles >= left
-    for query in waiting:
-        about = query.role in roles and query.code not in _CLOSED_BY_CENTRE
-        if whole or about or query.code in _ANSWERED_BY_ANY_IMAGE:
-            reason = f"answered by submission {visit.submission_id}"
-            close_query(context.bids_dir, query.query_id, by="intake", reason=reason, today=context.today)

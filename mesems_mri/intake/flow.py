@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mesems_mri.dataset.bids import natural_key
@@ -14,6 +14,7 @@ from mesems_mri.dataset.journal import commit, finish_interrupted, make_shadow, 
 from mesems_mri.dataset.queries import (
     Query,
     add_queries,
+    blocking_queries,
     close_settled,
     complete_queries,
     read_queries,
@@ -43,7 +44,7 @@ from mesems_mri.intake.context import (
 from mesems_mri.intake.deidentify.keys import Keys, default_folder, open_keys
 from mesems_mri.intake.dicom.acquisition import Scanner, scanner_of_sidecar
 from mesems_mri.intake.dicom.tags import text
-from mesems_mri.intake.filing import convert_visit, file_visit, is_blocked, write_dicom_copy
+from mesems_mri.intake.filing import convert_visit, is_blocked
 from mesems_mri.intake.identify import (
     Examination,
     IdentityProblem,
@@ -56,6 +57,7 @@ from mesems_mri.intake.inventory import Inventory, take_inventory
 from mesems_mri.intake.joining import join_examinations, roles_of
 from mesems_mri.intake.mapping import learn_dummy_run, match_with_map, remember_series
 from mesems_mri.intake.protocol import load_protocol
+from mesems_mri.intake.publish import file_visit, write_dicom_copy
 from mesems_mri.intake.receipt_store import RECEIPTS, SITES
 from mesems_mri.intake.receipts import write_receipt_pages
 from mesems_mri.intake.rows import read_rows
@@ -63,6 +65,13 @@ from mesems_mri.intake.tables import read_sexes, write_tables
 from mesems_mri.intake.visit import AssessedVisit
 from mesems_mri.provenance import PACKAGE_DIR
 
+_ASKED_OF_A_VISIT = {
+    QueryCode.MISSING_SEQUENCE,
+    QueryCode.PROTOCOL_DEVIATION,
+    QueryCode.PROTOCOL_UNKNOWN,
+    QueryCode.SCANNER_CHANGED,
+}
+"""Asked once it is known which visit it is."""
 _VISIT_UNKNOWN = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR}
 
 
@@ -76,11 +85,14 @@ class Submission:
     visits : list of AssessedVisit
     queries : tuple of Query
         All queries about it, as in the table (numbered, unless it was a dry run).
+    on_hold : dict of str to tuple of str
+        Numbers of the queries that hold a visit now, by its name; those of other submissions among them.
     """
 
     inventory: Inventory
     visits: list[AssessedVisit]
     queries: tuple[Query, ...] = ()
+    on_hold: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def run_intake(request: IntakeRequest, say: Callable[[str], None] = lambda _: None) -> Submission:
@@ -173,7 +185,7 @@ def _learn_dummy_run(context: IntakeContext, inventory: Inventory) -> Submission
 
 def _assess_and_file(context: IntakeContext, inventory: Inventory) -> Submission:
     found = group_examinations(inventory.series)
-    mixed = mixed_studies(found)
+    mixed = mixed_studies(found, context.schedule)
     visits = sorted((_identify(context, one, found, mixed) for one in found), key=_chronological)
     _check_identities(context, visits)
     _assess_visits(context, visits)
@@ -224,6 +236,11 @@ def _file_visits(context: IntakeContext, submission: Submission, general: Sequen
     submission.queries = add_queries(context.bids_dir, asked, today=context.today)
     own = {visit.submission_id for visit in visits}
     close_settled(context.bids_dir, own, asked, today=context.today)
+    submission.on_hold = {
+        "/".join(visit): tuple(query.query_id for query in queries)
+        for visit, queries in blocking_queries(context.bids_dir).items()
+        if all(visit)
+    }
     write_receipt_pages(context, submission.inventory, visits, submission.queries)
 
 
@@ -347,6 +364,11 @@ def _assess_visits(context: IntakeContext, visits: Sequence[AssessedVisit]) -> N
         named = named_series(context, joined)
         reference, match = _first_scanner(context, visit, visits), match_with_map(context, visit)
         assess_visit(visit, context.protocol, reference, tuple(there), named, match)
+        if not visit.session_id:
+            visit.queries = [query for query in visit.queries if query.code not in _ASKED_OF_A_VISIT]
+        if visit.row is None:  # whoever has sent it is asked
+            sender = context.request.site_id or ""
+            visit.queries = [replace(query, site_id=sender) for query in visit.queries]
         if len(joined) > 1 and visit is joined[-1]:
             join_examinations(joined, filed, named, merged_roles(context, joined))
 

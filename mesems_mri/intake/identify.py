@@ -1,7 +1,6 @@
 """Identification of an examination: its participant and its visit."""
 
 import datetime as dt
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,10 @@ from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.dicom.tags import study_day, text
+from mesems_mri.intake.spelling import participants_named, participants_spelt, same_person, trial_subject
 
+_SEXES = {"F", "M"}
+"""Sexes that can contradict each other: other and unknown contradict none."""
 _FAR_DAYS = 28
 """A day that misses every window by more than this is assigned to no visit without a query."""
 
@@ -60,7 +62,8 @@ class Examination:
     @property
     def sex(self) -> str:
         """The sex that the headers name; empty when they name none or several."""
-        return next(iter(self.sexes)) if len(self.sexes) == 1 and self.sexes <= {"F", "M", "O"} else ""
+        said = self.sexes & _SEXES or self.sexes & {"O"}
+        return next(iter(said)) if len(said) == 1 else ""
 
 
 def group_examinations(series: Iterable[Series]) -> list[Examination]:
@@ -86,9 +89,10 @@ def match_visit(
 ) -> tuple[SheetRow | None, list[IdentityProblem]]:
     """Match an examination with a visit of the schedule.
 
-    The patient ID must be one of the schedule. The visit is the one whose window holds the day; of several,
-    the one planned closest to it. A day outside of all windows goes to the visit whose window it misses
-    least, if that is by four weeks at most and by less than half of what it misses any other by.
+    The patient ID must be one of the schedule, but for its spelling; else ClinicalTrialSubjectID must, which
+    is meant for it. In both cases a query says so. The visit is the one whose window holds the day; of
+    several, the one planned closest to it. A day outside of all windows goes to the visit whose window it
+    misses least, if that is by four weeks at most and by less than half of what it misses any other by.
 
     Parameters
     ----------
@@ -104,11 +108,10 @@ def match_visit(
         visit is not known, with a problem that says so.
     list of IdentityProblem
     """
-    wanted = examination.patient_id.casefold()
-    rows = [row for row in schedule if row.dicom_patient_id.casefold() == wanted] if wanted else []
+    participant_id, problems = identify_participant(examination, schedule)
+    rows = [row for row in schedule if row.participant_id == participant_id]
     if not rows:
-        return None, [_unknown_participant(examination, schedule)]
-    problems = []
+        return None, problems
     if site_id and rows[0].site_id != site_id:
         told = f"{rows[0].participant_id} is of site {rows[0].site_id}, sent by {site_id}"
         problems.append(IdentityProblem(QueryCode.WRONG_SITE, told, (rows[0].site_id, site_id)))
@@ -116,6 +119,26 @@ def match_visit(
         return rows[0], [*problems, IdentityProblem(QueryCode.NO_SCAN_DATE)]
     row, problem = _match_day(examination.day, rows)
     return row or rows[0], problems + ([problem] if problem else [])
+
+
+def identify_participant(
+    examination: Examination, schedule: Sequence[SheetRow]
+) -> tuple[str, list[IdentityProblem]]:
+    """Return the participant of an examination, empty when not known, and what is to be said about it."""
+    alike: list[str] = []
+    if examination.patient_id:
+        alike, exact = participants_spelt(examination.patient_id, schedule)
+        if len(alike) == 1:
+            told = f"taken for {alike[0]}"
+            problem = IdentityProblem(QueryCode.PATIENT_ID_SPELLING, told, (alike[0],), blocking=False)
+            return alike[0], [] if exact else [problem]
+    subjects = {trial_subject(series.header, schedule) for series in examination.series} - {""}
+    if len(subjects) == 1 and not alike:
+        (subject,) = subjects
+        told = f"ClinicalTrialSubjectID is that of {subject}"
+        detail = (subject, "ClinicalTrialSubjectID")
+        return subject, [IdentityProblem(QueryCode.PATIENT_ID_SPELLING, told, detail, blocking=False)]
+    return "", [_unknown_participant(examination, schedule, alike)]
 
 
 def check_identity(
@@ -139,28 +162,29 @@ def check_identity(
     """
     problems = []
     expected = row.sex or known_sex
-    if expected and examination.sexes - {expected}:
+    if expected in _SEXES and examination.sexes & _SEXES - {expected}:
         found = sorted(examination.sexes)
         told = f"{row.participant_id} is {expected}, the header says {', '.join(found)}"
         problems.append(IdentityProblem(QueryCode.SEX_DIFFERS, told, (expected, "|".join(found))))
     if birth_hash and known_birth_hash and birth_hash != known_birth_hash:
         problems.append(IdentityProblem(QueryCode.BIRTH_DATE_DIFFERS, row.participant_id))
     births = {text(s.header, "PatientBirthDate") for s in examination.series} - {""}
-    names = {_normalised(text(s.header, "PatientName")) for s in examination.series} - {""}
-    if len(births) > 1 or len(names) > 1:
-        what, count = "birth dates" if len(births) > 1 else "names", max(len(births), len(names))
+    names = sorted({text(s.header, "PatientName") for s in examination.series} - {""})
+    if len(births) > 1 or not same_person(names):
+        what, count = ("birth dates", len(births)) if len(births) > 1 else ("names", len(names))
         told = f"one patient ID with {count} {what} on one day"
         key = "birth_dates" if len(births) > 1 else "names"
         problems.append(IdentityProblem(QueryCode.SEVERAL_PARTICIPANTS, told, (f"{key}={count}",)))
     return problems
 
 
-def mixed_studies(found: Iterable[Examination]) -> set[str]:
-    """Return the studies that hold series of several patient IDs."""
+def mixed_studies(found: Iterable[Examination], schedule: Sequence[SheetRow] = ()) -> set[str]:
+    """Return the studies that hold series of several patient IDs, spellings of one ID not counted."""
     patients: dict[str, set[str]] = defaultdict(set)
     for examination in found:
+        known = identify_participant(examination, schedule)[0]
         for series in examination.series:
-            patients[series.study_uid].add(examination.patient_id.casefold())
+            patients[series.study_uid].add(known or examination.patient_id.casefold())
     return {study for study, ids in patients.items() if study and len(ids) > 1}
 
 
@@ -202,18 +226,21 @@ def _days_outside(off: int) -> str:
     return f"{abs(off)} day{'s' if abs(off) > 1 else ''} {side}"
 
 
-def _unknown_participant(examination: Examination, schedule: Sequence[SheetRow]) -> IdentityProblem:
+def _unknown_participant(
+    examination: Examination, schedule: Sequence[SheetRow], alike: Sequence[str]
+) -> IdentityProblem:
     code, count = QueryCode.UNKNOWN_PARTICIPANT, len(examination.series)
     counted = f"series={count}"
-    if not examination.patient_id:
-        return IdentityProblem(code, f"{count} series without a patient ID", (counted, "no_patient_id"))
-    plain = _normalised(examination.patient_id)
-    alike = sorted({row.participant_id for row in schedule if _normalised(row.dicom_patient_id) == plain})
-    if len(alike) == 1:
-        told = f"{count} series; but for blanks and signs the ID is that of {alike[0]}"
-        return IdentityProblem(code, told, (counted, alike[0]))
-    return IdentityProblem(code, f"{count} series", (counted,))
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
+    told = f"{count} series" + ("" if examination.patient_id else " without a patient ID")
+    detail = (counted,) if examination.patient_id else (counted, "no_patient_id")
+    if alike:
+        return IdentityProblem(
+            code, f"{told}; the ID is as close to that of {' and '.join(alike)}", (*detail, *alike)
+        )
+    named: dict[str, str] = {}
+    for series in examination.series:
+        named |= participants_named(series.header, schedule)
+    if named:
+        where = ", ".join(f"that of {name} stands in {keyword}" for name, keyword in sorted(named.items()))
+        return IdentityProblem(code, f"{told}; {where}", (*detail, *sorted(named)))
+    return IdentityProblem(code, told, detail)

@@ -11,12 +11,16 @@ _DATED_BY = ("ce-gadolinium_T1w", "FLAIR", "T2w", "PDw", "T1w")
 """Of several days of a visit that of the first of these images is the day of the visit."""
 
 
-def update_scans(bids_dir: Path, visits: Sequence[AssessedVisit], visit_day: str) -> str:
+def update_scans(
+    bids_dir: Path, participant_id: str, session_id: str, visits: Sequence[AssessedVisit], visit_day: str
+) -> str:
     """Write ``scans.tsv`` of a visit, and return the day of the visit.
 
     Parameters
     ----------
     bids_dir : Path
+    participant_id, session_id : str
+        The visit.
     visits : sequence of AssessedVisit
         Its examinations in this submission, already filed.
     visit_day : str
@@ -27,7 +31,6 @@ def update_scans(bids_dir: Path, visits: Sequence[AssessedVisit], visit_day: str
     str
         Shifted day, ISO 8601; empty when the visit has no image with a day.
     """
-    participant_id, session_id = visits[0].participant_id, visits[0].session_id
     path = bids_dir / participant_id / session_id / f"{participant_id}_{session_id}_scans.tsv"
     known = {row["filename"]: row["acq_time"] for row in read_rows(path)}
     sent = {name: _shifted(visit) for visit in visits for name in visit.images.values()}
@@ -40,6 +43,8 @@ def update_scans(bids_dir: Path, visits: Sequence[AssessedVisit], visit_day: str
         rows.append({"filename": name, "acq_time": day})
     if rows:
         write_rows(path, rows, ("filename", "acq_time"))
+    else:
+        path.unlink(missing_ok=True)
     return day_of_visit(days)
 
 

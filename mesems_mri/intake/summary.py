@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from mesems_mri.intake.classify import IMAGE_ROLES
 from mesems_mri.intake.flow import Submission
+from mesems_mri.intake.visit import AssessedVisit
 
 
 def summary_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[str]:
@@ -39,6 +40,8 @@ def summary_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[
             results = Counter(item.result for items in visit.protocol_items.values() for item in items)
             told = ", ".join(f"{results[result]} {result}" for result in sorted(results))
             yield f"  protocol   {told}"
+        if visit.session_id and not dry_run:
+            yield f"  visit      {_state_of_visit(submission, visit)}"
     yield from query_lines(submission, dry_run=dry_run)
 
 
@@ -72,3 +75,10 @@ def query_lines(submission: Submission, *, dry_run: bool = False) -> Iterator[st
         yield f"nothing waits for: {told}" + ("" if dry_run else "; see mesems-mri query list")
     verb = "would be asked" if dry_run else "asked"
     yield f"{len(submission.queries)} queries {verb}, {len(waiting)} of them blocking"
+
+
+def _state_of_visit(submission: Submission, visit: AssessedVisit) -> str:
+    """Return the state of a visit, as the table of queries has it."""
+    if holding := submission.on_hold.get(visit.name):
+        return f"on hold: {', '.join(holding)}"
+    return "no blocking query: mesems-mri run evaluates it"

@@ -121,7 +121,8 @@ def _date_visits(
         dated = {row["session_id"]: row.get("acq_time", "") for row in table}
         for session_id in days:
             mine = [v for v in visits if (v.participant_id, v.session_id) == (participant_id, session_id)]
-            days[session_id] = update_scans(context.bids_dir, mine, dated.get(session_id, ""))
+            day = dated.get(session_id, "")
+            days[session_id] = update_scans(context.bids_dir, participant_id, session_id, mine, day)
 
 
 def update_series(bids_dir: Path, new: Sequence[Mapping[str, str]]) -> None:
@@ -197,6 +198,8 @@ def update_sessions(bids_dir: Path, schedule: Sequence[SheetRow], days: Mapping[
             continue
         known = table.setdefault(row.session_id, {"session_id": row.session_id})
         known["acq_time"] = days.get(row.session_id) or known.get("acq_time", "")
+        if not any((bids_dir / participant_id / row.session_id).glob("anat/*.nii*")):
+            known["acq_time"] = ""
         known["week"] = "" if row.week is None else str(row.week)
         known["visit_type"] = row.visit_type
         dose, steroid = row.contrast_dose_mmol_kg, row.steroid_within_30d

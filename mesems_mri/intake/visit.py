@@ -38,7 +38,7 @@ STATUS_WORDS = {
     SeriesStatus.UNCHANGED: "an image of the BIDS folder already",
     SeriesStatus.QUARANTINED: "kept in sourcedata/intake, as another image of the visit was filed before",
     SeriesStatus.REPLACED: "kept in sourcedata/intake, as a later submission replaced it",
-    SeriesStatus.DUPLICATE: "sent before, and another image took its place",
+    SeriesStatus.DUPLICATE: "sent before, and its image is there, or another one took its place",
     SeriesStatus.NOT_USED: "no image of the protocol, or another series was taken",
     SeriesStatus.QUERY: "waits for an answer of the site",
     SeriesStatus.BLOCKED: "not filed before the participant and the visit are known",

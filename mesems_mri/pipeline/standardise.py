@@ -70,7 +70,7 @@ def standardise_visit(
     if open_queries:
         message = (
             f"{visit.name}: waits for the site's answer to {'; '.join(open_queries)}; "
-            "close it with mesems-mri query close, and run again"
+            "give it with mesems-mri query answer (or mesems-mri query close), and run again"
         )
         log.warning("%s", message)
         return _not_evaluable(Reason.OPEN_QUERY, message, {})

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mesems_mri.cli.main import app
+from mesems_mri.dataset import query_table
 from mesems_mri.dataset.input_tables import refuse_forbidden_columns
 from mesems_mri.dataset.queries import (
     COLUMNS,
@@ -23,11 +24,13 @@ from mesems_mri.dataset.queries import (
     TABLE,
     Query,
     add_queries,
+    answer_query,
     blocking_queries,
     close_query,
     new_query,
     read_queries,
 )
+from mesems_mri.dataset.query_answers import Answer, AnswerKind
 from mesems_mri.dataset.query_log import LOG
 from mesems_mri.dataset.reasons import QUERIES, QueryCode
 from mesems_mri.errors import DatasetError, UsageError
@@ -360,6 +363,23 @@ def test_a_crash_in_the_middle_leaves_the_old_table(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     assert (tmp_path / TABLE).read_bytes() == before
     assert add_queries(tmp_path, [a_query(site_id="T")])[0].query_id == "Q0002"
+
+
+def test_a_crash_between_log_and_table_counts_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_queries(tmp_path, [a_query(), a_query(role="T1w")], today=DAY)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(query_table, "_write_table", die)
+        answer_query(tmp_path, "Q0001", Answer(AnswerKind.NOT_ACQUIRED), by="Reader", today=DAY)
+    assert [query.status for query in read_queries(tmp_path)] == ["closed", "open"]
+    answer_query(tmp_path, "Q0002", Answer(AnswerKind.NOT_ACQUIRED), by="Reader", today=DAY)
+    assert [query.status for query in read_queries(tmp_path)] == ["closed", "closed"]
+    assert (tmp_path / TABLE).read_text(encoding="utf-8").count("not-acquired") == 2
 
 
 def test_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:

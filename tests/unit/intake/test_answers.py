@@ -238,6 +238,27 @@ def test_a_day_between_visits_is_merged_with_the_nearest_examination(trial: Tria
     assert status(trial, "visit_unclear") == "closed"
 
 
+def test_another_visit_is_named_for_a_scan_outside_the_window(trial: Trial) -> None:
+    late = {"StudyDate": "20240311", "AcquisitionDate": "20240311"}
+    sent = trial.examination(trial.submission(), **late)
+    trial.run_intake(sent)
+    assert trial.images() == sorted(ALL_THREE)
+    answer(trial, the_query(trial, "outside_window"), "--visit", "ses-w04")
+    trial.run_intake(sent)
+    moved = [path.replace("ses-w00", "ses-w04") for path in ALL_THREE]
+    assert trial.images() == sorted(moved)
+    assert trial.codes() == []
+    assert not list((trial.bids / "sub-001/ses-w00").rglob("*.tsv"))
+    assert {(row["session_id"], row["status"]) for row in trial.rows()} == {("ses-w04", "filed")}
+
+
+def test_a_series_that_was_never_sent_is_refused(trial: Trial) -> None:
+    trial.run_intake(with_second_flair(trial))
+    query = the_query(trial, "several_candidates")
+    assert "no series 2.25.7 was sent" in answer(trial, query, "--series", "2.25.7")
+    assert "answer it with --series or --not-acquired" in answer(trial, query, "--merge")
+
+
 def test_a_series_is_accepted_as_it_is(trial: Trial) -> None:
     sent = trial.examination(trial.submission())
     (sent / "a" / "0012.dcm").unlink()
@@ -423,6 +444,6 @@ def test_rows_and_lines_that_come_or_go_are_noticed(trial: Trial, change: str) -
 def test_a_lost_log_is_not_made_anew_unseen(trial: Trial) -> None:
     trial.run_intake(without_slice(trial))
     (trial.bids / ".queries.log").unlink()
-    assert "nobody can tell whether queries.tsv was changed by hand" in say("query", "list", trial.bids)
+    assert "changes of queries.tsv by hand cannot be seen" in say("query", "list", trial.bids)
     assert "cannot be restored" not in say("query", "restore", trial.bids, "--as-it-is", "--by", "A. Reader")
     assert "1 of 1 queries" in say("query", "list", trial.bids)

@@ -166,3 +166,26 @@ def test_the_same_days_again_change_nothing(trial: Trial) -> None:
     before = trial.bytes()
     trial.run_intake(sent)
     assert trial.bytes() == before
+
+
+def test_an_image_of_another_day_closes_no_query_about_what_is_still_missing(trial: Trial) -> None:
+    sent = write_day(trial.submission(), 4, "FLAIR")
+    write_scan(sent / "4" / "x", "T1", series=6, **{**T1, **DAYS[4]})
+    (sent / "4" / "FLAIR" / "0007.dcm").unlink()
+    trial.run_intake(sent)
+    assert sorted(trial.codes(blocking=True)) == ["contrast_unclear", "missing_slices"]
+    trial.run_intake(write_day(trial.submission(), 6, "T2w"))
+    assert trial.images() == [name("T2w")]
+    assert set(trial.codes(blocking=True)) >= {"contrast_unclear", "missing_slices"}
+    trial.run_intake(write_day(trial.submission(), 5, "T1w", "FLAIR", POST))
+    assert trial.images() == sorted(name(role) for role in KINDS)
+    assert trial.codes(blocking=True) == []
+
+
+def test_a_part_of_what_is_missing_leaves_one_query_about_the_rest(trial: Trial, repository: Path) -> None:
+    protocol = repository / "config" / "protocol.yaml"
+    for day, role in ((4, "T1w"), (5, "FLAIR"), (6, POST)):
+        trial.run_intake(write_day(trial.submission(), day, role), protocol=protocol)
+        missing = [query for query in read_queries(trial.bids) if query.code == "missing_sequence"]
+        assert sum(query.is_open for query in missing) == (role != POST)
+    assert trial.codes(blocking=True) == []

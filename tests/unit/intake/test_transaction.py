@@ -139,7 +139,7 @@ def test_a_crash_at_one_of_several_visits_files_none(trial: Trial, monkeypatch: 
     trial.examination(sent / "1")
     trial.examination(sent / "2", **DAY_W04)
     write_scan(sent / "3", "FLAIR", series=2, **{**FLAIR, **PERSON_2, "study": 7})
-    real = filing.file_visit
+    real = flow.file_visit
 
     def crash(context: object, visit: object, *rest: object) -> None:
         if visit.session_id == "ses-w04":  # type: ignore[attr-defined]
