@@ -46,14 +46,14 @@ def real_pairs(real: Path) -> list[Pair]:
     """
     cross, longitudinal = real / "open_ms/cross_sectional", real / "open_ms/longitudinal"
     glioma = real / "tcga/TCGA-DU-7294/TCGA-DU-7294_hdbet_native"
-    pairs = [
-        Pair(f"open_ms {n}", *(cross / f"patient{n}/{c}_space-MNI.nii.gz" for c in ("T1", "T1POST")), True)
-        for n in ("07", "26")
-    ]
+    pairs: list[Pair] = []
+    for n in ("07", "26"):
+        before, after = (cross / f"patient{n}/{c}_space-MNI.nii.gz" for c in ("T1", "T1POST"))
+        pairs.append(Pair(f"open_ms {n}", before, after, True))
     pairs.append(Pair("tcga", Path(f"{glioma}_t1.nii.gz"), Path(f"{glioma}_t1c.nii.gz"), True))
     for n, enhanced in (("01", True), ("12", False)):
-        visits = (longitudinal / f"patient{n}/study{k}_T1W.nii.gz" for k in (1, 2))
-        pairs.append(Pair(f"open_ms visits {n}", *visits, enhanced))
+        first, second = (longitudinal / f"patient{n}/study{k}_T1W.nii.gz" for k in (1, 2))
+        pairs.append(Pair(f"open_ms visits {n}", first, second, enhanced))
     alone = [path for pair in pairs for path in (pair.first, pair.second)]
     alone += [longitudinal / f"patient{n}/study{k}_T1W.nii.gz" for n, k in (("04", 1), ("20", 2))]
     alone += [real / f"mslesseg/{p}/T1/{p}_T1_T1.nii.gz" for p in ("P18", "P39")]
@@ -94,8 +94,11 @@ def shaded(volume: Volume, rng: np.random.Generator) -> Volume:
     """Multiply by a smooth field between about 0.4 and 2.5."""
     fields = rng.uniform(-0.3, 0.3, 6)
     axes = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in volume.shape), indexing="ij")
-    log_field = sum(c * a for c, a in zip(fields[:3], axes, strict=True))
-    log_field = log_field + sum(c * a * a for c, a in zip(fields[3:], axes, strict=True))
+    log_field = np.zeros(volume.shape)
+    for c, a in zip(fields[:3], axes, strict=True):
+        log_field += c * a
+    for c, a in zip(fields[3:], axes, strict=True):
+        log_field += c * a * a
     return Volume((volume.array * np.exp(log_field - log_field.mean())).astype(np.float32), volume.affine)
 
 

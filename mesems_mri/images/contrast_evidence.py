@@ -156,7 +156,8 @@ def _grid_around(alignment: HeadAlignment) -> Grid:
 def _brain_on(grid: Grid, alignment: HeadAlignment) -> Mask:
     atlas = load_atlas()
     brain = Volume(atlas.probability["brain"], atlas.affine)
-    return resample_image(brain, grid, np.linalg.inv(alignment.from_mni)) > 0.5
+    to_mni = np.linalg.inv(alignment.from_mni).astype(np.float64)
+    return resample_image(brain, grid, to_mni) > 0.5
 
 
 def _register(fixed: Volume, moving: Volume, start: Affine) -> Affine:
@@ -180,8 +181,9 @@ def _register(fixed: Volume, moving: Volume, start: Affine) -> Affine:
             return start
         where, moved_mm = where[:, inside], moved_mm[inside]
         values = ndimage.map_coordinates(moving.array, where, order=1).astype(np.float64)
-        slope = np.stack([ndimage.map_coordinates(g, where, order=1) for g in gradient])
-        step = _gauss_newton(values, wanted[inside], to_index[:3, :3].T @ slope, moved_mm)
+        slope = np.stack([ndimage.map_coordinates(g, where, order=1) for g in gradient]).astype(np.float64)
+        turned = np.asarray(to_index[:3, :3].T @ slope, np.float64)
+        step = _gauss_newton(values, wanted[inside], turned, moved_mm)
         matrix = step @ matrix
         if np.abs(step - np.eye(4)).max() < 1e-3:
             break
