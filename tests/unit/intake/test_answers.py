@@ -226,6 +226,19 @@ def test_days_are_merged_on_the_day_of_the_post_contrast_t1(trial: Trial) -> Non
     assert trial.codes() == []
 
 
+def test_a_series_of_one_of_two_days_is_named(trial: Trial) -> None:
+    in_one(trial, (4, ("T1w", "FLAIR")), (6, ("FLAIR", POST)))
+    query = the_query(trial, "several_candidates")
+    wanted = query.series_id.split(",")[0]
+    answer(trial, query, "--series", wanted)
+    trial.run_intake(trial.folder / "sent1")
+    assert trial.images() == sorted(ALL_THREE)
+    assert [
+        row["series_id"] for row in trial.rows() if (row["role"], row["status"]) == ("FLAIR", "filed")
+    ] == [wanted]
+    assert trial.codes() == []
+
+
 def test_a_day_between_visits_is_merged_with_the_nearest_examination(trial: Trial) -> None:
     trial.run_intake(write_day(trial.submission(), 4, "T1w", POST))
     late = {"StudyDate": "20240318", "AcquisitionDate": "20240318", "study": 8}
