@@ -19,7 +19,7 @@ from mesems_mri.errors import MesemsError
 from mesems_mri.intake.convert import Dcm2niixRun
 from mesems_mri.intake.receipt_store import read_receipts
 from mesems_mri.report.qualification import queries_on_receipt
-from tests.unit.intake.scans import FLAIR, T1
+from tests.unit.intake.scans import FLAIR, T1, write_enhanced
 from tests.unit.intake.test_flow import ALL_THREE, DAY_W04, POST, Trial, name, write_scan
 from tests.unit.intake.test_joining import in_one, write_day
 
@@ -157,6 +157,24 @@ def test_a_volume_is_taken_out_of_a_series(trial: Trial, volume: int, interleave
     assert sorted(np.unique(voxels)) == [100 * volume + place for place in range(12)]
     assert trial.codes(status="open") == []
     assert [row["status"] for row in trial.rows() if row["role"] == "FLAIR"] == ["filed"]
+
+
+@pytest.mark.parametrize("volume", [1, 2])
+def test_a_volume_is_taken_out_of_a_multi_frame_object(trial: Trial, volume: int) -> None:
+    sent = trial.submission()
+    sent.mkdir()
+    timing = FLAIR | {"EchoTime": None}
+    path = write_enhanced(sent / "1", "FLAIR", echoes=(110.0, 110.0), series=2, **timing)
+    dataset = pydicom.dcmread(path)
+    frames = [np.full((16, 20), 100 * (1 + at // 40) + at % 40, "<u2") for at in range(80)]
+    dataset.PixelData = b"".join(frame.tobytes() for frame in frames)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    trial.run_intake(sent)
+    answer(trial, the_query(trial, "several_volumes"), "--volume", volume)
+    trial.run_intake(sent)
+    voxels = np.asarray(nib.load(trial.bids / name("FLAIR")).dataobj)
+    assert sorted(np.unique(voxels)) == [100 * volume + place for place in range(40)]
+    assert status(trial, "several_volumes") == "closed"
 
 
 def test_a_volume_that_is_not_there_opens_the_query_again(trial: Trial) -> None:
