@@ -43,10 +43,10 @@ def join_examinations(
         holders = _prefer_complete(several, role)
         if len(holders) < 2 or role in filed:
             continue
-        if role in named:
+        meant = [visit for visit in holders if _series_id(visit, role) == named.get(role)]
+        if meant:
             for visit in holders:
-                one = visit.selected_series()[role]
-                if visit.series_id(one.series) != named[role]:
+                if visit not in meant:
                     _take_away(visit, role, "not taken: the site has named another one")
         elif role in merged:
             for visit in holders:
@@ -55,6 +55,10 @@ def join_examinations(
         elif role != PRE or not _has_one_post(several, filed):
             _ask(holders, role)
     _leave_to_the_last(several, filed)
+
+
+def _series_id(visit: AssessedVisit, role: str) -> str:
+    return visit.series_id(visit.selected_series()[role].series)
 
 
 def _merged_from(several: Sequence[AssessedVisit], holders: Sequence[AssessedVisit]) -> AssessedVisit:

@@ -19,7 +19,7 @@ from mesems_mri.errors import MesemsError
 from mesems_mri.intake.convert import Dcm2niixRun
 from mesems_mri.intake.receipt_store import read_receipts
 from mesems_mri.report.qualification import queries_on_receipt
-from tests.unit.intake.scans import FLAIR, T1
+from tests.unit.intake.scans import FLAIR, T1, write_enhanced
 from tests.unit.intake.test_flow import ALL_THREE, DAY_W04, POST, Trial, name, write_scan
 from tests.unit.intake.test_joining import in_one, write_day
 
@@ -159,6 +159,24 @@ def test_a_volume_is_taken_out_of_a_series(trial: Trial, volume: int, interleave
     assert [row["status"] for row in trial.rows() if row["role"] == "FLAIR"] == ["filed"]
 
 
+@pytest.mark.parametrize("volume", [1, 2])
+def test_a_volume_is_taken_out_of_a_multi_frame_object(trial: Trial, volume: int) -> None:
+    sent = trial.submission()
+    sent.mkdir()
+    timing = FLAIR | {"EchoTime": None}
+    path = write_enhanced(sent / "1", "FLAIR", echoes=(110.0, 110.0), series=2, **timing)
+    dataset = pydicom.dcmread(path)
+    frames = [np.full((16, 20), 100 * (1 + at // 40) + at % 40, "<u2") for at in range(80)]
+    dataset.PixelData = b"".join(frame.tobytes() for frame in frames)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    trial.run_intake(sent)
+    answer(trial, the_query(trial, "several_volumes"), "--volume", volume)
+    trial.run_intake(sent)
+    voxels = np.asarray(nib.load(trial.bids / name("FLAIR")).dataobj)
+    assert sorted(np.unique(voxels)) == [100 * volume + place for place in range(40)]
+    assert status(trial, "several_volumes") == "closed"
+
+
 def test_a_volume_that_is_not_there_opens_the_query_again(trial: Trial) -> None:
     sent = trial.submission()
     two_volumes(sent, interleaved=False)
@@ -223,6 +241,19 @@ def test_days_are_merged_on_the_day_of_the_post_contrast_t1(trial: Trial) -> Non
     assert trial.images() == sorted(ALL_THREE)
     owners = {row["role"]: row["submission_id"] for row in trial.rows() if row["status"] == "filed"}
     assert owners["FLAIR"] == owners[POST] != owners["T1w"]
+    assert trial.codes() == []
+
+
+def test_a_series_of_one_of_two_days_is_named(trial: Trial) -> None:
+    in_one(trial, (4, ("T1w", "FLAIR")), (6, ("FLAIR", POST)))
+    query = the_query(trial, "several_candidates")
+    wanted = query.series_id.split(",")[0]
+    answer(trial, query, "--series", wanted)
+    trial.run_intake(trial.folder / "sent1")
+    assert trial.images() == sorted(ALL_THREE)
+    assert [
+        row["series_id"] for row in trial.rows() if (row["role"], row["status"]) == ("FLAIR", "filed")
+    ] == [wanted]
     assert trial.codes() == []
 
 
