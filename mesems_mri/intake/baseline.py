@@ -87,7 +87,7 @@ class Parameters:
             if isinstance(entry, Mapping):
                 pixel = entry.get("in_plane_mm")
                 return cls(**{**entry, "in_plane_mm": tuple(pixel) if pixel else None})
-            times = {
+            times: dict[str, Any] = {
                 name: 1000 * float(sidecar[key]) if key in sidecar else None
                 for name, key in (
                     ("echo_time_ms", "EchoTime"),

@@ -30,6 +30,7 @@ from mesems_mri.intake.protocol import (
 
 SCANNER_ITEMS = {"scanner", "software"}
 _OF_ONE_VISIT = {"contrast_dose", "injection_delay", "baseline_coverage"}
+_NAMES = {"scanner", "software", "coil", "contrast_agent", "baseline_reconstruction"}
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNIT = re.compile(r" (?:mm|ms|T|degrees)\b")
 _ODD = re.compile(r"[,|\s]+")
@@ -141,6 +142,8 @@ def recurring_value(item: ProtocolItem) -> str:
     value = item.value
     if item.name.startswith("baseline_"):
         value += "/" + item.limit.removesuffix(" as at the first visit")
+    if item.name in _NAMES:
+        return f"{item.name}={_ODD.sub(' ', value).strip()}"
     digits = 2 if item.name.endswith(("_time", "_angle")) else 3
     rounded = _NUMBER.sub(lambda found: f"{float(f'{float(found[0]):.{digits}g}'):g}", value)
     return f"{item.name}={_ODD.sub(' ', _UNIT.sub('', rounded).replace(' x ', 'x')).strip()}"

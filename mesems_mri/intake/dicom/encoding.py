@@ -1,4 +1,4 @@
-"""What a scan encoded, not what was made of it: resolution, acceleration, reconstruction."""
+"""Encoding of a scan, not what was made of it: acquired resolution, acceleration, reconstruction."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +44,7 @@ _COMPRESSED: Final = ("CS", "COMPRESSED", "COMPRESSED_SENSING", "CSENSE", "CS-SE
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What a scan encoded.
+    """Encoding of a scan.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Encoding:
 
 
 def read_encoding(header: Dataset, geometry: SeriesGeometry | None = None) -> Encoding:
-    """Read what a scan encoded.
+    """Read the encoding of a scan.
 
     Parameters
     ----------

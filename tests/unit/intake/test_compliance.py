@@ -440,6 +440,8 @@ def test_a_delay_or_dose_of_one_visit_does_not_ask_anew_at_each() -> None:
     assert set(items.values()) == {"injection_delay"}
     coil = ProtocolItem("coil", ItemResult.FAIL, "Q-BODY, 8 ch", "not body")
     assert recurring_value(coil) == "coil=Q-BODY 8 ch"
+    software = ProtocolItem("software", ItemResult.FAIL, "HD23.0_V02_1614.b", "HD22")
+    assert recurring_value(software) == "software=HD23.0_V02_1614.b"
 
 
 def test_interpolated_pixels_do_not_pass() -> None:
