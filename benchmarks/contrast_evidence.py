@@ -168,7 +168,7 @@ def without_fat(volume: Volume, _rng: np.random.Generator) -> Volume:
     depth_mm = np.asarray(ndimage.distance_transform_edt(head, sampling=volume.spacing_mm))
     if (volume.array == 0).mean() > 0.5:
         return volume
-    fat = (depth_mm < 25) & (volume.array > 1.5 * _level(volume))
+    fat = (depth_mm < 20) & (volume.array > 1.6 * float(np.median(volume.array[depth_mm > 30])))
     weight = ndimage.gaussian_filter(fat.astype(np.float32), 0.5)
     return Volume((volume.array * (1 - 0.8 * weight)).astype(np.float32), volume.affine)
 

@@ -43,10 +43,11 @@ def _list(
         for query in queries
         if (status in (Shown.ALL, query.status) or (status is Shown.OPEN and query.is_open))
         and site in (None, query.site_id)
-        and wanted in (None, query.participant_id)
+        and (wanted in (None, query.participant_id) or _recurs_with(query, wanted))
     ]
     for query in shown:
         visit = "/".join(part for part in (query.participant_id, query.session_id) if part)
+        visit = visit or query.visits.replace(",", ", ")
         place = ", ".join(part for part in (query.site_id and f"site {query.site_id}", visit) if part)
         waits = "blocking" if query.blocks_visit else query.status
         typer.echo(f"{query.query_id}  {query.code}  {place or 'no visit'}  ({waits}, {query.opened})")
@@ -55,6 +56,10 @@ def _list(
             typer.echo(f"       to do: {query.action}")
         typer.echo(f"       {query.state}")
     typer.echo(f"{len(shown)} of {len(queries)} queries; {holds_in_words(shown)}")
+
+
+def _recurs_with(query: "Query", participant_id: str | None) -> bool:
+    return any(name.split("/")[0] == participant_id for name in query.visit_names)
 
 
 @query_app.command("answer")

@@ -59,6 +59,8 @@ def add_queries(
 ) -> tuple[Query, ...]:
     """Add queries to the table; one that is in it already, open or closed, is not added again.
 
+    One that recurs at further visits gets them added to its own, whether it is open or closed.
+
     Parameters
     ----------
     bids_dir : Path
@@ -94,8 +96,17 @@ def add_queries(
                 added = replace(query, query_id=f"Q{number:04}", status=OPEN, opened=day_of(today), **fresh)
                 table.append(added)
                 known[added.content] = added
+            elif (extended := _with_visits(known[query.content], query)) != known[query.content]:
+                table[table.index(known[query.content])] = extended
+                known[query.content] = extended
         write_queries(bids_dir, table, before, entries, by=INTAKE, today=today)
     return tuple(known[query.content] for query in wanted)
+
+
+def _with_visits(known: Query, query: Query) -> Query:
+    """Return a query of the table with the visits at which it was raised again."""
+    visits = dict.fromkeys((*known.visit_names, *query.visit_names))
+    return replace(known, visits=",".join(visits))
 
 
 def complete_queries(table: Iterable[Query], asked: Sequence[Query]) -> tuple[Query, ...]:

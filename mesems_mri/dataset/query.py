@@ -55,6 +55,9 @@ class Query:
         Its answer, as `mesems_mri.dataset.query_answers.Answer` writes it.
     answered, answered_by : str
         Day and who.
+    visits : str
+        Of a query to a site that recurs at visits: ``sub-X/ses-Y`` of each, joined by commas, in the order in
+        which they came. Such a query has neither participant nor visit nor submission of its own.
     """
 
     query_id: str = ""
@@ -77,6 +80,12 @@ class Query:
     answer: str = ""
     answered: str = ""
     answered_by: str = ""
+    visits: str = ""
+
+    @property
+    def visit_names(self) -> tuple[str, ...]:
+        """The visits at which it recurs."""
+        return tuple(self.visits.split(",")) if self.visits else ()
 
     @property
     def subject(self) -> tuple[str, ...]:
@@ -137,6 +146,7 @@ def new_query(
     participant_id: str = "",
     session_id: str = "",
     submission_id: str = "",
+    visits: str = "",
 ) -> Query:
     """Word a query; `add_queries` gives it its number.
 
@@ -155,6 +165,8 @@ def new_query(
         True if the visit is on hold until the query is answered; None: as the code says.
     site_id, participant_id, session_id, submission_id : str
         What it is about.
+    visits : str
+        ``sub-X/ses-Y`` of the visit at which a query to a site was raised.
 
     Returns
     -------
@@ -179,6 +191,7 @@ def new_query(
         role=as_line(role),
         detail=as_line(",".join(str(value) for value in detail)),
         series_id=as_line(series_id),
+        visits=as_line(visits),
     )
 
 

@@ -20,8 +20,8 @@ from mesems_mri.files import write_text
 
 TABLE = "queries.tsv"
 LOCK = ".queries.lock"
-_FORMER_HEADS = (COLUMNS[:-3], COLUMNS[:-6])
-"""Columns of older versions, which have no answers, and of still older ones, which have no roles either."""
+_FORMER_HEADS = (COLUMNS[:-1], COLUMNS[:-4], COLUMNS[:-7])
+"""Columns of older versions: without visits, without answers, and without roles either."""
 _ID = re.compile(r"Q[0-9]{4,}")
 _ONE_THREAD = threading.RLock()  # the lock on the file holds processes apart, not the threads of one
 Entries = list[dict[str, Any]]
@@ -47,7 +47,7 @@ def read_with_log(bids_dir: Path) -> tuple[tuple[Query, ...], Entries]:
     head, found = _read_table(path)
     entries = read_log(bids_dir)
     if entries is None:
-        if head == COLUMNS:
+        if head in (COLUMNS, COLUMNS[:-1]):
             msg = (
                 f"{bids_dir / LOG}: is missing, so that changes of {TABLE} by hand cannot be seen; "
                 f"copy it to the table, or mesems-mri query restore {bids_dir} --as-it-is --by WHO"

@@ -10,8 +10,15 @@ from pydicom.datadict import tag_for_keyword
 
 from mesems_mri.dataset.queries import Query, new_query
 from mesems_mri.dataset.reasons import QueryCode
+from mesems_mri.intake.baseline import Parameters, baseline_items
 from mesems_mri.intake.classify import IMAGE_ROLES, ClassifiedSeries, classify_series
-from mesems_mri.intake.compliance import SCANNER_ITEMS, ItemResult, ProtocolItem, check_series
+from mesems_mri.intake.compliance import (
+    SCANNER_ITEMS,
+    ItemResult,
+    ProtocolItem,
+    check_series,
+    recurring_value,
+)
 from mesems_mri.intake.deidentify.deidentifier import Deidentifier
 from mesems_mri.intake.deidentify.pixels import burned_in
 from mesems_mri.intake.dicom.acquisition import Scanner, read_scanner
@@ -47,6 +54,7 @@ def assess_visit(
     roles_filed: Sequence[str] = (),
     use: Mapping[str, str] | None = None,
     match: MapMatch | None = None,
+    first: Mapping[str, Parameters] | None = None,
 ) -> None:
     """Fill in roles, faults, protocol items and queries of a visit.
 
@@ -64,6 +72,8 @@ def assess_visit(
         The series to use for a role, as the site has answered: ``series_id`` of ``series.tsv`` by role.
     match : MapMatch, optional
         What the series map of the site says of the series.
+    first : mapping of str to Parameters, optional
+        By role, how the image was acquired at the participant's first visit.
     """
     dose = visit.row.contrast_dose_mmol_kg if visit.row else None
     given = None if dose is None else dose > 0
@@ -82,7 +92,7 @@ def assess_visit(
     _query_map(visit, match.differences)
     _query_roles(visit, protocol, set(roles_filed), given)
     if protocol and visit.row:
-        _check_protocol(visit, protocol, reference)
+        _check_protocol(visit, protocol, reference, first or {})
 
 
 def _apply_answers(
@@ -203,7 +213,9 @@ def _query_roles(
         visit.add_query(QueryCode.MISSING_SEQUENCE, told, detail=tuple("|".join(line) for line in missing))
 
 
-def _check_protocol(visit: AssessedVisit, protocol: Protocol, reference: Scanner | None) -> None:
+def _check_protocol(
+    visit: AssessedVisit, protocol: Protocol, reference: Scanner | None, first: Mapping[str, Parameters]
+) -> None:
     if visit.row is None:
         return
     taken = visit.selected_series()
@@ -221,6 +233,9 @@ def _check_protocol(visit: AssessedVisit, protocol: Protocol, reference: Scanner
             sheet_dose_mmol_kg=visit.row.contrast_dose_mmol_kg if role == _POST else None,
             scrub=visit.deidentifier.device,
         )
+        if role in first:
+            now = Parameters.of_scan(one.series.header, describe_geometry(one.series))
+            visit.protocol_items[role] += baseline_items(now, first[role])
     visit.queries += protocol_queries(
         visit.protocol_items,
         protocol,
@@ -258,7 +273,9 @@ def protocol_queries(
     Returns
     -------
     list of Query
-        One per role for failed items, one per role for unknown ones, one for a change of scanner or software.
+        One per role for failed items that block the visit. The others are queries to the site, each the same
+        one wherever it recurs: one per role for failed items, one per role for unknown ones, one for a change
+        of scanner or software.
     """
     ask = partial(
         new_query,
@@ -267,32 +284,46 @@ def protocol_queries(
         session_id=session_id,
         submission_id=submission_id,
     )
+    visit = "/".join(part for part in (participant_id, session_id) if part)
+    recurring = partial(new_query, site_id=site_id, visits=visit, blocking=False) if visit else ask
     queries, ids = [], series_ids or {}
     for role, items in checked.items():
-        about = partial(ask, role=role, series_id=ids.get(role, ""))
         failed = [i for i in items if i.result is ItemResult.FAIL and i.name not in SCANNER_ITEMS]
         unknown = [i for i in items if i.result is ItemResult.UNKNOWN]
-        if failed:
-            told = "; ".join(f"{i.words} {i.value}, expected {i.limit}" for i in failed)
-            blocking = any(i.name in protocol.blocking for i in failed)
-            names = tuple(i.name for i in failed)
-            words = f"{role}: {told}"
-            queries.append(about(QueryCode.PROTOCOL_DEVIATION, words=words, detail=names, blocking=blocking))
+        blocking = [i for i in failed if i.name in protocol.blocking]
+        if blocking:
+            names = tuple(i.name for i in blocking)
+            words = f"{role}: {_failures(blocking)}"
+            asked = partial(ask, role=role, series_id=ids.get(role, ""), blocking=True)
+            queries.append(asked(QueryCode.PROTOCOL_DEVIATION, words=words, detail=names))
+        if others := [i for i in failed if i not in blocking]:
+            words = f"{role}: {_failures(others)}"
+            detail = tuple(recurring_value(i) for i in others)
+            queries.append(recurring(QueryCode.PROTOCOL_DEVIATION, words=words, role=role, detail=detail))
         if unknown:
             told = ", ".join(i.words for i in unknown)
             names = tuple(i.name for i in unknown)
-            queries.append(about(QueryCode.PROTOCOL_UNKNOWN, words=f"{role}: {told}", detail=names))
-    if changes := _scanner_changes(checked):
-        words = "; ".join(changes.values())
-        blocking = any(name in protocol.blocking for name in changes)
-        queries.append(ask(QueryCode.SCANNER_CHANGED, words=words, detail=tuple(changes), blocking=blocking))
+            words = f"{role}: {told}"
+            queries.append(recurring(QueryCode.PROTOCOL_UNKNOWN, words=words, role=role, detail=names))
+    changes = _scanner_changes(checked)
+    for block in (True, False):
+        some = {name: item for name, item in changes.items() if (name in protocol.blocking) is block}
+        if some:
+            words = "; ".join(f"{i.name} {i.value}, before {i.limit}" for i in some.values())
+            detail = tuple(some) if block else tuple(recurring_value(i) for i in some.values())
+            asked = partial(ask, blocking=True) if block else recurring
+            queries.append(asked(QueryCode.SCANNER_CHANGED, words=words, detail=detail))
     return queries
 
 
-def _scanner_changes(checked: Mapping[str, Sequence[ProtocolItem]]) -> dict[str, str]:
-    """Return the items of the scanner that differ from the first visit, in words, by name."""
+def _failures(items: Sequence[ProtocolItem]) -> str:
+    return "; ".join(f"{i.words} {i.value}, expected {i.limit}" for i in items)
+
+
+def _scanner_changes(checked: Mapping[str, Sequence[ProtocolItem]]) -> dict[str, ProtocolItem]:
+    """Return the items of the scanner that differ from the first visit, by name."""
     return {
-        i.name: f"{i.name} {i.value}, before {i.limit}"
+        i.name: i
         for items in checked.values()
         for i in items
         if i.result is ItemResult.FAIL and i.name in SCANNER_ITEMS

@@ -3,6 +3,7 @@
 A value that the header does not give never passes.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +17,7 @@ from mesems_mri.intake.dicom.acquisition import (
     read_scanner,
     same_software,
 )
+from mesems_mri.intake.dicom.encoding import Encoding, read_encoding
 from mesems_mri.intake.dicom.geometry import SeriesGeometry
 from mesems_mri.intake.protocol import (
     ITEMS,
@@ -27,6 +29,11 @@ from mesems_mri.intake.protocol import (
 )
 
 SCANNER_ITEMS = {"scanner", "software"}
+_OF_ONE_VISIT = {"contrast_dose", "injection_delay", "baseline_coverage"}
+_NAMES = {"scanner", "software", "coil", "contrast_agent", "baseline_reconstruction"}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_UNIT = re.compile(r" (?:mm|ms|T|degrees)\b")
+_ODD = re.compile(r"[,|\s]+")
 _ALIKE = 0.05
 """Times and angles of two scans that differ by less are alike: scanners adapt them to the participant."""
 _ALIKE_MM = 0.02
@@ -110,7 +117,11 @@ def check_series(
     if rule is None:
         return []
     scan = read_acquisition(header, geometry, protocol.agents)
-    items = [*_acquisition_items(rule, scan, scrub), *_contrast_items(rule, scan, sheet_dose_mmol_kg)]
+    encoding = read_encoding(header, geometry)
+    items = [
+        *_acquisition_items(rule, scan, encoding, scrub),
+        *_contrast_items(rule, scan, sheet_dose_mmol_kg),
+    ]
     if rule.like:
         before = read_acquisition(*precontrast, protocol.agents) if precontrast else None
         items.append(_like_precontrast(rule.like, scan, before))
@@ -120,15 +131,33 @@ def check_series(
     return items
 
 
+def recurring_value(item: ProtocolItem) -> str:
+    """Return what tells a deviation from another one of its site: the item, and its value if that recurs.
+
+    Values are rounded, as scanners adapt times to the participant. A dose, a delay and a coverage are those
+    of one visit, and say nothing of the next.
+    """
+    if item.name in _OF_ONE_VISIT:
+        return item.name
+    value = item.value
+    if item.name.startswith("baseline_"):
+        value += "/" + item.limit.removesuffix(" as at the first visit")
+    if item.name in _NAMES:
+        return f"{item.name}={_ODD.sub(' ', value).strip()}"
+    digits = 2 if item.name.endswith(("_time", "_angle")) else 3
+    rounded = _NUMBER.sub(lambda found: f"{float(f'{float(found[0]):.{digits}g}'):g}", value)
+    return f"{item.name}={_ODD.sub(' ', _UNIT.sub('', rounded).replace(' x ', 'x')).strip()}"
+
+
 def _acquisition_items(
-    rule: SequenceRule, scan: Acquisition, scrub: Callable[[str], str]
+    rule: SequenceRule, scan: Acquisition, encoding: Encoding, scrub: Callable[[str], str]
 ) -> Iterator[ProtocolItem]:
     if rule.field_strength_t:
         yield _range_item("field_strength", rule.field_strength_t, scan.field_strength_t, "T")
     if rule.acquisition:
         right = scan.dimension in rule.acquisition if scan.dimension else None
         yield ProtocolItem("acquisition", _item_result(right), scan.dimension, " or ".join(rule.acquisition))
-    yield from _voxel_items(rule, scan)
+    yield from _voxel_items(rule, scan, encoding)
     for name, limits, value in (
         ("echo_time", rule.echo_time_ms, scan.echo_time_ms),
         ("repetition_time", rule.repetition_time_ms, scan.repetition_time_ms),
@@ -140,11 +169,10 @@ def _acquisition_items(
         yield _coil_item(rule.coil, scan.coil, scrub)
 
 
-def _voxel_items(rule: SequenceRule, scan: Acquisition) -> Iterator[ProtocolItem]:
+def _voxel_items(rule: SequenceRule, scan: Acquisition, encoding: Encoding) -> Iterator[ProtocolItem]:
     """Check the voxels by the limits of the kind of acquisition; of all kinds when it is not known."""
     kinds = [scan.dimension] if scan.dimension else sorted(rule.geometry)
-    sizes = max(scan.in_plane_mm) if scan.in_plane_mm else None
-    pixel = " x ".join(f"{side:.4g}" for side in scan.in_plane_mm) + " mm" if scan.in_plane_mm else ""
+    sizes, pixel = _pixel(scan, encoding)
     for name, part, value in (
         ("slice_thickness", "thickness_mm", scan.thickness_mm),
         ("slice_gap", "gap_mm", scan.gap_mm),
@@ -158,6 +186,9 @@ def _voxel_items(rule: SequenceRule, scan: Acquisition) -> Iterator[ProtocolItem
         if not limits:
             continue
         verdicts = {_range_item(name, limit, value, "mm").result for limit in limits.values()}
+        if name == "in_plane" and encoding.interpolated and not encoding.in_plane_mm:
+            # an interpolated pixel that is too large was acquired larger still
+            verdicts = {ItemResult.UNKNOWN if v is ItemResult.PASS else v for v in verdicts}
         words = {kind: limit.words("mm") for kind, limit in limits.items()}
         same = len(set(words.values())) == 1
         yield ProtocolItem(
@@ -166,6 +197,17 @@ def _voxel_items(rule: SequenceRule, scan: Acquisition) -> Iterator[ProtocolItem
             (pixel if name == "in_plane" else _number(value, "mm")),
             next(iter(words.values())) if same else ", ".join(f"{k}: {w}" for k, w in words.items()),
         )
+
+
+def _pixel(scan: Acquisition, encoding: Encoding) -> tuple[float | None, str]:
+    """Return the larger side of a pixel as acquired, and it in words; as reconstructed if that is all."""
+    if not scan.in_plane_mm:
+        return None, ""
+    shown = " x ".join(f"{side:.4g}" for side in scan.in_plane_mm) + " mm"
+    if encoding.in_plane_mm and encoding.interpolated:
+        acquired = " x ".join(f"{side:.3g}" for side in encoding.in_plane_mm)
+        return max(encoding.in_plane_mm), f"{acquired} mm acquired, interpolated to {shown}"
+    return max(scan.in_plane_mm), f"{shown}, interpolated" if encoding.interpolated else shown
 
 
 def _coil_item(rule: CoilRule, coil: str, scrub: Callable[[str], str]) -> ProtocolItem:

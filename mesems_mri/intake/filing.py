@@ -11,9 +11,11 @@ from mesems_mri.images.deface import deface_files
 from mesems_mri.intake import folder
 from mesems_mri.intake.answers import named_series
 from mesems_mri.intake.assess import is_convertible
+from mesems_mri.intake.baseline import Parameters
 from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.contrast_image import weigh_images
 from mesems_mri.intake.convert import ConversionError, convert_series
+from mesems_mri.intake.dicom.geometry import describe_geometry
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.filing_plan import POST, PRE, is_pair
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
@@ -141,8 +143,9 @@ def _convert_series(
     try:
         image = convert_series(series, visit.deidentifier, role, place, staged / name)
         study = visit.deidentifier.uid(series.study_uid)
+        acquired = Parameters.of_scan(series.header, describe_geometry(series)).to_sidecar()
         source = folder.origin(visit.submission_id, study, context.content_hash(series), image.voxels)
-        write_json(folder.sidecar_of(staged / name), image.sidecar | source)
+        write_json(folder.sidecar_of(staged / name), image.sidecar | acquired | source)
     except ConversionError as error:
         visit.status[series] = SeriesStatus.FAILED
         told = f"{role}, {visit.series_name(series)}: {error}"

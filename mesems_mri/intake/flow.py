@@ -34,6 +34,7 @@ from mesems_mri.intake.answers import (
     take_named_volumes,
 )
 from mesems_mri.intake.assess import assess_visit, scanner_of, unused_file_queries
+from mesems_mri.intake.baseline import first_acquisitions
 from mesems_mri.intake.context import (
     BIRTH_HASHES_FILE,
     DAYS_FROM_SCAN_FILE,
@@ -363,7 +364,8 @@ def _assess_visits(context: IntakeContext, visits: Sequence[AssessedVisit]) -> N
         there = filed | _roles_held(joined[: joined.index(visit)])
         named = named_series(context, joined)
         reference, match = _first_scanner(context, visit, visits), match_with_map(context, visit)
-        assess_visit(visit, context.protocol, reference, tuple(there), named, match)
+        first = first_acquisitions(context, visit, visits)
+        assess_visit(visit, context.protocol, reference, tuple(there), named, match, first)
         if not visit.session_id:
             visit.queries = [query for query in visit.queries if query.code not in _ASKED_OF_A_VISIT]
         if visit.row is None:  # whoever has sent it is asked

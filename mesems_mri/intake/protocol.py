@@ -32,6 +32,16 @@ ITEMS = {
     "like_precontrast": "acquired like the scan before contrast",
     "scanner": "scanner of the first visit",
     "software": "software of the first visit",
+    "baseline_acquisition": "2D or 3D of the first visit",
+    "baseline_plane": "plane of the first visit",
+    "baseline_echo_time": "echo time of the first visit",
+    "baseline_repetition_time": "repetition time of the first visit",
+    "baseline_inversion_time": "inversion time of the first visit",
+    "baseline_flip_angle": "flip angle of the first visit",
+    "baseline_resolution": "acquired voxel of the first visit",
+    "baseline_acceleration": "acceleration of the first visit",
+    "baseline_reconstruction": "reconstruction of the first visit",
+    "baseline_coverage": "coverage of the first visit",
 }
 """Every item in words, in the order of the tables."""
 TOLERANCE = 0.005
@@ -84,7 +94,9 @@ class SliceRule(_ProtocolModel):
 
     thickness_mm: Range | None = Field(default=None, description="Slice thickness")
     gap_mm: Range | None = Field(default=None, description="Gap between slices")
-    in_plane_mm: Range | None = Field(default=None, description="Size of a pixel, in both directions")
+    in_plane_mm: Range | None = Field(
+        default=None, description="Size of a pixel as acquired, not as interpolated, in both directions"
+    )
 
 
 class CoilRule(_ProtocolModel):

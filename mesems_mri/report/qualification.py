@@ -48,8 +48,14 @@ def machine_of(receipt: SubmissionReceipt) -> str:
 
 
 def queries_of(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[Query]:
-    """List the queries about a submission."""
-    return [query for query in queries if query.submission_id == receipt.submission_id]
+    """List the queries about a submission, and those to its site that recur at its visit."""
+    return [query for query in queries if _concerns(query, receipt)]
+
+
+def _concerns(query: Query, receipt: SubmissionReceipt) -> bool:
+    if query.visits:
+        return f"{receipt.participant_id}/{receipt.session_id}" in query.visit_names
+    return query.submission_id == receipt.submission_id
 
 
 def queries_on_receipt(receipt: SubmissionReceipt, queries: Sequence[Query]) -> list[Query]:
@@ -58,7 +64,7 @@ def queries_on_receipt(receipt: SubmissionReceipt, queries: Sequence[Query]) -> 
     return [
         query
         for query in queries
-        if query.submission_id == receipt.submission_id
+        if _concerns(query, receipt)
         or (query.blocks_visit and all(visit) and (query.participant_id, query.session_id) == visit)
     ]
 

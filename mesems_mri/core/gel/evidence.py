@@ -8,6 +8,7 @@ matched, the voxels that stand out are counted both ways, and places that agree 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
-from mesems_mri.core.distance import distance_from
+from mesems_mri.core.distance import distance_from, distance_inside
 from mesems_mri.core.intensity import robust_noise, same_shape, values_in
 from mesems_mri.core.matching import differential_bias, match_intensity
 from mesems_mri.core.typing import FloatArray, Mask, RealArray, Spacing
@@ -45,7 +46,12 @@ _MIN_COMPONENT_MM3: Final = 20.0
 _PLACE_MM: Final = 24.0
 _MIN_PLACES: Final = 4
 _MIN_VOLUME_MM3: Final = 250.0
+# Deep in the brain are choroid plexus and veins, and neither the edge of a field of shading nor fat.
+_DEEP_MM: Final = 4.0
+_MIN_DEEP_PLACES: Final = 3
+_MIN_DEEP_MM3: Final = 200.0
 _TIMES: Final = 3.0
+_TIMES_PLACES: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,8 @@ def _weigh(
         darker_places=down,
         likeness=likeness,
     )
-    return _decide(found)
+    deep = distance_inside(brain, spacing_mm) >= _DEEP_MM
+    return _decide(found, brighter & deep, darker & deep, spacing_mm)
 
 
 def _tissue_and_region(
@@ -165,24 +172,30 @@ def _tissue_and_region(
     return tissue, seen & (distance_from(brain, spacing_mm, _AROUND_BRAIN_MM) <= _AROUND_BRAIN_MM)
 
 
-def _decide(found: ContrastEvidence) -> ContrastEvidence:
-    """Return the evidence with its vote, or with the reason why there is none."""
-    if _prevails(found.brighter_mm3, found.darker_mm3, found.brighter_places, found.darker_places):
-        return replace(found, vote="post")
-    if _prevails(found.darker_mm3, found.brighter_mm3, found.darker_places, found.brighter_places):
-        return replace(found, vote="pre")
-    little = max(found.brighter_mm3, found.darker_mm3) < _MIN_VOLUME_MM3
-    few = max(found.brighter_places, found.darker_places) < _MIN_PLACES
-    return replace(found, reason="no_difference" if little or few else "both_ways")
+def _decide(found: ContrastEvidence, brighter: Mask, darker: Mask, spacing_mm: Spacing) -> ContrastEvidence:
+    """Return the evidence with its vote, or with the reason why there is none.
+
+    Both masks show what is deep in the brain.
+    """
+    deep_mm3 = [float(mask.sum() * np.prod(spacing_mm)) for mask in (brighter, darker)]
+    deep_places = _places(brighter, darker, spacing_mm)
+    volumes, places = (found.brighter_mm3, found.darker_mm3), (found.brighter_places, found.darker_places)
+    for vote, way in (("post", 1), ("pre", -1)):
+        whole = _prevails(volumes[::way], places[::way], _MIN_VOLUME_MM3, _MIN_PLACES)
+        deep = _prevails(deep_mm3[::way], deep_places[::way], _MIN_DEEP_MM3, _MIN_DEEP_PLACES)
+        if whole and deep:
+            return replace(found, vote=vote)
+    little = max(deep_mm3) < _MIN_DEEP_MM3 or max(deep_places) < _MIN_DEEP_PLACES
+    return replace(found, reason="no_difference" if little else "both_ways")
 
 
-def _prevails(mm3: float, against_mm3: float, places: int, against_places: int) -> bool:
-    """Return whether one direction prevails in volume and in the number of places."""
+def _prevails(mm3: Sequence[float], places: Sequence[int], least_mm3: float, least_places: int) -> bool:
+    """Return whether the first direction prevails over the second, in volume and in the number of places."""
     return (
-        mm3 >= _MIN_VOLUME_MM3
-        and places >= _MIN_PLACES
-        and mm3 >= _TIMES * against_mm3
-        and places >= _TIMES * against_places
+        mm3[0] >= least_mm3
+        and places[0] >= least_places
+        and mm3[0] >= _TIMES * mm3[1]
+        and places[0] >= _TIMES_PLACES * places[1]
     )
 
 

@@ -76,8 +76,8 @@ def test_columns_begin_as_the_sites_know_them() -> None:
         "query_id", "site_id", "participant_id", "session_id", "code", "what", "action", "blocking", "status",
         "opened", "closed",
     )  # fmt: skip
-    assert COLUMNS[-7:] == (
-        "submission_id", "role", "detail", "series_id", "answer", "answered", "answered_by",
+    assert COLUMNS[-8:] == (
+        "submission_id", "role", "detail", "series_id", "answer", "answered", "answered_by", "visits",
     )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def test_other_words_series_and_blocking_are_the_same_query(tmp_path: Path) -> N
 def make_older(folder: Path) -> None:
     """Write the table as a version without role, detail and series did."""
     (folder / LOG).unlink()
-    rows = [line.split("\t")[:-6] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
+    rows = [line.split("\t")[:-7] for line in (folder / TABLE).read_text(encoding="utf-8").splitlines()]
     (folder / TABLE).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -258,7 +258,7 @@ def test_only_open_blocking_queries_hold_their_own_visit(tmp_path: Path) -> None
     }
 
 
-FORMER = COLUMNS[:-3]
+FORMER = COLUMNS[:-4]
 """Columns of a table without a log."""
 ROW = "Q0001\tS\tsub-1\tses-1\tmissing_slices\twhat\taction\ttrue\topen\t2024-01-01" + "\t" * 7
 
@@ -423,3 +423,22 @@ def test_command_line_names_what_a_visit_still_waits_for(tmp_path: Path) -> None
 def test_command_line_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["query", "list", str(tmp_path / "no")])
     assert isinstance(result.exception, DatasetError)
+
+
+def test_a_query_of_a_site_gathers_its_visits_and_keeps_its_number(tmp_path: Path) -> None:
+    def asked(visit: str, detail: str = "echo_time=12") -> Query:
+        recurring = new_query(
+            QueryCode.PROTOCOL_DEVIATION, words="TE 12 ms", site_id="S01", role="FLAIR", detail=(detail,),
+            visits=visit,
+        )  # fmt: skip
+        return add_queries(tmp_path, [recurring], today=DAY)[0]
+
+    first = asked("sub-1/ses-1")
+    again = asked("sub-2/ses-1")
+    assert (again.query_id, again.visits) == (first.query_id, "sub-1/ses-1,sub-2/ses-1")
+    assert asked("sub-2/ses-1") == again
+    assert read_queries(tmp_path) == (again,)
+    close_query(tmp_path, again.query_id, by="Reader", reason="accepted", today=DAY)
+    closed = asked("sub-3/ses-1")
+    assert (closed.status, closed.visit_names[-1]) == ("closed", "sub-3/ses-1")
+    assert asked("sub-3/ses-2", "echo_time=20").query_id == "Q0002"

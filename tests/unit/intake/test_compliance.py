@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence
 
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake.assess import protocol_queries
-from mesems_mri.intake.compliance import ItemResult, ProtocolItem, check_series
+from mesems_mri.intake.compliance import ItemResult, ProtocolItem, check_series, recurring_value
 from mesems_mri.intake.dicom.acquisition import Scanner, read_acquisition, scanner_of_sidecar
 from mesems_mri.intake.dicom.geometry import FaultCode, SeriesGeometry
 from mesems_mri.intake.protocol import ITEMS, Protocol, load_protocol
@@ -146,7 +146,8 @@ def full(made: Any = header, **changes: Any) -> list[ProtocolItem]:
 @pytest.mark.parametrize("made", [header, enhanced])
 def test_scan_to_protocol_passes_every_item(made: Any) -> None:
     items = full(made)
-    assert [item.name for item in items] == [name for name in ITEMS if name != "inversion_time"]
+    expected = [n for n in ITEMS if n != "inversion_time" and not n.startswith("baseline_")]
+    assert [item.name for item in items] == expected
     assert {item.result for item in items} == {ItemResult.PASS}
     values = {item.name: item.value for item in items}
     assert values["contrast_dose"] == "0.1 mmol/kg (header)"
@@ -406,11 +407,58 @@ def test_queries_tell_what_failed_what_is_unknown_and_what_changed() -> None:
     assert queries[2].what.endswith(": software XA30, before syngo MR E11")
     assert [(q.role, q.detail, q.series_id) for q in queries] == [
         ("FLAIR", "field_strength", "2.25.7"),
-        ("FLAIR", "coil", "2.25.7"),
-        ("", "software", ""),
+        ("FLAIR", "coil", ""),
+        ("", "software=XA30", ""),
     ]
-    assert {(q.site_id, q.participant_id, q.session_id) for q in queries} == {("S01", "sub-1", "ses-1")}
+    whose = [(q.site_id, q.participant_id, q.session_id, q.visits) for q in queries]
+    assert whose == [("S01", "sub-1", "ses-1", ""), *[("S01", "", "", "sub-1/ses-1")] * 2]
     assert protocol_queries({"FLAIR": checked["T2w"]}, protocol) == []
+
+
+def test_a_deviation_is_the_same_query_at_every_visit_until_its_value_changes() -> None:
+    def asked(visit: str, **tags: Any) -> str:
+        checked = {"FLAIR": check_series("FLAIR", header(**(FLAIR | tags)), grid(), MAGNIMS)}
+        participant, session = visit.split("/")
+        found = protocol_queries(
+            checked, MAGNIMS, site_id="S01", participant_id=participant, session_id=session, submission_id="X"
+        )
+        (query,) = [q for q in found if q.code == QueryCode.PROTOCOL_DEVIATION]
+        assert query.visits == visit
+        return "|".join(query.content)
+
+    first = asked("sub-1/ses-1", EchoTime="12")
+    assert first == asked("sub-2/ses-1", EchoTime="12.01")
+    assert first != asked("sub-2/ses-1", EchoTime="20")
+    assert first != asked("sub-2/ses-1", EchoTime="12", InversionTime="900")
+
+
+def test_a_delay_or_dose_of_one_visit_does_not_ask_anew_at_each() -> None:
+    items = {
+        value: recurring_value(ProtocolItem("injection_delay", ItemResult.FAIL, value, "5 to 60 min"))
+        for value in ("4.5 min", "3.0 min")
+    }
+    assert set(items.values()) == {"injection_delay"}
+    coil = ProtocolItem("coil", ItemResult.FAIL, "Q-BODY, 8 ch", "not body")
+    assert recurring_value(coil) == "coil=Q-BODY 8 ch"
+    software = ProtocolItem("software", ItemResult.FAIL, "HD23.0_V02_1614.b", "HD22")
+    assert recurring_value(software) == "software=HD23.0_V02_1614.b"
+
+
+def test_interpolated_pixels_do_not_pass() -> None:
+    fine = grid(in_plane_mm=(0.5, 0.5), rows=512, columns=512)
+    item = check("FLAIR", header(**FLAIR, AcquisitionMatrix=[0, 256, 213, 0]), fine)["in_plane"]
+    assert (item.result, item.value) == (
+        ItemResult.FAIL,
+        "1 x 1.2 mm acquired, interpolated to 0.5 x 0.5 mm",
+    )
+    item = check("FLAIR", header(**FLAIR, AcquisitionMatrix=[0, 272, 260, 0]), fine)["in_plane"]
+    assert item.result is ItemResult.PASS
+    # nothing but that they are interpolated is said: 0.5 mm says nothing, 1.1 mm is too much anyhow
+    said = header(**FLAIR, ScanOptions=["ZIP512"])
+    assert check("FLAIR", said, fine)["in_plane"].result is ItemResult.UNKNOWN
+    large = grid(in_plane_mm=(1.1, 1.1))
+    assert check("FLAIR", said, large)["in_plane"].result is ItemResult.FAIL
+    assert check("FLAIR", header(**FLAIR), fine)["in_plane"].result is ItemResult.PASS
 
 
 def test_every_fault_of_the_slices_is_the_code_of_a_query() -> None:

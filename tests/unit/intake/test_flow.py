@@ -402,8 +402,8 @@ def test_another_scanner_within_one_delivery_is_told(trial: Trial, repository: P
     trial.examination(sent / "2", **DAY_W04)
     trial.examination(sent / "1", DeviceSerialNumber="9")
     trial.run_intake(sent, protocol=repository / "config" / "protocol.yaml")
-    changed = [query.session_id for query in read_queries(trial.bids) if query.code == "scanner_changed"]
-    assert changed == ["ses-w04"]
+    changed = [query.visits for query in read_queries(trial.bids) if query.code == "scanner_changed"]
+    assert [visits.split("/")[1] for visits in changed] == ["ses-w04"]
 
 
 # sent again
