@@ -221,20 +221,18 @@ def _clock_vote(minutes: float | None) -> Vote:
 def _weigh(votes: Sequence[Vote]) -> ContrastPhase:
     votes = tuple(vote for vote in votes if vote.role or vote.because)
     cast = [vote for vote in votes if vote.role]
-    told = "; ".join(f"{_KIND_WORDS[vote.kind]}: {vote.because}" for vote in cast)
+    told = "; ".join(f"{_KIND_WORDS[vote.kind]} {vote.because}" for vote in cast)
     if len({vote.role for vote in cast}) > 1:
         return ContrastPhase("", f"contradictory, {told}", votes)
     return ContrastPhase(cast[0].role if cast else "", told, votes)
 
 
 _KIND_WORDS = {
-    "map": "series map",
+    "map": "series map:",
     "name": "name says",
-    "agent": "agent",
-    "clock": "clock",
-    "dose": "dose",
-    "order": "time order",
-    "image": "image",
+    "agent": "agent:",
+    "clock": "clock:",
+    "dose": "dose:",
 }
 
 
