@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from mesems_mri.intake import contrast_words as listed
-from mesems_mri.intake.deidentify.allow_list import latin_letters
+from mesems_mri.intake.deidentify.letters import latin_letters
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _DOTTED = re.compile(r"(?<![a-z])([a-z])\.\s?([a-z])(?:\.\s?([a-z])(?![a-z]))?(?![a-z])\.?")

@@ -8,11 +8,9 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from mesems_mri.dataset.schedule import SheetRow
+from mesems_mri.intake.deidentify.letters import SPELT_OUT, latin_letters
 from mesems_mri.intake.dicom.tags import sequence, text, value
 
-_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe"})
-_BASE = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "þ": "th", "ð": "d", "ł": "l", "đ": "d"})
-_DOTLESS = "\N{LATIN SMALL LETTER DOTLESS I}"
 _NAME_LETTERS = 5
 """In a run of so many letters or more, as a name has, "ue" may stand for "ü" written "u"."""
 _TITLES = {"dr", "prof", "med", "mr", "mrs", "ms", "herr", "frau", "mme", "sig", "sr", "jr"}
@@ -27,11 +25,6 @@ def _plain(text_of: str) -> str:
     return re.sub(r"[\W_]", "", text_of)
 
 
-def _in_base_letters(text_of: str) -> str:
-    told = unicodedata.normalize("NFKD", text_of.translate(_BASE).replace(_DOTLESS, "i"))
-    return "".join(char for char in told if not unicodedata.combining(char))
-
-
 def _folded(text_of: str) -> str:
     return unicodedata.normalize("NFC", text_of.casefold())
 
@@ -39,7 +32,7 @@ def _folded(text_of: str) -> str:
 def _spellings(text_of: str) -> set[str]:
     """Return a text in base letters, as it is spelt: Müller as Mueller and as Muller."""
     folded = _folded(text_of)
-    return {_in_base_letters(folded.translate(_SPELT_OUT)), _in_base_letters(folded)}
+    return {latin_letters(folded.translate(SPELT_OUT)), latin_letters(folded)}
 
 
 def _reduced(spelt: str) -> str:

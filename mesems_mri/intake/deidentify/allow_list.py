@@ -1,17 +1,12 @@
 """Reduce free text and coded values to the words of an allow-list."""
 
 import re
-import unicodedata
 from collections.abc import Collection
 
+from mesems_mri.intake.deidentify.letters import latin_letters
 from mesems_mri.intake.deidentify.vocabulary import CODES
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|.", re.DOTALL)
-_LATIN = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "\u0131": "i", "ß": "ss", "æ": "ae", "œ": "oe"}
-    | dict(zip("αβγδεζηικλμνξοπρσςτυφω", "avgdeziiklmnxoprsstyfo", strict=True))
-    | {"θ": "th", "χ": "ch", "ψ": "ps"}
-)
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NUMBER = re.compile(r"\d{1,3}(?:[.,]\d{1,3})?")
 _ALLOWED_SEPARATORS = " _-.+*()/%"
@@ -60,18 +55,6 @@ def allow_listed_text(text: str, vocabulary: Collection[str]) -> tuple[str, bool
             pieces.append(token if token in _ALLOWED_SEPARATORS else " ")
     joined = re.sub(r"([ _\-.+*/%])[ _\-.+*/%]+", r"\1", "".join(pieces))
     return joined.replace("()", "").strip(" _-.+/%"), complete
-
-
-def latin_letters(text: str) -> str:
-    """Return a text in lower-case Latin letters without accents, Greek transliterated.
-
-    Examples
-    --------
-    >>> latin_letters("Før"), latin_letters("χωρίς")
-    ('for', 'choris')
-    """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
-    return plain.translate(_LATIN)
 
 
 def allow_listed_code(text: str) -> str | None:

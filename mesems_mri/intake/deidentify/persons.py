@@ -3,13 +3,13 @@
 import contextlib
 import datetime as dt
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
 
+from mesems_mri.intake.deidentify.letters import SPELT_OUT, latin_letters
 from mesems_mri.intake.deidentify.vocabulary import CODES, DEVICES, WORDS, word_set
 
 REMOVED = "[---]"
@@ -70,10 +70,6 @@ _MONTHS = (
     "oct(?:ober)?",
     "nov(?:ember)?",
     "dec(?:ember)?",
-)
-_TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe"})
-_BASE = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
 )
 
 
@@ -179,8 +175,7 @@ def fold(text: str) -> tuple[str, list[int] | range]:
     folded: list[str] = []
     origin: list[int] = []
     for at, char in enumerate(text):
-        base = (c for c in unicodedata.normalize("NFKD", char.casefold()) if not unicodedata.combining(c))
-        for one in "".join(base).translate(_BASE):
+        for one in latin_letters(char.casefold()):
             folded.append(one)
             origin.append(at)
     return "".join(folded), origin
@@ -209,7 +204,7 @@ def _identifying(dataset: Dataset) -> Iterator[tuple[str, str]]:
 
 def _spellings(text: str) -> set[str]:
     """Return a text folded, with and without transliteration, and read as UTF-8 if taken for Latin-1."""
-    texts = {text, text.casefold().translate(_TRANSLITERATED)}
+    texts = {text, text.casefold().translate(SPELT_OUT)}
     with contextlib.suppress(UnicodeError):
         texts.add(text.encode("latin-1").decode("utf-8"))
     folded = {fold(one)[0] for one in texts}

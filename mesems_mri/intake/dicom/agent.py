@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydicom import Dataset
 
 from mesems_mri.intake.contrast_name import PRE, phase_of_name
-from mesems_mri.intake.deidentify.allow_list import latin_letters
+from mesems_mri.intake.deidentify.letters import latin_letters
 from mesems_mri.intake.dicom.tags import number, sequence, text
 from mesems_mri.intake.protocol import Agent
 
