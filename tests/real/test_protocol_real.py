@@ -20,7 +20,7 @@ EXPECTED: dict[str, tuple[str, dict[str, str]]] = {
             "acquisition": "PASS 2D",
             "slice_thickness": "FAIL 4 mm",
             "slice_gap": "FAIL 0.8 mm",
-            "in_plane": "FAIL 1.016 x 1.016 mm",
+            "in_plane": "FAIL 1.02 x 1.13 mm acquired, interpolated to 1.016 x 1.016 mm",
             "echo_time": "PASS 2.46 ms",
             "repetition_time": "PASS 300 ms",
             "coil": "PASS HE1-4;NE1,2",

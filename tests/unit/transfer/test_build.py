@@ -100,7 +100,7 @@ def test_queries_are_those_of_the_site(tmp_path: Path) -> None:
     assert [(r["query_id"], r["site_id"]) for r in rows_of(two, "queries.csv")] == [("Q0002", "S02")]
     assert QUERY_NAMES[: len(QUERY_COLUMNS)] == tuple(QUERY_COLUMNS)
     # these stay at the centre
-    stay = ("role", "detail", "series_id", "answer", "answered", "answered_by")
+    stay = ("role", "detail", "series_id", "answer", "answered", "answered_by", "visits")
     assert QUERY_NAMES[len(QUERY_COLUMNS) :] == stay
 
 
