@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from mesems_mri.files import read_json
 from mesems_mri.intake import folder
-from mesems_mri.intake.compliance import ItemResult, ProtocolItem
+from mesems_mri.intake.compliance import ProtocolItem, item_result
 from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.dicom.acquisition import read_acquisition
 from mesems_mri.intake.dicom.encoding import read_encoding
@@ -169,7 +169,7 @@ def baseline_items(now: Parameters, first: Parameters) -> Iterator[ProtocolItem]
         ("baseline_plane", now.plane, first.plane),
     ):
         if two:
-            yield _item(name, one == two if one else None, one, two)
+            yield _item(name, one == two if one else None, one, two, (one, two))
     for name, one, two, unit in (
         ("baseline_echo_time", now.echo_time_ms, first.echo_time_ms, "ms"),
         ("baseline_repetition_time", now.repetition_time_ms, first.repetition_time_ms, "ms"),
@@ -177,35 +177,44 @@ def baseline_items(now: Parameters, first: Parameters) -> Iterator[ProtocolItem]
         ("baseline_flip_angle", now.flip_angle_deg, first.flip_angle_deg, "degrees"),
     ):
         if two is not None:
-            yield _item(name, _alike(one, two), _number(one, unit), _number(two, unit))
+            measured = () if one is None else (one, two)
+            yield _item(name, _alike(one, two), _number(one, unit), _number(two, unit), measured)
     if first.in_plane_mm and first.thickness_mm:
         voxel = None if not (now.in_plane_mm and now.thickness_mm) else (*now.in_plane_mm, now.thickness_mm)
         before = (*first.in_plane_mm, first.thickness_mm)
         right = None if voxel is None else _same_voxel(voxel, before)
-        yield _item("baseline_resolution", right, _voxel(voxel), _voxel(before))
+        measured = ("x".join(f"{side:.3g}" for side in sides) for sides in (voxel or (), before))
+        yield _item("baseline_resolution", right, _voxel(voxel), _voxel(before), tuple(measured))
     if first.acceleration is not None or now.acceleration is not None:
         factors = [a.acceleration if a.acceleration is not None else 1.0 for a in (now, first)]
         same = _alike(*factors) and now.compressed_sensing == first.compressed_sensing
-        yield _item("baseline_acceleration", same, *(_acceleration(a) for a in (now, first)))
+        encoded = (_encoded(now), _encoded(first))
+        yield _item("baseline_acceleration", same, _acceleration(now), _acceleration(first), encoded)
     elif now.compressed_sensing or first.compressed_sensing:
         same = now.compressed_sensing == first.compressed_sensing
-        yield _item("baseline_acceleration", same, *(_acceleration(a) for a in (now, first)))
+        encoded = (_encoded(now), _encoded(first))
+        yield _item("baseline_acceleration", same, _acceleration(now), _acceleration(first), encoded)
     if now.deep_learning or first.deep_learning:
         same = now.deep_learning == first.deep_learning
-        yield _item(
-            "baseline_reconstruction", same, *(a.deep_learning or "no network named" for a in (now, first))
-        )
+        named = [a.deep_learning or "no network named" for a in (now, first)]
+        measured = (now.deep_learning or "none", first.deep_learning or "none")
+        yield _item("baseline_reconstruction", same, named[0], named[1], measured)
     if first.coverage_mm:
         right = None if now.coverage_mm is None else now.coverage_mm >= _COVERED * first.coverage_mm
         limit = f"at least {_COVERED * first.coverage_mm:.0f} mm"
         told = "" if now.coverage_mm is None else f"{now.coverage_mm:.0f} mm"
-        result = ItemResult.UNKNOWN if right is None else ItemResult.PASS if right else ItemResult.FAIL
-        yield ProtocolItem("baseline_coverage", result, told, limit)
+        yield ProtocolItem("baseline_coverage", item_result(right), told, limit)
 
 
-def _item(name: str, right: bool | None, value: str, before: str) -> ProtocolItem:
-    result = ItemResult.UNKNOWN if right is None else ItemResult.PASS if right else ItemResult.FAIL
-    return ProtocolItem(name, result, value, f"{before} as at the first visit")
+def _item(
+    name: str, right: bool | None, value: str, before: str, measured: tuple[str | float, ...]
+) -> ProtocolItem:
+    return ProtocolItem(name, item_result(right), value, f"{before} as at the first visit", measured)
+
+
+def _encoded(parameters: Parameters) -> str:
+    factor = "none" if parameters.acceleration is None else f"{parameters.acceleration:g}"
+    return f"{factor}+cs" if parameters.compressed_sensing else factor
 
 
 def _alike(one: float | None, two: float) -> bool | None:

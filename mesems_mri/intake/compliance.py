@@ -30,9 +30,6 @@ from mesems_mri.intake.protocol import (
 
 SCANNER_ITEMS = {"scanner", "software"}
 _OF_ONE_VISIT = {"contrast_dose", "injection_delay", "baseline_coverage"}
-_NAMES = {"scanner", "software", "coil", "contrast_agent", "baseline_reconstruction"}
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_UNIT = re.compile(r" (?:mm|ms|T|degrees)\b")
 _ODD = re.compile(r"[,|\s]+")
 _ALIKE = 0.05
 """Times and angles of two scans that differ by less are alike: scanners adapt them to the participant."""
@@ -60,12 +57,16 @@ class ProtocolItem:
         What the header says; empty when it says nothing.
     limit : str
         What the protocol asks for.
+    measured : tuple of str or float
+        The value without words, and what it is compared with where that is another scan: by these a deviation
+        is known again, however it is worded.
     """
 
     name: str
     result: ItemResult
     value: str
     limit: str
+    measured: tuple[str | float, ...] = ()
 
     @property
     def words(self) -> str:
@@ -135,18 +136,16 @@ def recurring_value(item: ProtocolItem) -> str:
     """Return what tells a deviation from another one of its site: the item, and its value if that recurs.
 
     Values are rounded, as scanners adapt times to the participant. A dose, a delay and a coverage are those
-    of one visit, and say nothing of the next.
+    of one visit, and say nothing of the next. The words of the item play no part.
     """
-    if item.name in _OF_ONE_VISIT:
+    if item.name in _OF_ONE_VISIT or not item.measured:
         return item.name
-    value = item.value
-    if item.name.startswith("baseline_"):
-        value += "/" + item.limit.removesuffix(" as at the first visit")
-    if item.name in _NAMES:
-        return f"{item.name}={_ODD.sub(' ', value).strip()}"
     digits = 2 if item.name.endswith(("_time", "_angle")) else 3
-    rounded = _NUMBER.sub(lambda found: f"{float(f'{float(found[0]):.{digits}g}'):g}", value)
-    return f"{item.name}={_ODD.sub(' ', _UNIT.sub('', rounded).replace(' x ', 'x')).strip()}"
+    told = [
+        _ODD.sub(" ", one).strip() if isinstance(one, str) else f"{float(f'{one:.{digits}g}'):g}"
+        for one in item.measured
+    ]
+    return f"{item.name}={'/'.join(told)}"
 
 
 def _acquisition_items(
@@ -156,7 +155,8 @@ def _acquisition_items(
         yield _range_item("field_strength", rule.field_strength_t, scan.field_strength_t, "T")
     if rule.acquisition:
         right = scan.dimension in rule.acquisition if scan.dimension else None
-        yield ProtocolItem("acquisition", _item_result(right), scan.dimension, " or ".join(rule.acquisition))
+        limit = " or ".join(rule.acquisition)
+        yield ProtocolItem("acquisition", item_result(right), scan.dimension, limit, (scan.dimension,))
     yield from _voxel_items(rule, scan, encoding)
     for name, limits, value in (
         ("echo_time", rule.echo_time_ms, scan.echo_time_ms),
@@ -196,7 +196,17 @@ def _voxel_items(rule: SequenceRule, scan: Acquisition, encoding: Encoding) -> I
             verdicts.pop() if len(verdicts) == 1 else ItemResult.UNKNOWN,
             (pixel if name == "in_plane" else _number(value, "mm")),
             next(iter(words.values())) if same else ", ".join(f"{k}: {w}" for k, w in words.items()),
+            _measured_voxel(name, value, scan, encoding),
         )
+
+
+def _measured_voxel(
+    name: str, value: float | None, scan: Acquisition, encoding: Encoding
+) -> tuple[str | float, ...]:
+    sides = encoding.in_plane_mm or scan.in_plane_mm
+    if name == "in_plane" and sides:
+        return ("x".join(f"{side:.3g}" for side in sides),)
+    return () if value is None else (value,)
 
 
 def _pixel(scan: Acquisition, encoding: Encoding) -> tuple[float | None, str]:
@@ -216,7 +226,8 @@ def _coil_item(rule: CoilRule, coil: str, scrub: Callable[[str], str]) -> Protoc
     name = coil.casefold()
     wanted = not rule.any_of or any(word.casefold() in name for word in rule.any_of)
     right = wanted and not any(word.casefold() in name for word in rule.none_of)
-    return ProtocolItem("coil", _item_result(right if coil else None), scrub(coil), limit)
+    name = scrub(coil)
+    return ProtocolItem("coil", item_result(right if coil else None), name, limit, (name,))
 
 
 def _contrast_items(rule: SequenceRule, scan: Acquisition, stated: float | None) -> Iterator[ProtocolItem]:
@@ -225,16 +236,18 @@ def _contrast_items(rule: SequenceRule, scan: Acquisition, stated: float | None)
     asked, bolus = rule.contrast, scan.bolus
     if bolus.agent:
         right = not asked.agents or bolus.agent.name in asked.agents
-        yield ProtocolItem("contrast_agent", _item_result(right), bolus.agent.name, _any_of(asked.agents))
+        name = bolus.agent.name
+        yield ProtocolItem("contrast_agent", item_result(right), name, _any_of(asked.agents), (name,))
     else:  # the header's own words are not shown: people write all sorts of things there
         told = "given, but not which" if bolus.said else ""
-        yield ProtocolItem("contrast_agent", ItemResult.UNKNOWN, told, _any_of(asked.agents))
+        given = ("given",) if bolus.said else ()
+        yield ProtocolItem("contrast_agent", ItemResult.UNKNOWN, told, _any_of(asked.agents), given)
     if asked.dose_mmol_kg:
         doses = {"header": bolus.dose_mmol_kg, "sheet": stated}
         known = {source: dose for source, dose in doses.items() if dose is not None}
         right = all(asked.dose_mmol_kg.holds(dose) for dose in known.values()) if known else None
         told = ", ".join(f"{dose:.3g} mmol/kg ({source})" for source, dose in known.items())
-        yield ProtocolItem("contrast_dose", _item_result(right), told, asked.dose_mmol_kg.words("mmol/kg"))
+        yield ProtocolItem("contrast_dose", item_result(right), told, asked.dose_mmol_kg.words("mmol/kg"))
     if asked.delay_min:
         delay = scan.delay_min
         yield _range_item("injection_delay", asked.delay_min, delay, "min", digits=1)
@@ -246,10 +259,12 @@ def _like_precontrast(like: str, scan: Acquisition, before: Acquisition | None) 
     if before is None:
         return ProtocolItem("like_precontrast", ItemResult.UNKNOWN, "", limit)
     apart, unknown = [], []
+    measured: list[str | float] = []
     if not (scan.dimension and before.dimension):
         unknown.append("2D or 3D")
     elif scan.dimension != before.dimension:
         apart.append(f"{scan.dimension} against {before.dimension}")
+        measured += [scan.dimension, before.dimension]
     for name, one, two, unit in _paired_parameters(scan, before):
         if one is None or two is None:
             # a sequence without inversion has no inversion time
@@ -257,8 +272,9 @@ def _like_precontrast(like: str, scan: Acquisition, before: Acquisition | None) 
                 unknown.append(name)
         elif abs(one - two) > (_ALIKE_MM if unit == "mm" else _ALIKE * max(one, two)):
             apart.append(f"{name} {_number(one, unit)} against {_number(two, unit)}")
+            measured += [name, one, two]
     if apart:
-        return ProtocolItem("like_precontrast", ItemResult.FAIL, ", ".join(apart), limit)
+        return ProtocolItem("like_precontrast", ItemResult.FAIL, ", ".join(apart), limit, tuple(measured))
     if unknown:
         return ProtocolItem("like_precontrast", ItemResult.UNKNOWN, f"not known: {', '.join(unknown)}", limit)
     return ProtocolItem("like_precontrast", ItemResult.PASS, "alike", limit)
@@ -282,11 +298,18 @@ def _scanner_items(scanner: Scanner, first: Scanner) -> list[ProtocolItem]:
     return [
         ProtocolItem(
             "scanner",
-            _item_result(None if other is None else not other),
+            item_result(None if other is None else not other),
             scanner.name,
             first.name or "not known",
+            (scanner.name,),
         ),
-        ProtocolItem("software", _item_result(same), scanner.software, first.software or "not known"),
+        ProtocolItem(
+            "software",
+            item_result(same),
+            scanner.software,
+            first.software or "not known",
+            (scanner.software,),
+        ),
     ]
 
 
@@ -294,10 +317,12 @@ def _range_item(
     name: str, limits: Range, value: float | None, unit: str, digits: int | None = None
 ) -> ProtocolItem:
     right = None if value is None else limits.holds(value)
-    return ProtocolItem(name, _item_result(right), _number(value, unit, digits), limits.words(unit))
+    measured = () if value is None else (value,)
+    return ProtocolItem(name, item_result(right), _number(value, unit, digits), limits.words(unit), measured)
 
 
-def _item_result(right: bool | None) -> ItemResult:
+def item_result(right: bool | None) -> ItemResult:
+    """Return PASS or FAIL; UNKNOWN where nothing says which."""
     if right is None:
         return ItemResult.UNKNOWN
     return ItemResult.PASS if right else ItemResult.FAIL

@@ -434,14 +434,27 @@ def test_a_deviation_is_the_same_query_at_every_visit_until_its_value_changes() 
 
 def test_a_delay_or_dose_of_one_visit_does_not_ask_anew_at_each() -> None:
     items = {
-        value: recurring_value(ProtocolItem("injection_delay", ItemResult.FAIL, value, "5 to 60 min"))
-        for value in ("4.5 min", "3.0 min")
+        value: recurring_value(
+            ProtocolItem("injection_delay", ItemResult.FAIL, f"{value} min", "5 to 60 min", (value,))
+        )
+        for value in (4.5, 3.0)
     }
     assert set(items.values()) == {"injection_delay"}
-    coil = ProtocolItem("coil", ItemResult.FAIL, "Q-BODY, 8 ch", "not body")
+    coil = ProtocolItem("coil", ItemResult.FAIL, "Q-BODY, 8 ch", "not body", ("Q-BODY, 8 ch",))
     assert recurring_value(coil) == "coil=Q-BODY 8 ch"
-    software = ProtocolItem("software", ItemResult.FAIL, "HD23.0_V02_1614.b", "HD22")
-    assert recurring_value(software) == "software=HD23.0_V02_1614.b"
+    named = "HD23.0_V02_1614.b"
+    software = ProtocolItem("software", ItemResult.FAIL, named, "HD22", (named,))
+    assert recurring_value(software) == f"software={named}"
+
+
+def test_a_deviation_is_known_again_however_it_is_worded() -> None:
+    fine = grid(in_plane_mm=(0.5, 0.5), rows=512, columns=512)
+    for name, item in check("FLAIR", header(**FLAIR, AcquisitionMatrix=[0, 256, 213, 0]), fine).items():
+        reworded = replace(item, value="worded anew 7 mm", limit="as before 9")
+        assert recurring_value(reworded) == recurring_value(item)
+        assert (
+            item.value in ("", "not known") or item.measured or name in ("contrast_dose", "like_precontrast")
+        )
 
 
 def test_interpolated_pixels_do_not_pass() -> None:
