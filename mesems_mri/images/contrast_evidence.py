@@ -31,8 +31,8 @@ _TISSUE: Final = 0.35
 _MIN_STRIPPED_BACKGROUND: Final = 0.3
 _MAX_STRIPPED_ML: Final = 2200.0
 _MIN_EXPLAINED: Final = 0.3
-# Whole heads in slices of 1 to 4 mm have 0.44 to 0.59; what shows no brain less than 0.22. Slices of 6 to 8 mm
-# (0.22 to 0.46) lie between: some of them give no vote.
+# Whole heads in slices of 1 to 4 mm have 0.44 to 0.59; what shows no brain less than 0.22. Slices of 6 to
+# 8 mm (0.22 to 0.46) lie between: some of them give no vote.
 _MIN_AGREEMENT: Final = 0.3
 
 

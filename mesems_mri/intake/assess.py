@@ -8,6 +8,7 @@ from functools import partial
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
+from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.dataset.queries import Query, new_query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake.baseline import Parameters, baseline_items
@@ -34,7 +35,6 @@ CONVERTIBLE = {FaultCode.INTERRUPTED}
 """Faults with which the slices that are there still make a volume; their query blocks the visit."""
 MIN_EXTENT_MM = 100.0
 """No head is covered by less; that the whole brain is in the image is seen later, on the image."""
-_POST = "ce-gadolinium_T1w"
 _CODE_OF_UNUSED = {
     UnusedReason.EMPTY: QueryCode.UNREADABLE_FILES,
     UnusedReason.NO_HEADER: QueryCode.UNREADABLE_FILES,
@@ -198,13 +198,13 @@ def _query_roles(
         visit.add_query(QueryCode.NOTHING_USABLE, told, detail=(f"series={len(visit.classified)}",))
         return
     there = filed | set(taken) | {role for role, _ in unclear}
-    if {role for role, _ in unclear} & {"T1w", _POST}:
-        there |= {"T1w", _POST}  # which of them is there is asked already
+    if {role for role, _ in unclear} & {"T1w", POSTCONTRAST}:
+        there |= {"T1w", POSTCONTRAST}  # which of them is there is asked already
     site_id = visit.row.site_id if visit.row else ""
     missing = protocol.missing(there, site_id) if protocol else []
-    if given and not protocol and _POST not in there:
-        missing.append((_POST,))
-    missing = [line for line in missing if not (given is False and line == (_POST,))]
+    if given and not protocol and POSTCONTRAST not in there:
+        missing.append((POSTCONTRAST,))
+    missing = [line for line in missing if not (given is False and line == (POSTCONTRAST,))]
     if missing:
         derived = [one for one in visit.classified if one.role == "derived" and one.candidate_of]
         told = ", ".join(" or ".join(line) for line in missing)
@@ -229,8 +229,8 @@ def _check_protocol(
             protocol,
             visit.row.site_id,
             reference,
-            precontrast=pre if role == _POST else None,
-            sheet_dose_mmol_kg=visit.row.contrast_dose_mmol_kg if role == _POST else None,
+            precontrast=pre if role == POSTCONTRAST else None,
+            sheet_dose_mmol_kg=visit.row.contrast_dose_mmol_kg if role == POSTCONTRAST else None,
             scrub=visit.deidentifier.device,
         )
         if role in first:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mesems_mri.dataset.bids import POSTCONTRAST
 from mesems_mri.intake.contrast_name import phase_of_name
 from mesems_mri.intake.dicom.agent import AgentSaid, agent_said, bolus_places
 from mesems_mri.intake.dicom.series import Series
@@ -18,7 +19,7 @@ from mesems_mri.intake.dicom.tags import moment, parse_clock, text
 from mesems_mri.intake.protocol import Agent
 from mesems_mri.intake.weighting import acquired_alike
 
-PRE, POST = "T1w", "ce-gadolinium_T1w"
+PRE, POST = "T1w", POSTCONTRAST
 _ROLE = {"pre": PRE, "post": POST, "": ""}
 LATEST_MIN = 90
 """A scan that began longer after the injection shows a wrong clock, not a late scan."""

@@ -13,11 +13,12 @@ from mesems_mri.intake.answers import named_series
 from mesems_mri.intake.assess import is_convertible
 from mesems_mri.intake.baseline import Parameters
 from mesems_mri.intake.context import IntakeContext
+from mesems_mri.intake.contrast import POST, PRE
 from mesems_mri.intake.contrast_image import weigh_images
 from mesems_mri.intake.convert import ConversionError, convert_series
 from mesems_mri.intake.dicom.geometry import describe_geometry
 from mesems_mri.intake.dicom.series import Series
-from mesems_mri.intake.filing_plan import POST, PRE, is_pair
+from mesems_mri.intake.filing_plan import is_pair
 from mesems_mri.intake.visit import WITH_IMAGE, AssessedVisit, SeriesStatus
 
 _WITHOUT_FACE = "Send the series without the face, or agree with the reading centre that it is filed with it"

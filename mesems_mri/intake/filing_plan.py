@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
+from mesems_mri.intake.contrast import POST, PRE
 from mesems_mri.intake.folder import FiledImage
-
-PRE, POST = "T1w", "ce-gadolinium_T1w"
 
 
 @dataclass(frozen=True)

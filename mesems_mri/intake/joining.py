@@ -6,7 +6,7 @@ from dataclasses import replace
 from mesems_mri.dataset.queries import Query
 from mesems_mri.dataset.reasons import QueryCode
 from mesems_mri.intake.classify import OTHER, ClassifiedSeries
-from mesems_mri.intake.filing_plan import POST, PRE
+from mesems_mri.intake.contrast import POST, PRE
 from mesems_mri.intake.visit import AssessedVisit
 
 
