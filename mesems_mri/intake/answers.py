@@ -11,8 +11,8 @@ from mesems_mri.dataset.schedule import SheetRow
 from mesems_mri.intake.context import IntakeContext
 from mesems_mri.intake.dicom.series import Series
 from mesems_mri.intake.identify import Examination, IdentityProblem, match_visit
+from mesems_mri.intake.named_volume import VolumeError, take_volume
 from mesems_mri.intake.visit import AssessedVisit, SeriesStatus
-from mesems_mri.intake.volumes import VolumeError, take_volume
 
 _OF_THE_VISIT = {QueryCode.NO_SCAN_DATE, QueryCode.VISIT_UNCLEAR, QueryCode.OUTSIDE_WINDOW}
 _OF_THE_PERSON = {AnswerKind.PARTICIPANT, AnswerKind.VISIT, AnswerKind.SAME_PERSON}
