@@ -27,7 +27,7 @@ from mesems_mri.images import nifti
 from mesems_mri.images.bias import correct_bias
 from mesems_mri.images.brain import extract_brain
 from mesems_mri.images.volume import Volume
-from training.anatomy_inference import segment_anatomy
+from mesems_mri.images.anatomy import segment_anatomy
 
 BoolArray = np.ndarray
 

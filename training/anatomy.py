@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.anatomy_inference import BOX, CLASSES, SPACING_MM
+from mesems_mri.images.anatomy import BOX, CLASSES, SPACING_MM
 from training.export import export
 from training.fit import fit
 from training.networks import UNet

@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from mesems_mri.models.atlas import CLASSES as ATLAS_CLASSES
-from training.anatomy_inference import CLASSES
+from mesems_mri.images.anatomy import CLASSES
 from training.build_atlas import class_map
 
 # Class of the anatomy model that each class of the atlas belongs to; the others are background.
@@ -279,7 +279,7 @@ def slice_profile(rng: np.random.Generator, side: int, thickness: float) -> NDAr
 
 
 def scale_intensities(image: torch.Tensor) -> torch.Tensor:
-    """Return an image from 0 to 1, its percentiles 1 and 99 there: as in `training.anatomy_inference`."""
+    """Return an image from 0 to 1, its percentiles 1 and 99 there: as in `mesems_mri.images.anatomy`."""
     levels = torch.tensor([0.01, 0.99], device=image.device)
     low, high = torch.quantile(image.flatten(), levels).tolist()
     return ((image - low) / max(high - low, 1e-6)).clamp(0.0, 1.0)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from training.anatomy_inference import CLASSES
+from mesems_mri.images.anatomy import CLASSES
 from training.export import export
 from training.fit import fit
 from training.networks import UNet

@@ -1,6 +1,4 @@
-"""Find the brain and its tissues in an image of any contrast, with a network trained on synthetic images.
-
-Not in the package, whose brain masks come from the atlas it registers to every scan anyway.
+"""Brain and tissues of an image of any contrast, by a network trained on synthetic images.
 
 The model (``anatomy.md``) sees 2 mm voxels whose axes run to the right, front and top as
 nearly as the axes of the image can, in a box that holds a head. In an image larger than that box the brain
@@ -10,7 +8,6 @@ is looked for first, and the box put about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -40,8 +37,6 @@ CLASSES: Final = (
     "brainstem",
 )
 """Outputs of the network. Choroid plexus counts as lateral ventricles; ``csf`` is the rest in the dura."""
-MODEL: Final = Path(__file__).resolve().parents[1] / "benchmarks" / "models" / "anatomy.onnx"
-"""Trained by ``python -m training.anatomy``."""
 EDGE: Final = 0.6
 """The brain is where its probability is higher. Chosen on raw scans (`anatomy.md`)."""
 SPACING_MM: Final = 2.0
@@ -175,6 +170,6 @@ def _probabilities(image: FloatArray) -> FloatArray:
     inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
     padded = np.zeros(sides, np.float32)
     padded[inside] = scale_intensities(image)
-    logits = run_network(str(MODEL.with_suffix("")), padded[None, None])[0][:, *inside]
+    logits = run_network("anatomy", padded[None, None])[0][:, *inside]
     weights = np.exp(logits - logits.max(axis=0))
     return weights / weights.sum(axis=0)

@@ -12,15 +12,15 @@ from scipy import ndimage
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
-from training import anatomy_inference as anatomy
-from training.anatomy_inference import CLASSES, Anatomy, scale_intensities, segment_anatomy
+from mesems_mri.images import anatomy
+from mesems_mri.images.anatomy import CLASSES, Anatomy, scale_intensities, segment_anatomy
 
 BRAIN, OUTSIDE = 100.0, 20.0
 
 
 def threshold(name: str, image: np.ndarray) -> np.ndarray:
     """Stand for the network: what is bright is white matter."""
-    assert name == str(anatomy.MODEL.with_suffix(""))
+    assert name == "anatomy"
     assert image.dtype == np.float32
     assert all(side % 8 == 0 for side in image.shape[2:])
     assert image.min() >= 0.0
