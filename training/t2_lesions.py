@@ -1,97 +1,68 @@
-"""Train the network for T2 lesions: FLAIR, with T1w and T2w where they are there -> where lesions are.
+"""Train the network for T2 lesions on real scans with real lesion shapes drawn into them (`t2.md`).
 
-    python -m training.t2_lesions REAL [--work DIR] [--steps N] [--fold-steps N] [--only NAME]
+    python -m training.t2_lesions [--work DIR] [--steps N] [--only NAME ...]
 
-``REAL`` is a folder that ``python -m tests.real.arrange`` wrote, after ``mesems-mri run REAL/bids REAL/out``.
+1. Every rated scan is prepared once (`t2_scans.py`; ``DIR/scans``).
+2. One network a fold is trained without the patients it leaves out (``t2_fold_<name>``, to
+   ``benchmarks/models``), and one with all (``t2``, to ``mesems_mri/models``). A training that was
+   interrupted goes on from its checkpoint.
 
-1. ``t2_synthetic``: brains drawn from label maps in the contrasts of a trial, with lesions from the masks of
-   open_ms patients moved into their white matter; no image of a patient, and no mask of 07 or 26.
-2. Two folds (``t2_without_<patient>``) and one network with all (``t2``) go on from it; a third of their
-   draws are the real scans of the other patient, or of both.
-3. Each fold reads the patient it has not seen, and the Dice is printed.
+A draw is a patch of a real scan. In most of them lesions are drawn besides: single shapes of real lesions, or
+the whole mask of another patient, faint ones and black ones on T1w among them, so that large confluent
+lesions of low contrast are as usual as bright small ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 from torch import nn
 
+from mesems_mri.core.typing import FloatArray
 from mesems_mri.images.anatomy import CLASSES
-from training.export import export
+from mesems_mri.models.t2 import IMAGES, TISSUES, scale_image
+from training.export import MODELS, export
 from training.fit import fit
 from training.networks import UNet
-from training.synthesis import (
-    Head,
-    along,
-    blur,
-    draw_intensities,
-    draw_places,
-    fill,
-    load_heads,
-    nodes_apart,
-    sample,
-    slice_profile,
-    smooth_field,
-    white_noise,
-)
-from training.t2_inference import CHANNELS, lesion_probability
 from training.t2_scans import (
-    PATIENTS,
+    RatedScan,
+    as_float,
     fold_files,
     load_scan,
     mask_files,
+    mni_moments,
+    moments,
     networks,
-    scan_files,
+    read_masks,
+    read_shapes,
     training_patients,
 )
 
-WIDTHS = (10, 24, 48, 96)
-SHAPE = (144, 176, 144)
-SPACING_MM = 1.0
-REAL_SHARE = 0.35
-_LIMITS = (0.2, 0.3, 0.5, 0.7)
-_CHOROID, _WHITE_LABEL = 136, 2
-_VENTRICLES, _CSF = CLASSES.index("lateral_ventricles") - 1, CLASSES.index("csf") - 1
-_WHITE_MATTER, _CORTEX = CLASSES.index("white_matter") - 1, CLASSES.index("cortex") - 1
-_CEREBELLUM, _BRAINSTEM = CLASSES.index("cerebellum") - 1, CLASSES.index("brainstem") - 1
-_DEEP_GREY = CLASSES.index("deep_grey") - 1
-
-
-@dataclass(frozen=True, eq=False)
-class RealScan:
-    """Scan of a patient with the consensus of the raters.
-
-    Attributes
-    ----------
-    images : Tensor of float32, shape (len(CHANNELS), x, y, z)
-        Subject space, NAWM median 1, 0 outside the brain.
-    lesions : Tensor of float32, shape (x, y, z)
-        1 in a lesion.
-    """
-
-    images: torch.Tensor
-    lesions: torch.Tensor
-
-
-def extent(weights: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the centre and the spread (standard deviation along each axis) of a brain, in voxels."""
-    centre, spread = np.zeros(3), np.zeros(3)
-    for axis in range(3):
-        profile = weights.sum(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
-        at = np.arange(len(profile))
-        centre[axis] = np.average(at, weights=profile)
-        spread[axis] = np.sqrt(np.average((at - centre[axis]) ** 2, weights=profile))
-    return centre, spread
+FOLD_MODELS = Path(__file__).resolve().parents[1] / "benchmarks" / "models"
+WIDTHS = (8, 16, 32, 64)
+SIDE = 48
+BATCH = 3
+LESION_WEIGHT = 3.0
+_REGION = 76
+"""Voxels that a patch is turned and scaled out of."""
+_TISSUE = {name: CLASSES.index(name) - 1 for name in CLASSES[1:]}
+_LESION_MAY_LIE = {
+    "white_matter": 1.0,
+    "cortex": 0.5,
+    "deep_grey": 0.7,
+    "cerebellum": 0.7,
+    "brainstem": 0.9,
+    "csf": 0.1,
+    "lateral_ventricles": 0.1,
+}
+"""How much of a drawn lesion a tissue takes: edges of fluid are where the maps may be wrong."""
 
 
 class T2Lesions:
@@ -101,261 +72,271 @@ class T2Lesions:
     ----------
     name : str
         Of the network.
-    heads : list of Head
-        1 mm.
-    masks : sequence of Tensor of float32, shape (1, x, y, z)
-        Lesions to draw with, all in one MNI grid.
-    brain : tuple of ndarray
-        `extent` of the brain in that grid.
-    scans : sequence of RealScan
-        Real scans to train on as well.
-    files : list of Path
-        All that is trained on.
+    without : collection of str
+        Patients that it must not see.
+    cache : Path
+        Folder of the prepared scans.
     """
 
-    def __init__(
-        self,
-        name: str,
-        heads: list[Head],
-        masks: Sequence[torch.Tensor],
-        brain: tuple[NDArray, NDArray],
-        scans: Sequence[RealScan] = (),
-        files: Sequence[Path] = (),
-    ) -> None:
-        self.name, self.heads, self.masks, self.brain = name, heads, masks, brain
-        self.scans, self._files = scans, files
-        self._to_mni = [self._align(head) for head in heads]
-
-    def _align(self, head: Head) -> tuple[NDArray, NDArray]:
-        """Return the scale that gives the brain of a head the spread of that of the masks, and its centre."""
-        classes = head.classes.sum(dim=0, dtype=torch.float32).cpu().numpy()
-        centre, spread = extent(classes)
-        return self.brain[1] / spread, centre
+    def __init__(self, name: str, without: Collection[str], cache: Path) -> None:
+        self.name, self.without = name, tuple(without)
+        self.patients = training_patients(without)
+        self.scans = [load_scan(patient, cache) for patient in self.patients]
+        self.shapes = read_shapes()
+        self.masks = read_masks(mask_files(without))
+        self.mni = mni_moments()
+        self.own = [moments(scan.brain) for scan in self.scans]
+        thick = np.array([patient.startswith("ms3seg") for patient in self.patients])
+        self.odds = np.where(thick, 0.5 / thick.sum(), 0.5 / (~thick).sum())
+        self.lesion_voxels = [_components(scan.lesions) for scan in self.scans]
+        self.white = [np.argwhere(scan.tissue[_TISSUE["white_matter"]] > 150) for scan in self.scans]
+        self.inside = [np.argwhere(scan.brain) for scan in self.scans]
 
     def network(self) -> nn.Module:
         """Build the network."""
-        return UNet(len(CHANNELS), 1, WIDTHS)
+        return UNet(len(IMAGES) + len(TISSUES), 1, WIDTHS, batch_norm=True)
 
     def files(self) -> Iterable[Path]:
         """List every file the task trains on."""
-        return self._files
+        return fold_files(self.without)
 
-    def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw a brain (1, channel, x, y, z) and where its lesions are (1, 1, x, y, z)."""
-        if self.scans and rng.random() < REAL_SHARE:
-            images, lesions = vary_scan(rng, self.scans[int(rng.integers(len(self.scans)))])
-        else:
-            images, lesions = self.draw_synthetic(rng)
-        for channel in range(1, len(CHANNELS)):  # FLAIR is always there
-            if rng.random() < 0.25:
-                images[channel] = 0.0
-        return images.clamp(0.0, 3.0)[None], lesions[None, None]
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Draw patches (batch, channels, side, side, side), and lesions (batch, 2, ...): yes, and asked."""
+        patches, targets = zip(*(self.draw_patch(rng) for _ in range(BATCH)), strict=True)
+        return np.stack(patches), np.stack(targets)
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return soft Dice of the batch plus cross-entropy."""
-        probability = torch.sigmoid(output)
-        overlap = (probability * target).sum()
-        dice = (2.0 * overlap + 20.0) / (probability.square().sum() + target.square().sum() + 20.0)
-        weight = 1.0 + 3.0 * target
-        entropy = nn.functional.binary_cross_entropy_with_logits(output, target, weight=weight)
-        return 1.0 - dice + 5.0 * entropy
+        """Return soft Dice of the batch plus cross-entropy, over what the raters decided about."""
+        lesion, asked = target[:, :1], target[:, 1:]
+        probability = torch.sigmoid(output) * asked
+        lesion = lesion * asked
+        overlap = (probability * lesion).sum()
+        dice = (2.0 * overlap + 20.0) / (probability.sum() + lesion.sum() + 20.0)
+        weight = asked * (1.0 + (LESION_WEIGHT - 1.0) * lesion)
+        entropy = nn.functional.binary_cross_entropy_with_logits(output, lesion, weight=weight)
+        return 1.0 - dice + 2.0 * entropy
 
-    def draw_synthetic(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw a brain with lesions: images (channel, x, y, z), NAWM 1, and lesions (x, y, z)."""
-        index = int(rng.integers(len(self.heads)))
-        head, shape = self.heads[index], SHAPE
-        device = head.kinds.device
-        about = head.centre + rng.uniform(-6.0, 6.0, 3)
-        places = draw_places(rng, head, shape, SPACING_MM, about)
-        classes = sample(head.classes / 255.0, places)
-        lesions = self._draw_lesions(rng, index, places, classes)
-        strength = torch.exp(
-            rng.uniform(0.1, 0.5) * smooth_field(rng, shape, nodes_apart(shape, 1.0, 14.0), device)
-        )
-        kept = blur(classes.sum(dim=0), (1.0,) * 3) > rng.uniform(0.3, 0.8)
-        together = int(rng.integers(3)) if rng.random() < 0.5 else None
-        thick = rng.random() < 0.6
-        images = []
-        for contrast in CHANNELS:
-            image = self._draw_contrast(rng, head, contrast, places, classes, lesions * strength)
-            if thick and rng.random() < 0.9:
-                axis = together if together is not None else int(rng.integers(3))
-                image = along(slice_profile(rng, shape[axis], rng.uniform(1.5, 5.0)), image, axis)
-            image = image + rng.uniform(0.005, 0.06) * white_noise(rng, shape, device)
-            images.append(image * kept)
-        return torch.stack(images), (lesions > 0.5).float() * kept
+    def draw_patch(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Draw one patch and its target."""
+        index = int(rng.choice(len(self.scans), p=self.odds))
+        scan = self.scans[index]
+        centre = self._place(rng, index)
+        region = _Region(scan, centre)
+        if rng.random() < 0.7:
+            self._draw_lesions(rng, region, index, centre)
+        return _vary(rng, region, thin="ms3seg" not in self.patients[index])
 
-    def _draw_contrast(
-        self,
-        rng: np.random.Generator,
-        head: Head,
-        contrast: str,
-        places: torch.Tensor,
-        classes: torch.Tensor,
-        lesions: torch.Tensor,
-    ) -> torch.Tensor:
-        shape, device = lesions.shape, lesions.device
-        means, spreads = draw_intensities(rng, head.labels, contrast)
-        white = max(float(means[head.labels.index(_WHITE_LABEL)]), 0.2)
-        means[head.labels.index(_WHITE_LABEL)] = white
-        if contrast == "FLAIR" and _CHOROID in head.labels:
-            means[head.labels.index(_CHOROID)] = white * rng.uniform(0.5, 1.8)
-        image, spread = sample(torch.stack([fill(head, means), fill(head, spreads)]), places) / white
-        # Tissue is not flat: cortex and white matter vary over centimetres, on FLAIR above all.
-        uneven = rng.uniform(0.0, 0.06) * smooth_field(rng, shape, nodes_apart(shape, 1.0, 20.0), device)
-        uneven += rng.uniform(0.0, 0.05) * smooth_field(rng, shape, nodes_apart(shape, 1.0, 7.0), device)
-        image = image * torch.exp(uneven)
-        if contrast == "FLAIR":
-            beside = blur(classes[_VENTRICLES], (rng.uniform(0.8, 1.6),) * 3) * classes[_WHITE_MATTER]
-            image = image + rng.uniform(0.0, 0.9) * beside
-            flow = (smooth_field(rng, shape, nodes_apart(shape, 1.0, 9.0), device) - 1.5).clamp(0.0, 1.0)
-            image = image + rng.uniform(0.0, 0.8) * flow * (classes[_CSF] + classes[_VENTRICLES])
-            level = 1.0 + rng.uniform(0.15, 0.9)
-        elif contrast == "T2w":
-            level = 1.0 + rng.uniform(0.2, 1.3)
+    def _place(self, rng: np.random.Generator, index: int) -> NDArray[np.int64]:
+        chance = rng.random()
+        components = self.lesion_voxels[index]
+        if chance < 0.5 and components:
+            voxels = components[int(rng.integers(len(components)))]
         else:
-            level = 1.0 - (rng.uniform(0.05, 0.5) if rng.random() < 0.8 else 0.0)
-        amount = lesions.clamp(0.0, 1.6)
-        image = image + amount * (level - 1.0) + (lesions > 0.5) * (1.0 - image) * 0.5
-        image = image + spread * white_noise(rng, shape, device)
-        image = blur(image, rng.uniform(0.2, 1.0, 3))
-        return image * torch.exp(rng.uniform(0.0, 0.06) * smooth_field(rng, shape, (2, 2, 2), device))
+            voxels = self.white[index] if chance < 0.8 else self.inside[index]
+        return voxels[int(rng.integers(len(voxels)))] + rng.integers(-10, 11, 3)
 
     def _draw_lesions(
-        self, rng: np.random.Generator, index: int, places: torch.Tensor, classes: torch.Tensor
-    ) -> torch.Tensor:
-        """Draw what part of each voxel is lesion: masks of patients, and small round ones."""
-        device = places.device
-        scale, centre = self._to_mni[index]
-        lesions = torch.zeros(places.shape[1:], device=device)
-        for _ in range(int(rng.choice([0, 1, 2], p=[0.15, 0.6, 0.25]))):
-            mask = self.masks[int(rng.integers(len(self.masks)))]
-            own = scale * rng.uniform(0.85, 1.15)
-            shift = self.brain[0] - own * centre + rng.normal(0.0, 5.0, 3)
-            to_mask = places * torch.tensor(own, device=device, dtype=torch.float32)[:, None, None, None]
-            to_mask += torch.tensor(shift, device=device, dtype=torch.float32)[:, None, None, None]
-            if rng.random() < 0.5:  # the other side
-                to_mask[0] = (mask.shape[1] - 1.0) - to_mask[0]
-            lesions = torch.maximum(lesions, sample(mask, to_mask)[0])
-        if rng.random() < 0.7:
-            apart = rng.uniform(5.0, 10.0)
-            blobs = smooth_field(rng, places.shape[1:], nodes_apart(places.shape[1:], 1.0, apart), device)
-            round_ones = (2.0 * (blobs - rng.uniform(2.2, 3.4)) + 0.5).clamp(0.0, 1.0)
-            lesions = torch.maximum(lesions, round_ones)
-        allowed = classes[_WHITE_MATTER] + rng.uniform(0.3, 1.0) * classes[_BRAINSTEM]
-        allowed = (
-            allowed + rng.uniform(0.0, 0.7) * classes[_CORTEX] + rng.uniform(0.2, 1.0) * classes[_CEREBELLUM]
+        self, rng: np.random.Generator, region: _Region, index: int, centre: NDArray[np.int64]
+    ) -> None:
+        """Draw the lesions of another patient, or some single ones, into a region."""
+        lesions = np.zeros(region.brain.shape, np.float32)
+        contrast = np.zeros(region.brain.shape, np.float32)
+        if rng.random() < 0.35:
+            lesions = self._mask_of_another(rng, index, centre)
+            contrast[:] = np.exp(rng.uniform(np.log(0.15), np.log(0.7)))
+        else:
+            voxels = np.argwhere(region.tissue[_TISSUE["white_matter"], 8:-8, 8:-8, 8:-8] > 0.4) + 8
+            for _ in range(int(rng.integers(1, 9)) if len(voxels) else 0):
+                soft = _turn_shape(rng, self.shapes[int(rng.integers(len(self.shapes)))])
+                at = voxels[int(rng.integers(len(voxels)))]
+                _paste(lesions, contrast, soft, at, float(rng.uniform(0.17, 0.8)))
+        region.add(rng, lesions, contrast)
+
+    def _mask_of_another(self, rng: np.random.Generator, index: int, centre: NDArray[np.int64]) -> FloatArray:
+        """Return the lesions of another patient, brought to this head by centre and spread of the brain."""
+        mask = self.masks[int(rng.integers(len(self.masks)))]
+        own_centre, own_spread = self.own[index]
+        scale = self.mni[1] / own_spread * rng.uniform(0.85, 1.15)
+        corner = centre - _REGION // 2
+        offset = self.mni[0] + rng.normal(0.0, 4.0, 3) + scale * (corner - own_centre)
+        if rng.random() < 0.5:
+            scale[0], offset[0] = -scale[0], 2 * self.mni[0][0] - offset[0]
+        soft = ndimage.affine_transform(
+            mask.astype(np.float32), np.diag(scale), offset, output_shape=(_REGION,) * 3, order=1
         )
-        allowed = allowed + 0.5 * classes[CLASSES.index("deep_grey") - 1]
-        return lesions * allowed.clamp(0.0, 1.0)
+        return ndimage.gaussian_filter(soft, rng.uniform(0.4, 1.0))
 
 
-def vary_scan(rng: np.random.Generator, scan: RealScan) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn, bend, mirror and degrade a real scan, and make its lesions fainter or brighter."""
-    device = scan.images.device
-    inside = torch.nonzero(scan.images[0] > 0).float()
-    about = inside.mean(dim=0).cpu().numpy() + rng.uniform(-6.0, 6.0, 3)
-    like = Head(scan.lesions[None].byte(), scan.lesions[None], scan.lesions[None].byte(), (), about, 1.0)
-    places = draw_places(rng, like, SHAPE, SPACING_MM, about)
-    images = sample(scan.images, places)
-    lesions = (sample(scan.lesions[None], places)[0] > 0.5).float()
-    inside = images[0] > 0
-    gain = rng.uniform(0.7, 1.3)
-    images[0] = torch.where(lesions > 0.5, 1.0 + gain * (images[0] - 1.0), images[0])
-    for channel in range(len(images)):
-        image = images[channel]
-        if rng.random() < 0.4:
-            axis = int(rng.integers(3))
-            image = along(slice_profile(rng, SHAPE[axis], rng.uniform(1.0, 4.0)), image, axis)
-        contrast = float(np.exp(rng.normal(0.0, 0.15)))
-        image = 1.0 + contrast * (image - 1.0)
-        image = image * torch.exp(rng.uniform(0.0, 0.05) * smooth_field(rng, SHAPE, (3, 3, 3), device))
-        image = image + rng.uniform(0.0, 0.05) * white_noise(rng, SHAPE, device)
-        images[channel] = image * inside
-    return images, lesions
+class _Region:
+    """Part of a scan: images, tissues and lesions that a patch is drawn from."""
+
+    def __init__(self, scan: RatedScan, centre: NDArray[np.int64]) -> None:
+        def cut(array: NDArray, fill: float = 0.0) -> NDArray:
+            out = np.full((*array.shape[:-3], *(_REGION,) * 3), fill, array.dtype)
+            low = centre - _REGION // 2
+            source = [
+                slice(max(a, 0), max(min(a + _REGION, n), 0))
+                for a, n in zip(low, array.shape[-3:], strict=True)
+            ]
+            target = [slice(s.start - a, max(s.stop - a, 0)) for s, a in zip(source, low, strict=True)]
+            out[(..., *target)] = array[(..., *source)]
+            return out
+
+        self.images = {name: cut(image).astype(np.float32) for name, image in scan.images.items()}
+        self.tissue = as_float(cut(scan.tissue))
+        self.brain = cut(scan.brain)
+        self.lesions = cut(scan.lesions).astype(np.float32)
+        self.ignored = cut(scan.ignored).astype(np.float32)
+        self.room = sum(share * self.tissue[_TISSUE[name]] for name, share in _LESION_MAY_LIE.items())
+
+    def add(self, rng: np.random.Generator, soft: FloatArray, contrast: FloatArray) -> None:
+        """Draw lesions that fill a share of each voxel: brighter on FLAIR, as dark or darker on T1w."""
+        soft = np.clip(soft, 0.0, 1.0) * np.clip(self.room, 0.0, 1.0) * self.brain
+        if not (soft > 0.5).any():
+            return
+        flair = self.images["FLAIR"]
+        level = 1.0 + contrast * (1.0 + rng.uniform(0.0, 0.15) * _texture(rng, soft.shape))
+        lesion = level + rng.uniform(0.3, 0.8) * (flair - 1.0)
+        # What is brighter than the lesion already stays so.
+        self.images["FLAIR"] = flair + soft * np.maximum(lesion - flair, 0.0)
+        if "T1w" in self.images:
+            darker = rng.uniform(0.0, 0.4) if rng.random() < 0.7 else rng.uniform(0.4, 0.65)
+            t1w = self.images["T1w"]
+            self.images["T1w"] = t1w * (1.0 - darker * soft)
+        self.lesions = np.maximum(self.lesions, soft > 0.5)
 
 
-def read_masks(paths: Iterable[Path], device: str) -> list[torch.Tensor]:
-    """Read lesion masks in MNI space: float32, shape (1, x, y, z), 1 in a lesion."""
-    return [torch.from_numpy((_canonical(path) > 0).astype(np.float32))[None].to(device) for path in paths]
+def _texture(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    coarse = rng.standard_normal([n // 6 + 2 for n in shape]).astype(np.float32)
+    zoom = [n / m for n, m in zip(shape, coarse.shape, strict=True)]
+    return ndimage.zoom(coarse, zoom, order=1, grid_mode=True, mode="nearest")
 
 
-def _canonical(path: Path) -> NDArray[np.float32]:
-    return np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj, np.float32)
+def _turn_shape(rng: np.random.Generator, shape: NDArray[np.bool_]) -> FloatArray:
+    """Turn, mirror, scale and soften the shape of a lesion."""
+    turn = Rotation.from_rotvec(rng.normal(0.0, 0.6, 3)).as_matrix() @ np.diag(rng.choice([-1.0, 1.0], 3))
+    scale = 1.0 / rng.uniform(0.6, 1.3)
+    size = int(min(np.ceil(np.linalg.norm(shape.shape) / scale) + 6, 70))
+    matrix = turn * scale
+    offset = (np.array(shape.shape) - 1) / 2 - matrix @ np.full(3, (size - 1) / 2)
+    soft = ndimage.affine_transform(
+        shape.astype(np.float32), matrix, offset, output_shape=(size,) * 3, order=1
+    )
+    return ndimage.gaussian_filter(soft, rng.uniform(0.4, 1.0))
 
 
-def mni_brain(real: Path) -> tuple[NDArray, NDArray]:
-    """Return centre and spread of the brain in the grid of the masks, from the two stripped scans."""
-    both = [
-        extent(ndimage.binary_fill_holes(_canonical(scan_files(p)["FLAIR"]) > 0).astype(np.float32))
-        for p in PATIENTS
-    ]
-    return np.mean([b[0] for b in both], axis=0), np.mean([b[1] for b in both], axis=0)
+def _paste(
+    lesions: FloatArray, contrast: FloatArray, soft: FloatArray, at: NDArray[np.int64], own: float
+) -> None:
+    """Paste a lesion about a voxel; where two meet, the one that fills more of a voxel gives the contrast."""
+    low = at - np.array(soft.shape) // 2
+    pairs = list(zip(low, soft.shape, lesions.shape, strict=True))
+    target = tuple(slice(max(a, 0), min(a + n, m)) for a, n, m in pairs)
+    part = soft[tuple(slice(t.start - a, t.stop - a) for t, a in zip(target, low, strict=True))]
+    contrast[target] = np.where(part > lesions[target], own, contrast[target])
+    lesions[target] = np.maximum(lesions[target], part)
 
 
-def read_scan(patient: str, real: Path, device: str) -> RealScan:
-    """Read a real scan onto a device."""
-    images, lesions = load_scan(patient, real / "bids", real / "out")
-    return RealScan(torch.from_numpy(images).to(device), torch.from_numpy(lesions).to(device))
+def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    labels, n = ndimage.label(mask, np.ones((3, 3, 3)))
+    order = np.argsort(labels[mask], kind="stable")
+    return np.split(np.argwhere(mask)[order], np.cumsum(np.bincount(labels[mask], minlength=n + 1)[1:-1]))
 
 
-def evaluate(network: Path, patient: str, real: Path) -> str:
-    """Return a row: the Dice of a patient at some limits of the probability."""
-    images, lesions = load_scan(patient, real / "bids", real / "out")
-    channels = {contrast: image for contrast, image in zip(CHANNELS, images, strict=True) if image.any()}
-    probability = lesion_probability(channels, images[0] > 0, network)
-    cells = []
-    for limit in _LIMITS:
-        found = probability > limit
-        overlap = np.count_nonzero(found & (lesions > 0))
-        cells.append(f"{2.0 * overlap / max(np.count_nonzero(found) + lesions.sum(), 1):.2f}")
-    return f"| {network.stem} | {patient} | {' | '.join(cells)} |"
+def _vary(rng: np.random.Generator, region: _Region, *, thin: bool) -> tuple[FloatArray, FloatArray]:
+    """Turn, scale, mirror and degrade a region to a patch with its target."""
+    names = [name for name in IMAGES if name in region.images]
+    stack = np.stack(
+        [
+            *(region.images[name] for name in names),
+            *(region.tissue[_TISSUE[name]] for name in TISSUES),
+            region.brain.astype(np.float32),
+            region.lesions,
+            region.ignored,
+        ]
+    )
+    if thin and rng.random() < 0.35:
+        axis = int(rng.choice(3, p=[0.15, 0.15, 0.7]))
+        stack[: len(names)] = _slices(rng, stack[: len(names)], rng.uniform(2.0, 7.0), axis + 1)
+    turn = Rotation.from_rotvec(np.deg2rad(rng.uniform(-15.0, 15.0, 3))).as_matrix()
+    matrix = turn @ np.diag(1.0 / rng.uniform(0.88, 1.14, 3))
+    if rng.random() < 0.5:
+        matrix[:, 0] = -matrix[:, 0]
+    theta = torch.zeros(1, 3, 4)
+    # torch counts axes from the last one on
+    theta[0, :, :3] = torch.from_numpy((matrix[::-1, ::-1] * (SIDE / _REGION)).astype(np.float32))
+    places = nn.functional.affine_grid(theta, [1, 1, SIDE, SIDE, SIDE], align_corners=False)
+    turned = nn.functional.grid_sample(torch.from_numpy(stack)[None], places, align_corners=False)[0].numpy()
+    images = dict(zip(names, turned[: len(names)], strict=True))
+    tissue = turned[len(names) : len(names) + len(TISSUES)]
+    brain, lesions, ignored = turned[len(names) + len(TISSUES) :] > 0.5
+    images = {name: _degrade(rng, name, image) for name, image in images.items()}
+    patch = np.zeros((len(IMAGES) + len(TISSUES), *(SIDE,) * 3), np.float32)
+    for channel, name in enumerate(IMAGES):
+        if name in images and not (name == "T1w" and rng.random() < 0.3):
+            patch[channel] = scale_image(np.where(brain, images[name], 0.0).astype(np.float32))
+    patch[len(IMAGES) :] = tissue * brain
+    asked = ~(ignored & ~lesions)
+    return patch, np.stack([lesions, asked]).astype(np.float32)
+
+
+def _degrade(rng: np.random.Generator, name: str, image: FloatArray) -> FloatArray:
+    """Blur, contrast, bias, gain and noise."""
+    if rng.random() < 0.5:
+        image = ndimage.gaussian_filter1d(image, rng.uniform(0.3, 1.2), axis=int(rng.integers(3)))
+    low, high = (0.6, 1.5) if name == "FLAIR" else (0.7, 1.4)
+    image = 1.0 + rng.uniform(low, high) * (image - 1.0)
+    ramp = sum(
+        rng.normal(0.0, 0.03) * np.linspace(-1, 1, SIDE).reshape([-1 if a == d else 1 for d in range(3)])
+        for a in range(3)
+    )
+    image = image * (rng.uniform(0.96, 1.04) + ramp)
+    if rng.random() < 0.7:
+        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        if rng.random() < 0.5:
+            noise = 2.0 * ndimage.gaussian_filter(noise, 0.6)
+        image = image + rng.uniform(0.0, 0.08) * noise
+    return np.asarray(image, np.float32)
+
+
+def _slices(rng: np.random.Generator, images: FloatArray, thickness_mm: float, axis: int) -> FloatArray:
+    """Acquire thick slices and interpolate them back."""
+    along = np.moveaxis(images, axis, 0)
+    profile = ndimage.uniform_filter1d(along, max(round(thickness_mm), 1), axis=0)
+    n = along.shape[0]
+    centres = np.arange(rng.uniform(0, thickness_mm), n - 1, thickness_mm)
+    slices = profile[np.rint(centres).astype(int)]
+    at = np.clip(np.interp(np.arange(n), centres, np.arange(len(centres))), 0, len(centres) - 1)
+    low = np.minimum(at.astype(int), len(centres) - 2)
+    share = (at - low).astype(np.float32).reshape(-1, 1, 1, 1)
+    return np.moveaxis(slices[low] * (1 - share) + slices[low + 1] * share, 0, axis)
 
 
 def main() -> None:
     """Train and export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    real_data = Path(os.environ.get("MESEMS_REAL_DATA", "../shared/data"))
-    parser.add_argument("real", type=Path, help="arranged and run real scans")
-    parser.add_argument("--labelmaps", type=Path, default=real_data / "labelmaps")
     parser.add_argument("--work", type=Path, default=Path("build/t2"))
-    parser.add_argument("--steps", type=int, default=3000, help="steps on synthetic brains")
-    parser.add_argument("--fold-steps", type=int, default=1000, help="steps with real scans among them")
-    parser.add_argument("--only", help="a network to train")
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at the start")
+    parser.add_argument("--only", nargs="*", help="networks to train")
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    maps = sorted(options.labelmaps.glob("training_seg_*.nii.gz"))
-    heads = load_heads(maps, options.work / "heads", SPACING_MM, device)
-    brain = mni_brain(options.real)
-    first = options.work / "t2_synthetic"
-    if options.only in (None, "t2_synthetic"):
-        masks = mask_files(without=PATIENTS)
-        task = T2Lesions("t2_synthetic", heads, read_masks(masks, device), brain, (), [*maps, *masks])
-        fit(task, first, steps=options.steps, device=device, workers=0)
-    rows = []
     for name, without in networks().items():
-        if options.only not in (None, name):
+        if options.only and name not in options.only:
             continue
-        masks = read_masks(mask_files(without=(without,) if without else ()), device)
-        scans = [read_scan(p, options.real, device) for p in training_patients(without)]
-        task = T2Lesions(name, heads, masks, brain, scans, [*maps, *fold_files(without)])
+        task = T2Lesions(name, without, options.work / "scans")
         network = fit(
             task,
             options.work / name,
-            steps=options.fold_steps,
-            rate=1e-3,
-            seed=1,
-            start=first / "weights.pt",
-            device=device,
+            steps=options.steps,
+            rate=options.rate,
             workers=0,
+            device=device,
         )
-        path = options.work / f"{name}.onnx"
-        export(network, path, (torch.rand(2, len(CHANNELS), 32, 48, 32),), any_size=True)
-        if without:
-            rows.append(evaluate(path, without, options.real))
-    print("| network | held out |" + "".join(f" Dice at {limit} |" for limit in _LIMITS))
-    print("|---" * (2 + len(_LIMITS)) + "|\n" + "\n".join(rows))
+        folder = FOLD_MODELS if without else MODELS
+        example = torch.from_numpy(task.draw(np.random.default_rng(0))[0])
+        export(network, folder / f"{name}.onnx", (example,), any_size=True)
 
 
 if __name__ == "__main__":

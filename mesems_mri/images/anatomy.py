@@ -89,12 +89,30 @@ class Anatomy:
         ValueError
             When there is no such class.
         """
+        return resample_image(Volume(self.map_of(name), self.grid.affine), grid, np.eye(4))
+
+    def map_of(self, name: str) -> FloatArray:
+        """Return the probability of a class on `Anatomy.grid`.
+
+        Parameters
+        ----------
+        name : str
+            One of `CLASSES`, or ``brain`` for all but the background.
+
+        Returns
+        -------
+        ndarray of float32, shape of `Anatomy.grid`
+            0 to 1.
+
+        Raises
+        ------
+        ValueError
+            When there is no such class.
+        """
         if name not in (*CLASSES, "brain"):
             msg = f"no class {name!r}; expected brain or one of {', '.join(CLASSES)}"
             raise ValueError(msg)
-        brain = name == "brain"
-        probability = 1.0 - self.probability[0] if brain else self.probability[CLASSES.index(name)]
-        return resample_image(Volume(probability, self.grid.affine), grid, np.eye(4))
+        return 1.0 - self.probability[0] if name == "brain" else self.probability[CLASSES.index(name)]
 
 
 def scale_intensities(array: FloatArray) -> FloatArray:

@@ -15,12 +15,12 @@ from mesems_mri.core.gel.evidence import ContrastEvidence, weigh_contrast
 from mesems_mri.core.matching import match_resolution
 from mesems_mri.core.typing import Affine, Float64Array, FloatArray, Mask
 from mesems_mri.errors import InputError
-from mesems_mri.images.head_alignment import HeadAlignment, align_head
+from mesems_mri.images.anatomy import Anatomy, segment_anatomy
+from mesems_mri.images.mni_alignment import align_to_mni
 from mesems_mri.images.nifti import read_image
 from mesems_mri.images.preparation import blur_and_resample
 from mesems_mri.images.resampling import field_of_view, resample_image
 from mesems_mri.images.volume import Grid, Volume
-from mesems_mri.models.atlas import load_atlas
 
 _SPACING_MM: Final = 2.0
 _LEVELS_MM: Final = (8.0, 4.0)
@@ -30,10 +30,8 @@ _INSIDE_STRIPPED_MM: Final = 2.0
 _TISSUE: Final = 0.35
 _MIN_STRIPPED_BACKGROUND: Final = 0.3
 _MAX_STRIPPED_ML: Final = 2200.0
-_MIN_EXPLAINED: Final = 0.3
-# Whole heads in slices of 1 to 4 mm have 0.44 to 0.59; what shows no brain less than 0.22. Slices of 6 to
-# 8 mm (0.22 to 0.46) lie between: some of them give no vote.
-_MIN_AGREEMENT: Final = 0.3
+# As for a whole brain or a part of one (`images.brain`).
+_MIN_AGREEMENT: Final = 0.6
 
 
 def compare_t1(pre: Path, post: Path) -> ContrastEvidence:
@@ -89,10 +87,10 @@ def _compare(first: Volume, second: Volume) -> ContrastEvidence:
     for level_mm in _LEVELS_MM:
         matrix = _register(_at(fine[0], level_mm), _at(fine[1], level_mm), matrix)
     stripped = [_brain_of_stripped(volume) for volume in fine]
-    alignment = align_head(fine[0], skull_stripped=stripped[0] is not None)
-    if alignment.explained < _MIN_EXPLAINED or alignment.agreement < _MIN_AGREEMENT:
+    anatomy = segment_anatomy(first)
+    if align_to_mni(anatomy).agreement < _MIN_AGREEMENT:
         return ContrastEvidence(reason="unlike")
-    grid = _grid_around(alignment)
+    grid = _grid_around(first, anatomy.mask)
     images, seen = [], np.ones(grid.shape, bool)
     for volume, brain, other, xfm in zip(fine, stripped, (second, first), (np.eye(4), matrix), strict=True):
         images.append(resample_image(_with_profile_of(volume, other), grid, xfm, order=3))
@@ -101,7 +99,7 @@ def _compare(first: Volume, second: Volume) -> ContrastEvidence:
             edge = Volume(brain.astype(np.float32), volume.affine)
             seen &= resample_image(edge, grid, xfm) > 0.99
     return weigh_contrast(
-        images[0], images[1], brain=_brain_on(grid, alignment), seen=seen, spacing_mm=grid.spacing_mm
+        images[0], images[1], brain=_brain_on(grid, anatomy), seen=seen, spacing_mm=grid.spacing_mm
     )
 
 
@@ -141,12 +139,10 @@ def _brain_of_stripped(volume: Volume) -> Mask | None:
     return np.asarray(ndimage.binary_erosion(left, iterations=steps))
 
 
-def _grid_around(alignment: HeadAlignment) -> Grid:
+def _grid_around(volume: Volume, brain: Mask) -> Grid:
     """Return a grid along the axes of the scanner around the brain."""
-    atlas = load_atlas()
-    index = np.argwhere(atlas.probability["brain"][::3, ::3, ::3] > 0.5) * 3.0
-    to_image = alignment.from_mni @ atlas.affine
-    place_mm = index @ to_image[:3, :3].T + to_image[:3, 3]
+    index = np.argwhere(brain)
+    place_mm = index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     low = np.floor(place_mm.min(axis=0) - 8.0)
     x, y, z = np.ceil((place_mm.max(axis=0) + 8.0 - low) / _SPACING_MM).astype(int) + 1
     affine = np.diag([_SPACING_MM] * 3 + [1.0])
@@ -154,11 +150,8 @@ def _grid_around(alignment: HeadAlignment) -> Grid:
     return Grid((int(x), int(y), int(z)), affine)
 
 
-def _brain_on(grid: Grid, alignment: HeadAlignment) -> Mask:
-    atlas = load_atlas()
-    brain = Volume(atlas.probability["brain"], atlas.affine)
-    to_mni = np.linalg.inv(alignment.from_mni).astype(np.float64)
-    return resample_image(brain, grid, to_mni) > 0.5
+def _brain_on(grid: Grid, anatomy: Anatomy) -> Mask:
+    return anatomy.on(grid, "brain") > 0.5
 
 
 def _register(fixed: Volume, moving: Volume, start: Affine) -> Affine:

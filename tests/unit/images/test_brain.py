@@ -7,8 +7,6 @@ import pytest
 from scipy import ndimage
 
 from mesems_mri.errors import InputError, Reason
-from mesems_mri.images import brain as brain_module
-from mesems_mri.images import head_alignment
 from mesems_mri.images.brain import BrainExtraction, extract_brain, rigid_part
 from mesems_mri.images.volume import Volume
 from mesems_mri.models.atlas import load_atlas
@@ -112,25 +110,6 @@ def test_head_with_background_set_to_zero_is_not_taken_for_a_brain() -> None:
     found = extract_brain(masked)
     assert not found.skull_stripped
     assert dice(found.mask, brain) > 0.95
-
-
-def test_too_large_to_be_a_brain_is_not_aligned_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-
-    def align(
-        volume: Volume, *, skull_stripped: bool, thorough: bool = False
-    ) -> head_alignment.HeadAlignment:
-        asked.append(skull_stripped)
-        return head_alignment.align_head(volume, skull_stripped=skull_stripped, thorough=thorough)
-
-    monkeypatch.setattr(brain_module, "align_head", align)
-    volume, _ = make_head("T1w")
-    extract_brain(Volume(np.where(volume.array < 14, 0, volume.array).astype(np.float32), volume.affine))
-    assert asked
-    assert not any(asked)
-    asked.clear()
-    extract_brain(make_head("FLAIR", stripped=True)[0])
-    assert asked[0]
 
 
 def test_missing_top_lowers_the_covered_fraction() -> None:
