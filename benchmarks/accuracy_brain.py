@@ -24,10 +24,10 @@ from scipy import ndimage
 
 from mesems_mri.errors import InputError
 from mesems_mri.images import nifti
+from mesems_mri.images.anatomy import segment_anatomy
 from mesems_mri.images.bias import correct_bias
 from mesems_mri.images.brain import extract_brain
 from mesems_mri.images.volume import Volume
-from mesems_mri.images.anatomy import segment_anatomy
 
 BoolArray = np.ndarray
 

@@ -44,8 +44,8 @@ from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.pipeline.anchor import load_priors
 from mesems_mri.pipeline.masks import grid_of
+from mesems_mri.pipeline.tissue import load_tissue
 from mesems_mri.pipeline.visit import VisitFiles
 
 SUBTRACTION_Z = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
@@ -117,7 +117,7 @@ def read_pairs(out_dir: Path) -> Iterator[Pair]:
 def _read_scan(visit: VisitFiles) -> Scan:
     registered = visit.register_record().registered
     assert registered is not None
-    box, priors = load_priors(visit, registered.anchor)
+    box, priors = load_tissue(visit, registered)
     entry = registered.evaluable["FLAIR"]
     image = nifti.read_image(visit.resolve(entry.preproc))[0].array[box]
     brain_mask = nifti.read_labels(visit.resolve(registered.brain_mask))[0][box] > 0

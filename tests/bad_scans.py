@@ -83,7 +83,7 @@ CASES = {
     "photo": Case(coloured, "not_a_brain", ("colours", "picture")),
     "flat": Case(lambda: image(noise((64, 48))), "not_a_brain", ("64 x 48", "three axes")),
     "ct": Case(tomogram, "not_a_brain", ("-1000", "CT", "send the MRI")),
-    "snow": Case(lambda: image(noise()), "not_a_brain", ("no head recognised", "check")),
+    "snow": Case(lambda: image(noise()), "not_a_brain", ("no brain recognised", "check")),
     "two": Case(None, "intake_ambiguous", ("2 files", "run-1", "run-2", "expected 1", "intake.select")),
 }
 

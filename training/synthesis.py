@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from mesems_mri.models.atlas import CLASSES as ATLAS_CLASSES
 from mesems_mri.images.anatomy import CLASSES
+from mesems_mri.models.atlas import CLASSES as ATLAS_CLASSES
 from training.build_atlas import class_map
 
 # Class of the anatomy model that each class of the atlas belongs to; the others are background.

@@ -69,7 +69,7 @@ class Anatomy:
     probability: FloatArray
     grid: Grid
 
-    def on(self, grid: Grid, name: str) -> FloatArray:
+    def on(self, grid: Grid, name: str, xfm: Affine | None = None) -> FloatArray:
         """Return the probability of a class on another grid.
 
         Parameters
@@ -78,6 +78,8 @@ class Anatomy:
             Any, in the RAS mm of the image.
         name : str
             One of `CLASSES`, or ``brain`` for all but the background.
+        xfm : ndarray of float64, shape (4, 4), optional
+            RAS mm of the grid to RAS mm of the image; the identity when None.
 
         Returns
         -------
@@ -89,7 +91,9 @@ class Anatomy:
         ValueError
             When there is no such class.
         """
-        return resample_image(Volume(self.map_of(name), self.grid.affine), grid, np.eye(4))
+        return resample_image(
+            Volume(self.map_of(name), self.grid.affine), grid, np.eye(4) if xfm is None else xfm
+        )
 
     def map_of(self, name: str) -> FloatArray:
         """Return the probability of a class on `Anatomy.grid`.

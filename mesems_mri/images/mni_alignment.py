@@ -103,7 +103,7 @@ def _start(
             matrix = np.eye(4)
             cos, sin = np.cos(turn), np.sin(turn)
             matrix[:3, :3] = _MEAN_SCALE * np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-            matrix[:3, 3] = target + [0.0, 0.0, shift] - matrix[:3, :3] @ centre
+            matrix[:3, 3] = target + np.array([0.0, 0.0, shift]) - matrix[:3, :3] @ centre
             where = to_index @ matrix
             at = (points @ where[:3, :3].T + where[:3, 3]).T
             seen = np.stack([ndimage.map_coordinates(moving[name], at, order=1) for name in _WEIGHTS])

@@ -48,32 +48,6 @@ class ReferenceImage:
     brain: BrainRecord
 
 
-def load_priors(visit: VisitFiles, anchor: Anchor) -> tuple[tuple[slice, ...], dict[str, np.ndarray]]:
-    """Load the atlas in subject space, cropped to the brain.
-
-    Parameters
-    ----------
-    visit : VisitFiles
-        Any visit of the participant.
-    anchor : Anchor
-
-    Returns
-    -------
-    box : tuple of slice
-        Part of `SUBJECT_GRID` that holds the brain.
-    priors : dict of str to ndarray of float32, shape of the box
-        Probability of each tissue, 0 to 1.
-    """
-    with np.load(visit.resolve(anchor.priors)) as archive:
-        start, stop = archive["box"]
-        priors = {
-            name: archive[name].astype(np.float32) / np.float32(255)
-            for name in archive.files
-            if name != "box"
-        }
-    return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True)), priors
-
-
 def _load(visit: VisitFiles, image: str, mask: str) -> tuple[Volume, np.ndarray]:
     volume, _ = nifti.read_image(visit.resolve(image))
     labels, _ = nifti.read_labels(visit.resolve(mask))
@@ -110,7 +84,7 @@ def load_reference(visit: VisitFiles, standardised: StandardiseRecord, brain: Br
 
 
 def become_anchor(visit: VisitFiles, reference: ReferenceImage) -> Anchor:
-    """Define the participant's space by this visit, and write the atlas in it.
+    """Define the participant's space by this visit, and write where the whole brain lies in it.
 
     Parameters
     ----------
@@ -126,23 +100,22 @@ def become_anchor(visit: VisitFiles, reference: ReferenceImage) -> Anchor:
     subject_to_anchor = np.linalg.inv(rigid_part(to_mni)).astype(np.float64)
     subject_to_mni = (to_mni @ subject_to_anchor).astype(np.float64)
     atlas = load_atlas()
-    in_subject = {
-        name: resample_image(Volume(probability, atlas.affine), SUBJECT_GRID, subject_to_mni, order=1)
-        for name, probability in atlas.probability.items()
-    }
+    prior = resample_image(
+        Volume(atlas.probability["brain"], atlas.affine), SUBJECT_GRID, subject_to_mni, order=1
+    )
     own_brain = resample_image(
         Volume(reference.mask.astype(np.float32), reference.volume.affine),
         SUBJECT_GRID,
         subject_to_anchor,
         order=1,
     )
-    inside = np.argwhere((in_subject["brain"] > 0.1) | (own_brain > 0.5))
+    inside = np.argwhere((prior > 0.1) | (own_brain > 0.5))
     start = np.maximum(inside.min(axis=0) - BOX_MARGIN_MM, 0)
     stop = np.minimum(inside.max(axis=0) + 1 + BOX_MARGIN_MM, SUBJECT_GRID.shape)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    classes = {name: np.rint(prior[box] * 255).astype(np.uint8) for name, prior in in_subject.items()}
-    path = visit.work("priors.npz")
-    write_arrays(path, {"box": np.stack([start, stop]), **classes}, compress=False)
+    path = visit.work("brain_prior.npz")
+    stored = np.rint(prior[box] * 255).astype(np.uint8)
+    write_arrays(path, {"box": np.stack([start, stop]), "brain": stored}, compress=False)
     return Anchor(
         session_id=visit.session_id,
         contrast=reference.contrast,
@@ -151,7 +124,7 @@ def become_anchor(visit: VisitFiles, reference: ReferenceImage) -> Anchor:
         brain_mask=reference.brain.brain_mask,
         subject_to_anchor=np.round(subject_to_anchor, 9).tolist(),
         subject_to_mni=np.round(subject_to_mni, 9).tolist(),
-        priors=visit.relative(path),
+        brain_prior=visit.relative(path),
     )
 
 

@@ -17,9 +17,9 @@ from mesems_mri.dataset.records.parts import Parts
 from mesems_mri.dataset.records.register import Anchor
 from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.pipeline.anchor import load_priors
 from mesems_mri.pipeline.candidates import candidate_rows, write_candidates
 from mesems_mri.pipeline.masks import write_dsegs
+from mesems_mri.pipeline.tissue import load_tissue
 from mesems_mri.pipeline.visit import VisitFiles, write_arrays
 from mesems_mri.pipeline.visit_record import VisitTableRow
 
@@ -87,7 +87,7 @@ def measure_visit(
     registered = visit.register_record().registered
     assert registered is not None  # lesions were detected on it
     parts = detected.parts
-    box, priors = load_priors(visit, registered.anchor)
+    box, priors = load_tissue(visit, registered)
     with np.load(visit.resolve(detected.arrays)) as archive:
         arrays = {name: archive[name] for name in archive.files}
     tracked = track_visit(

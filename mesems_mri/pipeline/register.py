@@ -23,9 +23,9 @@ from mesems_mri.pipeline.anchor import (
     align_to_anchor,
     become_anchor,
     describe_alignment,
-    load_priors,
     load_reference,
 )
+from mesems_mri.pipeline.tissue import load_brain_prior, tissue_in_subject
 from mesems_mri.pipeline.visit import VisitFiles, log
 from mesems_mri.provenance import software_versions
 
@@ -42,14 +42,20 @@ class _SubjectSpace:
         Brain of the visit, on `SUBJECT_GRID`.
     box : tuple of slice
         Part of that grid that holds the brain.
-    priors : dict of str to ndarray of float32, shape of the box
-        Probability of each tissue, 0 to 1.
+    brain_prior : ndarray of float32, shape of the box
+        Probability of brain by the atlas, 0 to 1, whatever part of it the visit shows.
+    white_matter : ndarray of float32, shape of the box
+        Probability of white matter at this visit, 0 to 1.
+    tissue : str
+        File of the tissue maps of this visit.
     """
 
     to_reference: np.ndarray
     mask: np.ndarray
     box: tuple[slice, ...]
-    priors: dict[str, np.ndarray]
+    brain_prior: np.ndarray
+    white_matter: np.ndarray
+    tissue: str
 
 
 def register_visit(visit: VisitFiles, anchor: Anchor | None, *, rule: QualityRule) -> RegisterRecord:
@@ -100,6 +106,7 @@ def register_visit(visit: VisitFiles, anchor: Anchor | None, *, rule: QualityRul
         registered=RegisteredVisit(
             reference=reference.contrast,
             brain_mask=mask_name,
+            tissue=space.tissue,
             alignment=alignment,
             images={
                 contrast: _register_image(visit, contrast, entry, reference, space)
@@ -136,8 +143,15 @@ def _enter_subject_space(
     path = visit.product("space-subject_desc-brain_mask.nii.gz")
     nifti.write_labels(path, mask, SUBJECT_GRID.affine)
     _write_sidecar(path, reference.source, Type="Brain")
-    box, priors = load_priors(visit, anchor)
-    return visit.relative(path), _SubjectSpace(to_reference=to_reference, mask=mask, box=box, priors=priors)
+    tissue, box, maps = tissue_in_subject(visit, anchor, reference.brain, to_reference)
+    return visit.relative(path), _SubjectSpace(
+        to_reference=to_reference,
+        mask=mask,
+        box=box,
+        brain_prior=load_brain_prior(visit, anchor)[1],
+        white_matter=maps["white_matter"],
+        tissue=tissue,
+    )
 
 
 def _register_image(
@@ -206,11 +220,11 @@ def _write_preproc(
     assert entry.source and entry.header and entry.corrected  # as of every evaluable image
     image = resample_image(volume, SUBJECT_GRID, to_image)
     seen = field_of_view(volume, SUBJECT_GRID, to_image)
-    covered = covered_fraction(seen[space.box], space.priors["brain"])
+    covered = covered_fraction(seen[space.box], space.brain_prior)
     nawm = find_nawm(
         image[space.box],
         brain_mask=(space.mask & seen)[space.box],
-        white_matter=space.priors["white_matter"],
+        white_matter=space.white_matter,
         contrast=weighting(contrast),
     )
     _, median = scale_to_nawm(image[space.box], nawm)

@@ -14,7 +14,7 @@ from mesems_mri.dataset.records.register import RegisteredVisit
 from mesems_mri.dataset.records.registered_image import SubjectImage
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.pipeline.anchor import load_priors
+from mesems_mri.pipeline.tissue import load_tissue
 from mesems_mri.pipeline.visit import VisitFiles
 
 
@@ -39,7 +39,7 @@ class Scene:
     brain_mask : ndarray of bool, shape (x, y, z)
         Brain of this visit.
     priors : dict of str to ndarray of float32, shape (x, y, z)
-        Tissue probabilities, 0 to 1.
+        Tissue maps of this head, 0 to 1.
     box : tuple of slice
         Part of `SUBJECT_GRID` that all arrays show.
     """
@@ -74,7 +74,7 @@ class Scene:
 
 def open_scene(visit: VisitFiles, registered: RegisteredVisit) -> Scene:
     """Read all evaluable images of a visit."""
-    box, priors = load_priors(visit, registered.anchor)
+    box, priors = load_tissue(visit, registered)
     entries = registered.evaluable
     return Scene(
         images={c: cropped(visit, image.preproc, box) for c, image in entries.items()},

@@ -20,11 +20,12 @@ from mesems_mri.dataset.records.standardise import (
 )
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
+from mesems_mri.images.anatomy import Anatomy
 from mesems_mri.images.bias import correct_bias
 from mesems_mri.images.brain import BrainExtraction, extract_brain
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
-from mesems_mri.models.atlas import load_atlas
+from mesems_mri.pipeline.tissue import write_tissue
 from mesems_mri.pipeline.visit import VisitFiles, log
 
 REFERENCE_ORDER: tuple[Contrast, ...] = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
@@ -197,7 +198,7 @@ def _correct_bias(
     corrected = correct_bias(volume, mask)
     path = visit.work(f"{contrast}_desc-standardised.nii")
     nifti.write_image(path, corrected.array, corrected.affine)
-    tissue = _certain_tissue(volume, mask, brain.to_mni)  # same scanner frame within the visit
+    tissue = _certain_tissue(volume, mask, brain.anatomy)  # same scanner frame within the visit
     return replace(
         entry,
         corrected=CorrectedImage(
@@ -218,6 +219,7 @@ def _brain_record(
     return BrainRecord(
         reference=reference,
         brain_mask=visit.relative(path),
+        tissue=write_tissue(visit, brain.anatomy),
         brain_volume_mm3=round(float(brain.mask.sum()) * voxel_mm3, 1),
         covered_fraction=round(float(brain.covered_fraction), 4),
         to_mni=np.round(brain.to_mni, 9).tolist(),
@@ -231,18 +233,16 @@ def _mask_by_header(mask: np.ndarray, reference: Volume, volume: Volume) -> np.n
     return resample_image(source, grid, np.eye(4), order=1) > 0.5
 
 
-def _certain_tissue(volume: Volume, mask: np.ndarray, to_mni: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the voxels of the brain where each tissue is certain by the atlas."""
-    atlas = load_atlas()
+def _certain_tissue(volume: Volume, mask: np.ndarray, anatomy: Anatomy) -> dict[str, np.ndarray]:
+    """Return the voxels of the brain where each tissue is certain."""
     box = bounding_box(mask, margin=0)
     corner = np.eye(4)
     corner[:3, 3] = [side.start for side in box]
     grid = Grid(mask[box].shape, volume.affine @ corner)
     certain = {}
     for name in ("white_matter", "cortex", "lateral_ventricles"):
-        prior = resample_image(Volume(atlas.probability[name], atlas.affine), grid, to_mni, order=1)
         certain[name] = np.zeros(mask.shape, bool)
-        certain[name][box] = (prior > _TISSUE_MIN_PROBABILITY) & mask[box]
+        certain[name][box] = (anatomy.on(grid, name) > _TISSUE_MIN_PROBABILITY) & mask[box]
     return certain
 
 

@@ -65,18 +65,18 @@ class Anchor(PublicAnchor):
         Bias-corrected reference image, relative to the output folder.
     brain_mask : str
         On its grid.
-    priors : str
-        Atlas in subject space.
+    brain_prior : str
+        Brain of the atlas in subject space, and the part of the grid that holds the brain.
     """
 
     file: str
     brain_mask: str
-    priors: str
+    brain_prior: str
 
     @property
     def files(self) -> tuple[str, str, str]:
         """Intermediate files that every later visit needs."""
-        return self.file, self.brain_mask, self.priors
+        return self.file, self.brain_mask, self.brain_prior
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as it is written."""
@@ -88,7 +88,7 @@ class Anchor(PublicAnchor):
             "brain_mask": self.brain_mask,
             "subject_to_anchor": self.subject_to_anchor,
             "subject_to_mni": self.subject_to_mni,
-            "priors": self.priors,
+            "brain_prior": self.brain_prior,
         }
 
     @classmethod
@@ -105,7 +105,7 @@ class Anchor(PublicAnchor):
             brain_mask=content["brain_mask"],
             subject_to_anchor=content["subject_to_anchor"],
             subject_to_mni=content["subject_to_mni"],
-            priors=content["priors"],
+            brain_prior=content["brain_prior"],
         )
 
 
@@ -122,6 +122,8 @@ class RegisteredVisit:
         Contrast to which the other images of the visit are registered.
     brain_mask : str
         In subject space, relative to the output folder.
+    tissue : str
+        Tissue maps of this visit in subject space.
     alignment : Alignment or None
         To the anchor visit; None if it is the anchor.
     images : mapping of contrast to RegisteredImage or RefusedImage
@@ -130,6 +132,7 @@ class RegisteredVisit:
 
     reference: Contrast
     brain_mask: str
+    tissue: str
     alignment: Alignment | None
     images: Images
     anchor: Anchor
@@ -171,6 +174,7 @@ class RegisterRecord(StepRecord):
             content |= {
                 "reference": self.registered.reference,
                 "brain_mask": self.registered.brain_mask,
+                "tissue": self.registered.tissue,
                 "alignment": alignment.to_json() if alignment else {"anchor": True},
                 "images": {c: image.to_json() for c, image in self.registered.images.items()},
             }
@@ -188,6 +192,7 @@ class RegisterRecord(StepRecord):
             registered = RegisteredVisit(
                 reference=contrast_named(content["reference"]),
                 brain_mask=content["brain_mask"],
+                tissue=content["tissue"],
                 alignment=alignment,
                 images={
                     contrast_named(name): (RegisteredImage if image["evaluable"] else RefusedImage).from_json(

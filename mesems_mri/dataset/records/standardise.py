@@ -140,6 +140,8 @@ class BrainRecord:
         Contrast to which the other images of the visit are registered.
     brain_mask : str
         Relative to the output folder.
+    tissue : str
+        Tissue maps, on their own grid.
     brain_volume_mm3 : float
     covered_fraction : float
         Share of the brain inside the reference image, 0 to 1.
@@ -151,6 +153,7 @@ class BrainRecord:
 
     reference: Contrast
     brain_mask: str
+    tissue: str
     brain_volume_mm3: float
     covered_fraction: float
     to_mni: Matrix
@@ -165,6 +168,7 @@ class BrainRecord:
         return {
             "reference": self.reference,
             "brain_mask": self.brain_mask,
+            "tissue": self.tissue,
             "brain_volume_mm3": self.brain_volume_mm3,
             "covered_fraction": self.covered_fraction,
             "to_mni": self.to_mni,
@@ -177,6 +181,7 @@ class BrainRecord:
         return cls(
             reference=contrast_named(content["reference"]),
             brain_mask=content["brain_mask"],
+            tissue=content["tissue"],
             brain_volume_mm3=content["brain_volume_mm3"],
             covered_fraction=content["covered_fraction"],
             to_mni=content["to_mni"],

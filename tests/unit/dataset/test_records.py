@@ -41,6 +41,7 @@ STANDARDISE = {
     | {
         "reference": "FLAIR",
         "brain_mask": "w/brain_mask.nii.gz",
+        "tissue": "w/tissue.npz",
         "brain_volume_mm3": 1610199.8,
         "covered_fraction": 1.0,
         "to_mni": IDENTITY,
@@ -61,7 +62,7 @@ ANCHOR = {
     "brain_mask": "w/brain_mask.nii.gz",
     "subject_to_anchor": IDENTITY,
     "subject_to_mni": IDENTITY,
-    "priors": "w/priors.npz",
+    "brain_prior": "w/brain_prior.npz",
 }
 REGISTERED = {
     "evaluable": True,
@@ -85,6 +86,7 @@ REGISTER = {
     | {
         "reference": "FLAIR",
         "brain_mask": "p/brain_mask.nii.gz",
+        "tissue": "w/tissue_space-subject.npz",
         "alignment": {"anchor": True},
         "images": {
             "T1w": REFUSED,
@@ -98,6 +100,7 @@ REGISTER = {
     | {
         "reference": "FLAIR",
         "brain_mask": "p/brain_mask.nii.gz",
+        "tissue": "w/tissue_space-subject.npz",
         "alignment": GOOD | {"head_score": 0.8123},
         "images": {"FLAIR": REGISTERED},
         "carried": {"anchor": ANCHOR},
@@ -206,7 +209,7 @@ MEASURE = {
     "no candidate": DONE | {"lesions": [], "products": [], "candidates": [], "carried": REMEMBERED},
     "first visit stopped": FAILED | {"carried": REMEMBERED | {"visit_index": 0, "foci": None}},
 }
-PUBLIC = {key: ANCHOR[key] for key in ANCHOR if key not in ("file", "brain_mask", "priors")}
+PUBLIC = {key: ANCHOR[key] for key in ANCHOR if key not in ("file", "brain_mask", "brain_prior")}
 REPORTED = {
     "source": "a_FLAIR.nii.gz",
     "evaluable": True,
@@ -275,7 +278,7 @@ def test_a_record_is_written_as_it_was_read(kind: Any, content: dict[str, Any]) 
         (StandardiseRecord, STANDARDISE["done"], ("to_mni",)),
         (StandardiseRecord, STANDARDISE["done"], ("images", "FLAIR", "quality")),
         (RegisterRecord, REGISTER["later"], ("images", "FLAIR", "covered_fraction")),
-        (RegisterRecord, REGISTER["later"], ("carried", "anchor", "priors")),
+        (RegisterRecord, REGISTER["later"], ("carried", "anchor", "brain_prior")),
         (DetectRecord, DETECT["detectors"], ("parts", "gel")),
         (DetectRecord, DETECT["detectors"], ("parts", "t2_change", "reference_session_id")),
         (DetectRecord, DETECT["passed on"], ("status",)),

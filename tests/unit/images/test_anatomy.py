@@ -10,10 +10,10 @@ import pytest
 from scipy import ndimage
 
 from mesems_mri.errors import InputError, Reason
-from mesems_mri.images.volume import Volume
-from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
 from mesems_mri.images import anatomy
 from mesems_mri.images.anatomy import CLASSES, Anatomy, scale_intensities, segment_anatomy
+from mesems_mri.images.volume import Volume
+from mesems_mri.models.atlas import INTRACRANIAL_CLASSES, load_atlas
 
 BRAIN, OUTSIDE = 100.0, 20.0
 

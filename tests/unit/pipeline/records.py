@@ -43,6 +43,7 @@ def standardise_record(**changes: Any) -> StandardiseRecord:
         brain=BrainRecord(
             reference="FLAIR",
             brain_mask=".mesems/sub-1/ses-2/brain_mask.nii.gz",
+            tissue=".mesems/sub-1/ses-2/tissue.npz",
             brain_volume_mm3=1400000.0,
             covered_fraction=0.98,
             to_mni=IDENTITY,
@@ -68,7 +69,7 @@ def anchor(**changes: Any) -> Anchor:
         subject_to_mni=IDENTITY,
         file=".mesems/sub-1/ses-1/FLAIR_desc-standardised.nii",
         brain_mask=".mesems/sub-1/ses-1/brain_mask.nii.gz",
-        priors=".mesems/sub-1/ses-1/priors.npz",
+        brain_prior=".mesems/sub-1/ses-1/brain_prior.npz",
     )
     return replace(first, **changes)
 
@@ -101,6 +102,7 @@ def register_record(**changes: Any) -> RegisterRecord:
     registered = RegisteredVisit(
         reference="FLAIR",
         brain_mask="sub-1/ses-2/anat/sub-1_ses-2_space-subject_desc-brain_mask.nii.gz",
+        tissue=".mesems/sub-1/ses-2/tissue_space-subject.npz",
         alignment=alignment(head_score=0.8),
         images={"FLAIR": registered_image()},
         anchor=anchor(),

@@ -34,7 +34,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VisitFiles:
         for name in ("brain", "white_matter", "cortex", "lateral_ventricles", "infratentorial")
     }
     box = tuple(slice(50, 50 + n) for n in SHAPE)
-    monkeypatch.setattr(measure, "load_priors", lambda *_: (box, priors))
+    monkeypatch.setattr(measure, "load_tissue", lambda *_: (box, priors))
     monkeypatch.setattr(measure, "lesion_regions", lambda dseg, **_: dict.fromkeys(np.unique(dseg), "deep"))
     monkeypatch.setattr(measure, "write_dsegs", lambda *_: ["dseg.nii.gz"])
     monkeypatch.setattr(measure, "write_candidates", lambda *_: [])
