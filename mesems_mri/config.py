@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mesems_mri.errors import UsageError
 
@@ -50,13 +50,33 @@ class FocusRule(_Frozen):
     )
 
 
-class T2Rule(_Frozen):
-    """Score from which a T2 lesion is counted."""
+class _OperatingPoints(_Frozen):
+    """Score from which a focus is counted, and score from which it is listed as a candidate."""
+
+    min_score: Fraction
+    candidate_score: Fraction
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.candidate_score > self.min_score:
+            msg = (
+                f"candidate_score must be at most min_score ({self.min_score:g}), "
+                f"got {self.candidate_score:g}; lower it, or set both to one value"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class T2Rule(_OperatingPoints):
+    """Scores from which a T2 lesion is counted, and listed as a candidate."""
 
     min_score: Fraction = Field(default=0.5, description="A T2 lesion of a lower score is not counted")
+    candidate_score: Fraction = Field(
+        default=0.05, description="One that is not counted is a candidate from this score on"
+    )
 
 
-class ChangeRule(_Frozen):
+class ChangeRule(_OperatingPoints):
     """Growth from which a T2 lesion counts as enlarging."""
 
     min_growth_mm3: PositiveFloat = Field(default=20.0, description="Growth of less volume is none")
@@ -70,15 +90,21 @@ class ChangeRule(_Frozen):
     min_score: Fraction = Field(
         default=0.5, description="A new or enlarging T2 lesion of a lower score is not counted"
     )
+    candidate_score: Fraction = Field(
+        default=0.05, description="One that is not counted is a candidate from this score on"
+    )
 
 
-class EnhancementRule(_Frozen):
+class EnhancementRule(_OperatingPoints):
     """Conditions for a gadolinium-enhancing lesion (GEL)."""
 
     correlate_mm: PositiveFloat = Field(default=2.0, description="T2 correlate at most this far away")
     ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
     min_score: Fraction = Field(
         default=0.35, description="An enhancing focus of a lower score is not counted"
+    )
+    candidate_score: Fraction = Field(
+        default=0.05, description="One that is not counted is a candidate from this score on"
     )
     join_mm: PositiveFloat = Field(default=2.0, description="Distance at which a T2 focus joins a GEL")
 
@@ -264,7 +290,9 @@ def load_config(path: Path | None) -> TrialConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        msg = f"configuration {path}: {where}: {first['msg']}, got {first['input']!r}; see config/config.yaml"
+        what = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+        msg = f"configuration {path}: {where}: {what}{got}; see config/config.yaml"
         raise UsageError(msg) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.columns import (
+    CANDIDATE_COLUMNS,
     LEDGER_COLUMNS,
     PARTICIPANT_ENDPOINTS_COLUMNS,
     SCHEMA_VERSION,
@@ -65,6 +66,12 @@ def columns_page() -> str:
             LEDGER_COLUMNS,
         ),
         (
+            "Candidates",
+            "`sub-X/ses-Y/sub-X_ses-Y_candidates.tsv`: one row per candidate, sorted by kind, score and "
+            "place; `n/a` where a value is missing.",
+            CANDIDATE_COLUMNS,
+        ),
+        (
             "Site quality",
             "`.mesems/site_quality.tsv`, an intermediate file: one row per image.",
             SITE_QUALITY_COLUMNS,
@@ -73,7 +80,7 @@ def columns_page() -> str:
         parts += [f"## {title}", intro, _column_table(columns)]
     parts += ["## Closed lists", "Values that a column may hold."]
     shown: list[Mapping[str, str]] = []
-    for columns in (VISIT_METRICS_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, LEDGER_COLUMNS):
+    for columns in (VISIT_METRICS_COLUMNS, PARTICIPANT_ENDPOINTS_COLUMNS, LEDGER_COLUMNS, CANDIDATE_COLUMNS):
         for name, column in columns.items():
             plain = all(value == meaning for value, meaning in column.levels.items())
             if plain or _has_page(name) or column.levels in shown:
@@ -92,7 +99,7 @@ def columns_page() -> str:
 
 def _has_page(name: str) -> bool:
     """Tell whether the values of a column are explained on the page of what can go wrong."""
-    return name.endswith("_reason") or name == "qc_flags"
+    return name.endswith("_reason") or name in ("qc_flags", "why_not_counted")
 
 
 def _levels(column: Column) -> list[tuple[str, str]]:
@@ -106,6 +113,8 @@ def _column_table(columns: Mapping[str, Column]) -> str:
         values = f"number, {decimals}" if column.kind == "number" else column.kind
         if name.endswith("_reason"):
             values = "[reason code](../problems.md#reason-codes)"
+        elif name == "why_not_counted":
+            values = "[cause](codes.md#causes)"
         elif name == "qc_flags":
             values = "[flags](../problems.md#quality-flags), `;`-joined"
         elif column.levels:
@@ -115,16 +124,19 @@ def _column_table(columns: Mapping[str, Column]) -> str:
 
 
 def codes_page() -> str:
-    """Describe every code: reasons, flags and queries, with what to do."""
+    """Describe every code: reasons, flags, queries and causes, with what to do."""
     parts = [
         "# Codes",
-        "Why something is not evaluable, what is flagged, and what a site is asked: closed lists.",
+        "Why something is not evaluable, what is flagged, what a site is asked, and why a candidate is not "
+        "counted: closed lists.",
     ]
     intros = {
         "reason": "Reasons for which something is not evaluable, in the columns `*_reason`. "
         "[Problems](../problems.md#reason-codes) has more on each.",
         "flag": "Flags of an evaluable visit, in the column `qc_flags`.",
         "query": "Queries to the sites, in `queries.tsv`; a blocking one holds its visit until answered.",
+        "cause": "Causes why a candidate is not counted, in the column `why_not_counted` of "
+        "`sub-X_ses-Y_candidates.tsv`.",
     }
     for kind, intro in intros.items():
         rows = []
@@ -135,7 +147,7 @@ def codes_page() -> str:
                 more = [text.effect] if isinstance(text, FlagText) else []
                 more += ["yes" if text.blocking else "no"] if isinstance(text, QueryText) else []
                 rows.append([f"`{code}`", text.short, text.what, text.to_do, *more])
-        title = {"reason": "Reasons", "flag": "Flags", "query": "Queries"}[kind]
+        title = {"reason": "Reasons", "flag": "Flags", "query": "Queries", "cause": "Causes"}[kind]
         parts += [f"## {title}", intro, table(head, rows)]
     return "\n\n".join(parts)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mesems_mri.dataset.reasons import FLAGS, REASONS
+from mesems_mri.dataset.reasons import CAUSES, FLAGS, REASONS
 
 SCHEMA_VERSION = "2.1.0"
 """Version of the tables; MAJOR changes when a column changes its name, place or meaning."""
@@ -122,6 +122,25 @@ LEDGER_COLUMNS: dict[str, Column] = {
     "decision": Column("Who decided", levels=DECISIONS),
 }
 """Columns of ``sub-X_lesions.tsv`` in order."""
+
+CANDIDATE_COLUMNS: dict[str, Column] = {
+    "candidate_id": Column("Number of the candidate at this visit alone; value in its dseg", "integer"),
+    "kind": Column(
+        "What it would be if it were counted",
+        levels={
+            "t2": "T2 lesion",
+            "change": "New or enlarging T2 lesion",
+            "gel": "Gadolinium-enhancing lesion",
+        },
+    ),
+    "score": Column("Detector's score, 0 to 1", "number", decimals=3),
+    "volume_mm3": _volume("Volume, that shared with a candidate of another kind included"),
+    **{name: LEDGER_COLUMNS[name] for name in ("x", "y", "z", "region")},
+    "why_not_counted": Column(
+        "Why it is not counted", levels={code: text.what for code, text in CAUSES.items()}
+    ),
+}
+"""Columns of ``sub-X_ses-Y_candidates.tsv`` in order."""
 
 VISIT_METRICS_COLUMNS: dict[str, Column] = {
     **_IDENTITY,

@@ -32,6 +32,12 @@ class Layout:
         """Return the visit record."""
         return self.out_dir / participant_id / session_id / f"{participant_id}_{session_id}_metrics.json"
 
+    def candidates(self, participant_id: str, session_id: str) -> Path:
+        """Return the table of the candidates of a visit."""
+        return self.metrics(participant_id, session_id).with_name(
+            f"{participant_id}_{session_id}_candidates.tsv"
+        )
+
     def log(self, participant_id: str, session_id: str) -> Path:
         """Return the log of a visit: messages of every step, earlier attempts included."""
         return self.out_dir / "logs" / participant_id / f"{session_id}.log"

@@ -508,8 +508,64 @@ QUERIES: dict[QueryCode, QueryText] = {
 """Every code of a query: a closed list."""
 
 
+CAUSES: dict[str, CodeText] = {
+    "score_below_limit": CodeText(
+        "score below the limit",
+        "Its score is below the one from which such a focus is counted.",
+        "Look at it; it counts if a reader adds it.",
+    ),
+    "too_small": CodeText(
+        "smaller than a focus",
+        "Its volume or its diameter in the acquired plane is below that of a focus.",
+        "Nothing to do; see the rule focus of the configuration.",
+    ),
+    "below_noise": CodeText(
+        "within the noise",
+        "It is brighter after contrast, but not beyond the noise of this pair of scans.",
+        "Look whether it is bright on both sides of the slice.",
+    ),
+    "no_t2_correlate": CodeText(
+        "no T2 correlate",
+        "Little or nothing is bright on FLAIR, T2w or PDw at the place.",
+        "Look at the T2-type images.",
+    ),
+    "vessel": CodeText(
+        "vessel",
+        "It is thin, long, or continued by a bright structure, as a vessel is.",
+        "Follow it through the slices.",
+    ),
+    "choroid_plexus": CodeText(
+        "choroid plexus",
+        "It lies in or at a lateral ventricle, where choroid plexus enhances.",
+        "Compare with the other side.",
+    ),
+    "csf_space": CodeText(
+        "fluid outside the tissue",
+        "It lies in or at fluid outside the brain tissue.",
+        "Look whether it is a vessel in a sulcus.",
+    ),
+    "brain_edge": CodeText(
+        "edge of the brain",
+        "It lies within 3 mm of the edge of the brain, where dura, sinus and bone enhance.",
+        "Look at the edge.",
+    ),
+    "not_in_difference": CodeText(
+        "not in the difference",
+        "It looks like a T2 lesion at this visit, is none of the reference visit's lesions, and the "
+        "difference of the two visits does not show it as new.",
+        "Compare the two visits.",
+    ),
+    "new_by_difference_only": CodeText(
+        "in the difference only",
+        "The difference of the two visits shows it as new, but this visit's own image shows no T2 lesion.",
+        "Look whether it is an artefact.",
+    ),
+}
+"""Every cause why a candidate is not counted: a closed list."""
+
+
 def registry() -> Iterator[tuple[str, str, CodeText]]:
-    """Yield every code: its kind (``reason``, ``flag`` or ``query``), the code, and its words."""
-    for kind, texts in (("reason", REASONS), ("flag", FLAGS), ("query", QUERIES)):
+    """Yield every code: its kind (``reason``, ``flag``, ``query`` or ``cause``), the code, and its words."""
+    for kind, texts in (("reason", REASONS), ("flag", FLAGS), ("query", QUERIES), ("cause", CAUSES)):
         for code, text in texts.items():
             yield kind, str(code), text

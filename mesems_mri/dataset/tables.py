@@ -56,7 +56,7 @@ def check_forbidden(columns: Iterable[str], path: Path | str) -> None:
             raise ForbiddenColumnError(msg)
 
 
-def write_table(path: Path, columns: Mapping[str, Column], rows: Iterable[Row]) -> None:
+def write_table(path: Path, columns: Mapping[str, Column], rows: Iterable[Row], *, missing: str = "") -> None:
     r"""Write a table as tab-separated text (atomic write).
 
     Parameters
@@ -65,13 +65,16 @@ def write_table(path: Path, columns: Mapping[str, Column], rows: Iterable[Row]) 
     columns : mapping of str to Column
         All columns in order; a value that a row lacks is empty.
     rows : iterable of mapping
+    missing : str
+        Text of an empty value; BIDS has ``n/a``.
 
     Raises
     ------
     ValueError
         If a row has an unknown column or a value that its column cannot hold.
     """
-    lines = ["\t".join(columns), *("\t".join(cells) for cells in table_cells(path.name, columns, rows))]
+    texts = ([cell or missing for cell in cells] for cells in table_cells(path.name, columns, rows))
+    lines = ["\t".join(columns), *("\t".join(cells) for cells in texts)]
     write_text(path, "\n".join(lines) + "\n")
 
 

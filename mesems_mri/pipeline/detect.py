@@ -7,9 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from mesems_mri.config import TrialConfig
+from mesems_mri.core.candidates import Candidates
+from mesems_mri.core.t2.segment import T2Segmentation
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, T2Contrast, own_masks
 from mesems_mri.dataset.records.detect import DetectedVisit, DetectRecord, EarlierVisit
-from mesems_mri.dataset.records.parts import BlackHolePart, ChangePart, GelPart, Part, Parts, T2Part
+from mesems_mri.dataset.records.parts import (
+    BlackHolePart,
+    CandidateKind,
+    ChangePart,
+    GelPart,
+    ListedCandidate,
+    Part,
+    Parts,
+    T2Part,
+)
 from mesems_mri.dataset.records.register import RegisteredVisit
 from mesems_mri.errors import Reason
 from mesems_mri.images.volume import SUBJECT_GRID
@@ -19,6 +30,7 @@ from mesems_mri.pipeline.detectors import (
     detect_gel,
     segment_holes,
     segment_t2,
+    t2_candidates,
 )
 from mesems_mri.pipeline.evaluability import (
     black_hole_reason,
@@ -59,7 +71,7 @@ def detect_lesions(
         ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled visits become references.
     config : TrialConfig
         The rules ``focus``, ``t2`` and ``change``, ``enhancement.correlate_mm``, ``ring_gap_mm``,
-        ``min_score``, and ``quality.min_covered_fraction``.
+        ``min_score``, ``candidate_score``, and ``quality.min_covered_fraction``.
     masks_dir : Path, optional
         Folder with masks of one's own, which are read instead; a part without a mask is not evaluable.
 
@@ -78,6 +90,7 @@ def detect_lesions(
     detection = _Detection(visit=visit, registered=registered, scene=scene, history=history, config=config)
     t2_contrast, t2_reason = choose_t2_contrast(registered.images, config.quality)
     parts = detection.parts(t2_contrast, t2_reason, masks_dir)
+    listed = detection.list_candidates()
     path = visit.work(ARRAYS)
     write_arrays(path, detection.arrays)
     products = write_masks(visit, registered.evaluable, parts, detection.arrays, scene.box)
@@ -91,7 +104,9 @@ def detect_lesions(
         brain_mask=registered.brain_mask,
         images=reference_images(registered.images, config.quality),
     )
-    detected = DetectedVisit(parts=parts, arrays=visit.relative(path), products=tuple(products))
+    detected = DetectedVisit(
+        parts=parts, arrays=visit.relative(path), products=tuple(products), candidates=listed
+    )
     return DetectRecord(detected=detected, history=(*history, this))
 
 
@@ -108,6 +123,8 @@ class _Detection:
     config : TrialConfig
     arrays : dict of str to ndarray, shape of the box of the scene
         Filled by the methods, for the steps after this one.
+    candidates : dict of str to Candidates
+        Filled likewise, by kind; a kind that is not evaluable, or comes from masks, is missing.
     """
 
     visit: VisitFiles
@@ -116,6 +133,7 @@ class _Detection:
     history: Sequence[EarlierVisit]
     config: TrialConfig
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    candidates: dict[CandidateKind, Candidates] = field(default_factory=dict)
 
     def parts(self, t2_contrast: T2Contrast | None, t2_reason: str | None, masks_dir: Path | None) -> Parts:
         """Detect all parts of the visit, one after the other."""
@@ -129,6 +147,21 @@ class _Detection:
             t2, change = T2Part(contrast=t2_contrast), self._t2_and_change(t2_contrast)
         gel = self._gel_of_masks(own) if own else self._gel()
         return Parts(t2=t2, t2_change=change, gel=gel, black_hole=self._black_holes(t2, gel))
+
+    def list_candidates(self) -> tuple[ListedCandidate, ...] | None:
+        """List the candidates of all kinds, and add their numbered images to the arrays."""
+        if not self.candidates:
+            return None
+        listed = []
+        for kind, candidates in self.candidates.items():
+            self.arrays[f"candidates_{kind}"] = candidates.dseg.astype(np.uint16)
+            listed += [
+                ListedCandidate(kind=kind, number=number, score=round(score, 4), cause=cause)
+                for number, (score, cause) in enumerate(
+                    zip(candidates.scores, candidates.causes, strict=True), start=1
+                )
+            ]
+        return tuple(listed)
 
     def _own_masks(self, folder: Path) -> OwnMasks:
         return OwnMasks(
@@ -153,6 +186,12 @@ class _Detection:
     def _t2_and_change(self, contrast: T2Contrast) -> ChangePart:
         """Segment the T2 lesions of the visit, and detect their change where there is a reference visit."""
         segmentation = segment_t2(self.scene, contrast, self.config)
+        change = self._change_of(segmentation, contrast)
+        self.candidates["t2"] = t2_candidates(segmentation, self.arrays["t2"], self.config.t2.candidate_score)
+        return change
+
+    def _change_of(self, segmentation: T2Segmentation, contrast: T2Contrast) -> ChangePart:
+        """Detect change against the reference visit; T2 lesions that it had are carried on."""
         self.arrays["t2"] = segmentation.mask
         self.arrays["t2_score"] = _as_percent(segmentation.score)
         choice = choose_reference(self.registered.images, self.history, self.config.quality)
@@ -166,6 +205,7 @@ class _Detection:
         self.arrays["enlarging"] = change.enlarging
         self.arrays["change_score"] = _as_percent(change.score)
         self.arrays["change_candidates"] = change.candidates.astype(np.uint16)
+        self.candidates["change"] = change.rejected.at_least(self.config.change.candidate_score)
         if at_least_as_good(choice.visit.t2_contrast, contrast):
             self.arrays["t2"] = change.lesions
             self.arrays["t2_score"] = np.maximum(self.arrays["t2_score"], score) * change.lesions
@@ -188,7 +228,7 @@ class _Detection:
         covering = covering_images(self.registered.images, self.config.quality)
         if "T1w" in covering and (swapped := self._swapped()):
             return swapped
-        self.arrays["gel"], part = detect_gel(self.scene, covering, self.config)
+        self.arrays["gel"], part, self.candidates["gel"] = detect_gel(self.scene, covering, self.config)
         return part
 
     def _swapped(self) -> GelPart | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from mesems_mri.config import FocusRule, TrialConfig
+from mesems_mri.core.candidates import Candidates, components_as_candidates
 from mesems_mri.core.gel.candidates import EnhancementThresholds
 from mesems_mri.core.gel.detect import detect_enhancement
 from mesems_mri.core.gel.evidence import ContrastEvidence, weigh_contrast
@@ -53,6 +54,30 @@ def segment_t2(scene: Scene, contrast: T2Contrast, config: TrialConfig) -> T2Seg
     return segment_t2_lesions(_t2_scan(scene, contrast), anatomy, thresholds)
 
 
+def t2_candidates(segmentation: T2Segmentation, counted: np.ndarray, least: float) -> Candidates:
+    """Return the candidates for T2 lesions of a visit.
+
+    Parameters
+    ----------
+    segmentation : T2Segmentation
+        Of this visit alone.
+    counted : ndarray of bool, shape (x, y, z)
+        T2 lesions that are counted, those carried on from the reference visit included.
+    least : float
+        Smallest score of a candidate.
+
+    Returns
+    -------
+    Candidates
+        Those that the segmentation rejected, and those it accepted that are counted nowhere since the
+        difference of the visits does not show them.
+    """
+    # The segmentation without learning names none; one by a network does.
+    rejected: Candidates = getattr(segmentation, "candidates", Candidates.none(counted.shape))
+    unseen = components_as_candidates(segmentation.mask, segmentation.score, "not_in_difference")
+    return rejected.apart_from(counted).joined(unseen.apart_from(counted)).at_least(least)
+
+
 def detect_change(
     scene: Scene,
     reference: Scene,
@@ -94,7 +119,9 @@ def detect_change(
         ),
         support=support,
     )
-    thresholds = ChangeThresholds(**config.change.model_dump(), **config.focus.model_dump())
+    thresholds = ChangeThresholds(
+        **config.change.model_dump(exclude={"candidate_score"}), **config.focus.model_dump()
+    )
     return detect_t2_change(pair, thresholds)
 
 
@@ -106,7 +133,7 @@ def _t2_scan(scene: Scene, contrast: T2Contrast) -> T2Scan:
 
 def detect_gel(
     scene: Scene, covering: Collection[Contrast], config: TrialConfig
-) -> tuple[np.ndarray, GelPart]:
+) -> tuple[np.ndarray, GelPart, Candidates]:
     """Detect the enhancing lesions of a visit.
 
     Parameters
@@ -124,6 +151,8 @@ def detect_gel(
         Numbered lesions.
     part : GelPart
         Its scores are in order of the numbers.
+    candidates : Candidates
+        Those of at least the score ``candidate_score`` of the rule.
     """
     post = scene.images[POSTCONTRAST]
     pre = scene.images["T1w"] if "T1w" in covering else None
@@ -158,7 +187,8 @@ def detect_gel(
         for r in enhancement.rejected
     )
     scores = tuple(round(float(score), 4) for score in enhancement.scores)
-    return enhancement.dseg, GelPart(precontrast=pre is not None, scores=scores, rejected=rejected)
+    part = GelPart(precontrast=pre is not None, scores=scores, rejected=rejected)
+    return enhancement.dseg, part, enhancement.candidates.at_least(config.enhancement.candidate_score)
 
 
 def contrast_evidence(scene: Scene) -> ContrastEvidence:

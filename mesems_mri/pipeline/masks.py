@@ -1,6 +1,6 @@
 """Lesion masks and numbered lesions (dseg) as products, in subject space and on the raw images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from mesems_mri.images.volume import SUBJECT_GRID, Grid
 from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.provenance import software_versions
 
+CANDIDATES_DSEG = "space-subject_desc-candidates_dseg.nii.gz"
 _IN_SUBJECT_SPACE = "subject space, see the anchor record"
 
 
@@ -61,7 +62,7 @@ def write_masks(
         }
         if not part.evaluable or contrast is None:
             for file_name in names.values():
-                _remove(visit.product(file_name))
+                remove_image(visit.product(file_name))
             continue
         image = images[contrast]
         mask = _whole(arrays[name] > 0, box)
@@ -103,7 +104,7 @@ def write_dsegs(
         path = visit.product(image_name(contrast or "FLAIR", f"space-subject_desc-{desc}", "dseg.nii.gz"))
         dseg = dsegs[name]
         if dseg is None or contrast is None:
-            _remove(path)
+            remove_image(path)
             continue
         nifti.write_labels(path, _whole(dseg, box), SUBJECT_GRID.affine)
         _write_sidecar(
@@ -116,7 +117,42 @@ def write_dsegs(
     return written
 
 
-def _remove(image: Path) -> None:
+def write_candidates_dseg(
+    visit: VisitFiles, sources: Sequence[str], dseg: np.ndarray | None, box: tuple[slice, ...]
+) -> list[str]:
+    """Write the numbered candidates of a visit, or remove those of an earlier run.
+
+    Parameters
+    ----------
+    visit : VisitFiles
+        The visit.
+    sources : sequence of str
+        Raw images that they were seen on, relative to the BIDS folder.
+    dseg : ndarray of int, shape of the box, or None
+        None: no detector was asked.
+    box : tuple of slice
+        Part of `SUBJECT_GRID` that the array shows.
+
+    Returns
+    -------
+    list of str
+        Files written, relative to the output folder.
+    """
+    path = visit.product(CANDIDATES_DSEG)
+    if dseg is None:
+        remove_image(path)
+        return []
+    nifti.write_labels(path, _whole(dseg, box), SUBJECT_GRID.affine)
+    _write_sidecar(
+        path,
+        *(f"bids:raw:{source}" for source in sources),
+        SpatialReference=_IN_SUBJECT_SPACE,
+        Description="A value is the candidate_id of the table of candidates of this visit; counted nowhere",
+    )
+    return [visit.relative(path)]
+
+
+def remove_image(image: Path) -> None:
     """Remove an image that an earlier run has left, and what lies beside it."""
     for ending in (".nii.gz", ".json", ".tsv"):
         image.with_name(image.name.removesuffix(".nii.gz") + ending).unlink(missing_ok=True)
@@ -133,6 +169,6 @@ def _whole(array: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
     return whole
 
 
-def _write_sidecar(path: Path, source: str, **more: str) -> None:
-    content = {"Sources": [source], **more, "Software": software_versions(), "Seed": 0}
+def _write_sidecar(path: Path, *sources: str, **more: str) -> None:
+    content = {"Sources": list(sources), **more, "Software": software_versions(), "Seed": 0}
     write_json(path.with_name(path.name.replace(".nii.gz", ".json")), content)

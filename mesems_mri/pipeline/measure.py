@@ -1,6 +1,6 @@
 """Track the lesions of a visit: identity through the visits, numbered images and rows of the ledger."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from mesems_mri.dataset.records.parts import Parts
 from mesems_mri.dataset.records.register import Anchor
 from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.pipeline.candidates import candidate_rows, write_candidates
 from mesems_mri.pipeline.masks import write_dsegs
 from mesems_mri.pipeline.tissue import load_tissue
 from mesems_mri.pipeline.visit import VisitFiles, write_arrays
@@ -96,13 +97,20 @@ def measure_visit(
         join_mm=enhancement.join_mm,
         min_focus_mm3=focus.min_volume_mm3,
     )
-    details = _details(tracked, arrays, box, registered.anchor, priors, parts.gel.scores)
+    voxel_to_mni = _voxel_to_mni(registered.anchor, box)
+    details = _details(tracked, arrays, voxel_to_mni, priors, parts.gel.scores)
     rows = complete_rows(tracked.rows, identity=_identity(visit, table), details=details)
     products = write_dsegs(visit, registered.evaluable, parts, {"t2": tracked.t2, "gel": tracked.gel}, box)
+    listed, candidates_dseg = candidate_rows(detected.candidates, arrays, voxel_to_mni, priors)
+    products += write_candidates(visit, registered.evaluable, parts, listed, candidates_dseg, box)
     path = visit.work("known_foci.npz")
     write_arrays(path, {"t2": tracked.known.t2, "gel": tracked.known.gel})
     return MeasureRecord(
-        measured=MeasuredVisit(lesions=tuple(map(_rounded, rows)), products=(*detected.products, *products)),
+        measured=MeasuredVisit(
+            lesions=tuple(map(_rounded, rows)),
+            products=(*detected.products, *products),
+            candidates=listed,
+        ),
         remembered=replace(
             remembered,
             gel_evaluable={**remembered.gel_evaluable, visit.session_id: parts.gel.evaluable},
@@ -156,14 +164,11 @@ def _plane(image: RegisteredImage | None) -> AcquiredPlane:
 def _details(
     tracked: TrackedVisit,
     arrays: Mapping[str, np.ndarray],
-    box: tuple[slice, ...],
-    anchor: Anchor,
+    voxel_to_mni: np.ndarray,
     priors: Mapping[str, np.ndarray],
     gel_scores: Sequence[float] | None,
 ) -> dict[int, dict[str, Any]]:
     """Return centre, region and score of every focus; one that somebody has drawn has no score."""
-    voxel_to_mni = np.asarray(anchor.subject_to_mni) @ SUBJECT_GRID.affine
-    voxel_to_mni = voxel_to_mni @ _shift([side.start for side in box])
     details: dict[int, dict[str, Any]] = {}
     for dseg in (tracked.t2, tracked.gel):
         if dseg is None:
@@ -183,10 +188,11 @@ def _details(
     return details
 
 
-def _shift(start: Iterable[int]) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = list(start)
-    return matrix
+def _voxel_to_mni(anchor: Anchor, box: tuple[slice, ...]) -> np.ndarray:
+    """Return the matrix from a voxel of the box to MNI mm."""
+    shift = np.eye(4)
+    shift[:3, 3] = [side.start for side in box]
+    return np.asarray(anchor.subject_to_mni) @ SUBJECT_GRID.affine @ shift
 
 
 def _maximum(score: np.ndarray, dseg: np.ndarray) -> dict[int, float]:

@@ -110,7 +110,7 @@ class OwnMasks:
         """
         focus, change = self.config.focus, self.config.change
         geometry = self._geometry(self.images[contrast], reference.images[contrast])
-        limits = ChangeThresholds(**change.model_dump(), **focus.model_dump())
+        limits = ChangeThresholds(**change.model_dump(exclude={"candidate_score"}), **focus.model_dump())
         growth = arrays["t2"] & ~reference_lesions
         derived = classify_growth(growth, arrays["t2"], reference_lesions, geometry, limits)
         try:

@@ -113,16 +113,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool
 
 
 _PRODUCTS = {
-    "register": ("*_desc-preproc_*", "*_desc-brain_mask.*", "*_xfm.txt"),
-    "detect": ("*_label-L_desc-*_mask.*",),
-    "measure": ("*_dseg.*",),
+    "register": ("anat/*_desc-preproc_*", "anat/*_desc-brain_mask.*", "anat/*_xfm.txt"),
+    "detect": ("anat/*_label-L_desc-*_mask.*",),
+    "measure": ("anat/*_dseg.*", "*_candidates.tsv"),
 }
-"""Products of a visit that each step leaves, by the patterns of their names."""
+"""Products of a visit that each step leaves, by the patterns of their names in its folder."""
 
 
 def remove_products(visit: VisitFiles, step: str) -> None:
     """Remove what an earlier run of a step has left: what is not evaluable now has no image and no mask."""
-    folder = visit.product("").parent
+    folder = visit.layout.metrics(*visit.key).parent
     for pattern in _PRODUCTS.get(step, ()):
         for path in folder.glob(pattern):
             if path.is_dir():  # nothing that a step has made

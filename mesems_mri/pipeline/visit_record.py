@@ -93,6 +93,7 @@ def write_visit_record(
         lesions=lesions,
         lesions_from="masks" if parts.t2.given or parts.gel.given else "detector",
         gel_rejected=parts.gel.rejected or (),
+        candidates=measured.candidates if measured else None,
         anchor=steps.registered.carried_anchor,
         images={c: _reported_image(c, image, registered) for c, image in steps.images.items()},
         quality_names=QUALITY_NAMES,

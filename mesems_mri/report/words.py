@@ -1,6 +1,6 @@
 """Words of the pages: reasons and flags, statuses, references."""
 
-from mesems_mri.dataset.reasons import FLAGS, REASONS, CodeText
+from mesems_mri.dataset.reasons import CAUSES, FLAGS, REASONS, CodeText
 from mesems_mri.errors import Reason
 
 
@@ -49,15 +49,11 @@ CONTRAST_WORDS = {
     "FLAIR": "FLAIR",
 }
 
-CAUSE_WORDS = {
-    "below_noise": "within the noise of this pair of scans",
-    "no_t2_correlate": "nothing bright on FLAIR, T2w or PDw there",
-    "vessel": "vessel",
-    "choroid_plexus": "choroid plexus",
-    "csf_space": "fluid outside the brain tissue",
-    "brain_edge": "edge of the brain: dura, sinus, bone",
-}
-"""Causes for which a candidate for enhancement was rejected."""
+CAUSE_WORDS = {code: text.short for code, text in CAUSES.items()}
+"""Causes why a candidate is not counted."""
+
+KIND_WORDS = {"t2": "T2 lesion", "change": "new or enlarging T2 lesion", "gel": "enhancing lesion"}
+"""Kinds of candidates."""
 
 QUALITY_WORDS: dict[str, tuple[str, str, int]] = {
     "snr": ("SNR", "signal-to-noise ratio", 1),

@@ -28,6 +28,10 @@ def test_schema_is_fresh(repository: Path) -> None:
         ("focus: {min_volume_mm3: -1}", "focus.min_volume_mm3"),
         ("focuss: {}", "focuss"),
         ("quality: {min_covered_fraction: 2}", "min_covered_fraction"),
+        (
+            "t2: {min_score: 0.03}",
+            r"t2: candidate_score must be at most min_score \(0.03\), got 0.05; lower it",
+        ),
         ("a: [", "cannot be read"),
     ],
 )

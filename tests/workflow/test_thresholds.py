@@ -20,6 +20,7 @@ FIRST_STEP = {
     "enhancement: {ring_gap_mm: 2}": "detect",
     "enhancement: {min_score: 0.9}": "detect",
     "change: {min_score: 0.6}": "detect",
+    "enhancement: {candidate_score: 0.1}": "detect",
     "enhancement: {join_mm: 1}": "measure",
     "quality: {min_snr: 5}": "measure",
     "quality: {warn_covered_fraction: 0.99}": "measure",

@@ -25,6 +25,7 @@ rule detect:
             "enhancement.correlate_mm",
             "enhancement.ring_gap_mm",
             "enhancement.min_score",
+            "enhancement.candidate_score",
             "quality.min_covered_fraction",
         ),
         masks=shlex.join([f"--lesion-masks={LESION_MASKS}"] if LESION_MASKS else []),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.candidates import Candidates, Piece, gather
 from mesems_mri.core.components import label_foci
 from mesems_mri.core.gel.candidates import (
     Candidate,
@@ -44,11 +45,16 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Enhancement:
-    """Foci (int32 dseg numbered from 1), the score of each (0 to 1), and the rejected candidates."""
+    """Foci (int32 dseg numbered from 1), the score of each (0 to 1), and what was rejected.
+
+    ``candidates`` are all foci that were scored and not accepted, the faint ones included; ``rejected`` names
+    those that stand out by themselves and what lies in places where no GEL can lie.
+    """
 
     dseg: Labels
     scores: tuple[float, ...]
     rejected: tuple[Rejected, ...]
+    candidates: Candidates
 
 
 @dataclass(frozen=True)
@@ -159,12 +165,14 @@ def accept_foci(
     accepted = np.zeros(shape, bool)
     score_map = np.zeros(shape, np.float32)
     rejected_wholes: set[int] = set()
+    considered: list[Piece] = []
     for number, (candidate, (score, cause)) in enumerate(zip(scored.candidates, scored.scores, strict=True)):
         inside, around = candidate.inside, candidate.around
         if candidate.parent is not None and candidate.parent not in rejected_wholes:
             continue
         if candidate.faint and (accepted[around] & inside).any():
             continue
+        considered.append(Piece(inside, around, score, "too_small" if score >= least else cause))
         if score >= least:
             accepted[around] |= inside
             score_map[around][inside] = score
@@ -186,7 +194,12 @@ def accept_foci(
     )
     number = int(dseg.max())
     scores = ndimage.maximum(score_map, dseg, np.arange(1, number + 1)) if number else []
-    return Enhancement(dseg, tuple(round(float(s), 3) for s in scores), tuple(rejected))
+    return Enhancement(
+        dseg,
+        tuple(round(float(s), 3) for s in scores),
+        tuple(rejected),
+        gather(considered, shape, counted=dseg > 0),
+    )
 
 
 def score_by_hand(

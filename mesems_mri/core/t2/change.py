@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.candidates import Candidates, not_counted
 from mesems_mri.core.components import label_components
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.t2.difference import VisitDifference, subtract_visits
@@ -60,6 +61,12 @@ class T2Change:
     candidates: Labels
     candidate_scores: tuple[float, ...] = ()
     details: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> Candidates:
+        """Foci that were considered and are neither new nor enlarging."""
+        counted = (self.new > 0) | (self.enlarging > 0)
+        return not_counted(self.candidates, self.candidate_scores, counted, "score_below_limit")
 
 
 @dataclass(frozen=True, eq=False)

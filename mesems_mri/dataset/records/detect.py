@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from mesems_mri.dataset.bids import Contrast, T2Contrast, contrast_named, t2_contrast_named
 from mesems_mri.dataset.records.base import Json, StepRecord, triple
-from mesems_mri.dataset.records.parts import Parts
+from mesems_mri.dataset.records.parts import ListedCandidate, Parts
 from mesems_mri.dataset.records.registered_image import SubjectImage
 
 
@@ -90,11 +90,14 @@ class DetectedVisit:
         Masks on the brain box of subject space, relative to the output folder.
     products : tuple of str
         Masks that were written, relative to the output folder.
+    candidates : tuple of ListedCandidate or None
+        Those of each kind that is evaluable; None where no detector was asked.
     """
 
     parts: Parts
     arrays: str
     products: tuple[str, ...]
+    candidates: tuple[ListedCandidate, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,9 @@ class DetectRecord(StepRecord):
                 "arrays": self.detected.arrays,
                 "products": list(self.detected.products),
             }
+            listed = self.detected.candidates
+            if listed is not None:
+                content["candidates"] = [candidate.to_json() for candidate in listed]
         if self.history is None:
             return content | {"carried": {}}
         return content | {"carried": {"history": [visit.to_json() for visit in self.history]}}
@@ -132,10 +138,12 @@ class DetectRecord(StepRecord):
         carried = content.get("carried", {})
         detected = None
         if "parts" in content:
+            listed = content.get("candidates")
             detected = DetectedVisit(
                 parts=Parts.from_json(content["parts"]),
                 arrays=content["arrays"],
                 products=tuple(content["products"]),
+                candidates=None if listed is None else tuple(map(ListedCandidate.from_json, listed)),
             )
         return cls(
             status=content["status"],

@@ -69,10 +69,13 @@ class MeasuredVisit:
         Rows of the ledger.
     products : tuple of str
         Masks and dsegs that were written, relative to the output folder.
+    candidates : tuple of mapping or None
+        Rows of the table of candidates; None where no detector was asked.
     """
 
     lesions: tuple[Json, ...]
     products: tuple[str, ...]
+    candidates: tuple[Json, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,8 @@ class MeasureRecord(StepRecord):
                 "lesions": [dict(row) for row in self.measured.lesions],
                 "products": list(self.measured.products),
             }
+            if self.measured.candidates is not None:
+                content["candidates"] = [dict(row) for row in self.measured.candidates]
         return content | {"carried": self.remembered.to_json()}
 
     @classmethod
@@ -105,7 +110,12 @@ class MeasureRecord(StepRecord):
         """Read an object that `to_json` gave."""
         measured = None
         if "lesions" in content:
-            measured = MeasuredVisit(lesions=tuple(content["lesions"]), products=tuple(content["products"]))
+            listed = content.get("candidates")
+            measured = MeasuredVisit(
+                lesions=tuple(content["lesions"]),
+                products=tuple(content["products"]),
+                candidates=None if listed is None else tuple(listed),
+            )
         return cls(
             status=content["status"],
             reason=content["reason"],

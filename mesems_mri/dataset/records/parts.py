@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from mesems_mri.dataset.bids import T2Contrast, t2_contrast_named
 from mesems_mri.dataset.records.base import Json
@@ -149,6 +149,43 @@ class RejectedCandidate:
             volume_mm3=content["volume_mm3"],
             score=content["score"],
             cause=content["cause"],
+        )
+
+
+CandidateKind = Literal["t2", "change", "gel"]
+"""T2 lesion; new or enlarging T2 lesion; enhancing lesion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCandidate:
+    """Candidate of a visit: considered by a detector, scored, and counted nowhere.
+
+    Parameters
+    ----------
+    kind : str
+        ``t2``, ``change`` or ``gel``.
+    number : int
+        Its number among those of its kind.
+    score : float
+        0 to 1.
+    cause : str
+        Code of `mesems_mri.dataset.reasons.CAUSES`: why it is not counted.
+    """
+
+    kind: CandidateKind
+    number: int
+    score: float
+    cause: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as it is written."""
+        return {"kind": self.kind, "number": self.number, "score": self.score, "cause": self.cause}
+
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """Read an object that `to_json` gave."""
+        return cls(
+            kind=content["kind"], number=content["number"], score=content["score"], cause=content["cause"]
         )
 
 

@@ -115,6 +115,8 @@ class VisitRecord(VisitSummary):
     lesions_from : str
         ``masks`` if somebody has given them, else ``detector``.
     gel_rejected : tuple of RejectedCandidate
+    candidates : tuple of mapping or None
+        Rows of the table of candidates; None where no detector was asked.
     images : mapping of contrast to ReportedImage
     quality_names : tuple of str
         Measures of image quality that pages show.
@@ -139,6 +141,7 @@ class VisitRecord(VisitSummary):
     reference_preproc: str | None
     registration: Mapping[str, str]
     versions: Mapping[str, str]
+    candidates: tuple[Json, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as it is written."""
@@ -150,6 +153,7 @@ class VisitRecord(VisitSummary):
             "lesions": [dict(row) for row in self.lesions],
             "lesions_from": self.lesions_from,
             "gel_rejected": [candidate.to_json() for candidate in self.gel_rejected],
+            "candidates": None if self.candidates is None else [dict(row) for row in self.candidates],
             "anchor": self.anchor.public() if self.anchor else None,
             "images": {contrast: image.to_json() for contrast, image in self.images.items()},
             "quality_names": list(self.quality_names),
@@ -164,6 +168,7 @@ class VisitRecord(VisitSummary):
     def from_json(cls, content: Json) -> "VisitRecord":
         """Read an object that `to_json` gave."""
         summary = VisitSummary.from_json(content)
+        listed = content.get("candidates")
         return VisitRecord(
             status=summary.status,
             message=summary.message,
@@ -173,6 +178,7 @@ class VisitRecord(VisitSummary):
             anchor=summary.anchor,
             lesions_from=content.get("lesions_from", "detector"),
             gel_rejected=tuple(map(RejectedCandidate.from_json, content["gel_rejected"])),
+            candidates=None if listed is None else tuple(listed),
             images={
                 contrast_named(name): ReportedImage.from_json(image)
                 for name, image in content["images"].items()

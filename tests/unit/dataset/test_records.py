@@ -128,10 +128,15 @@ def no(reason: str) -> dict[str, Any]:
     return {"evaluable": False, "reason": reason}
 
 
-def detected(t2: Any, change: Any, gel: Any, hole: Any) -> dict[str, Any]:
+def detected(t2: Any, change: Any, gel: Any, hole: Any, *candidates: Any) -> dict[str, Any]:
     parts = {"t2": t2, "t2_change": change, "gel": gel, "black_hole": hole}
     history = {"carried": {"history": [VISIT, VISIT | {"t2_contrast": None, "images": {}}]}}
-    return DONE | {"parts": parts, "arrays": "w/lesions.npz", "products": ["p/T2.nii.gz"]} | history
+    return (
+        DONE
+        | {"parts": parts, "arrays": "w/lesions.npz", "products": ["p/T2.nii.gz"]}
+        | ({"candidates": [c for c in candidates if c]} if candidates else {})
+        | history
+    )
 
 
 DETECT = {
@@ -140,6 +145,14 @@ DETECT = {
         FOUND | {"reference_session_id": "ses-1", "contrast": "T2w", "candidate_scores": [0.1, 1.0]},
         FOUND | {"precontrast": False, "scores": [0.879], "rejected": [REJECTED]},
         FOUND | {"volume_mm3": 12.5},
+        {"kind": "gel", "number": 1, "score": 0.31, "cause": "vessel"},
+    ),
+    "no candidate": detected(
+        FOUND | {"contrast": "FLAIR"},
+        no("no_reference_visit") | {"reference_session_id": None},
+        no("no_postcontrast"),
+        no("missing_scan"),
+        None,
     ),
     "first visit": detected(
         FOUND | {"contrast": "FLAIR"},
@@ -191,6 +204,9 @@ REMEMBERED = {
 MEASURE = {
     "done": DONE | {"lesions": [{"lesion_id": 1, "x": None}], "products": ["a", "b"], "carried": REMEMBERED},
     "no lesion": DONE | {"lesions": [], "products": [], "carried": REMEMBERED},
+    "candidates": DONE
+    | {"lesions": [], "products": [], "candidates": [{"candidate_id": 1}], "carried": REMEMBERED},
+    "no candidate": DONE | {"lesions": [], "products": [], "candidates": [], "carried": REMEMBERED},
     "first visit stopped": FAILED | {"carried": REMEMBERED | {"visit_index": 0, "foci": None}},
 }
 PUBLIC = {key: ANCHOR[key] for key in ANCHOR if key not in ("file", "brain_mask", "brain_prior")}
@@ -212,6 +228,7 @@ METRICS = {
         "lesions": [{"lesion_id": 1}],
         "lesions_from": "masks",
         "gel_rejected": [REJECTED],
+        "candidates": [{"candidate_id": 1, "kind": "gel"}],
         "anchor": PUBLIC,
         "images": {"FLAIR": REPORTED},
         "quality_names": ["snr"],
@@ -228,6 +245,7 @@ METRICS["failed"] = METRICS["done"] | {
     "lesions": [],
     "lesions_from": "detector",
     "gel_rejected": [],
+    "candidates": None,
     "anchor": None,
     "images": {"FLAIR": REPORTED | {"evaluable": False, "reason": "artefact", "covered_fraction": None}},
     "preproc": {},

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesems_mri.config import TrialConfig
+from mesems_mri.config import ChangeRule, TrialConfig
+from mesems_mri.core.candidates import Candidates
 from mesems_mri.core.gel.evidence import ContrastEvidence
+from mesems_mri.core.t2.change import T2Change
+from mesems_mri.core.t2.segment import T2Segmentation
 from mesems_mri.dataset.bids import POSTCONTRAST, OwnMask
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.records.detect import DetectRecord
-from mesems_mri.dataset.records.parts import ChangePart, GelPart, T2Part
+from mesems_mri.dataset.records.parts import ChangePart, GelPart, ListedCandidate, T2Part
 from mesems_mri.dataset.records.register import RegisterRecord
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.files import read_json, write_json
@@ -21,6 +24,7 @@ from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.pipeline import detect
 from mesems_mri.pipeline.detect import at_least_as_good, detect_lesions
+from mesems_mri.pipeline.detectors import t2_candidates
 from mesems_mri.pipeline.own_masks import OwnMasks
 from mesems_mri.pipeline.scene import Scene
 from mesems_mri.pipeline.visit import VisitFiles, run_step, write_arrays
@@ -45,6 +49,7 @@ def blob(*place: int, number: int = 1) -> np.ndarray:
     return array
 
 
+DOUBTFUL = blob(5, 4, 3)
 OLD, NEW, GEL, HOLE = blob(1, 1, 1), blob(3, 3, 2), blob(1, 1, 1, number=1), blob(4, 1, 1)
 
 
@@ -74,16 +79,17 @@ def leave(visit: VisitFiles, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         written.update(arrays)
         return [f"{name}.nii.gz" for name in arrays]
 
-    change = SimpleNamespace(
+    change = T2Change(
         new=NEW,
         enlarging=np.zeros(SHAPE, np.int32),
         lesions=(OLD | NEW) > 0,
         score=(NEW * 0.8).astype(np.float32),
-        candidates=NEW,
-        candidate_scores=(0.81234,),
+        candidates=NEW + DOUBTFUL * 2,
+        candidate_scores=(0.81234, 0.21),
     )
-    segmentation = SimpleNamespace(mask=HOLE > 0, score=(HOLE * 0.6).astype(np.float32))
-    gel = (GEL, GelPart(precontrast=True, scores=(0.9,), rejected=()))
+    segmentation = T2Segmentation(mask=HOLE > 0, score=(HOLE * 0.6).astype(np.float32))
+    vein = Candidates(DOUBTFUL, (0.3,), ("vessel",))
+    gel = (GEL, GelPart(precontrast=True, scores=(0.9,), rejected=()), vein)
     monkeypatch.setattr(detect, "open_scene", lambda _, registered: scene_of(registered.evaluable))
     monkeypatch.setattr(detect, "open_reference", lambda _, reference, *__: scene_of(reference.images))
     monkeypatch.setattr(detect, "write_masks", masks)
@@ -138,7 +144,15 @@ def test_first_visit_has_lesions_and_no_change(visit: VisitFiles, leave: Callabl
     assert parts.t2 == T2Part(contrast="FLAIR")
     assert parts.t2_change == ChangePart(reason="no_reference_visit")
     assert (parts.gel.evaluable, parts.black_hole.volume_mm3) == (True, 1.0)
-    assert list(arrays_of(visit)) == ["t2", "t2_score", "gel", "black_hole"]
+    assert list(arrays_of(visit)) == [
+        "t2",
+        "t2_score",
+        "gel",
+        "black_hole",
+        "candidates_t2",
+        "candidates_gel",
+    ]
+    assert record.detected.candidates == (ListedCandidate(kind="gel", number=1, score=0.3, cause="vessel"),)
     assert arrays_of(visit)["t2_score"].max() == 60
     assert record.history is not None
     (this,) = record.history
@@ -176,9 +190,27 @@ def test_change_is_read_against_the_reference_visit(visit: VisitFiles, leave: Ca
     record = run(visit, reference(visit))
     assert record.detected is not None
     change = record.detected.parts.t2_change
-    assert change == ChangePart(reference_session_id="ses-1", contrast="FLAIR", candidate_scores=(0.8123,))
+    assert change == ChangePart(
+        reference_session_id="ses-1", contrast="FLAIR", candidate_scores=(0.8123, 0.21)
+    )
     arrays = arrays_of(visit)
-    assert list(arrays) == ["t2", "t2_score", "new", "enlarging", "change_score", "change_candidates"]
+    assert list(arrays) == [
+        "t2",
+        "t2_score",
+        "new",
+        "enlarging",
+        "change_score",
+        "change_candidates",
+        "candidates_change",
+        "candidates_t2",
+    ]
+    # what this visit alone shows and the difference does not is no lesion, but is offered to a reader
+    assert record.detected.candidates == (
+        ListedCandidate(kind="change", number=1, score=0.21, cause="score_below_limit"),
+        ListedCandidate(kind="t2", number=1, score=0.6, cause="not_in_difference"),
+    )
+    np.testing.assert_array_equal(arrays["candidates_change"] > 0, DOUBTFUL > 0)
+    np.testing.assert_array_equal(arrays["candidates_t2"] > 0, HOLE > 0)
     # the lesions of the reference visit are carried on, with their score
     np.testing.assert_array_equal(arrays["t2"], (OLD | NEW) > 0)
     assert (arrays["t2_score"][1, 1, 1], arrays["t2_score"][3, 3, 2]) == (70, 0)
@@ -188,7 +220,9 @@ def test_change_is_read_against_the_reference_visit(visit: VisitFiles, leave: Ca
 
 def test_lesions_of_a_worse_contrast_give_way(visit: VisitFiles, leave: Callable[..., Any]) -> None:
     leave()
-    run(visit, reference(visit, score=False, t2_contrast="PDw"))
+    record = run(visit, reference(visit, score=False, t2_contrast="PDw"))
+    assert record.detected is not None
+    assert {c.kind for c in record.detected.candidates or ()} == {"change"}  # all of the segmentation counts
     np.testing.assert_array_equal(arrays_of(visit)["t2"], (HOLE | NEW) > 0)
 
 
@@ -217,6 +251,7 @@ def test_without_a_t2_contrast_nothing_but_a_reason_is_left(
     assert record.detected is not None
     assert {part.reason for part in record.detected.parts} == {"unreadable_file", "no_postcontrast"}
     assert arrays_of(visit) == {}
+    assert record.detected.candidates is None
     assert record.history is not None
     assert (record.history[1].t2_evaluable, list(record.history[1].images)) == (False, ["T1w"])
 
@@ -259,6 +294,7 @@ def test_masks_of_ones_own_take_the_place_of_the_detectors(
     assert parts.t2_change == ChangePart(reference_session_id="ses-1", contrast="FLAIR")
     assert parts.gel == GelPart(precontrast=True, rejected=(), given=True)
     assert parts.black_hole.reason == "missing_scan"
+    assert record.detected.candidates is None  # no detector was asked
     arrays = arrays_of(visit)
     assert list(arrays) == ["t2", "new", "enlarging", "gel"]
     np.testing.assert_array_equal(arrays["new"] > 0, NEW > 0)
@@ -327,3 +363,33 @@ def test_a_record_of_an_older_version_fails_the_step(visit: VisitFiles) -> None:
     record = run_step("detect", visit, lambda: run(visit), carried={})
     assert record.status == "failed"
     assert "KeyError: 'covered_fraction'" in record.message
+
+
+def test_candidates_of_a_score_below_the_limit_are_not_listed(
+    visit: VisitFiles, leave: Callable[..., Any]
+) -> None:
+    leave()
+    record = run(visit, reference(visit))
+    strict = TrialConfig.from_part(
+        CONFIG.model_copy(update={"change": ChangeRule(candidate_score=0.3)}).model_dump_json()
+    )
+    fewer = detect_lesions(visit, [reference(visit)], visit_type="scheduled", config=strict)
+    assert record.detected is not None
+    assert fewer.detected is not None
+    kinds = [[c.kind for c in detected.candidates or ()] for detected in (record.detected, fewer.detected)]
+    assert kinds == [["change", "t2"], ["t2"]]
+    assert fewer.detected.parts == record.detected.parts
+
+
+def test_t2_candidates_join_what_the_segmentation_rejected_and_what_is_not_carried_on() -> None:
+    segmentation = SimpleNamespace(
+        mask=(OLD + HOLE) > 0,
+        score=(OLD * 0.9 + HOLE * 0.6).astype(np.float32),
+        candidates=Candidates(NEW + DOUBTFUL * 2, (0.4, 0.02), ("score_below_limit",) * 2),
+    )
+    listed = t2_candidates(segmentation, OLD > 0, 0.05)  # type: ignore[arg-type]
+    assert list(zip(listed.scores, listed.causes, strict=True)) == [
+        (pytest.approx(0.6), "not_in_difference"),
+        (0.4, "score_below_limit"),
+    ]
+    np.testing.assert_array_equal(listed.dseg, HOLE + NEW * 2)

@@ -37,6 +37,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VisitFiles:
     monkeypatch.setattr(measure, "load_tissue", lambda *_: (box, priors))
     monkeypatch.setattr(measure, "lesion_regions", lambda dseg, **_: dict.fromkeys(np.unique(dseg), "deep"))
     monkeypatch.setattr(measure, "write_dsegs", lambda *_: ["dseg.nii.gz"])
+    monkeypatch.setattr(measure, "write_candidates", lambda *_: [])
     visit = VisitFiles(
         bids_dir=tmp_path, layout=Layout(tmp_path / "out"), participant_id="sub-1", session_id="ses-2"
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from mesems_mri.core.gel.candidates import EnhancementThresholds
 from mesems_mri.core.gel.detect import Enhancement, detect_enhancement
 
 SHAPE = (72, 80, 60)
@@ -94,6 +95,22 @@ def test_nodule_is_found_in_its_place(contrast: float) -> None:
     truth = ball((52, 40, 30), 3)
     overlap = (found.dseg > 0) & truth
     assert 2 * overlap.sum() / (truth.sum() + (found.dseg > 0).sum()) > 0.7
+
+
+def test_a_nodule_below_the_limit_is_a_candidate_in_its_place() -> None:
+    head = with_lesion((52, 40, 30), contrast=0.3)
+    found = head.detect()
+    missed = head.detect(thresholds=EnhancementThresholds(min_score=found.scores[0] + 0.002))
+    assert (missed.dseg.max(), len(found.candidates.at_least(0.5))) == (0, 0)
+    offered = missed.candidates.at_least(0.5)
+    assert [round(score, 3) for score in offered.scores] == list(found.scores)
+    np.testing.assert_array_equal(offered.dseg, found.dseg)
+
+
+def test_what_is_no_focus_by_its_size_is_a_candidate_that_says_so() -> None:
+    missed = with_lesion((52, 40, 30)).detect(thresholds=EnhancementThresholds(min_diameter_mm=15.0))
+    assert missed.dseg.max() == 0
+    assert "too_small" in missed.candidates.causes
 
 
 def test_lesion_without_t2_correlate_is_turned_down_with_its_cause() -> None:

@@ -121,6 +121,21 @@ def test_finds_a_new_lesion_and_not_one_that_resolved():
     assert not change.enlarging.any()
 
 
+def test_a_new_lesion_below_the_limit_is_rejected_with_its_score():
+    now, then = Head(seed=1), Head(seed=2)
+    now.add((42, 32, 24), 3.0, 0.4)
+    found = detect(now, then)
+    number = int(np.unique(found.candidates[found.new > 0])[0])
+    score = found.candidate_scores[number - 1]
+    assert score not in found.rejected.scores
+    missed = detect(now, then, thresholds=ChangeThresholds(min_score=score + 1e-4))
+    assert not missed.new.any()
+    assert score in missed.rejected.scores
+    offered = missed.rejected.dseg == missed.rejected.scores.index(score) + 1
+    np.testing.assert_array_equal(offered, found.new > 0)
+    assert set(missed.rejected.causes) == {"score_below_limit"}
+
+
 def test_finds_an_enlarging_lesion():
     now, then = Head(seed=1), Head(seed=2)
     old = then.add((42, 32, 24), 2.0, 0.4)
