@@ -7,6 +7,7 @@ TRUTH_DIR has the names of an output folder (masks on the grid of the image the 
         space-orig_label-L_desc-T2_mask.nii.gz
         space-orig_label-L_desc-new_mask.nii.gz, ..._desc-enlarging_mask.nii.gz
         space-orig_label-L_desc-change_mask.nii.gz                       new and enlarging not separated
+        space-orig_label-L_desc-T2ignore_mask.nii.gz                     T2 lesions there are not known
         space-orig_label-L_desc-ignore_mask.nii.gz                       change there is not known
         ce-gadolinium_space-orig_label-L_desc-enhancing_mask.nii.gz
         ce-gadolinium_space-orig_label-L_desc-ignore_mask.nii.gz         enhancement there is not known
@@ -40,6 +41,7 @@ from mesems_mri.images.volume import corner_distance_mm, spacing_of
 _SAME_GRID_MM = 1e-2
 
 _T2 = "space-orig_label-L_desc-T2_mask"
+_T2_IGNORE = "space-orig_label-L_desc-T2ignore_mask"
 _NEW = "space-orig_label-L_desc-new_mask"
 _ENLARGING = "space-orig_label-L_desc-enlarging_mask"
 _CHANGE = "space-orig_label-L_desc-change_mask"
@@ -69,7 +71,7 @@ class Product:
 
 
 PRODUCTS = (
-    Product("t2_lesions", "T2 lesions", ((_T2,),), (_T2,)),
+    Product("t2_lesions", "T2 lesions", ((_T2,),), (_T2,), _T2_IGNORE),
     Product(
         "t2_change",
         "new or enlarging T2",

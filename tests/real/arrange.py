@@ -3,8 +3,8 @@
 open_ms (Lesjak et al., Neuroinformatics 2016;14:403 and 2018;16:51, CC-BY): the longitudinal patients 01
 and 12 have two visits with raw 2D FLAIR, T1w and T2w and a consensus mask of changed lesions, the
 cross-sectional patients 07 and 26 one stripped visit in MNI space with a consensus mask of T2 lesions. Their
-numbers are those of the two collections, which are different people. MSLesSeg P18 and P39 are an external
-test only.
+numbers are those of the two collections, which are different people. MSLesSeg P18 and P39 have T2 lesions,
+MS3SEG (Bashiri Bawil et al., Sci Data 2026) 01 to 09 as well, on thick slices.
 
 What is not known is not written: there is no truth for the T2 lesions of 01 and 12 nor for any first visit.
 
@@ -31,6 +31,7 @@ from scipy import ndimage
 LONGITUDINAL = ("01", "12")
 CROSS_SECTIONAL = ("07", "26")
 MSLESSEG = ("P18", "P39")
+MS3SEG = tuple(f"{number:02d}" for number in range(1, 10))
 CHANGE_SIGN = Path(__file__).with_name("change_sign.tsv")
 MIN_VOLUME_MM3 = 14.0
 MIN_DZ = 0.5
@@ -123,6 +124,37 @@ def arrange_mslesseg(source: Path, bids_dir: Path, truth_dir: Path, *, symlink: 
             raise ValueError(msg)
         _write_truth(truth_dir, f"sub-{patient}", "ses-1", _name("T2"), mask > 0, affine)
     _write_tsv(bids_dir / "participants.tsv", [{"participant_id": f"sub-{patient}"} for patient in MSLESSEG])
+
+
+def arrange_ms3seg(source: Path, bids_dir: Path, truth_dir: Path, *, symlink: bool = True) -> None:
+    """Arrange the MS3SEG cases: raw FLAIR of 6 to 8 mm slices, T1w and T2w where there are, ``desc-T2`` truth.
+
+    What the raters saw and did not count as lesion is ``desc-T2ignore``.
+
+    Parameters
+    ----------
+    source : Path
+        The folder ``ms3seg``.
+    bids_dir, truth_dir : Path
+        Folders to write.
+    symlink : bool
+        Link the images instead of copying them.
+    """
+    _describe(bids_dir, "MS3SEG: 9 patients", "CC-BY-4.0")
+    for patient in MS3SEG:
+        folder, participant_id = source / f"patient{patient}", f"sub-ms3seg{patient}"
+        for suffix in ("FLAIR", "T1w", "T2w"):
+            if (folder / f"{suffix}.nii.gz").is_file():
+                image = folder / f"{suffix}.nii.gz"
+                _place(image, bids_dir, participant_id, "ses-1", suffix, symlink=symlink)
+        lesions, affine = _read(folder / "lesion.nii.gz")
+        _write_truth(truth_dir, participant_id, "ses-1", _name("T2"), lesions > 0, affine)
+        if (folder / "normal_wmh.nii.gz").is_file():
+            ignored, affine = _read(folder / "normal_wmh.nii.gz")
+            ignored = (ignored > 0) & (lesions == 0)
+            _write_truth(truth_dir, participant_id, "ses-1", _name("T2ignore"), ignored, affine)
+    rows = [{"participant_id": f"sub-ms3seg{patient}"} for patient in MS3SEG]
+    _write_tsv(bids_dir / "participants.tsv", rows)
 
 
 def arrange_decubitus(source: Path, bids_dir: Path) -> None:
@@ -366,11 +398,12 @@ def _describe(bids_dir: Path, name: str, licence: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Write ``OUT/bids``, ``OUT/truth`` and ``OUT/mslesseg/{bids,truth}``: ``REAL_DATA OUT [MIN_DZ]``."""
+    """Write ``OUT/{bids,truth}``, ``OUT/{mslesseg,ms3seg}/{bids,truth}``: ``REAL_DATA OUT [MIN_DZ]``."""
     real_data, out = Path(arguments[0]), Path(arguments[1])
     min_dz = float(arguments[2]) if len(arguments) > 2 else MIN_DZ
     arrange_open_ms(real_data / "open_ms", out / "bids", out / "truth", min_dz=min_dz)
     arrange_mslesseg(real_data / "mslesseg", out / "mslesseg" / "bids", out / "mslesseg" / "truth")
+    arrange_ms3seg(real_data / "ms3seg", out / "ms3seg" / "bids", out / "ms3seg" / "truth")
 
 
 if __name__ == "__main__":
