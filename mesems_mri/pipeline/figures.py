@@ -164,7 +164,7 @@ class _Scene:
         return {row["candidate_id"]: row for row in rows if row["kind"] in wanted}
 
     def candidates(self) -> tuple[CandidatePictures, ...]:
-        """Draw the best candidates of each kind: without outline or the image before, and three planes now."""
+        """Draw the best candidates of each kind: the image before or a plain one, and three planes now."""
         drawn = []
         there = set(np.unique(self.offered).tolist())
         for kind in CANDIDATE_KINDS:
