@@ -156,9 +156,9 @@ def test_first_visit_has_lesions_and_no_change(visit: VisitFiles, leave: Callabl
     assert arrays_of(visit)["t2_score"].max() == 60
     assert record.history is not None
     (this,) = record.history
-    assert (this.session_id, this.t2_contrast, list(this.images)) == (
+    assert (this.session_id, this.t2_evaluable, list(this.images)) == (
         "ses-2",
-        "FLAIR",
+        True,
         ["T1w", POSTCONTRAST, "FLAIR"],
     )
 
