@@ -2,8 +2,8 @@
 
 The network (`models.t2`) proposes what it thinks likely, the brightness of the tissue (`core.t2.brightness`)
 what is brighter than its place explains. Neither decides alone: a focus is scored by what both say of it,
-with weights that were fitted to patients no network had seen (`training/t2_score.py`). A lesion is detected by
-a high score and drawn at a low probability: where it ends is another question than whether it is one.
+with weights fitted to patients that no network had seen (`training/t2_score.py`). A lesion is detected by a
+high score and drawn at a low probability: where it ends is another question than whether it is one.
 """
 
 from __future__ import annotations
