@@ -159,7 +159,8 @@ VISIT_METRICS_COLUMNS: dict[str, Column] = {
     "t2_reference_session_id": Column("Visit against which T2 lesions are compared"),
     "t2_interval_days": Column("Days since the T2 reference visit", "integer", "day"),
     "t2_contrast": Column(
-        "Contrast on which T2 lesions are read", levels={c: c for c in ("FLAIR", "T2w", "PDw")}
+        "Contrast on which T2 lesions are read: FLAIR, or that of masks that were given",
+        levels={c: c for c in ("FLAIR", "T2w", "PDw")},
     ),
     "gel_count": _count("Gadolinium-enhancing lesions, persistent ones included"),
     "gel_new_count": _count("Enhancing lesions that never enhanced before"),

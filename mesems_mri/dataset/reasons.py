@@ -105,7 +105,9 @@ class QueryText(CodeText):
 
 REASONS: dict[Reason, CodeText] = {
     Reason.MISSING_SCAN: CodeText(
-        "scan missing", "The visit, or an image that is needed, is not there.", "Send the scan."
+        "scan missing",
+        "The visit, or an image that is needed, is not there; T2 lesions need a FLAIR.",
+        "Send the scan.",
     ),
     Reason.UNREADABLE_FILE: CodeText(
         "file unreadable",
@@ -118,7 +120,9 @@ REASONS: dict[Reason, CodeText] = {
         "Send it, or accept the gap.",
     ),
     Reason.NO_T2_TYPE: CodeText(
-        "no FLAIR, T2w or PDw", "There is no FLAIR, T2w or PDw on which lesions could be read.", "Send one."
+        "no FLAIR, T2w or PDw",
+        "There is no FLAIR, T2w or PDw that could show lesions.",
+        "Send the FLAIR; T2w or PDw serve for enhancing lesions alone.",
     ),
     Reason.NO_COMMON_CONTRAST: CodeText(
         "no common contrast",
@@ -192,9 +196,10 @@ FLAGS: dict[str, FlagText] = {
     ),
     "no_flair": FlagText(
         "no flair",
-        "Read on T2w or PDw for want of a FLAIR",
+        "No FLAIR that can be read; there is a T2w or PDw",
         "Send the FLAIR",
-        effect="T2 lesions on T2w alone are not usable for counts (validation)",
+        effect="T2 lesions, their change, black holes and CUA are counted from masks of one's own or not at "
+        "all; the T2 correlate of a GEL is looked for on T2w or PDw, where fluid is bright too",
     ),
     "no_t1w": FlagText(
         "no t1w",

@@ -9,7 +9,7 @@ import numpy as np
 from mesems_mri.config import TrialConfig
 from mesems_mri.core.candidates import Candidates
 from mesems_mri.core.t2.segment import T2Segmentation
-from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, T2Contrast, own_masks
+from mesems_mri.dataset.bids import POSTCONTRAST, own_masks
 from mesems_mri.dataset.records.detect import DetectedVisit, DetectRecord, EarlierVisit
 from mesems_mri.dataset.records.parts import (
     BlackHolePart,
@@ -22,6 +22,7 @@ from mesems_mri.dataset.records.parts import (
     T2Part,
 )
 from mesems_mri.dataset.records.register import RegisteredVisit
+from mesems_mri.dataset.records.registered_image import RefusedImage, RegisteredImage
 from mesems_mri.errors import Reason
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.pipeline.detectors import (
@@ -31,13 +32,16 @@ from mesems_mri.pipeline.detectors import (
     segment_holes,
     segment_t2,
     t2_candidates,
+    t2_probability,
 )
 from mesems_mri.pipeline.evaluability import (
+    READ_ON,
     black_hole_reason,
     choose_reference,
     choose_t2_contrast,
     contrast_reason,
     covering_images,
+    flair_reason,
     gel_reason,
     postcontrast_reason,
     reference_images,
@@ -88,8 +92,7 @@ def detect_lesions(
         )
     scene = open_scene(visit, registered)
     detection = _Detection(visit=visit, registered=registered, scene=scene, history=history, config=config)
-    t2_contrast, t2_reason = choose_t2_contrast(registered.images, config.quality)
-    parts = detection.parts(t2_contrast, t2_reason, masks_dir)
+    parts = detection.parts(masks_dir)
     listed = detection.list_candidates()
     path = visit.work(ARRAYS)
     write_arrays(path, detection.arrays)
@@ -99,7 +102,6 @@ def detect_lesions(
         visit_type=visit_type,
         gel_evaluable=parts.gel.evaluable,
         t2_evaluable=parts.t2.evaluable,
-        t2_contrast=t2_contrast,
         arrays=visit.relative(path),
         brain_mask=registered.brain_mask,
         images=reference_images(registered.images, config.quality),
@@ -135,16 +137,14 @@ class _Detection:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     candidates: dict[CandidateKind, Candidates] = field(default_factory=dict)
 
-    def parts(self, t2_contrast: T2Contrast | None, t2_reason: str | None, masks_dir: Path | None) -> Parts:
+    def parts(self, masks_dir: Path | None) -> Parts:
         """Detect all parts of the visit, one after the other."""
         own = self._own_masks(masks_dir) if masks_dir else None
-        if t2_contrast is None:
-            t2, change = T2Part(reason=t2_reason), ChangePart(reason=t2_reason)
-        elif own:
-            t2 = own.t2(t2_contrast, self.arrays)
-            change = self._change_of_masks(own, t2)
+        t2 = self._t2_of_masks(own) if own else self._t2()
+        if t2.reason:
+            change = ChangePart(reason=t2.reason)
         else:
-            t2, change = T2Part(contrast=t2_contrast), self._t2_and_change(t2_contrast)
+            change = self._change_of_masks(own) if own else self._t2_and_change()
         gel = self._gel_of_masks(own) if own else self._gel()
         return Parts(t2=t2, t2_change=change, gel=gel, black_hole=self._black_holes(t2, gel))
 
@@ -173,28 +173,55 @@ class _Detection:
             config=self.config,
         )
 
-    def _change_of_masks(self, own: OwnMasks, t2: Part) -> ChangePart:
+    def _t2_of_masks(self, own: OwnMasks) -> T2Part:
+        contrast, reason = choose_t2_contrast(self.registered.images, self.config.quality)
+        return own.t2(contrast, self.arrays) if contrast else T2Part(reason=reason)
+
+    def _t2(self) -> T2Part:
+        """Return whether T2 lesions can be detected, with a sentence if they cannot."""
+        images, rule = self.registered.images, self.config.quality
+        reason = flair_reason(images, rule)
+        if reason is None:
+            return T2Part(contrast=READ_ON)
+        image = images.get(READ_ON)
+        if isinstance(image, RegisteredImage):
+            cause = f"the {READ_ON} shows {image.covered_fraction:.0%} of the brain"
+            cause += f" (limit {rule.min_covered_fraction:.0%})"
+        else:
+            cause = (
+                f"the {READ_ON} was refused ({reason})"
+                if isinstance(image, RefusedImage)
+                else f"no {READ_ON}"
+            )
+        message = (
+            f"{self.visit.name}: {cause}, and T2 lesions are counted on no other contrast; send a whole "
+            f"{READ_ON}, or give T2-lesion masks of your own (--lesion-masks)"
+        )
+        log.warning("%s", message)
+        return T2Part(reason=str(reason), message=message)
+
+    def _change_of_masks(self, own: OwnMasks) -> ChangePart:
         """Compare the masks of this visit with those of its reference visit."""
-        if t2.reason:
-            return ChangePart(reason=t2.reason)
         choice = choose_reference(self.registered.images, self.history, self.config.quality)
         if isinstance(choice, Reason):
             return ChangePart(reason=str(choice))
         lesions, _ = _lesions_of(self.visit, choice.visit)
         return own.change(choice.contrasts[0], choice.visit, lesions, self.arrays)
 
-    def _t2_and_change(self, contrast: T2Contrast) -> ChangePart:
+    def _t2_and_change(self) -> ChangePart:
         """Segment the T2 lesions of the visit, and detect their change where there is a reference visit."""
-        segmentation = segment_t2(self.scene, contrast, self.config)
-        change = self._change_of(segmentation, contrast)
+        segmentation = segment_t2(self.scene, t2_probability(self.scene), self.config)
+        change = self._change_of(segmentation)
         self.candidates["t2"] = t2_candidates(segmentation, self.arrays["t2"], self.config.t2.candidate_score)
         return change
 
-    def _change_of(self, segmentation: T2Segmentation, contrast: T2Contrast) -> ChangePart:
+    def _change_of(self, segmentation: T2Segmentation) -> ChangePart:
         """Detect change against the reference visit; T2 lesions that it had are carried on."""
         self.arrays["t2"] = segmentation.mask
         self.arrays["t2_score"] = _as_percent(segmentation.score)
-        choice = choose_reference(self.registered.images, self.history, self.config.quality)
+        choice = choose_reference(
+            self.registered.images, self.history, self.config.quality, read_on=(READ_ON,)
+        )
         if isinstance(choice, Reason):
             return ChangePart(reason=str(choice))
         common = choice.contrasts[:2]
@@ -206,11 +233,8 @@ class _Detection:
         self.arrays["change_score"] = _as_percent(change.score)
         self.arrays["change_candidates"] = change.candidates.astype(np.uint16)
         self.candidates["change"] = change.rejected.at_least(self.config.change.candidate_score)
-        if at_least_as_good(choice.visit.t2_contrast, contrast):
-            self.arrays["t2"] = change.lesions
-            self.arrays["t2_score"] = np.maximum(self.arrays["t2_score"], score) * change.lesions
-        else:
-            self.arrays["t2"] = segmentation.mask | (change.new > 0) | (change.enlarging > 0)
+        self.arrays["t2"] = change.lesions
+        self.arrays["t2_score"] = np.maximum(self.arrays["t2_score"], score) * change.lesions
         return ChangePart(
             reference_session_id=choice.visit.session_id,
             contrast=common[0],
@@ -253,14 +277,6 @@ class _Detection:
         holes = segment_holes(self.scene, self.arrays["t2"], self.arrays["gel"] > 0, self.config.focus)
         self.arrays["black_hole"] = holes
         return BlackHolePart(volume_mm3=round(float(holes.sum()) * SUBJECT_GRID.voxel_volume_mm3, 1))
-
-
-def at_least_as_good(reference: T2Contrast | None, contrast: T2Contrast) -> bool:
-    """Return whether the T2 lesions of the reference visit are carried on to this one.
-
-    A mask drawn on a better contrast is carried on; a worse one gives way to that of this visit.
-    """
-    return reference is not None and T2_CONTRASTS.index(reference) <= T2_CONTRASTS.index(contrast)
 
 
 def _lesions_of(visit: VisitFiles, reference: EarlierVisit) -> tuple[np.ndarray, np.ndarray]:

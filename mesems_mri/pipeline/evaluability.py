@@ -18,6 +18,10 @@ from mesems_mri.dataset.records.registered_image import RefusedImage, Registered
 from mesems_mri.dataset.records.standardise import BrainRecord
 from mesems_mri.errors import Reason
 
+READ_ON: T2Contrast = "FLAIR"
+"""The one contrast on which T2 lesions and their change are detected: on T2w and PDw too much of what is
+found is false (docs/validation.md), so that a count on them would be a number that nobody may use."""
+
 
 @dataclass(frozen=True)
 class ReferenceChoice:
@@ -43,8 +47,21 @@ def covering_images(images: Images, rule: QualityRule) -> dict[Contrast, Registe
     }
 
 
+def flair_reason(images: Images, rule: QualityRule) -> str | None:
+    """Return why T2 lesions cannot be detected; None if they can.
+
+    A FLAIR that is missing, was refused or shows too little is not replaced by another contrast.
+    """
+    image = images.get(READ_ON)
+    if image is None:
+        return Reason.MISSING_SCAN if any(c in images for c in T2_CONTRASTS) else Reason.NO_T2_TYPE
+    if isinstance(image, RefusedImage):
+        return image.reason
+    return None if image.covers(rule) else Reason.INCOMPLETE_COVERAGE
+
+
 def choose_t2_contrast(images: Images, rule: QualityRule) -> tuple[T2Contrast | None, str | None]:
-    """Choose the contrast on which T2 lesions are read.
+    """Choose the contrast on which somebody who gave masks has read the T2 lesions.
 
     Parameters
     ----------
@@ -75,7 +92,11 @@ def choose_t2_contrast(images: Images, rule: QualityRule) -> tuple[T2Contrast | 
 
 
 def choose_reference(
-    images: Images, history: Sequence[EarlierVisit], rule: QualityRule
+    images: Images,
+    history: Sequence[EarlierVisit],
+    rule: QualityRule,
+    *,
+    read_on: Sequence[T2Contrast] = T2_CONTRASTS,
 ) -> ReferenceChoice | Reason:
     """Choose the reference visit: the last scheduled, T2-evaluable one with a T2 contrast in common.
 
@@ -87,6 +108,8 @@ def choose_reference(
         In order of time.
     rule : QualityRule
         ``min_covered_fraction``.
+    read_on : sequence of str
+        Contrasts on which change may be read; both visits must have one of them.
 
     Returns
     -------
@@ -96,7 +119,7 @@ def choose_reference(
     earlier = [visit for visit in history if visit.visit_type == "scheduled" and visit.t2_evaluable]
     for visit in reversed(earlier):
         common: list[T2Contrast] = [c for c in T2_CONTRASTS if c in covering and c in visit.images]
-        if common:
+        if any(contrast in read_on for contrast in common):
             return ReferenceChoice(visit, tuple(common))
     return Reason.NO_COMMON_CONTRAST if earlier else Reason.NO_REFERENCE_VISIT
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from mesems_mri.config import QualityRule
-from mesems_mri.dataset.bids import Contrast
+from mesems_mri.dataset.bids import T2_CONTRASTS, Contrast
 from mesems_mri.dataset.records.base import Json, StepRecord
 from mesems_mri.dataset.records.parts import Parts
 from mesems_mri.dataset.records.register import RegisteredVisit, RegisterRecord
 from mesems_mri.dataset.records.standardise import ImageHeader, StandardisedImage, StandardiseRecord
 from mesems_mri.files import read_json
+from mesems_mri.pipeline.evaluability import READ_ON, covering_images
 from mesems_mri.pipeline.visit import VisitFiles
 
 _CHANGES = {
@@ -92,7 +93,8 @@ def qc_flags(
         flags |= set(alignment.flags if alignment else ())
     if parts.gel.evaluable and not parts.gel.precontrast:
         flags.add("no_precontrast_t1")
-    if parts.t2.contrast not in (None, "FLAIR"):
+    covering = covering_images(registered.images, quality)
+    if READ_ON not in covering and any(contrast in covering for contrast in T2_CONTRASTS):
         flags.add("no_flair")
     if "T1w" not in used:
         flags.add("no_t1w")

@@ -58,6 +58,8 @@ GEL_ONLY: dict[Defect, Reason] = {
     Defect.TRUNCATED: Reason.UNREADABLE_FILE,
 }
 """Defects of the post-contrast scan: GEL, CUA and black holes are not evaluable."""
+NO_T2: dict[Defect, Reason] = {Defect.NO_FLAIR: Reason.MISSING_SCAN}
+"""Defects of the FLAIR: T2 lesions, their change, CUA and black holes are not evaluable."""
 
 DEFECT_COLUMNS: dict[str, Column] = {
     "participant_id": Column("Participant; empty for a table of the whole trial"),
@@ -68,7 +70,7 @@ DEFECT_COLUMNS: dict[str, Column] = {
             Defect.NO_POSTCONTRAST: "The post-contrast T1w was not sent",
             Defect.TRUNCATED: "The file of the post-contrast T1w ends in the middle",
             Defect.WRONG_HEAD: "All scans show somebody else",
-            Defect.NO_FLAIR: "T2w and PDw instead of the FLAIR",
+            Defect.NO_FLAIR: "T2w and PDw instead of the FLAIR, on which T2 lesions are read",
             Defect.HALF_COVERAGE: "All scans show the upper half of the brain",
             Defect.UNSCHEDULED: "An unscheduled visit, nothing wrong with it",
             Defect.FORBIDDEN_COLUMN: "A copy of participants.tsv with a column that would unblind",

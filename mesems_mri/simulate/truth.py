@@ -27,8 +27,6 @@ class VisitTruth:
         Week of the visit table and day from baseline.
     reasons : dict of str to Reason
         Why ``gel``, ``t2``, ``t2_change``, ``black_hole`` or ``brain`` is not evaluable.
-    t2_contrasts : tuple of str
-        T2-type contrasts that can be read, the one that is read first.
     t2 : dict of int to CountedFocus
         T2 lesions by number.
     reference : VisitTruth or None
@@ -47,7 +45,6 @@ class VisitTruth:
     week: int
     day: int
     reasons: dict[str, Reason] = field(default_factory=dict)
-    t2_contrasts: tuple[str, ...] = ()
     t2: dict[int, CountedFocus] = field(default_factory=dict)
     reference: "VisitTruth | None" = None
     t2_before: dict[int, CountedFocus] = field(default_factory=dict)
@@ -89,13 +86,11 @@ class TruthLedger:
     _seen: dict[int, str] = field(default_factory=dict)
     _resolved: set[int] = field(default_factory=set)
 
-    def t2_reference(self, contrasts: tuple[str, ...]) -> VisitTruth | Reason:
-        """Return the last scheduled visit that shares one of the T2 contrasts, or why there is none."""
+    @property
+    def t2_reference(self) -> VisitTruth | Reason:
+        """The last scheduled visit whose T2 lesions can be read, or why there is none."""
         earlier = [truth for truth in self._truths if truth.scheduled and truth.evaluable("t2")]
-        for truth in reversed(earlier):
-            if set(contrasts) & set(truth.t2_contrasts):
-                return truth
-        return Reason.NO_COMMON_CONTRAST if earlier else Reason.NO_REFERENCE_VISIT
+        return earlier[-1] if earlier else Reason.NO_REFERENCE_VISIT
 
     def add(self, visit: VisitTruth) -> None:
         """Add the rows of the next visit."""
@@ -200,7 +195,7 @@ class TruthLedger:
         return [
             self._row(visit, "gel", number, focus)
             | {
-                "parent_lesion_id": self._ids.get(("t2", number)),
+                "parent_lesion_id": self._ids.get(("t2", number)) if visit.evaluable("t2") else None,
                 "reference_session_id": reference.session_id if reference else None,
                 "t2_status": status.get(number, "not_evaluable"),
                 "gd_status": gel_status[number],
@@ -234,7 +229,7 @@ class TruthLedger:
             "gel_reference_session_id": gel_reference.session_id if gel_reference else None,
             "t2_reference_session_id": visit.reference.session_id if visit.reference else None,
             "t2_interval_days": visit.day - visit.reference.day if visit.reference else None,
-            "t2_contrast": visit.t2_contrasts[0] if visit.t2_contrasts else None,
+            "t2_contrast": "FLAIR" if visit.evaluable("t2") else None,
             "gel_prior_evaluable": scheduled[-1].evaluable("gel") if scheduled else None,
             **{f"{part}_evaluable": visit.evaluable(part) for part in parts},
             **{f"{part}_reason": visit.reasons.get(part) for part in parts},

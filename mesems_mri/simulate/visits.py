@@ -17,7 +17,7 @@ from mesems_mri.simulate import defects, scanner
 from mesems_mri.simulate.dataset import mask_sidecar, scan_sidecar
 from mesems_mri.simulate.defects import Defect
 from mesems_mri.simulate.footprints import Footprint, draw, find_foci, find_growth, paint_mask
-from mesems_mri.simulate.lesions import LesionState
+from mesems_mri.simulate.lesions import LesionMaker, LesionState
 from mesems_mri.simulate.scanner import FloatArray, ScanGrid
 from mesems_mri.simulate.sites import Site
 from mesems_mri.simulate.subject import Subject, make_wrong_head
@@ -95,30 +95,24 @@ def _find_truth(
 ) -> None:
     """Fill in what is true at a visit, and write its masks."""
     maker, week = subject.maker, visit.week
-    truth.t2_contrasts = tuple(contrast for contrast in T2_CONTRASTS if contrast in grids)
-    t2_contrast = truth.t2_contrasts[0]
+    t2_contrast = next(contrast for contrast in T2_CONTRASTS if contrast in grids)
     t2_grid = grids[t2_contrast]
-    truth.t2 = find_foci(state.lesions, week, t2_grid, maker, enhancing=False)
-    masks = {"T2": paint_mask([focus.footprint for focus in truth.t2.values()], t2_grid.shape)}
-    reference = truth_ledger.t2_reference(truth.t2_contrasts)
-    if isinstance(reference, Reason):
-        truth.reasons["t2_change"] = reference
+    masks: dict[str, NDArray[np.bool_]] = {}
+    if visit.defect and visit.defect in defects.NO_T2:
+        reason = defects.NO_T2[visit.defect]
+        truth.reasons |= dict.fromkeys(("t2", "t2_change", "black_hole"), reason)
     else:
-        truth.reference = reference
-        before = find_foci(state.lesions, reference.week, t2_grid, maker, enhancing=False)
-        truth.t2_before, truth.growth = before, find_growth(truth.t2, before, t2_grid)
-        new = [focus.footprint for number, focus in truth.t2.items() if number not in before]
-        masks["new"] = paint_mask(new, t2_grid.shape)
-        masks["enlarging"] = paint_mask([part for part, _ in truth.growth.values()], t2_grid.shape)
+        masks |= _find_t2(state, week, t2_grid, maker, truth_ledger, truth)
     if visit.defect and visit.defect in defects.GEL_ONLY:
         truth.reasons |= dict.fromkeys(("gel", "black_hole"), defects.GEL_ONLY[visit.defect])
     else:
         truth.gel = find_foci(state.lesions, week, grids[POSTCONTRAST], maker, enhancing=True)
         gel: Iterable[Footprint] = [focus.footprint for focus in truth.gel.values()]
         masks["enhancing"] = paint_mask(gel, grids[POSTCONTRAST].shape)
-        truth.black_hole_volume_mm3 = black_hole_volume(
-            truth.t2, truth.gel, _dark(subject.site, state), t2_grid.voxel_mm3
-        )
+        if truth.evaluable("black_hole"):
+            truth.black_hole_volume_mm3 = black_hole_volume(
+                truth.t2, truth.gel, _dark(subject.site, state), t2_grid.voxel_mm3
+            )
     head = subject.head
     inside_dura = head.inside_dura.astype(np.float32)
     masks["brain"] = (
@@ -126,6 +120,30 @@ def _find_truth(
     )
     truth.brain_volume_mm3 = float(masks["brain"].sum() * t2_grid.voxel_mm3)
     _write_masks(folders, subject, visit, masks, t2_contrast)
+
+
+def _find_t2(
+    state: LesionState,
+    week: int,
+    grid: ScanGrid,
+    maker: LesionMaker,
+    truth_ledger: TruthLedger,
+    truth: VisitTruth,
+) -> dict[str, NDArray[np.bool_]]:
+    """Fill in the T2 lesions of a visit and their change; return their masks by ``desc``."""
+    truth.t2 = find_foci(state.lesions, week, grid, maker, enhancing=False)
+    masks = {"T2": paint_mask([focus.footprint for focus in truth.t2.values()], grid.shape)}
+    reference = truth_ledger.t2_reference
+    if isinstance(reference, Reason):
+        truth.reasons["t2_change"] = reference
+        return masks
+    truth.reference = reference
+    before = find_foci(state.lesions, reference.week, grid, maker, enhancing=False)
+    truth.t2_before, truth.growth = before, find_growth(truth.t2, before, grid)
+    new = [focus.footprint for number, focus in truth.t2.items() if number not in before]
+    masks["new"] = paint_mask(new, grid.shape)
+    masks["enlarging"] = paint_mask([part for part, _ in truth.growth.values()], grid.shape)
+    return masks
 
 
 def _scan_path(bids_dir: Path, subject: Subject, visit: SimulatedVisit, contrast: str) -> Path:

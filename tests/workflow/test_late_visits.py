@@ -99,13 +99,13 @@ def changed(bids_dir: Path, out_dir: Path) -> Seen:
 
 @pytest.fixture(scope="module")
 def story(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Three visits with T2w alone, which is a third of the work; the middle one comes late."""
+    """Three visits with a FLAIR alone, which is a third of the work; the middle one comes late."""
     folder = tmp_path_factory.mktemp("late")
     bids_dir, out_dir, late = folder / "bids", folder / "out", folder / "late"
-    for session in ("ses-w00", "ses-w04", "ses-w12"):
+    for session in ("ses-w00", "ses-w04", "ses-w24"):
         anat = (late if session == "ses-w04" else bids_dir / PARTICIPANT / session) / "anat"
         anat.mkdir(parents=True)
-        for path in (demo.simulated / PARTICIPANT / session / "anat").glob("*_T2w.*"):
+        for path in (demo.simulated / PARTICIPANT / session / "anat").glob("*_FLAIR.*"):
             shutil.copyfile(path, anat / path.name)
     mesems("run", bids_dir, out_dir, "--cores", 2)
     before, lesions = hash_visits(out_dir), ledger(out_dir, "ses-w00")
@@ -118,7 +118,7 @@ def story(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> Stor
         bids_dir,
         [
             new_query(QueryCode.MISSING_SLICES, words=ASKED, **visit),
-            new_query(QueryCode.OUTSIDE_WINDOW, **(visit | {"session_id": "ses-w12"})),
+            new_query(QueryCode.OUTSIDE_WINDOW, **(visit | {"session_id": "ses-w24"})),
         ],
     )
     return Story(bids_dir, out_dir, before, lesions, written, inserted, changed(bids_dir, out_dir))
@@ -128,19 +128,19 @@ def test_a_late_visit_is_refused_and_with_allow_insert_recomputes_the_later_ones
     late = story.inserted
     assert f"{PARTICIPANT}/ses-w04" in late.refused
     assert "--allow-insert" in late.refused
-    assert f"{PARTICIPANT}/ses-w12: computed again" in late.said
+    assert f"{PARTICIPANT}/ses-w24: computed again" in late.said
     assert f"{PARTICIPANT}/ses-w00: computed again" not in late.said
     assert of_visit(late.files, "ses-w00") == of_visit(story.before, "ses-w00")
     assert len(story.written) > 20
     assert [row for row in late.lesions if row["session_id"] == "ses-w00"] == story.lesions != []
-    references = [late.rows[f"ses-{w}"]["t2_reference_session_id"] for w in ("w00", "w04", "w12")]
+    references = [late.rows[f"ses-{w}"]["t2_reference_session_id"] for w in ("w00", "w04", "w24")]
     assert references == ["", "ses-w00", "ses-w04"]
 
 
 def test_a_query_about_a_visit_before_others_is_asked_for_first(story: Story) -> None:
     assert f"{PARTICIPANT}/ses-w04 (a query about it is open)" in story.held.refused
     assert "--allow-insert" in story.held.refused
-    assert f"{PARTICIPANT}/ses-w12: computed again" in story.held.said
+    assert f"{PARTICIPANT}/ses-w24: computed again" in story.held.said
 
 
 def test_visit_with_an_open_query_is_not_evaluable_and_says_which(story: Story) -> None:
@@ -162,8 +162,8 @@ def test_visit_with_an_open_query_is_not_evaluable_and_says_which(story: Story) 
 
 def test_all_other_visits_go_on(story: Story) -> None:
     assert story.held.rows["ses-w00"]["t2_evaluable"] == "true"
-    assert story.held.rows["ses-w12"]["t2_reference_session_id"] == "ses-w00"
-    assert story.held.rows["ses-w12"]["t2_change_evaluable"] == "true"
+    assert story.held.rows["ses-w24"]["t2_reference_session_id"] == "ses-w00"
+    assert story.held.rows["ses-w24"]["t2_change_evaluable"] == "true"
     assert of_visit(story.held.files, "ses-w00") == of_visit(story.inserted.files, "ses-w00")
     status = mesems("status", story.out_dir).stdout.splitlines()
     head, total = (
@@ -181,10 +181,10 @@ def test_closing_it_late_is_refused_and_with_allow_insert_as_if_there_had_been_n
         assert "--allow-insert" in refused.stderr
     assert hash_visits(story.out_dir) == story.held.files
     finished = mesems("run", story.bids_dir, story.out_dir, "--cores", 2, "--allow-insert")
-    assert f"{PARTICIPANT}/ses-w12: computed again" in finished.stdout
+    assert f"{PARTICIPANT}/ses-w24: computed again" in finished.stdout
     assert f"{PARTICIPANT}/ses-w00: computed again" not in finished.stdout
     rows, files = rows_of(story.out_dir), hash_visits(story.out_dir)
-    assert rows["ses-w12"]["t2_reference_session_id"] == "ses-w04"
+    assert rows["ses-w24"]["t2_reference_session_id"] == "ses-w04"
     assert rows["ses-w00"] == story.held.rows["ses-w00"]
     assert of_visit(files, "ses-w00") == of_visit(story.held.files, "ses-w00")
     never_asked = reproducible(story.inserted.files)

@@ -77,7 +77,7 @@ def test_bad_visits_give_their_reasons_and_empty_values(
                 gaps += 1
                 assert row[f"{part}_evaluable"] == "false"
                 assert {row[column] for column in columns} == {""}, (visit, part)
-    assert gaps == 3 + 6 + 6 + 6
+    assert gaps == 3 + 4 + 6 + 6 + 6
 
 
 def test_every_other_visit_is_complete(

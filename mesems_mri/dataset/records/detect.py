@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from mesems_mri.dataset.bids import Contrast, T2Contrast, contrast_named, t2_contrast_named
+from mesems_mri.dataset.bids import Contrast, contrast_named
 from mesems_mri.dataset.records.base import Json, StepRecord, triple
 from mesems_mri.dataset.records.parts import ListedCandidate, Parts
 from mesems_mri.dataset.records.registered_image import SubjectImage
@@ -20,8 +20,6 @@ class EarlierVisit:
     visit_type : str
         ``scheduled``, ``unscheduled`` or ``repeat``; only scheduled ones become references.
     gel_evaluable, t2_evaluable : bool
-    t2_contrast : str or None
-        Contrast on which its T2 lesions were to be read.
     arrays : str
         Its masks on the brain box of subject space, relative to the output folder.
     brain_mask : str
@@ -34,7 +32,6 @@ class EarlierVisit:
     visit_type: str
     gel_evaluable: bool
     t2_evaluable: bool
-    t2_contrast: T2Contrast | None
     arrays: str
     brain_mask: str
     images: Mapping[Contrast, SubjectImage]
@@ -46,7 +43,6 @@ class EarlierVisit:
             "visit_type": self.visit_type,
             "gel_evaluable": self.gel_evaluable,
             "t2_evaluable": self.t2_evaluable,
-            "t2_contrast": self.t2_contrast,
             "arrays": self.arrays,
             "brain_mask": self.brain_mask,
             "images": {contrast: image.subject_json() for contrast, image in self.images.items()},
@@ -60,7 +56,6 @@ class EarlierVisit:
             visit_type=content["visit_type"],
             gel_evaluable=content["gel_evaluable"],
             t2_evaluable=content["t2_evaluable"],
-            t2_contrast=t2_contrast_named(content["t2_contrast"]),
             arrays=content["arrays"],
             brain_mask=content["brain_mask"],
             images={

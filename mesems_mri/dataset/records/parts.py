@@ -17,7 +17,7 @@ class Part:
     reason : str or None
         Code of `mesems_mri.errors.Reason`; None if it is evaluable.
     message : str or None
-        Sentence, of masks that were refused.
+        Sentence that says what to do.
     """
 
     reason: str | None = None

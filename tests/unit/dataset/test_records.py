@@ -115,7 +115,6 @@ VISIT = {
     "visit_type": "scheduled",
     "gel_evaluable": False,
     "t2_evaluable": True,
-    "t2_contrast": "T2w",
     "arrays": "w/lesions.npz",
     "brain_mask": "p/brain_mask.nii.gz",
     "images": {"T2w": {"preproc": "p/2.nii.gz", "slice_thickness_mm": 3.0, "plane_normal": [0.0, 0.0, 1.0]}},
@@ -130,7 +129,7 @@ def no(reason: str) -> dict[str, Any]:
 
 def detected(t2: Any, change: Any, gel: Any, hole: Any, *candidates: Any) -> dict[str, Any]:
     parts = {"t2": t2, "t2_change": change, "gel": gel, "black_hole": hole}
-    history = {"carried": {"history": [VISIT, VISIT | {"t2_contrast": None, "images": {}}]}}
+    history = {"carried": {"history": [VISIT, VISIT | {"images": {}}]}}
     return (
         DONE
         | {"parts": parts, "arrays": "w/lesions.npz", "products": ["p/T2.nii.gz"]}

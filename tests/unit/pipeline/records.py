@@ -134,7 +134,6 @@ def earlier_visit(session_id: str = "ses-1", *contrasts: Contrast, **changes: An
         visit_type="scheduled",
         gel_evaluable=True,
         t2_evaluable=True,
-        t2_contrast="FLAIR",
         arrays=f".mesems/sub-1/{session_id}/lesions.npz",
         brain_mask=f"sub-1/{session_id}/anat/sub-1_{session_id}_space-subject_desc-brain_mask.nii.gz",
         images={

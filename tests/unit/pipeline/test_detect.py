@@ -23,7 +23,7 @@ from mesems_mri.files import read_json, write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.pipeline import detect
-from mesems_mri.pipeline.detect import at_least_as_good, detect_lesions
+from mesems_mri.pipeline.detect import detect_lesions
 from mesems_mri.pipeline.detectors import t2_candidates
 from mesems_mri.pipeline.own_masks import OwnMasks
 from mesems_mri.pipeline.scene import Scene
@@ -156,9 +156,9 @@ def test_first_visit_has_lesions_and_no_change(visit: VisitFiles, leave: Callabl
     assert arrays_of(visit)["t2_score"].max() == 60
     assert record.history is not None
     (this,) = record.history
-    assert (this.session_id, this.t2_contrast, list(this.images)) == (
+    assert (this.session_id, this.t2_evaluable, list(this.images)) == (
         "ses-2",
-        "FLAIR",
+        True,
         ["T1w", POSTCONTRAST, "FLAIR"],
     )
 
@@ -218,29 +218,32 @@ def test_change_is_read_against_the_reference_visit(visit: VisitFiles, leave: Ca
     assert [earlier.session_id for earlier in record.history] == ["ses-1", "ses-2"]
 
 
-def test_lesions_of_a_worse_contrast_give_way(visit: VisitFiles, leave: Callable[..., Any]) -> None:
-    leave()
-    record = run(visit, reference(visit, score=False, t2_contrast="PDw"))
-    assert record.detected is not None
-    assert {c.kind for c in record.detected.candidates or ()} == {"change"}  # all of the segmentation counts
-    np.testing.assert_array_equal(arrays_of(visit)["t2"], (HOLE | NEW) > 0)
-
-
 @pytest.mark.parametrize(
-    ("reference", "contrast", "carried_on"),
+    ("flair", "reason", "said"),
     [
-        ("FLAIR", "FLAIR", True),
-        ("FLAIR", "PDw", True),
-        ("T2w", "PDw", True),
-        ("T2w", "FLAIR", False),
-        ("PDw", "T2w", False),
-        (None, "PDw", False),
+        (None, "missing_scan", "no FLAIR"),
+        (refused_image("wrong_head"), "wrong_head", "the FLAIR was refused (wrong_head)"),
+        (registered_image(covered_fraction=0.5), "incomplete_coverage", "the FLAIR shows 50% of the brain"),
     ],
 )
-def test_lesions_are_carried_on_from_the_better_contrast(
-    reference: Any, contrast: Any, carried_on: bool
+def test_a_flair_that_cannot_be_read_is_not_replaced_by_another_contrast(
+    visit: VisitFiles, leave: Callable[..., Any], flair: Any, reason: str, said: str
 ) -> None:
-    assert at_least_as_good(reference, contrast) is carried_on
+    contrasts = ("T1w", POSTCONTRAST, "T2w", "PDw")
+    images: dict[Any, Any] = {c: registered_image(c) for c in contrasts}
+    leave(images=images | ({"FLAIR": flair} if flair else {}))
+    record = run(visit, reference(visit))
+    assert record.detected is not None
+    parts = record.detected.parts
+    assert {part.reason for part in (parts.t2, parts.t2_change, parts.black_hole)} == {reason}
+    assert (parts.t2.contrast, parts.black_hole.volume_mm3) == (None, None)
+    assert said in (parts.t2.message or "")
+    assert "send a whole FLAIR" in (parts.t2.message or "")
+    # enhancing lesions need a T2-type image, and T2w is one
+    assert parts.gel.evaluable
+    assert set(arrays_of(visit)) == {"gel", "candidates_gel"}
+    assert record.history is not None
+    assert not record.history[-1].t2_evaluable
 
 
 def test_without_a_t2_contrast_nothing_but_a_reason_is_left(

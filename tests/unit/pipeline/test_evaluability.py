@@ -19,6 +19,7 @@ from mesems_mri.pipeline.evaluability import (
     contrast_reason,
     covering_images,
     cua_reason,
+    flair_reason,
     gel_reason,
     postcontrast_reason,
     qc_status,
@@ -49,6 +50,24 @@ def images(states: Visit) -> dict[Contrast, RegisteredImage | RefusedImage]:
 
 
 @pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        ({}, "no_t2_type"),
+        ({"T1w": GOOD, POSTCONTRAST: GOOD}, "no_t2_type"),
+        ({"FLAIR": GOOD}, None),
+        ({"PDw": GOOD, "T2w": GOOD}, "missing_scan"),
+        ({"T2w": BAD}, "missing_scan"),
+        # a FLAIR that cannot be read is not replaced by what is there beside it
+        ({"FLAIR": BAD, "T2w": GOOD}, "registration_failed"),
+        ({"FLAIR": OTHER, "T2w": GOOD, "PDw": GOOD}, "unreadable_file"),
+        ({"FLAIR": CUT, "PDw": GOOD}, "incomplete_coverage"),
+    ],
+)
+def test_t2_lesions_need_a_flair(states: Visit, reason: str | None) -> None:
+    assert flair_reason(images(states), RULE) == reason
+
+
+@pytest.mark.parametrize(
     ("states", "contrast", "reason"),
     [
         ({}, None, "no_t2_type"),
@@ -69,7 +88,7 @@ def images(states: Visit) -> dict[Contrast, RegisteredImage | RefusedImage]:
         ({"FLAIR": CUT, "T2w": BAD}, None, "incomplete_coverage"),
     ],
 )
-def test_contrast_of_t2_lesions(states: Visit, contrast: str | None, reason: str | None) -> None:
+def test_contrast_of_masks_that_were_given(states: Visit, contrast: str | None, reason: str | None) -> None:
     assert choose_t2_contrast(images(states), RULE) == (contrast, reason)
 
 
@@ -113,6 +132,25 @@ def test_contrast_of_t2_lesions(states: Visit, contrast: str | None, reason: str
 )
 def test_reference_visit(states: Visit, history: list[Any], expected: Any) -> None:
     choice = choose_reference(images(states), history, RULE)
+    found = (choice.visit.session_id, choice.contrasts) if isinstance(choice, ReferenceChoice) else choice
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("states", "history", "expected"),
+    [
+        # a visit without FLAIR is no reference, even where masks were drawn on its T2w
+        (
+            {"FLAIR": GOOD, "T2w": GOOD},
+            [earlier_visit("ses-1", "T2w", "FLAIR"), earlier_visit("ses-2", "T2w")],
+            ("ses-1", ("FLAIR", "T2w")),
+        ),
+        ({"FLAIR": GOOD, "T2w": GOOD}, [earlier_visit("ses-1", "T2w")], Reason.NO_COMMON_CONTRAST),
+        ({"FLAIR": GOOD}, [], Reason.NO_REFERENCE_VISIT),
+    ],
+)
+def test_reference_visit_of_change_on_flair(states: Visit, history: list[Any], expected: Any) -> None:
+    choice = choose_reference(images(states), history, RULE, read_on=("FLAIR",))
     found = (choice.visit.session_id, choice.contrasts) if isinstance(choice, ReferenceChoice) else choice
     assert found == expected
 

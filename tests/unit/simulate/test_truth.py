@@ -44,10 +44,14 @@ def make_book(*visits: dict[str, Any]) -> TruthLedger:
             truth.refuse(visit["refuse"])
             book.add(truth)
             continue
-        truth.t2_contrasts = visit.get("contrasts", ("FLAIR",))
+        if visit["t2"] is None:
+            truth.reasons |= dict.fromkeys(("t2", "t2_change", "black_hole"), Reason.MISSING_SCAN)
+            truth.gel = {number: focus(30) for number in visit["gel"]}
+            book.add(truth)
+            continue
         truth.t2 = {number: focus(volume) for number, volume in visit["t2"].items()}
         lesions[truth.session_id] = truth.t2
-        reference = book.t2_reference(truth.t2_contrasts)
+        reference = book.t2_reference
         if isinstance(reference, Reason):
             truth.reasons["t2_change"] = reference
         else:
@@ -168,17 +172,17 @@ def test_nothing_of_a_refused_visit_is_evaluable_and_it_is_no_reference() -> Non
     assert (after["t2_new_count"], after["gel_new_count"]) == (0, 1)
 
 
-def test_reference_is_the_last_visit_with_a_common_contrast() -> None:
-    book = make_book(
-        {"t2": {1: 100}, "gel": [], "contrasts": ("FLAIR", "T2w")},
-        {"t2": {1: 100}, "gel": [], "contrasts": ("PDw",)},
-        {"t2": {1: 100}, "gel": [], "contrasts": ("T2w", "PDw")},
-        {"t2": {1: 100}, "gel": [], "contrasts": ("FLAIR",)},
-    )
-    assert column(book, "t2_change_reason") == ["no_reference_visit", "no_common_contrast", None, None]
-    assert column(book, "t2_reference_session_id") == [None, None, "ses-1", "ses-0"]
-    assert column(book, "t2_contrast") == ["FLAIR", "PDw", "T2w", "FLAIR"]
-    assert column(book, "t2_evaluable") == [True] * 4
+def test_a_visit_without_flair_has_no_t2_lesions_and_is_no_reference() -> None:
+    book = make_book({"t2": {1: 100}, "gel": []}, {"t2": None, "gel": [1]}, {"t2": {1: 100}, "gel": []})
+    assert column(book, "t2_reason") == [None, "missing_scan", None]
+    assert column(book, "t2_change_reason") == ["no_reference_visit", "missing_scan", None]
+    assert column(book, "t2_reference_session_id") == [None, None, "ses-0"]
+    assert column(book, "t2_contrast") == ["FLAIR", None, "FLAIR"]
+    assert column(book, "t2_lesion_count") == [1, None, 1]
+    assert column(book, "gel_count") == [0, 1, 0]
+    assert column(book, "cua_reason") == ["no_reference_visit", "missing_scan", None]
+    (gel,) = (row for row in book.ledger if row["focus"] == "gel")
+    assert (gel["parent_lesion_id"], gel["t2_status"]) == (None, "not_evaluable")
 
 
 def test_a_resolved_lesion_is_listed_once() -> None:
