@@ -157,9 +157,9 @@ def convert(series: Path, folder: Path) -> Path:
 
 def look_at(scan: Scan) -> Found:
     """Extract the brain of a scan."""
-    volume, _ = nifti.read_image(scan.path)
     started = cpu_s()
     try:
+        volume, _ = nifti.read_image(scan.path)
         found = extract_brain(volume)
     except InputError as error:
         return Found(scan.dataset, scan.patient, scan.name, str(error), cpu_s() - started)
