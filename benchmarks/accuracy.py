@@ -35,6 +35,8 @@ from mesems_mri.dataset.tables import read_table
 from tests.real.arrange import arrange_fake_pair, arrange_open_ms
 
 PARTS = ("real", "stable", "external", "gel", "fake", "change", "brain")
+CANDIDATES = "candidates.tsv"
+"""Scored candidates of held-out patients, for benchmarks.reliability."""
 _FROM_27 = ("27-70", "70-500", ">=500")
 _FROM_70 = ("70-500", ">=500")
 RISES = (2.0, 3.0, 3.5)
@@ -100,7 +102,7 @@ def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool
             clear = work / f"real_above_{rise:g}"
             arrange_open_ms(real_data / "open_ms", clear / "bids", clear / "truth", min_dz=rise)
             call("mesems_mri", "evaluate", real / "out", clear / "truth", "--json", clear / "scores.json")
-        call("benchmarks.t2_curve", real / "out", real / "truth", "--json", work / "t2_curve.json")
+        call("benchmarks.t2_curve", "--json", work / "t2_curve.json", "--candidates", work / CANDIDATES)
     elif part == "external":
         at = real / "mslesseg"
         run_and_score(at / "bids", at / "out", at / "truth")
@@ -114,7 +116,7 @@ def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool
     elif part == "change":
         call("benchmarks.accuracy_change", real / "out", real / "truth", stable / "bids", stable / "out")
         truth = stable / "bids" / "derivatives" / "truth"
-        curves = ("--json", work / "change_curve.json")
+        curves = ("--json", work / "change_curve.json", "--candidates", work / CANDIDATES)
         call("benchmarks.change_curve", real / "out", real / "truth", stable / "out", truth, *curves)
     elif part == "fake":
         if not (work / "fake" / "bids").is_dir():
