@@ -146,15 +146,17 @@ class SeriesComparison:
 
     Parameters
     ----------
-    score, mirrored_score : float
-        Share of places (0 to 1) that match best where they are, and the same of the mirror image of the
-        moving scan, which was registered too.
+    score : float
+        Share of places (0 to 1) that match best where they are.
+    mirrored_score : float or None
+        The same of the mirror image of the moving scan, which was registered too; None where the score left
+        no doubt.
     places : float
         How many places were asked.
     """
 
     score: float
-    mirrored_score: float
+    mirrored_score: float | None
     places: float
 
     @property
@@ -163,6 +165,8 @@ class SeriesComparison:
 
         ``unsure`` where they share too little to tell, or are hardly more alike than the mirror image is.
         """
+        if self.mirrored_score is None:
+            return "same"
         ahead = self.score - self.mirrored_score
         if self.places < _MIN_PLACES:
             return "unsure"
@@ -179,7 +183,13 @@ class SeriesComparison:
 
 
 def compare_series(
-    fixed: Volume, moving: Volume, matrix: Affine, fixed_mask: Mask, mirror: Affine
+    fixed: Volume,
+    moving: Volume,
+    matrix: Affine,
+    fixed_mask: Mask,
+    mirror: Affine,
+    *,
+    sure: float = SAME_CONTRAST_THRESHOLD,
 ) -> SeriesComparison:
     """Compare two images of one visit, the second also as its mirror image.
 
@@ -193,23 +203,31 @@ def compare_series(
         Brain mask on the grid of the fixed scan.
     mirror : ndarray of float64, shape (4, 4)
         Reflection across the midsagittal plane of the fixed head, RAS mm.
+    sure : float
+        Score from which the mirror image is not asked.
 
     Returns
     -------
     SeriesComparison
     """
+    score, places = _series_score(fixed, moving, matrix, fixed_mask)
+    if score >= sure:
+        return SeriesComparison(score, None, places)
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])
     twin = Volume(moving.array, flip @ moving.affine)
     start = flip @ matrix @ mirror
-    coarse = [average_down(fixed, fixed_mask, _COARSE_MM)]
-    coarse.append(average_down(twin, _carried(fixed, fixed_mask, twin, start), _COARSE_MM))
-    scores = []
-    for volume, xfm in ((moving, matrix), (twin, run_greedy(coarse[0], coarse[1], start, _COARSE_SCHEDULE))):
-        mask = _carried(fixed, fixed_mask, volume, xfm)
-        (f, f_mask), (m, m_mask) = _on_common_grid(fixed, volume, xfm, fixed_mask, mask)
-        scores.append(_agreement(f, m, f_mask, m_mask))
-    (own, details), (mirrored, _) = scores
-    return SeriesComparison(own, mirrored, details["places"])
+    coarse = average_down(twin, _carried(fixed, fixed_mask, twin, start), _COARSE_MM)
+    xfm = run_greedy(average_down(fixed, fixed_mask, _COARSE_MM), coarse, start, _COARSE_SCHEDULE)
+    mirrored_score, _ = _series_score(fixed, twin, xfm, fixed_mask)
+    return SeriesComparison(score, mirrored_score, places)
+
+
+def _series_score(fixed: Volume, moving: Volume, matrix: Affine, fixed_mask: Mask) -> tuple[float, float]:
+    """Return the share of places that match best where they are, and how many were asked."""
+    mask = _carried(fixed, fixed_mask, moving, matrix)
+    (f, f_mask), (m, m_mask) = _on_common_grid(fixed, moving, matrix, fixed_mask, mask)
+    score, details = _agreement(f, m, f_mask, m_mask)
+    return score, details["places"]
 
 
 def _carried(fixed: Volume, mask: Mask, moving: Volume, matrix: Affine) -> Mask:

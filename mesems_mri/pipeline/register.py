@@ -193,15 +193,14 @@ def _register_image(
     alignment = replace(
         alignment,
         head_score=round(series.score, 4),
-        mirrored_score=round(series.mirrored_score, 4),
+        mirrored_score=None if series.mirrored_score is None else round(series.mirrored_score, 4),
         flags=tuple(sorted({*alignment.flags, *series.flags})),
     )
     if series.verdict in ("mirrored", "other"):
         what = "the mirror image of" if series.verdict == "mirrored" else "another head than"
-        scores = f"{series.score:.2f} as it is, {series.mirrored_score:.2f} mirrored"
         message = (
-            f"{visit.name} {contrast}: shows {what} the {reference.contrast} (score {scores}); check whose scan "
-            "it is, and left and right, and export it again"
+            f"{visit.name} {contrast}: shows {what} the {reference.contrast} (score {series.score:.2f}, "
+            f"mirrored {series.mirrored_score:.2f}); check whose scan it is, and left and right, and export it again"
         )
         log.warning("%s", message)
         return RefusedImage(

@@ -38,6 +38,7 @@ def compared(moving: Volume) -> SeriesComparison:
 @pytest.mark.parametrize(
     ("moving", "verdict"),
     [
+        (folds(1) + 0.6 * folds(3), "same"),
         (2 - 1.5 * folds(1), "same"),  # another contrast: what was bright is dark
         (2 - 1.5 * folds(1)[::-1], "mirrored"),
         (folds(2), "other"),
@@ -49,9 +50,17 @@ def test_a_series_is_of_the_same_head_and_the_same_way_round_or_not(moving: np.n
     assert found.flags == ()
 
 
+def test_the_mirror_image_is_asked_only_in_doubt() -> None:
+    assert compared(scan(folds(1))).mirrored_score is None
+    found = compare_series(scan(folds(1)), scan(folds(1)), np.eye(4), brain(), MIRROR, sure=2.0)
+    assert found.mirrored_score is not None
+    assert found.score > 0.9 > 0.4 > found.mirrored_score
+
+
 @pytest.mark.parametrize(
     ("score", "mirrored_score", "places", "verdict"),
     [
+        (0.70, None, 50000.0, "same"),
         (0.60, 0.25, 50000.0, "same"),
         (0.36, 0.25, 50000.0, "same"),
         (0.25, 0.60, 50000.0, "mirrored"),
@@ -63,7 +72,7 @@ def test_a_series_is_of_the_same_head_and_the_same_way_round_or_not(moving: np.n
         (0.0, 0.0, 900.0, "unsure"),
     ],
 )
-def test_verdict(score: float, mirrored_score: float, places: float, verdict: str) -> None:
+def test_verdict(score: float, mirrored_score: float | None, places: float, verdict: str) -> None:
     found = SeriesComparison(score, mirrored_score, places)
     assert found.verdict == verdict
     assert found.flags == (("series_unconfirmed",) if verdict == "unsure" else ())
