@@ -1,7 +1,7 @@
-"""Sensitivity to new and enlarging T2 lesions against false ones (FROC), and the calibration of their score.
+"""Sensitivity to new and enlarging T2 lesions against false ones (FROC), and the reliability of their score.
 
     python -m benchmarks.change_curve REAL/out REAL/truth STABLE/out STABLE/bids/derivatives/truth
-        [--json FILE]
+        [--json FILE] [--candidates FILE]
 
 Reads every candidate that the runs considered, those that were turned down included. *real*: patients 01 and
 12; *stable*: the same head scanned again, at which every candidate is false; *implants*: the same with new
@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.accuracy_change import Pair, read_pairs, real_truth, score_real
-from benchmarks.calibration import LIMITS, MIN_INSIDE, Judged, print_calibration
+from benchmarks.reliability import (
+    LIMITS,
+    MIN_INSIDE,
+    Judged,
+    pooled,
+    print_reliability,
+    write_candidates,
+)
 from mesems_mri.core.components import label_components
 from mesems_mri.core.tally import Tally
 from mesems_mri.dataset.layout import Layout
@@ -77,13 +84,16 @@ def read_candidates(out_dir: Path, truth_dir: Path) -> Iterator[tuple[str, Candi
 
 
 def main() -> None:
-    """Print the curve and the calibration."""
+    """Print the curve and the reliability."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name in ("real_out", "real_truth", "stable_out", "stable_truth"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--json", type=Path, help="write the curves here as well, for benchmarks.froc")
+    parser.add_argument(
+        "--candidates", type=Path, help="add the scored candidates to this table, for benchmarks.reliability"
+    )
     given = parser.parse_args()
     tallies: dict[float, dict[str, Tally]] = {least: defaultdict(Tally) for least in LIMITS}
     false: dict[float, int] = dict.fromkeys(LIMITS, 0)
@@ -106,11 +116,10 @@ def main() -> None:
                 else:
                     tallies[least][kind] += score_real(candidates.pair, mask, truth_dir)
     print_curve(tallies, false, pairs["stable"])
-    pooled = {}
-    for patient, parts in judged.items():
-        scores, is_true = (np.concatenate(part) for part in zip(*parts, strict=True))
-        pooled[patient] = (scores, is_true)
-    print_calibration(pooled)
+    patients = {patient: pooled(parts) for patient, parts in judged.items()}
+    print_reliability(patients)
+    if given.candidates:
+        write_candidates(given.candidates, "change", patients)
     if given.json:
         given.json.write_text(json.dumps(curves(tallies, false, pairs)), encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """T2 lesions found against false ones at every score (FROC), and how far the score can be trusted.
 
-    python -m benchmarks.t2_curve REAL/out REAL/truth [--json FILE]
+    python -m benchmarks.t2_curve REAL/out REAL/truth [--json FILE] [--candidates FILE]
 
 Reads what ``python -m benchmarks.accuracy --only real`` leaves: patients 07 and 26 of open_ms, against the
 consensus of three raters. Every candidate is judged again, those that the run turned down included, on FLAIR
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from benchmarks.calibration import LIMITS, MIN_INSIDE, print_calibration
+from benchmarks.reliability import LIMITS, MIN_INSIDE, print_reliability, write_candidates
 from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
@@ -94,13 +94,16 @@ def _judge(scene: Scene, contrast: T2Contrast, truth: NDArray[np.bool_]) -> Cand
 
 
 def main() -> None:
-    """Print the curves and the calibration."""
+    """Print the curves and the reliability."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("real_out", type=Path)
     parser.add_argument("real_truth", type=Path)
     parser.add_argument("--json", type=Path, help="write the curves here as well, for benchmarks.froc")
+    parser.add_argument(
+        "--candidates", type=Path, help="add the scored candidates to this table, for benchmarks.reliability"
+    )
     given = parser.parse_args()
     curves = {}
     for contrast in CONTRASTS:
@@ -116,7 +119,10 @@ def main() -> None:
                 f" | {tally.f1 or 0:.2f} | {false:.1f} |"
             )
         curves[f"T2 lesions on {contrast}"] = points
-        print_calibration({p: (v.scores, v.is_true) for p, v in zip(PARTICIPANTS, visits, strict=True)})
+        judged = {p: (v.scores, v.is_true) for p, v in zip(PARTICIPANTS, visits, strict=True)}
+        print_reliability(judged)
+        if given.candidates:
+            write_candidates(given.candidates, f"t2 {contrast}", judged)
     if given.json:
         given.json.write_text(json.dumps(curves), encoding="utf-8")
 

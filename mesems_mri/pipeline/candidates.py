@@ -1,7 +1,7 @@
 """Candidates of a visit as products: one table and one numbered image of all kinds, which count nowhere."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -10,15 +10,12 @@ from mesems_mri.core.location import centres, lesion_regions
 from mesems_mri.dataset.bids import POSTCONTRAST, Contrast
 from mesems_mri.dataset.columns import CANDIDATE_COLUMNS
 from mesems_mri.dataset.records.base import Json
-from mesems_mri.dataset.records.parts import CandidateKind, ListedCandidate, Parts
+from mesems_mri.dataset.records.parts import CANDIDATE_KINDS, ListedCandidate, Parts
 from mesems_mri.dataset.records.registered_image import RegisteredImage
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.pipeline.masks import write_candidates_dseg
 from mesems_mri.pipeline.visit import VisitFiles
-
-KINDS: tuple[CandidateKind, ...] = get_args(CandidateKind)
-"""In the order of the table."""
 
 
 def candidate_rows(
@@ -50,7 +47,7 @@ def candidate_rows(
     if listed is None:
         return None, None
     found: list[tuple[tuple[Any, ...], np.ndarray, dict[str, Any]]] = []
-    for kind in KINDS:
+    for kind in CANDIDATE_KINDS:
         own = {candidate.number: candidate for candidate in listed if candidate.kind == kind}
         if not own:
             continue
@@ -58,7 +55,7 @@ def candidate_rows(
         places, middles = label_coordinates(dseg), centres(dseg, voxel_to_mni)
         regions = lesion_regions(dseg, priors=priors, spacing_mm=SUBJECT_GRID.spacing_mm)
         for number, candidate in own.items():
-            x, y, z = (round(float(c), 1) for c in middles[number])
+            x, y, z = (round(float(c), 1) + 0.0 for c in middles[number])  # + 0.0: never -0.0
             row = {
                 "kind": kind,
                 "score": round(candidate.score, 3),
@@ -69,7 +66,7 @@ def candidate_rows(
                 "region": regions[number],
                 "why_not_counted": candidate.cause,
             }
-            order = (KINDS.index(kind), -candidate.score, *places[number][0].tolist())
+            order = (CANDIDATE_KINDS.index(kind), -candidate.score, *places[number][0].tolist())
             found.append((order, places[number], row))
     found.sort(key=lambda entry: entry[0])
     rows = tuple({"candidate_id": number, **row} for number, (_, _, row) in enumerate(found, start=1))

@@ -32,6 +32,7 @@ from mesems_mri.pipeline.detectors import (
     segment_holes,
     segment_t2,
     t2_candidates,
+    t2_probability,
 )
 from mesems_mri.pipeline.evaluability import (
     READ_ON,
@@ -209,7 +210,7 @@ class _Detection:
 
     def _t2_and_change(self) -> ChangePart:
         """Segment the T2 lesions of the visit, and detect their change where there is a reference visit."""
-        segmentation = segment_t2(self.scene, READ_ON, self.config)
+        segmentation = segment_t2(self.scene, t2_probability(self.scene), self.config)
         change = self._change_of(segmentation)
         self.candidates["t2"] = t2_candidates(segmentation, self.arrays["t2"], self.config.t2.candidate_score)
         return change

@@ -1,7 +1,6 @@
 """Detectors on the images of a visit: thresholds of the trial and geometry of the scans given to `core`."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import numpy as np
 
@@ -15,11 +14,12 @@ from mesems_mri.core.t2.black_holes import segment_black_holes
 from mesems_mri.core.t2.change import T2Change, detect_t2_change
 from mesems_mri.core.t2.growth import ChangeThresholds
 from mesems_mri.core.t2.scan import Anatomy, T2Scan, VisitPair
-from mesems_mri.core.t2.segment import T2Segmentation, segment_t2_lesions, thresholds_for
+from mesems_mri.core.t2.segment import SegmentThresholds, T2Segmentation, segment_t2_lesions
 from mesems_mri.dataset.bids import POSTCONTRAST, T2_CONTRASTS, Contrast, T2Contrast
 from mesems_mri.dataset.records.parts import GelPart, RejectedCandidate
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.models.gel import classify_candidates
+from mesems_mri.models.t2 import lesion_probability
 from mesems_mri.pipeline.scene import Scene
 
 _HALVED_MM = (2.0, 2.0, 2.0)
@@ -27,14 +27,21 @@ _SURE_VENTRICLE = 0.9
 """Prior from which a voxel serves to measure the level of CSF."""
 
 
-def segment_t2(scene: Scene, contrast: T2Contrast, config: TrialConfig) -> T2Segmentation:
-    """Segment the T2 lesions of a visit.
+def t2_probability(scene: Scene) -> np.ndarray:
+    """Return the probability of T2 lesions by the network: float32, shape of the scene, 0 to 1."""
+    images = {name: image for name, image in scene.images.items() if name in ("FLAIR", "T1w")}
+    return lesion_probability(images, scene.priors, scene.brain_mask)
+
+
+def segment_t2(scene: Scene, probability: np.ndarray, config: TrialConfig) -> T2Segmentation:
+    """Segment the T2 lesions of a visit on its FLAIR.
 
     Parameters
     ----------
     scene : Scene
-    contrast : str
-        Contrast on which they are read.
+        Holds a FLAIR.
+    probability : ndarray of float32, shape (x, y, z)
+        `t2_probability` of the scene.
     config : TrialConfig
         The rules ``t2`` and ``focus``.
 
@@ -42,16 +49,15 @@ def segment_t2(scene: Scene, contrast: T2Contrast, config: TrialConfig) -> T2Seg
     -------
     T2Segmentation
     """
-    thresholds = replace(
-        thresholds_for(contrast),
+    thresholds = SegmentThresholds(
         min_score=config.t2.min_score,
         min_volume_mm3=config.focus.min_volume_mm3,
         min_diameter_mm=config.focus.min_diameter_mm,
     )
     anatomy = Anatomy(
-        scene.brain_mask, scene.nawm(contrast), scene.priors, SUBJECT_GRID.spacing_mm, scene.images.get("T1w")
+        scene.brain_mask, scene.nawm("FLAIR"), scene.priors, SUBJECT_GRID.spacing_mm, scene.images.get("T1w")
     )
-    return segment_t2_lesions(_t2_scan(scene, contrast), anatomy, thresholds)
+    return segment_t2_lesions(_t2_scan(scene, "FLAIR"), anatomy, probability, thresholds)
 
 
 def t2_candidates(segmentation: T2Segmentation, counted: np.ndarray, least: float) -> Candidates:
@@ -72,10 +78,8 @@ def t2_candidates(segmentation: T2Segmentation, counted: np.ndarray, least: floa
         Those that the segmentation rejected, and those it accepted that are counted nowhere since the
         difference of the visits does not show them.
     """
-    # The segmentation without learning names none; one by a network does.
-    rejected: Candidates = getattr(segmentation, "candidates", Candidates.none(counted.shape))
     unseen = components_as_candidates(segmentation.mask, segmentation.score, "not_in_difference")
-    return rejected.apart_from(counted).joined(unseen.apart_from(counted)).at_least(least)
+    return segmentation.candidates.apart_from(counted).joined(unseen.apart_from(counted)).at_least(least)
 
 
 def detect_change(

@@ -15,18 +15,24 @@ from mesems_mri.dataset.bids import (
     t2_contrast_named,
 )
 from mesems_mri.dataset.records.base import Json
+from mesems_mri.dataset.records.parts import CANDIDATE_KINDS
 from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
+from mesems_mri.pipeline.masks import CANDIDATES_DSEG
 from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.figures import crop_around, display_range
 from mesems_mri.report.panels import PLANES, draw_panel, locate, middle_slices
-from mesems_mri.report.pictures import FocusPictures, Panel, PictureRow, Pictures
+from mesems_mri.report.pictures import CandidatePictures, FocusPictures, Panel, PictureRow, Pictures
 from mesems_mri.report.visit_page import is_shown
 from mesems_mri.report.words import CONTRAST_WORDS
 
 _OVERVIEW_SLICES = 24
 _HALF_WIDTH = 32
+_MOST_CANDIDATES = 16
+"""Of each kind; the table lists all."""
+_SEEN_ON = {"T2": ("t2", "change"), "enhancing": ("gel",)}
+"""Kinds of candidates that are outlined with the lesions of a kind."""
 _MARGIN = 4
 """Voxels kept around the brain."""
 _T2_KINDS = ("T2", "new", "enlarging")
@@ -45,6 +51,7 @@ def draw_pictures(visit: VisitFiles, record: VisitRecord) -> Pictures:
     return Pictures(
         overviews=scene.overviews(),
         gallery=tuple(scene.focus(row) for row in record.lesions if is_shown(row) and scene.has(row)),
+        candidates=scene.candidates(),
         registration=scene.registration(),
     )
 
@@ -73,6 +80,7 @@ class _Scene:
         self.enlarging = self._labels(grown, needed=enlarging) > 0
         fresh = [r["lesion_id"] for r in rows if r["focus"] == "t2" and r["t2_status"] == "new"]
         self.new = np.isin(self.t2, fresh) if fresh else np.zeros(self.brain.shape, bool)
+        self.offered = self._labels(CANDIDATES_DSEG, needed=bool(record.candidates))
         self._images: dict[str, np.ndarray] = {}
         self._windows: dict[str, tuple[float, float]] = {}
 
@@ -122,6 +130,9 @@ class _Scene:
         sections = np.flatnonzero(self.brain.any(axis=(0, 1)))
         chosen = np.linspace(sections[0], sections[-1], _OVERVIEW_SLICES + 2)[1:-1].astype(int)
         masks = self._masks(kinds)
+        offered = self._candidates_of(kinds)
+        if offered:
+            masks["candidate"] = np.isin(self.offered, list(offered))
         labels = {}
         for row in self.record.lesions:
             kind = "enhancing" if row["focus"] == "gel" else row["t2_status"]
@@ -137,6 +148,7 @@ class _Scene:
                 title=f"{CONTRAST_WORDS[contrast]}, axial slice {place + 1} of {len(chosen)}",
                 masks=masks,
                 labels=labels,
+                candidates={str(i): (self.offered == i, f"c{i}") for i in offered},
             )
             for place, index in enumerate(chosen)
         )
@@ -145,13 +157,58 @@ class _Scene:
         masks = {"T2": self.t2 > 0, "new": self.new, "enlarging": self.enlarging, "enhancing": self.gel > 0}
         return {kind: masks[kind] for kind in kinds}
 
+    def _candidates_of(self, kinds: Sequence[str]) -> dict[int, Json]:
+        """Return the candidates that belong on pictures of lesions of these kinds, by number."""
+        wanted = {kind for shown in kinds for kind in _SEEN_ON.get(shown, ())}
+        rows = self.record.candidates or ()
+        return {row["candidate_id"]: row for row in rows if row["kind"] in wanted}
+
+    def candidates(self) -> tuple[CandidatePictures, ...]:
+        """Draw the best candidates of each kind: the image before or a plain one, and three planes now."""
+        drawn = []
+        there = set(np.unique(self.offered).tolist())
+        for kind in CANDIDATE_KINDS:
+            rows = [row for row in self.record.candidates or () if row["kind"] == kind]
+            seen = [row for row in rows if row["candidate_id"] in there]
+            drawn += [self._candidate(row) for row in seen[:_MOST_CANDIDATES]]
+        return tuple(drawn)
+
+    def _candidate(self, row: Json) -> CandidatePictures:
+        inside = self.offered == row["candidate_id"]
+        crop, inner = crop_around(_middle(inside), self.brain.shape, _HALF_WIDTH)
+        before, now = self._seen_on(row["kind"])
+        window = self.window(now)
+        title, name = before or ("without outline", now)
+        panels = [
+            draw_panel(self.image(name)[crop], axis=2, index=inner[2], window=window, title=f"axial, {title}")
+        ]
+        masks = {"candidate": inside[crop]}
+        panels += [
+            draw_panel(
+                self.image(now)[crop], axis=axis, index=inner[axis], window=window, title=plane, masks=masks
+            )
+            for axis, plane in PLANES.items()
+        ]
+        return CandidatePictures(row, tuple(panels))
+
+    def _seen_on(self, kind: str) -> tuple[tuple[str, str] | None, str]:
+        """Return the image that a candidate of a kind is looked at on, and title and image before."""
+        record = self.record
+        if kind == "gel":
+            before = ("before contrast", self.preproc["T1w"]) if "T1w" in self.preproc else None
+            return before, self.preproc[POSTCONTRAST]
+        if kind == "change" and record.change_contrast and record.reference_preproc:
+            reference = str(record.metrics["t2_reference_session_id"])
+            return (reference, record.reference_preproc), self.preproc[record.change_contrast]
+        assert self.t2_contrast is not None  # a candidate was seen on it
+        return None, self.preproc[self.t2_contrast]
+
     def focus(self, row: Json) -> FocusPictures:
         """Draw a focus in three planes: before, now, their difference, and now with outlines."""
         inside = self._dseg(row) == row["lesion_id"]
         if row["t2_status"] == "enlarging" and (inside & self.enlarging).any():
             inside &= self.enlarging  # of a large lesion show the place that grew
-        voxels = np.argwhere(inside)
-        centre = tuple(int(c) for c in voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))])
+        centre = _middle(inside)
         crop, inner = crop_around(centre, self.brain.shape, _HALF_WIDTH)
         before, now, others, kinds, note = self._columns(row)
         main = self.image(now)[crop]
@@ -243,6 +300,12 @@ class _Scene:
             )
             for title, name in named
         )
+
+
+def _middle(inside: np.ndarray) -> tuple[int, ...]:
+    """Return the voxel of a focus that lies nearest to its centre."""
+    voxels = np.argwhere(inside)
+    return tuple(int(c) for c in voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))])
 
 
 def _as_sent(visit: VisitFiles, record: VisitRecord) -> tuple[PictureRow, ...]:

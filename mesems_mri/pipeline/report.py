@@ -14,12 +14,14 @@ from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.files import read_json, write_text
 from mesems_mri.pipeline.figures import draw_pictures
+from mesems_mri.pipeline.masks import CANDIDATES_DSEG
 from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.history import site_history
 from mesems_mri.report.page import Link, render_page
 from mesems_mri.report.viewers import (
     ViewerCommand,
     bids_lookup,
+    candidate_lookup,
     itksnap_labels,
     slicer_colours,
     viewer_commands,
@@ -124,6 +126,11 @@ def _write_viewer_files(visit: VisitFiles, record: VisitRecord) -> tuple[list[Vi
             colours=f".viewer/{COLOURS}",
             what=what,
         )
+    table = visit.product(CANDIDATES_DSEG.replace(".nii.gz", ".tsv"))
+    if record.candidates is None:
+        table.unlink(missing_ok=True)
+    else:
+        write_text(table, candidate_lookup(record.candidates))
     downloads = {LABELS: itksnap_labels(rows), COLOURS: slicer_colours(rows)} if commands else {}
     for name, text in downloads.items():
         write_text(layout.viewer(*key, name), text)

@@ -14,6 +14,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "new": (230, 159, 0),
     "enlarging": (240, 228, 66),
     "enhancing": (213, 94, 0),
+    "candidate": (204, 121, 167),
     "brain": (120, 120, 120),
 }
 """Outline colours, told apart by colour-blind readers (Okabe & Ito)."""

@@ -7,6 +7,7 @@ switched off by the page's own style sheet.
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ def draw_panel(
     title: str,
     masks: Mapping[str, Mask] | None = None,
     labels: Mapping[str, tuple[Mask, str]] | None = None,
+    candidates: Mapping[str, tuple[Mask, str]] | None = None,
     voxel_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Panel:
     """Draw a slice in radiological convention.
@@ -49,6 +51,8 @@ def draw_panel(
         Outlined, by kind.
     labels : mapping of str to (ndarray (X, Y, Z) of bool, str)
         Text beside the part of a mask that lies in the slice, by any key.
+    candidates : mapping of str to (ndarray (X, Y, Z) of bool, str)
+        The same, shown with the candidates.
     voxel_mm : tuple of float
         Voxel size; a slice with other than square pixels is stretched.
 
@@ -63,11 +67,15 @@ def draw_panel(
         path = outline_path(upright(mask[cut], axis))
         if path:
             outlines[kind] = path
-    texts = []
-    for mask, text in (labels or {}).values():
-        rows, columns = np.nonzero(upright(mask[cut], axis))
-        if rows.size:
-            texts.append((float(columns.max() + 2), float(rows.mean() + 1), text))
+
+    def placed(texts: Mapping[str, tuple[Mask, str]] | None) -> tuple[tuple[float, float, str], ...]:
+        found = ((np.nonzero(upright(mask[cut], axis)), text) for mask, text in (texts or {}).values())
+        return tuple(
+            (float(columns.max() + 2), float(rows.mean() + 1), text)
+            for (rows, columns), text in found
+            if rows.size
+        )
+
     across, up = (size for i, size in enumerate(voxel_mm) if i != axis)
     height, width = plane.shape
     return Panel(
@@ -76,7 +84,8 @@ def draw_panel(
         width=round(width * across, 2),
         height=round(height * up, 2),
         outlines=outlines,
-        labels=tuple(texts),
+        labels=placed(labels),
+        candidates=placed(candidates),
     )
 
 
@@ -153,4 +162,4 @@ def locate(panel: Panel, *, centre: Sequence[float], half_width: float) -> Panel
     """Mark a square on a slice."""
     x, y = centre
     frame = (round(x - half_width, 1), round(y - half_width, 1), 2 * half_width, 2 * half_width)
-    return Panel(panel.title, panel.uri, panel.width, panel.height, panel.outlines, panel.labels, frame)
+    return replace(panel, frame=frame)

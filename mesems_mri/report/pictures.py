@@ -23,6 +23,8 @@ class Panel:
         Text at a place.
     frame : tuple of float
         Rectangle (x, y, width, height) to mark; empty for none.
+    candidates : tuple of (float, float, str)
+        Text at a place, shown with the candidates.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Panel:
     outlines: dict[str, str] = field(default_factory=dict)
     labels: tuple[tuple[float, float, str], ...] = ()
     frame: tuple[float, ...] = ()
+    candidates: tuple[tuple[float, float, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,20 @@ class FocusPictures:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class CandidatePictures:
+    """A candidate: its row of the table of candidates, and pictures of it side by side."""
+
+    row: Mapping[str, Any]
+    panels: tuple[Panel, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """All pictures of a visit."""
 
     overviews: tuple[PictureRow, ...] = ()
     gallery: tuple[FocusPictures, ...] = ()
+    candidates: tuple[CandidatePictures, ...] = ()
     registration: tuple[PictureRow, ...] = ()
     sent: tuple[PictureRow, ...] = ()

@@ -42,6 +42,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("visit", "summary", "Counts and volumes", visit_page.summary),
     Section("visit", "problems", "Original images", visit_page.problems),
     Section("visit", "gallery", "New, enlarging and enhancing lesions", visit_page.gallery),
+    Section("visit", "candidates", "Candidates, not counted", visit_page.candidates),
     Section("visit", "overview", "Overview", visit_page.overview),
     Section("visit", "lesions", "All lesions", visit_page.lesions),
     Section("visit", "registration", "Registration check", visit_page.registration),

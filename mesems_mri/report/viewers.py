@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesems_mri.report.glyphs import glyph_of
+from mesems_mri.report.words import KIND_WORDS
 
 Row = Mapping[str, Any]
 
@@ -68,6 +69,20 @@ def bids_lookup(rows: Sequence[Row], focus: str) -> str:
     lines = ["index\tname\tcolor", "0\tbackground\t#000000"]
     lines += [
         f"{row['lesion_id']}\t{lesion_name(row)}\t{glyph_of(row).colour}" for row in shown_rows(rows, focus)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+CANDIDATE_COLOURS = {"t2": "#56B4E9", "change": "#E69F00", "gel": "#D55E00"}
+
+
+def candidate_lookup(rows: Sequence[Row]) -> str:
+    """Return the look-up table that BIDS puts beside the dseg of the candidates."""
+    lines = ["index\tname\tcolor", "0\tbackground\t#000000"]
+    lines += [
+        f"{row['candidate_id']}\tcandidate {row['candidate_id']}: {KIND_WORDS[row['kind']]}, "
+        f"score {row['score']:g}\t{CANDIDATE_COLOURS[row['kind']]}"
+        for row in rows
     ]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.report.history import MIN_VISITS, HistoryRow
 from mesems_mri.report.pictures import Pictures
 from mesems_mri.report.viewers import ViewerCommand
-from mesems_mri.report.words import CAUSE_WORDS, QUALITY_WORDS, REFERENCES
+from mesems_mri.report.words import CAUSE_WORDS, KIND_WORDS, QUALITY_WORDS, REFERENCES
 
 SHOWN_STATUS = ("new", "enlarging")
 """T2 lesions that the gallery shows, beside all enhancing ones."""
@@ -131,6 +131,27 @@ def lesions(page: VisitPage) -> Mapping[str, Any] | None:
         "rejected": rejected,
         "causes": Counter(candidate.cause for candidate in rejected).most_common(),
         "cause_words": CAUSE_WORDS,
+    }
+
+
+def candidates(page: VisitPage) -> Mapping[str, Any] | None:
+    """List what a reader is offered: foci that count nowhere, with their pictures, behind a switch."""
+    rows = page.record.candidates
+    if rows is None:
+        return None
+    pictured = {pictures.row["candidate_id"] for pictures in page.pictures.candidates}
+    return {
+        "rows": [(row, row["candidate_id"] in pictured) for row in rows],
+        "pictures": page.pictures.candidates,
+        "settings": page.settings,
+        "kinds": KIND_WORDS,
+        "evaluable": [
+            KIND_WORDS[kind]
+            for kind, part in (("t2", "t2"), ("change", "t2_change"), ("gel", "gel"))
+            if page.metrics[f"{part}_evaluable"]
+        ],
+        "cause_words": CAUSE_WORDS,
+        "stem": f"{page.metrics['participant_id']}_{page.metrics['session_id']}",
     }
 
 

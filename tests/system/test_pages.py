@@ -4,11 +4,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.files import read_json
+from mesems_mri.report.page import render_page
+from mesems_mri.report.panels import draw_panel
+from mesems_mri.report.pictures import CandidatePictures, PictureRow, Pictures
+from mesems_mri.report.visit_page import VisitPage
 from tests.demonstration import Demonstration
 from tests.system.chromium import Chromium
+from tests.unit.report.made import candidate_row, visit_record
 
 PAGES = {
     "study": "index.html",
@@ -50,6 +57,42 @@ def without_scripts(report: Path) -> Iterator[Chromium]:
     assert report.is_dir()
     with Chromium(scripts=False) as browser:
         yield browser
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_candidates_are_hidden_until_they_are_asked_for(tmp_path: Path, *, scripts: bool) -> None:
+    rows = [candidate_row(1)]
+    image = np.random.default_rng(0).random((40, 40, 40), dtype=np.float32)
+    inside = np.zeros(image.shape, bool)
+    inside[10:20, 10:20] = True
+    panel = draw_panel(
+        image,
+        axis=2,
+        index=2,
+        window=(0, 1),
+        title="axial",
+        masks={"T2": inside[::-1], "candidate": inside},
+        candidates={"1": (inside, "c1")},
+    )
+    pictures = Pictures(
+        overviews=(PictureRow("FLAIR", (panel,)),), candidates=(CandidatePictures(rows[0], (panel,)),)
+    )
+    record = VisitRecord.from_json(visit_record(candidates=rows))
+    page = tmp_path / "visit.html"
+    html = render_page("visit", VisitPage(record=record, pictures=pictures), title="x", subtitle="y")
+    page.write_text(html, encoding="utf-8")
+    with Chromium(scripts=scripts) as browser:
+        browser.open(page)
+        count = "[...document.querySelectorAll('{}')].filter(e => e.getClientRects().length).length"
+        table, outline = count.format("#candidates table"), count.format("#overview svg.panel .o-candidate")
+        lesions = count.format("#overview svg.panel .o-T2")
+        assert (browser.run(table), browser.run(outline), browser.run(lesions)) == (0, 0, 1)
+        browser.run("document.querySelector('label[for=show-candidates]').click()")
+        assert (browser.run(table), browser.run(outline), browser.run(lesions)) == (1, 2, 1)
+        browser.run("document.querySelector('label[for=show-overview]').click()")
+        assert (browser.run(outline), browser.run(lesions)) == (0, 0)
+        assert browser.complaints() == []
+        assert browser.requests() == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -82,6 +82,9 @@ def test_every_product_of_the_contract_is_there(demo: Demonstration, visits: lis
                 f"ce-gadolinium_space-{s}_label-L_desc-enhancing_mask.nii.gz" for s in ("orig", "subject")
             }
             expected |= {"ce-gadolinium_space-subject_desc-enhancing_dseg.nii.gz"}
+        asked = "true" in (row["t2_evaluable"], row["gel_evaluable"])
+        expected |= {"space-subject_desc-candidates_dseg.nii.gz"} if asked else set()
+        assert (anat.parent / f"{stem}candidates.tsv").is_file() == asked
         expected |= {name.replace(".nii.gz", ".json") for name in expected if name.endswith(".nii.gz")}
         expected |= {name.replace(".nii.gz", ".tsv") for name in expected if name.endswith("dseg.nii.gz")}
         assert {path.name.removeprefix(stem) for path in anat.glob("*")} == expected
@@ -91,6 +94,35 @@ def test_every_product_of_the_contract_is_there(demo: Demonstration, visits: lis
         assert {p.name for p in (visit / ".viewer").iterdir()} >= {"open.txt"}
         assert (visit.parent / f"{row['participant_id']}.html").is_file()
     assert (demo.out_dir / "index.html").is_file()
+
+
+def test_candidates_agree_with_their_image_and_count_nowhere(demo: Demonstration) -> None:
+    listed = 0
+    for table in sorted(demo.out_dir.glob("sub-*/ses-*/*_candidates.tsv")):
+        rows = read(table)
+        stem = table.name.removesuffix("candidates.tsv")
+        record = json.loads(table.with_name(f"{stem}metrics.json").read_text(encoding="utf-8"))
+        assert [str(row["candidate_id"]) for row in record["candidates"]] == [r["candidate_id"] for r in rows]
+        assert [int(row["candidate_id"]) for row in rows] == list(range(1, len(rows) + 1))
+        anat = table.parent / "anat"
+        dseg, _ = nifti.read_labels(anat / f"{stem}space-subject_desc-candidates_dseg.nii.gz")
+        drawn = np.bincount(dseg.ravel(), minlength=len(rows) + 1)
+        assert len(drawn) == len(rows) + 1
+        for row in rows:
+            own = [other for other in rows if other["kind"] != row["kind"]]
+            volume = float(row["volume_mm3"])
+            assert drawn[int(row["candidate_id"])] <= volume
+            assert own or drawn[int(row["candidate_id"])] == volume
+        for kind, name in (
+            ("t2", "space-subject_desc-T2_dseg"),
+            ("gel", "ce-gadolinium_space-subject_desc-enhancing_dseg"),
+        ):
+            ids = [int(row["candidate_id"]) for row in rows if row["kind"] == kind]
+            if ids:
+                counted, _ = nifti.read_labels(anat / f"{stem}{name}.nii.gz")
+                assert not (counted > 0)[np.isin(dseg, ids)].any()
+        listed += len(rows)
+    assert listed
 
 
 def test_bids_validator_accepts_the_output(demo: Demonstration) -> None:

@@ -1,116 +1,116 @@
-"""Segmentation of the T2 lesions of one visit, without learning.
+"""Segmentation of the T2 lesions of one visit: two proposers, one calibrated score.
 
-A lesion is brighter than the tissue expected at its place (`core.t2.tissue`). Certain voxels are seeds, and a
-lesion is grown from them (region growing with hysteresis) down to about half of its own contrast (cf. Schmidt
-et al., NeuroImage 2012;59:3774 for seeds and growth on FLAIR). Each candidate is then scored as a whole, by
-its brightness and by the share of white matter in its surroundings, which tells a lesion from a bright
-stretch of cortex.
+The network (`models.t2`) proposes what it thinks likely, the brightness of the tissue (`core.t2.brightness`)
+what is brighter than its place explains. Neither decides alone: a focus is scored by what both say of it,
+with weights fitted to patients that no network had seen (`training/t2_score.py`). A lesion is detected by a
+high score and drawn at a low probability: where it ends is another question than whether it is one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.candidates import Candidates
 from mesems_mri.core.components import label_components, label_foci
-from mesems_mri.core.distance import distance_from
+from mesems_mri.core.t2.brightness import LesionThresholds, bright_foci
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, mean_by_label, white_surround
-from mesems_mri.core.typing import FloatArray, Labels, Mask, Spacing, T2Contrast
+from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask, Spacing
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
-_STEEPNESS = 2.0
-"""Log odds by evidence; fitted to another patient it is no better (`benchmarks/t2_curve.py`)."""
+FEATURES: Final = ("peak", "level", "excess", "surround", "size", "ventricle", "bright")
+"""Of a focus: highest and mean log odds of the network, mean excess (z), share of white matter around it, log
+of its volume, mean probability of ventricle, and the share that brightness alone proposes."""
+WEIGHTS: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+OFFSET: Final = 0.0
+"""Logistic regression on held-out patients; `python -m training.t2_score` prints the numbers."""
+_MOST_LOG_ODDS = 6.0
+_EXCESS = (-2.0, 8.0)
 
 
 @dataclass(frozen=True)
-class LesionThresholds:
-    """Thresholds of a T2 lesion. ``z`` is the excess over the expected intensity in units of its spread.
+class SegmentThresholds:
+    """Thresholds of the joint segmentation.
 
     Attributes
     ----------
-    seed_z, grow_z : float
-        A lesion has a voxel above the first and grows down to the second.
-    lining_z, lining_excess : float
-        Demand on a seed (the excess in units of NAWM) within ``lining_mm`` of a lateral ventricle, whose
-        lining is bright on FLAIR.
-    lining_mm : float
-        Width of the lining.
-    reach_mm : float
-        Largest spread of a lesion along the lining from its seeds.
-    half_contrast : float
-        A voxel belongs to a lesion when it has this fraction of the contrast of the brightest seed within
-        ``near_mm``.
-    near_mm : float
-        Reach of the search for that seed.
-    max_ventricle : float
-        A focus whose mean prior of the lateral ventricles is higher is choroid plexus, septum or lining.
-    surround_weight : float
-        Weight of a surrounding wholly of white matter, in units of ``z``.
-    accept : float
-        Mean ``z`` plus weighted surrounding of a focus, at which its score is one half.
+    draw_probability : float
+        A lesion of the network ends where its probability falls below this.
+    faint_probability : float
+        What stays below the first and reaches this is a candidate as well.
     min_score : float
-        Smallest score of a focus that is kept.
+        Smallest score of a focus that is counted.
     min_volume_mm3, min_diameter_mm : float
         Smallest focus.
+    bright : LesionThresholds
+        Of the proposals by brightness.
     """
 
-    seed_z: float = 3.0
-    grow_z: float = 1.8
-    lining_z: float = 6.0
-    lining_excess: float = 0.4
-    lining_mm: float = 2.5
-    reach_mm: float = 3.0
-    half_contrast: float = 0.5
-    near_mm: float = 4.0
-    max_ventricle: float = 0.45
-    surround_weight: float = 3.0
-    accept: float = 5.0
+    draw_probability: float = 0.35
+    faint_probability: float = 0.1
     min_score: float = 0.5
     min_volume_mm3: float = 14.0
     min_diameter_mm: float = 3.0
+    bright: LesionThresholds = field(default_factory=LesionThresholds)
 
 
-BRIGHT_FLUID_THRESHOLDS = LesionThresholds(seed_z=4.0, accept=6.0)
-"""For T2w and PDw, where partial volume with sulcal fluid looks like a lesion."""
-
-
-def thresholds_for(contrast: T2Contrast) -> LesionThresholds:
-    """Return the default thresholds of a contrast."""
-    return LesionThresholds() if contrast == "FLAIR" else BRIGHT_FLUID_THRESHOLDS
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class T2Segmentation:
     """T2 lesions of one visit.
 
     Attributes
     ----------
     mask : ndarray of bool, shape (x, y, z)
-        Voxels of all foci.
+        Voxels of all foci that are counted.
     score : ndarray of float32, shape (x, y, z)
         0 outside; inside the score of the focus, 0 to 1, the same for all its voxels.
+    candidates : Candidates
+        Foci that were considered and are not counted.
     """
 
     mask: Mask
     score: FloatArray
+    candidates: Candidates
+
+
+@dataclass(frozen=True, eq=False)
+class ProposedFoci:
+    """Foci that were considered, in the box of the brain.
+
+    Attributes
+    ----------
+    tissue : TissueMaps
+        Of the scan.
+    foci : ndarray of int32, shape of the maps
+        Numbered 1..n.
+    features : ndarray of float64, shape (n + 1, len(FEATURES))
+        By label; index 0 is background.
+    """
+
+    tissue: TissueMaps
+    foci: Labels
+    features: Float64Array
 
 
 def segment_t2_lesions(
-    scan: T2Scan, anatomy: Anatomy, thresholds: LesionThresholds | None = None
+    scan: T2Scan, anatomy: Anatomy, probability: FloatArray, thresholds: SegmentThresholds | None = None
 ) -> T2Segmentation:
     """Segment the T2 lesions of one scan.
 
     Parameters
     ----------
     scan : T2Scan
-        On T2w and PDw cerebrospinal fluid is bright and is excluded.
+        FLAIR.
     anatomy : Anatomy
         On the same grid.
-    thresholds : LesionThresholds, optional
-        Default: `thresholds_for` the contrast.
+    probability : ndarray of float32, shape (x, y, z)
+        Of a T2 lesion, by the network, 0 to 1.
+    thresholds : SegmentThresholds, optional
+        Defaults when None.
 
     Returns
     -------
@@ -122,49 +122,114 @@ def segment_t2_lesions(
     ValueError
         When shapes differ, a needed prior is missing, the contrast is unknown or the image is not finite.
     """
-    limits = thresholds or thresholds_for(scan.contrast)
-    mask = np.zeros(scan.image.shape, bool)
-    score = np.zeros(scan.image.shape, np.float32)
+    limits = thresholds or SegmentThresholds()
+    shape = scan.image.shape
+    mask, score = np.zeros(shape, bool), np.zeros(shape, np.float32)
+    proposed = propose_lesions(scan, anatomy, probability, limits)
+    if proposed is None:
+        return T2Segmentation(mask, score, Candidates.none(shape))
+    certainty = score_foci(proposed.features)
+    counted = certainty >= limits.min_score
+    counted[0] = False
+    box, foci = proposed.tissue.box, proposed.foci
+    mask[box] = counted[foci]
+    score[box] = np.where(counted[foci], certainty[foci], 0.0)
+    others = np.where(counted, 0, np.cumsum(~counted) - 1).astype(np.int32)
+    dseg = np.zeros(shape, np.int32)
+    dseg[box] = others[foci]
+    rest = certainty[~counted][1:]
+    return T2Segmentation(
+        mask, score, Candidates(dseg, tuple(map(float, rest)), ("score_below_limit",) * len(rest))
+    )
+
+
+def propose_lesions(
+    scan: T2Scan, anatomy: Anatomy, probability: FloatArray, limits: SegmentThresholds
+) -> ProposedFoci | None:
+    """Propose and describe foci; parameters as for `segment_t2_lesions`.
+
+    Returns
+    -------
+    ProposedFoci or None
+        None when the brain mask or the NAWM is empty.
+    """
+    if probability.shape != scan.image.shape:
+        msg = f"probability must have the shape of the image, {scan.image.shape}, got {probability.shape}"
+        raise ValueError(msg)
     tissue = describe_tissue(scan, anatomy)
     if tissue is None:
-        return T2Segmentation(mask, score)
-    spacing_mm = anatomy.spacing_mm
-    foci = _grow_foci(tissue, scan, spacing_mm, limits)
-    evidence = mean_by_label(tissue.z, foci) + limits.surround_weight * white_surround(
-        foci, tissue, spacing_mm
-    )
+        return None
+    own = np.asarray(probability[tissue.box], np.float32)
+    bright = bright_foci(tissue, scan, anatomy.spacing_mm, limits.bright)
+    foci = _join_proposals(own, bright, scan, anatomy.spacing_mm, limits)
     ventricle = np.asarray(anatomy.priors["lateral_ventricles"][tissue.box], np.float32)
-    certainty = (1.0 / (1.0 + np.exp(-_STEEPNESS * (evidence - limits.accept)))).astype(np.float32)
-    keep = (certainty >= limits.min_score) & (mean_by_label(ventricle, foci) <= limits.max_ventricle)
-    keep[0] = False
-    inside = keep[foci]
-    mask[tissue.box] = inside
-    score[tissue.box] = np.where(inside, certainty[foci], 0.0)
-    return T2Segmentation(mask, score)
+    return ProposedFoci(
+        tissue, foci, _describe_foci(foci, own, bright > 0, tissue, ventricle, anatomy.spacing_mm)
+    )
 
 
-def _grow_foci(tissue: TissueMaps, scan: T2Scan, spacing_mm: Spacing, limits: LesionThresholds) -> Labels:
-    """Grow seeds to candidate foci."""
-    in_lining = tissue.from_ventricle_mm <= limits.lining_mm
-    seeds = tissue.allowed & (tissue.z > limits.seed_z)
-    seeds &= ~in_lining | ((tissue.z > limits.lining_z) & (tissue.excess > limits.lining_excess))
-    if not seeds.any():
-        return np.zeros(seeds.shape, np.int32)
-    size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
-    brightest = ndimage.maximum_filter(np.where(seeds, tissue.excess, np.float32(0.0)), size=size)
-    above_half = tissue.excess > limits.half_contrast * brightest
-    grown = tissue.allowed & (tissue.z > limits.grow_z) & above_half
-    core = (grown & ~in_lining) | (seeds & above_half)
-    grown = core | (grown & (distance_from(core, spacing_mm, limits.reach_mm) <= limits.reach_mm))
-    components, n = label_components(grown)
-    keep = np.zeros(n + 1, bool)
-    keep[np.unique(components[seeds])] = True
+def score_foci(features: Float64Array) -> Float64Array:
+    """Return the score of each focus by label, 0 to 1; 0 at index 0."""
+    certainty = 1.0 / (1.0 + np.exp(-(features @ np.asarray(WEIGHTS) + OFFSET)))
+    certainty[0] = 0.0
+    return certainty
+
+
+def _join_proposals(
+    probability: FloatArray, bright: Labels, scan: T2Scan, spacing_mm: Spacing, limits: SegmentThresholds
+) -> Labels:
+    """Join the foci of the network, its faint ones, and those that brightness alone proposes."""
+    drawn = probability >= limits.draw_probability
+    faint = _apart(probability >= limits.faint_probability, drawn)
+    alone = _apart(bright > 0, drawn | faint)
+    foci = np.zeros(probability.shape, np.int32)
+    for mask in (drawn, faint, alone):
+        labels = label_foci(
+            mask,
+            spacing_mm=spacing_mm,
+            plane_normal=scan.plane_normal,
+            slice_thickness_mm=scan.slice_thickness_mm,
+            min_volume_mm3=limits.min_volume_mm3,
+            min_diameter_mm=limits.min_diameter_mm,
+        )
+        foci = np.where(labels > 0, labels + int(foci.max(initial=0)), foci).astype(np.int32)
+    return foci
+
+
+def _apart(mask: Mask, other: Mask) -> Mask:
+    """Keep the components of a mask that do not touch another one."""
+    components, n = label_components(mask)
+    keep = np.ones(n + 1, bool)
+    keep[np.unique(components[ndimage.binary_dilation(other, _ALL_NEIGHBOURS)])] = False
     keep[0] = False
-    return label_foci(
-        keep[components],
-        spacing_mm=spacing_mm,
-        plane_normal=scan.plane_normal,
-        slice_thickness_mm=scan.slice_thickness_mm,
-        min_volume_mm3=limits.min_volume_mm3,
-        min_diameter_mm=limits.min_diameter_mm,
+    return keep[components]
+
+
+def _describe_foci(
+    foci: Labels,
+    probability: FloatArray,
+    bright: Mask,
+    tissue: TissueMaps,
+    ventricle: FloatArray,
+    spacing_mm: Spacing,
+) -> Float64Array:
+    """Measure `FEATURES` of each focus, by label."""
+    n = int(foci.max(initial=0))
+    least = 1.0 / (1.0 + np.exp(_MOST_LOG_ODDS))
+    clipped = np.clip(probability, least, 1.0 - least)
+    log_odds = np.log(clipped / (1.0 - clipped))
+    peak = np.zeros(n + 1)
+    if n:
+        peak[1:] = ndimage.maximum(log_odds, foci, np.arange(1, n + 1))
+    voxels = np.maximum(np.bincount(foci.ravel(), minlength=n + 1), 1)
+    return np.column_stack(
+        [
+            peak,
+            mean_by_label(log_odds, foci),
+            np.clip(mean_by_label(tissue.z, foci), *_EXCESS),
+            white_surround(foci, tissue, spacing_mm),
+            np.log(voxels * float(np.prod(spacing_mm))),
+            mean_by_label(ventricle, foci),
+            mean_by_label(bright.astype(np.float32), foci),
+        ]
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from mesems_mri.dataset.bids import T2Contrast, t2_contrast_named
 from mesems_mri.dataset.records.base import Json
@@ -154,6 +154,8 @@ class RejectedCandidate:
 
 CandidateKind = Literal["t2", "change", "gel"]
 """T2 lesion; new or enlarging T2 lesion; enhancing lesion."""
+CANDIDATE_KINDS: tuple[CandidateKind, ...] = get_args(CandidateKind)
+"""In the order of the table of candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,10 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.records.visit import VisitRecord
 from mesems_mri.images import nifti
 from mesems_mri.pipeline.figures import draw_pictures
+from mesems_mri.pipeline.masks import CANDIDATES_DSEG
 from mesems_mri.pipeline.visit import VisitFiles
 from mesems_mri.report.pictures import Panel
-from tests.unit.report.made import ledger_row, metrics_row, visit_record
+from tests.unit.report.made import candidate_row, ledger_row, metrics_row, visit_record
 
 SHAPE = (72, 80, 76)
 NEW, GEL = (slice(20, 24), slice(50, 53), slice(40, 44)), (slice(50, 53), slice(30, 33), slice(20, 23))
@@ -122,6 +123,41 @@ def test_overview_and_registration_show_all_contrasts(visit: VisitFiles, record:
         "ses-w04: T1w after contrast",
     ]
     assert all("brain" in panel.outlines for row in pictures.registration for panel in row.panels)
+
+
+def test_candidates_are_outlined_on_the_image_they_were_seen_on(
+    visit: VisitFiles, record: dict[str, Any]
+) -> None:
+    dseg = np.zeros(SHAPE, np.int32)
+    for number, place in enumerate(((30, 36), (40, 46), (50, 56)), start=1):
+        dseg[slice(*place), 40:46, 10:60] = number  # tall: in every slice of the overview between
+    nifti.write_labels(visit.product(CANDIDATES_DSEG), dseg, np.eye(4))
+    record["candidates"] = [
+        candidate_row(1),
+        candidate_row(2, "change"),
+        candidate_row(3, "gel"),
+        candidate_row(4, "gel"),  # another kind has all its voxels
+    ]
+    pictures = draw_pictures(visit, VisitRecord.from_json(record))
+    named = {
+        row.title: {text for panel in row.panels for _, _, text in panel.candidates}
+        for row in pictures.overviews
+    }
+    assert named == {
+        "FLAIR: T2 lesions and their change": {"c1", "c2"},
+        "T1w after contrast: enhancing lesions": {"c3"},
+    }
+    assert [c.row["candidate_id"] for c in pictures.candidates] == [1, 2, 3]
+    titles_of = [[panel.title for panel in c.panels] for c in pictures.candidates]
+    planes = ["axial", "coronal", "sagittal"]
+    assert titles_of == [
+        ["axial, without outline", *planes],
+        ["axial, ses-w00", *planes],
+        ["axial, before contrast", *planes],
+    ]
+    for offered in pictures.candidates:
+        assert list(offered.panels[-3].outlines) == ["candidate"]
+        np.testing.assert_allclose(extent(offered.panels[-3], "candidate"), (6, 6))
 
 
 def test_without_an_image_before_contrast_the_page_says_so(visit: VisitFiles, record: dict[str, Any]) -> None:

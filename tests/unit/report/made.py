@@ -87,6 +87,22 @@ def ledger_row(lesion_id: int, session: str = "ses-w04", **changes: Any) -> dict
     return row | changes
 
 
+def candidate_row(candidate_id: int, kind: str = "t2", **changes: Any) -> dict[str, Any]:
+    """Make a row of the table of candidates."""
+    row = {
+        "candidate_id": candidate_id,
+        "kind": kind,
+        "score": 0.31,
+        "volume_mm3": 27.0,
+        "x": 11.0,
+        "y": -4.5,
+        "z": 20.0,
+        "region": "juxtacortical",
+        "why_not_counted": "vessel" if kind == "gel" else "score_below_limit",
+    }
+    return row | changes
+
+
 def visit_record(metrics: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """Make a visit record of an evaluable visit with a stable, a new and an enhancing lesion."""
     row = metrics or metrics_row()
@@ -106,6 +122,7 @@ def visit_record(metrics: dict[str, Any] | None = None, **changes: Any) -> dict[
         "visit_metrics": row,
         "lesions": lesions,
         "gel_rejected": [],
+        "candidates": [],
         "anchor": {
             "session_id": "ses-w00",
             "contrast": "FLAIR",

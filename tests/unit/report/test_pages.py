@@ -18,13 +18,19 @@ from mesems_mri.report.history import site_history
 from mesems_mri.report.page import NONE, Link, format_volume, render_page
 from mesems_mri.report.panels import PLANES, draw_panel
 from mesems_mri.report.participant_page import ParticipantPage
-from mesems_mri.report.pictures import FocusPictures, PictureRow, Pictures
+from mesems_mri.report.pictures import CandidatePictures, FocusPictures, PictureRow, Pictures
 from mesems_mri.report.sections import SECTIONS
 from mesems_mri.report.study_page import Failure, StepTime, StudyPage, columns_of
 from mesems_mri.report.viewers import ViewerCommand
 from mesems_mri.report.visit_page import VisitPage
 from tests.unit.report.html import Page
-from tests.unit.report.made import NOT_EVALUABLE_FIRST, metrics_row, quality_row, visit_record
+from tests.unit.report.made import (
+    NOT_EVALUABLE_FIRST,
+    candidate_row,
+    metrics_row,
+    quality_row,
+    visit_record,
+)
 
 CONFIG = TrialConfig()
 
@@ -193,6 +199,36 @@ def test_visit_that_is_not_evaluable_gives_its_reason() -> None:
     assert "other head" in text
     assert "Check whose scan it is." in text
     assert "None among what is evaluable" in text
+
+
+def test_candidates_stand_behind_a_switch_that_is_off() -> None:
+    rows = [candidate_row(1), candidate_row(2, "gel", score=0.123)]
+    record = visit_record(candidates=rows)
+    image = np.random.default_rng(0).random((8, 9, 10), dtype=np.float32)
+    panel = draw_panel(image, axis=2, index=2, window=(0, 1), title="axial", masks={"candidate": image > 0.5})
+    pictures = Pictures(candidates=(CandidatePictures(rows[1], (panel,)),))
+    html = render("visit", a_visit(record, pictures=pictures))
+    page = Page(html)
+    assert page.unbalanced == []
+    (switch,) = re.findall(r'<input type="checkbox" id="show-candidates"[^>]*>', html)
+    assert "checked" not in switch.replace("checkbox", "")
+    section = html.split('<section id="candidates"')[1].split("</section>")[0]
+    text = " ".join(Page(section).text.split())
+    assert "2 foci that were considered and count nowhere" in text
+    assert f"at least {CONFIG.t2.candidate_score} (T2 lesion)" in text
+    assert "c2 enhancing lesion 0.123 27.0 juxtacortical 11.0, -4.5, 20.0 vessel" in text
+    # all but the switch and its words lies in what the switch hides
+    assert section.index('class="switched"') < min(section.index("<table"), section.index("<figure"))
+    assert "o-candidate" in section
+    assert "candidate-2" in page.ids
+    assert "candidate-1" not in page.ids  # it has no picture, and no link to one
+
+
+def test_no_candidate_and_no_detector_are_two_things() -> None:
+    none = " ".join(Page(render("visit", a_visit(visit_record(candidates=[])))).text.split())
+    assert "None: nothing of what is evaluable here (T2 lesion, new or enlarging T2 lesion, enhancing" in none
+    unasked = Page(render("visit", a_visit(visit_record(candidates=None))))
+    assert "candidates" not in unasked.ids
 
 
 def test_gallery_and_table_name_every_lesion_once() -> None:

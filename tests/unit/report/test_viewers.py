@@ -5,8 +5,14 @@ import shlex
 
 from mesems_mri.dataset.columns import GD_STATUS, T2_STATUS
 from mesems_mri.report.glyphs import ALL_GLYPHS, GD_GLYPHS, T2_GLYPHS
-from mesems_mri.report.viewers import bids_lookup, itksnap_labels, slicer_colours, viewer_commands
-from tests.unit.report.made import visit_record
+from mesems_mri.report.viewers import (
+    bids_lookup,
+    candidate_lookup,
+    itksnap_labels,
+    slicer_colours,
+    viewer_commands,
+)
+from tests.unit.report.made import candidate_row, visit_record
 
 ROWS = visit_record()["lesions"]
 OKABE_ITO = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999"}
@@ -34,6 +40,14 @@ def test_bids_table_holds_the_lesions_of_one_dseg() -> None:
     assert header == "index\tname\tcolor"
     assert [line.split("\t")[0] for line in lines] == ["0", "1", "2"]
     assert [line.split("\t")[0] for line in bids_lookup(ROWS, "gel").splitlines()[1:]] == ["0", "3"]
+
+
+def test_bids_table_of_the_candidates_names_kind_and_score() -> None:
+    lines = candidate_lookup([candidate_row(1), candidate_row(2, "gel")]).splitlines()
+    assert lines[2:] == [
+        "1\tcandidate 1: T2 lesion, score 0.31\t#56B4E9",
+        "2\tcandidate 2: enhancing lesion, score 0.31\t#D55E00",
+    ]
 
 
 def test_commands_survive_blanks_and_quotes() -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import label_components
+from mesems_mri.core.t2.brightness import LesionThresholds, segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.t2.tissue import NEEDED_PRIORS, local_white_level
 
 SPACING = (1.0, 1.0, 1.0)
@@ -49,7 +49,7 @@ class Head:
     def segment(self, **changes):
         scan = {"contrast": changes.pop("contrast")} if "contrast" in changes else {}
         thresholds = changes.pop("thresholds", None)
-        return segment_t2_lesions(
+        return segment_by_brightness(
             replace(self.scan(), **scan), replace(self.anatomy(), **changes), thresholds
         )
 
@@ -63,20 +63,20 @@ class Head:
 def test_what_lies_in_the_ventricle_is_plexus():
     head = Head()
     lesion = head.add((42, 32, 24), 3.0, 0.5)
-    assert head.segment().mask[lesion].any()
+    assert head.segment()[0][lesion].any()
     head.priors["lateral_ventricles"][radius_map((42, 32, 24)) <= 5] = 0.6
-    assert not head.segment().mask.any()
+    assert not head.segment()[0].any()
 
 
 def test_bright_tissue_where_no_brain_is_expected_is_no_lesion():
     """Below the medulla the dura holds vessels and nerve roots too."""
     head = Head()
     lesion = head.add((42, 32, 24), 3.0, 0.5)
-    assert head.segment().mask[lesion].any()
+    assert head.segment()[0][lesion].any()
     away = radius_map((42, 32, 24)) <= 9
     for name in head.priors:
         head.priors[name][away] = 0.0
-    assert not head.segment().mask.any()
+    assert not head.segment()[0].any()
 
 
 @pytest.mark.parametrize("contrast", ["FLAIR", "T2w"])
@@ -84,53 +84,53 @@ def test_finds_the_lesion_and_nothing_else(contrast):
     head = Head(contrast)
     lesion = head.add((42, 32, 24), 3.0, 0.5)
     found = head.segment()
-    assert label_components(found.mask)[1] == 1
-    assert 2 * (found.mask & lesion).sum() / (found.mask.sum() + lesion.sum()) > 0.7
-    assert (found.score[found.mask] > 0.5).all()
-    assert not found.score[~found.mask].any()
+    assert label_components(found[0])[1] == 1
+    assert 2 * (found[0] & lesion).sum() / (found[0].sum() + lesion.sum()) > 0.7
+    assert (found[1][found[0]] > 0.5).all()
+    assert not found[1][~found[0]].any()
 
 
 def test_lesion_counts_from_the_score_asked_for():
     head = Head()
     lesion = head.add((42, 32, 24), 2.0, 0.14)
     found = head.segment()
-    score = float(found.score[lesion].max())
+    score = float(found[1][lesion].max())
     assert 0.5 < score < 1
-    limits = thresholds_for("FLAIR")
-    assert (head.segment(thresholds=replace(limits, min_score=score)).mask == found.mask).all()
-    assert not head.segment(thresholds=replace(limits, min_score=score + 1e-4)).mask.any()
+    limits = LesionThresholds()
+    assert (head.segment(thresholds=replace(limits, min_score=score))[0] == found[0]).all()
+    assert not head.segment(thresholds=replace(limits, min_score=score + 1e-4))[0].any()
 
 
 def test_healthy_head_has_no_lesion():
-    assert not Head().segment().mask.any()
+    assert not Head().segment()[0].any()
 
 
 def test_bright_cortex_is_no_lesion():
     head = Head()
     head.image[(radius_map((52, 32, 24)) < 3) & (head.priors["cortex"] > 0.5)] += 0.1
-    assert not head.segment().mask.any()
+    assert not head.segment()[0].any()
 
 
 def test_thin_lining_of_the_ventricle_is_no_lesion_but_a_cap_is():
     head = Head()
     radius = radius_map((32, 32, 24))
     head.image[(radius >= 4) & (radius < 5)] += 0.25
-    assert not head.segment().mask.any()
+    assert not head.segment()[0].any()
     cap = head.add((39, 32, 24), 3.5, 0.5)
-    assert head.segment().mask[cap].mean() > 0.5
+    assert head.segment()[0][cap].mean() > 0.5
 
 
 def test_too_small_for_a_focus():
     head = Head()
     head.image[42, 32, 24:26] += 1.0
-    assert not head.segment().mask.any()
+    assert not head.segment()[0].any()
 
 
 def test_cut_at_the_border_of_the_array():
     head = Head()
     lesion = head.add((44, 32, 24), 3.0, 0.5)
     cut = (slice(0, 46), slice(None), slice(None))
-    found = segment_t2_lesions(
+    found = segment_by_brightness(
         replace(head.scan(), image=head.image[cut]),
         Anatomy(
             head.brain[cut],
@@ -139,15 +139,15 @@ def test_cut_at_the_border_of_the_array():
             SPACING,
         ),
     )
-    assert found.mask.shape == (46, 64, 48)
-    assert (found.mask & lesion[cut]).sum() > 14
+    assert found[0].shape == (46, 64, 48)
+    assert (found[0] & lesion[cut]).sum() > 14
 
 
 def test_translation_invariant():
     head = Head()
     head.add((42, 32, 24), 3.0, 0.5)
     wide = [(5, 2), (3, 0), (0, 4)]
-    moved = segment_t2_lesions(
+    moved = segment_by_brightness(
         replace(head.scan(), image=np.pad(head.image, wide)),
         Anatomy(
             np.pad(head.brain, wide),
@@ -156,13 +156,13 @@ def test_translation_invariant():
             SPACING,
         ),
     )
-    assert abs(int(moved.mask.sum()) - int(head.segment().mask.sum())) <= 2
+    assert abs(int(moved[0].sum()) - int(head.segment()[0].sum())) <= 2
 
 
 def test_nan_outside_the_brain_is_ignored_and_inside_is_refused():
     head = Head()
     head.image[0, 0, 0] = np.nan
-    assert not head.segment().mask.any()
+    assert not head.segment()[0].any()
     head.image[32, 45, 24] = np.nan
     with pytest.raises(ValueError, match="finite"):
         head.segment()
@@ -183,7 +183,7 @@ def test_refuses_wrong_input(changes, message):
 
 def test_no_brain_gives_no_lesion():
     head = Head()
-    assert not head.segment(brain_mask=np.zeros(SHAPE, bool)).mask.any()
+    assert not head.segment(brain_mask=np.zeros(SHAPE, bool))[0].any()
 
 
 def test_local_level_follows_a_slow_change():
