@@ -199,9 +199,9 @@ def _register_image(
     if series.verdict in ("mirrored", "other"):
         what = "the mirror image of" if series.verdict == "mirrored" else "another head than"
         message = (
-            f"{visit.name} {contrast}: shows {what} the {reference.contrast} (score {series.score:.2f}, of its "
-            f"mirror image {series.mirrored_score:.2f}); check whose scan it is, and left and right, and export "
-            "it again"
+            f"{visit.name} {contrast}: shows {what} the {reference.contrast} (score {series.score:.2f}, of "
+            f"its mirror image {series.mirrored_score:.2f}); check whose scan it is, and left and right, and "
+            "export it again"
         )
         log.warning("%s", message)
         return RefusedImage(
