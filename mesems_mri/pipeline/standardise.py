@@ -117,7 +117,7 @@ def _read_images(
             source = images[contrast]
             path = visit.bids_dir / source
             try:
-                volume, flags = nifti.read_image(path, header_repair=rule.header_repair)
+                volume, flags = nifti.read_in_canonical_order(path, header_repair=rule.header_repair)
             except InputError as error:
                 message = f"{visit.name} {contrast}: {error}"
                 entries[contrast] = _refused(StandardisedImage(source=source), error.reason, message)
