@@ -65,7 +65,10 @@ def scan_files(patient: str) -> dict[str, Path]:
         names = {"pre": f"{stem}t1", "post": f"{stem}t1c", "FLAIR": f"{stem}fla", "T2w": f"{stem}t2"}
     else:
         folder = real_data() / "open_ms" / "cross_sectional" / patient
-        names = {c: f"{n}_space-MNI" for c, n in (("pre", "T1"), ("post", "T1POST"), ("FLAIR", "FLAIR"), ("T2w", "T2"))}
+        names = {
+            c: f"{n}_space-MNI"
+            for c, n in (("pre", "T1"), ("post", "T1POST"), ("FLAIR", "FLAIR"), ("T2w", "T2"))
+        }
     return {c: folder / f"{name}.nii.gz" for c, name in names.items()}
 
 
@@ -164,7 +167,9 @@ def _prepare(patient: str) -> Pair:
     raw = patient not in ENHANCED
     flat = {c: _flat(image, mask, priors["white_matter"]) if raw else image for c, image in images.items()}
     white = {"brain_mask": mask, "white_matter": priors["white_matter"]}
-    nawm = find_nawm(flat["pre"], contrast="T1w", **white) & find_nawm(flat["FLAIR"], contrast="FLAIR", **white)
+    nawm = find_nawm(flat["pre"], contrast="T1w", **white) & find_nawm(
+        flat["FLAIR"], contrast="FLAIR", **white
+    )
     scaled = {c: (scale_to_nawm(image, nawm)[0] * mask).astype(np.float32) for c, image in flat.items()}
     return Pair(patient, scaled.pop("post"), scaled.pop("pre"), scaled, mask, nawm, priors, coarser)
 
