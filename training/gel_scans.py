@@ -53,7 +53,7 @@ def real_data() -> Path:
 
 
 def scan_files(patient: str) -> dict[str, Path]:
-    """Return the scans of a patient by contrast; nothing else of the patient but ``transform_files`` is used."""
+    """Return the scans of a patient by contrast; but for ``transform_files`` nothing else is used."""
     if patient in SCANNED_TWICE:
         folder = real_data() / "open_ms" / "longitudinal" / patient.replace("sub-", "patient")
         names = {"pre": "study1_T1W", "post": "study2_T1W", "FLAIR": "study1_FLAIR", "T2w": "study1_T2W"}
@@ -73,7 +73,7 @@ def scan_files(patient: str) -> dict[str, Path]:
 
 
 def transform_files(patient: str) -> dict[str, tuple[tuple[Path, bool], ...]]:
-    """Return the files that lead from the FLAIR to each image that does not lie on it, in order; True: inverse."""
+    """Return the files that lead from the FLAIR to images that do not lie on it, in order; True: inverse."""
     if patient not in SCANNED_TWICE:
         return {}
     folder = scan_files(patient)["FLAIR"].parent

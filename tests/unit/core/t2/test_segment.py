@@ -1,4 +1,4 @@
-"""The joint segmentation: who proposes, what is measured of a focus, what is counted and what is kept beside."""
+"""The joint segmentation: who proposes, what is measured of a focus, what is counted, what is kept beside."""
 
 import numpy as np
 import pytest
