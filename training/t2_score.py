@@ -172,9 +172,8 @@ def _print_reliability(scores: NDArray[np.float64], answers: NDArray[np.bool_]) 
     for low, high in itertools.pairwise(edges):
         own = (scores >= low) & (scores < high)
         if own.any():
-            print(
-                f"| {low:.2f} to {high:.2f} | {own.sum()} | {scores[own].mean():.2f} | {answers[own].mean():.2f} |"
-            )
+            means = f"{scores[own].mean():.2f} | {answers[own].mean():.2f}"
+            print(f"| {low:.2f} to {high:.2f} | {own.sum()} | {means} |")
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def _series_score(fixed: Volume, moving: Volume, matrix: Affine, fixed_mask: Mas
 def _carried(fixed: Volume, mask: Mask, moving: Volume, matrix: Affine) -> Mask:
     """Return the brain mask of the fixed scan on the grid of the moving one."""
     source = Volume(mask.astype(np.float32), fixed.affine)
-    carried = resample_image(source, moving.grid, np.linalg.inv(matrix), order=1) > 0.5
+    carried = resample_image(source, moving.grid, np.linalg.inv(matrix).astype(np.float64), order=1) > 0.5
     return carried if carried.any() else np.ones(moving.shape, dtype=bool)
 
 

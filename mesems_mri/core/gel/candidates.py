@@ -307,7 +307,7 @@ def _find_compact(
 def _find_wholes(
     closed: Mask, pieces: Labels, maps: EnhancementMaps, limits: EnhancementThresholds
 ) -> dict[int, Candidate]:
-    """Candidate of each component that is cut into pieces, by the number of the component; rings are filled."""
+    """Candidate of each component that is cut into pieces, by its number; rings are filled."""
     components, _ = label_components(closed)
     wholes: dict[int, Candidate] = {}
     for candidate in _boxes(components):
