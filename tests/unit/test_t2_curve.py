@@ -32,7 +32,7 @@ def patient(seed: int) -> Any:
     asked[1] = False
     proposed = SimpleNamespace(foci=foci, features=features, tissue=SimpleNamespace(box=(slice(None),) * 3))
     scan = SimpleNamespace(lesions=lesions, ignored=np.zeros(SHAPE, bool), brain=np.ones(SHAPE, bool))
-    return SimpleNamespace(scan=scan, proposed=proposed, is_true=is_true, asked=asked)
+    return SimpleNamespace(scan=scan, proposed=proposed, is_true=is_true, asked=asked, by_brightness=lesions)
 
 
 def test_every_patient_is_scored_by_weights_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +66,8 @@ def test_the_command_prints_each_data_set_and_leaves_its_candidates(
         assert title in said
     found = read_candidates([table])["t2"]
     assert sorted(found) == sorted(PATIENTS)
+    assert "| MSLesSeg | 2 |" in said
+    assert "1.00, 1.00 |" in said  # brightness alone is the reference standard here
     assert {len(scores) for scores, _ in found.values()} == {19}  # what was not decided is left out
 
 
