@@ -59,7 +59,7 @@ def test_an_artefact_is_measured_as_strong_as_it_is(name: str) -> None:
     measure, spoil = ARTEFACTS[name]
     image, brain = head()
     found = measure_artefacts(spoil(image).astype(np.float32), brain, slice_axis=2)
-    assert 0.08 < getattr(found, measure) < 0.3
+    assert 0.08 < getattr(found, measure) < 0.35
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
