@@ -25,6 +25,8 @@ _GHOST_GRID: Final = 64
 """Voxels along an axis on which ghosts are looked for, at least; a ghost is as smooth as the head."""
 _MIN_SHOWN: Final = 0.02
 """Of the brain; less of a ghost that lies in the air says nothing."""
+_SURE_GHOST: Final = 0.3
+"""Share of the variance of the air from which its explanation by a ghost is in no doubt."""
 _MIN_CYCLES: Final = 8
 """Stripes per field of view, from which a peak in k-space is no anatomy."""
 _NEIGHBOURHOOD: Final = 9
@@ -43,8 +45,8 @@ class ArtefactMeasures:
         Amplitude of bands across the slices, or across rows or columns; where every other slice is darker,
         by how much.
     ghost : float
-        Intensity of a shifted copy of the brain in the air around the head, times the share of the variance
-        there that the copy explains; 0 where there is no air.
+        Intensity of a shifted copy of the brain in the air around the head, less where the copy explains
+        less than a third of the variance there; 0 where there is no air.
     spike : float
         Amplitude, in the head, of the strongest stripe pattern that is one isolated peak in k-space.
     """
@@ -144,8 +146,8 @@ def _ghost(image: FloatArray, brain: Mask, axis: int) -> float:
     covariance = np.maximum(sxy / count - sx * sy / count**2, 0)
     x_variance = np.maximum(sxx / count - (sx / count) ** 2, 1e-9)
     y_variance = np.maximum(syy / count - (sy / count) ** 2, 1e-9)
-    agreement = covariance**2 / (x_variance * y_variance)
-    return float(np.max(covariance / x_variance * agreement))
+    explained = covariance**2 / (x_variance * y_variance)
+    return float(np.max(covariance / x_variance * np.minimum(explained / _SURE_GHOST, 1)))
 
 
 def _between(head: Mask, axis: int) -> Mask:
