@@ -2,10 +2,10 @@
 
     python -m benchmarks.accuracy_series REAL_DATA [--visits LABEL ...]
 
-Every image of every visit with a FLAIR is registered to that FLAIR and compared with it as the run does: as it
-is, mirrored in its data but not in its header, and with the image of the same contrast of another patient of
-the same source in its place. Printed are both scores (as it is, and its mirror image; both are asked here even
-where the first leaves no doubt), the verdict and the CPU time of the comparison.
+Every image of every visit with a FLAIR is registered to that FLAIR and compared with it as the run does: as
+it is, mirrored in its data but not in its header, and with the image of the same contrast of another patient
+of the same source in its place. Printed are both scores (as it is, and its mirror image; both are asked here
+even where the first leaves no doubt), the verdict and the CPU time of the comparison.
 """
 
 import argparse
