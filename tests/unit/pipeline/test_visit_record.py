@@ -219,7 +219,8 @@ def test_an_image_with_an_artefact_is_flagged(
     assert corrected is not None
     quality = {"snr_wm": 9.5, "banding": 0.01, measure: strength}
     spoilt = standardised_image(corrected=replace(corrected, quality=quality))
-    write_json(visit.record("standardise"), standardise_record(images={"FLAIR": spoilt}).to_json())
+    images = {c: standardised_image(c) for c in CONTRASTS} | {"FLAIR": spoilt}
+    write_json(visit.record("standardise"), standardise_record(images=images).to_json())
     assert ("artefact" in flags(run(visit))) is flagged
 
 
