@@ -103,7 +103,8 @@ def artefacts(scan: Scan) -> dict[str, Callable[[float], NDArray[np.floating]]]:
         "ghost, 30 %": ghost(columns, 0.3),
         "spike, 40 and 35 cycles": lambda a: np.abs(image + a * stripes((40, 35))),
         "spike, 12 cycles": lambda a: np.abs(image + a * stripes((12, 0))),
-        "spike in one slice": lambda a: np.abs(image + a * middle * stripes((40, 35))),
+        "spike in one slice, 40 and 35 cycles": lambda a: np.abs(image + a * middle * stripes((40, 35))),
+        "spike in one slice, 12 cycles": lambda a: np.abs(image + a * middle * stripes((12, 0))),
     }
 
 

@@ -25,13 +25,13 @@ _GHOST_GRID: Final = 64
 """Voxels along an axis on which ghosts are looked for, at least; a ghost is as smooth as the head."""
 _MIN_SHOWN: Final = 0.02
 """Of the brain; less of a ghost that lies in the air says nothing."""
-_SURE_GHOST: Final = 0.3
+_SURE_GHOST: Final = 0.45
 """Share of the variance of the air from which its explanation by a ghost is in no doubt."""
 _MIN_CYCLES: Final = 8
 """Stripes per field of view, from which a peak in k-space is no anatomy."""
 _NEIGHBOURHOOD: Final = 9
 _PEAK: Final = 3
-_ISOLATED: Final = 6.0
+_ISOLATED: Final = 5.0
 """A spike is higher than its surroundings in k-space by this factor."""
 
 
@@ -46,7 +46,7 @@ class ArtefactMeasures:
         by how much.
     ghost : float
         Intensity of a shifted copy of the brain in the air around the head, less where the copy explains
-        less than a third of the variance there; 0 where there is no air.
+        less than half of the variance there; 0 where there is no air.
     spike : float
         Amplitude, in the head, of the strongest stripe pattern that is one isolated peak in k-space.
     """
