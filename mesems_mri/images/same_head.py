@@ -25,6 +25,8 @@ SAME_CONTRAST_THRESHOLD: Final = 0.6
 """The same for scans of one contrast, where a mirrored head reaches 0.45 and the right one 0.9."""
 OTHER_SERIES_THRESHOLD: Final = 0.33
 """Share of places from which two images of a visit show one head, as they are or one of them mirrored."""
+SURE_SERIES_THRESHOLD: Final = 0.5
+"""Share from which the mirror image need not be asked: mirrored series reach half of it."""
 MIRROR_MARGIN: Final = 0.05
 """By so much the right way round is ahead of the other."""
 _SPACING_MM: Final = 2.5
@@ -189,7 +191,7 @@ def compare_series(
     fixed_mask: Mask,
     mirror: Affine,
     *,
-    sure: float = SAME_CONTRAST_THRESHOLD,
+    sure: float = SURE_SERIES_THRESHOLD,
 ) -> SeriesComparison:
     """Compare two images of one visit, the second also as its mirror image.
 
