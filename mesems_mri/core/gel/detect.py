@@ -24,9 +24,9 @@ from mesems_mri.core.gel.candidates import (
     EnhancementThresholds,
     cut_patches,
     describe,
-    find_candidates,
     gather_maps,
 )
+from mesems_mri.core.gel.find import find_candidates
 from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, RealArray, Spacing
 
 Classify = Callable[[FloatArray, FloatArray], FloatArray]
@@ -266,7 +266,9 @@ def _weigh_features(features: Mapping[str, float]) -> dict[str, float]:
     Round weights set by hand; each term is 0 where GEL and look-alikes are about equally frequent.
     """
     return {
-        "no_t2_correlate": 4.0 * (features["overlap"] - 0.55) + 0.6 * (features["correlate_z"] - 2.0),
+        "no_t2_correlate": 4.0 * (features["overlap"] - 0.55)
+        + 0.6 * (features["correlate_z"] - 2.0)
+        - 2.0 * features["far_from_correlate"],
         "vessel": 3.0 * (features["compact"] - 0.5)
         - 4.0 * max(features["elongation"] - 1.6, 0)
         - 6.0 * (features["continued"] - 0.12)
