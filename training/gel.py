@@ -216,7 +216,7 @@ class Gel:
             among = enhanced if i < BATCH // 2 else others
             patient = among[int(rng.integers(len(among)))]
             at = rng.choice(self.at[patient][target[i]])
-            patches[i] = vary(rng, decode(self.stored[patient].patches[at]))
+            patches[i] = vary(rng, self.stored[patient].patches[at])
         return patches, target.astype(np.float32)
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -234,11 +234,11 @@ def load_patches(folder: Path) -> Patches:
     return Patches(*(np.concatenate([part[name] for part in parts]) for name in Patches._fields))
 
 
-def vary(rng: np.random.Generator, stored: NDArray[np.float32]) -> NDArray[np.float32]:
+def vary(rng: np.random.Generator, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Cut a patch out off centre, turn and mirror it, and change contrast, noise and what is known."""
     room = STORED_SIDE - PATCH_SIDE
     low = np.clip(np.rint(rng.normal(room / 2, 0.8, 3)).astype(int), 0, room)
-    patch = stored[(slice(None), *(slice(a, a + PATCH_SIDE) for a in low))]
+    patch = decode(stored[(slice(None), *(slice(a, a + PATCH_SIDE) for a in low))])
     order = (
         rng.permutation(3) if rng.random() < 0.5 else np.array([1, 0, 2] if rng.random() < 0.5 else [0, 1, 2])
     )

@@ -105,6 +105,7 @@ def draw_places(
     apart_mm: float,
     taken: list[NDArray],
 ) -> list[NDArray]:
+    """Draw at most so many places, weighed, apart from each other and from those that are taken."""
     inside = np.zeros(weight.shape, bool)
     inside[(slice(_REACH + 1, -_REACH - 1),) * 3] = True
     allowed = np.flatnonzero((weight > 0) & inside)

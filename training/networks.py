@@ -76,6 +76,8 @@ class UNet(nn.Module):
 class PatchClassifier(nn.Module):
     """Classify small patches: convolutions, each level half as fine, and the mean and maximum of the last.
 
+    Trained in bfloat16 with the channels last, which takes half of the time; used in float32.
+
     Parameters
     ----------
     channels_in : int
@@ -115,7 +117,11 @@ class PatchClassifier(nn.Module):
 
     def forward(self, patch: torch.Tensor, features: torch.Tensor | None = None) -> torch.Tensor:
         """Map patches (batch, channels, x, y, z) to logits (batch,)."""
-        maps = self.layers(patch).flatten(2)
+        if self.training:
+            patch = patch.to(memory_format=torch.channels_last_3d)
+        with torch.autocast(patch.device.type, torch.bfloat16, enabled=self.training):
+            maps = self.layers(patch)
+        maps = maps.float().flatten(2)
         pooled = torch.cat([maps.mean(dim=2), maps.amax(dim=2)], dim=1)
         if features is not None:
             pooled = torch.cat([pooled, features], dim=1)
