@@ -1,10 +1,11 @@
 """Train the classifier of candidates for enhancing lesions: three folds, and the shipped model.
 
-    python -m training.gel [--work DIR] [--variants N] [--steps N] [--only NAME]
+    python -m training.gel --start DIR [--work DIR] [--variants N] [--steps N] [--only NAME]
 
 1. Each pair of T1w (`gel_scans.py`) is drawn on (`gel_lesions.py`, `gel_lookalikes.py`) and degraded at
    random, many times; the package's own candidates are cut out as patches (`DIR/patches/PATIENT`).
-2. A network is trained without the patients of each fold (``gel_fold_<name>``, to ``benchmarks/models``),
+2. The networks of the version before, which had seen fewer pairs, are trained further: one without the
+   patients of each fold (``gel_fold_<name>``, to ``benchmarks/models``),
    and one with all (``gel``, to ``mesems_mri/models``).
 3. The held-out patients of the folds calibrate the score; the numbers are printed and stand in
    ``mesems_mri/models/gel.py``.
@@ -35,7 +36,7 @@ from mesems_mri.core.gel.candidates import (
 )
 from mesems_mri.core.gel.find import find_candidates
 from training import gel_lesions
-from training.export import MODELS, export
+from training.export import MODELS, export, read_exported
 from training.fit import fit
 from training.gel_lookalikes import draw_normal_enhancement
 from training.gel_scans import (
@@ -55,8 +56,9 @@ FOLD_MODELS = Path(__file__).resolve().parents[1] / "benchmarks" / "models"
 STORED_SIDE = 26
 """Patches are stored with a margin, to be cut out off centre."""
 NEGATIVES_A_SCAN = 160
-WIDTHS = (16, 32, 48)
+WIDTHS = (24, 32, 48)
 BATCH = 32
+RATE = 7e-4
 TRUE_A_SCAN = 1.5
 """GEL a scan that the calibration assumes; training scans hold many more."""
 _LOW, _SPAN = -1.5, 3.0
@@ -200,7 +202,7 @@ class Gel:
 
     def network(self) -> nn.Module:
         """Build the network."""
-        return PatchClassifier(len(CHANNELS), WIDTHS, first_stride=2)
+        return PatchClassifier(len(CHANNELS), WIDTHS, first_stride=2, batch_norm=False)
 
     def files(self) -> Iterable[Path]:
         """List every file the task trains on."""
@@ -317,7 +319,7 @@ def calibrate(held_out: Sequence[HeldOut]) -> dict[str, dict[str, float]]:
 
 def read_held_out(work: Path, patient: str) -> HeldOut:
     """Score the patches of a patient by the network that was trained without it."""
-    network = PatchClassifier(len(CHANNELS), WIDTHS, first_stride=2)
+    network = PatchClassifier(len(CHANNELS), WIDTHS, first_stride=2, batch_norm=False)
     network.load_state_dict(torch.load(work / fold_of(patient) / "weights.pt", weights_only=True))
     stored = load_patches(work / "patches" / patient)
     scans = int(stored.scan.max()) + 1
@@ -358,16 +360,20 @@ def main() -> None:
         default=16,
         help="drawn and degraded scans of each patient; half without contrast",
     )
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--start", type=Path, help="folder of the networks to go on from, NETWORK.onnx")
+    parser.add_argument("--patients", nargs="+", choices=PATIENTS, help="prepare only these")
     parser.add_argument("--only", help="prepare, the name of a network to train, or calibrate")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.only in (None, "prepare"):
-        prepare(PATIENTS, options.work, options.variants)
+        prepare(options.patients or PATIENTS, options.work, options.variants)
     for name in networks():
         if options.only in (None, name):
             task = Gel(training_patients(name), options.work / "patches", name)
-            network = fit(task, options.work / name, steps=options.steps, workers=0)
+            start = options.work / f"{name}_start.pt"
+            torch.save(read_exported(options.start / f"{name}.onnx", len(CHANNELS)), start)
+            network = fit(task, options.work / name, steps=options.steps, rate=RATE, workers=0, start=start)
             folder = MODELS if name == "gel" else FOLD_MODELS
             folder.mkdir(exist_ok=True)
             example = torch.from_numpy(task.draw(np.random.default_rng(0))[0])
