@@ -6,7 +6,7 @@ No public scan here has rated GEL. Sensitivity comes from implants into pairs of
 rings, also faint ones, each with a FLAIR and T2w lesion); false alarms come from the same pairs as they are,
 in which no enhancing lesion is known. Three pairs were acquired before and after contrast; they are also
 read after degrading: 3 mm slices, three levels of noise, a misregistered post-contrast scan of another gain
-and bias. Seven were not (`gel_cases.py`): raw scans with the skull on, in slices of 3 to 7 mm, with normal
+and bias. Five were not (`gel_cases.py`): raw scans with the skull on, in slices of 7 mm, with normal
 enhancement drawn in. The generator of the implants is the benchmark's own: nothing in the package or in
 training may import it.
 

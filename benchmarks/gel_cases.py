@@ -1,8 +1,8 @@
 """The scans that the detection of enhancing lesions is measured on, and this benchmark's normal enhancement.
 
-Three patients have T1w before and after contrast. Seven have none: two visits of two, one visit of five.
-Their T1w are read as if one were before and one after contrast, after normal enhancement (plexus, dura, veins
-of the sulci) was drawn into the second. `draw_normal_enhancement` is frozen; nothing in training imports it.
+Three patients have T1w before and after contrast. Five have one T1w: it is read as if it had been acquired
+before and after contrast, moved a little, with new noise, and with normal enhancement (plexus, dura, veins of
+the sulci) drawn into the second. Both generators are frozen; nothing in training imports them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.gel_scans import ENHANCED, PATIENTS, READ_TWICE, load_pair
+from training.gel_scans import ENHANCED, READ_TWICE, load_pair
 
 Array = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ class Case:
 
 def load_cases(cache: Path) -> Iterator[Case]:
     """Read all pairs; those without contrast medium get normal enhancement, the same in every run."""
-    for number, name in enumerate(PATIENTS):
+    for number, name in enumerate((*ENHANCED, *READ_TWICE)):
         pair = load_pair(name, cache)
         case = Case(
             name,
@@ -66,7 +66,7 @@ def load_cases(cache: Path) -> Iterator[Case]:
         )
         if not case.enhanced:
             rng = np.random.default_rng([77, number])
-            case = draw_normal_enhancement(read_again(case, rng) if name in READ_TWICE else case, rng)
+            case = draw_normal_enhancement(read_again(case, rng), rng)
         yield case
 
 

@@ -336,9 +336,10 @@ def write_calibration(work: Path) -> None:
 
     Printed are the numbers of the shipped model, from the held-out patients of all folds.
     """
-    held_out = {patient: read_held_out(work, patient) for patient in PATIENTS}
+    measured = [patient for patient in PATIENTS if patient not in SCANNED_TWICE]
+    held_out = {patient: read_held_out(work, patient) for patient in measured}
     calibration = {
-        name: calibrate([held_out[p] for p in PATIENTS if p not in left_out])
+        name: calibrate([held_out[p] for p in measured if p not in left_out])
         for name, left_out in networks().items()
     }
     origin = {
