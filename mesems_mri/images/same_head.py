@@ -163,7 +163,7 @@ class SeriesComparison:
 
     @property
     def verdict(self) -> Literal["same", "mirrored", "other", "unsure"]:
-        """Whether the two show one head the same way round.
+        """Verdict on the two images: one head the same way round, or not.
 
         ``unsure`` where they share too little to tell, or are hardly more alike than the mirror image is.
         """
