@@ -34,13 +34,9 @@ from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.tables import read_table
 from tests.real.arrange import arrange_fake_pair, arrange_open_ms
 
-<<<<<<< HEAD
-PARTS = ("real", "stable", "external", "gel", "fake", "change", "brain")
-CANDIDATES = "candidates.tsv"
-"""Scored candidates of held-out patients, for benchmarks.reliability."""
-=======
 PARTS = ("real", "lesions", "stable", "gel", "fake", "change", "brain")
->>>>>>> main
+CANDIDATES = "candidates.tsv"
+"""Scored candidates of held-out patients in WORK, for benchmarks.reliability."""
 _FROM_27 = ("27-70", "70-500", ">=500")
 _FROM_70 = ("70-500", ">=500")
 RISES = (2.0, 3.0, 3.5)
@@ -106,17 +102,11 @@ def _run_part(part: str, real_data: Path, work: Path, cores: int, *, quick: bool
             clear = work / f"real_above_{rise:g}"
             arrange_open_ms(real_data / "open_ms", clear / "bids", clear / "truth", min_dz=rise)
             call("mesems_mri", "evaluate", real / "out", clear / "truth", "--json", clear / "scores.json")
-<<<<<<< HEAD
-        call("benchmarks.t2_curve", "--json", work / "t2_curve.json", "--candidates", work / CANDIDATES)
-    elif part == "external":
-        at = real / "mslesseg"
-        run_and_score(at / "bids", at / "out", at / "truth")
-=======
     elif part == "lesions":
         for at in (real / "mslesseg", real / "ms3seg"):
             call("mesems_mri", "run", at / "bids", at / "out", "--cores", str(cores))
-        call("benchmarks.t2_curve", real, "--json", work / "t2_curve.json", "--sets", work / "lesions.json")
->>>>>>> main
+        figures = ("--json", work / "t2_curve.json", "--sets", work / "lesions.json")
+        call("benchmarks.t2_curve", real, *figures, "--candidates", work / CANDIDATES)
     elif part == "stable":
         if not (stable / "bids" / "participants.tsv").is_file():
             call("benchmarks.new_lesions", real_data, stable / "bids", str(draws))

@@ -1,13 +1,5 @@
 """T2 lesions of patients that no network had seen: by patient, data set and size, at every score.
 
-<<<<<<< HEAD
-    python -m benchmarks.t2_curve [--work DIR] [--networks DIR] [--json FILE] [--candidates FILE]
-
-Every rated scan is proposed by the network of the fold that left its patient out, and every proposal scored
-by weights that were fitted to the other patients (`training.t2_score`): the score has not seen the patient.
-A proposal is true when at least 30 % of it lies in the reference standard (MSSEG-2), and left out when the
-raters saw it and did not decide. Scans are prepared once, in ``DIR/scans``.
-=======
     python -m benchmarks.t2_curve REAL [--json FILE] [--sets FILE] [--candidates FILE]
 
 ``REAL`` is what ``python -m benchmarks.accuracy --only real`` leaves: ``out`` and ``truth``, of the same
@@ -16,85 +8,20 @@ names in ``mslesseg`` and ``ms3seg``. Every patient is read by the network of th
 of the subject. What the raters of MS3SEG saw and did not count is ignored. A candidate is true when at least
 30 % of it lies in the reference standard (MSSEG-2). The eight weights of the score were fitted to all
 these patients; ``python -m training.t2_score`` leaves each out of the weights as well.
->>>>>>> main
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-<<<<<<< HEAD
-from collections.abc import Mapping
-=======
 from collections.abc import Iterable, Mapping
->>>>>>> main
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-<<<<<<< HEAD
-from benchmarks.reliability import LIMITS, Patients, print_reliability, write_candidates
-from mesems_mri.core.t2.segment import SegmentThresholds
-from mesems_mri.core.tally import Tally
-from training.t2_scans import PATIENTS, fold_of
-from training.t2_score import HeldOut, agreement, fit_score, read_patient, score
-
-FOLD_MODELS = Path(__file__).with_name("models")
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Proposals of a patient with their scores, by label (index 0 is background)."""
-
-    patient: HeldOut
-    scores: NDArray[np.float64]
-
-    def above(self, least: float) -> Tally:
-        """Score those of at least so much."""
-        kept = self.scores >= least
-        kept[0] = False
-        return agreement(self.patient, kept).overall
-
-
-def data_set(patient: str) -> str:
-    """Name the data set of a patient."""
-    if patient.startswith("ms3seg"):
-        return "MS3SEG (slices of 6-8 mm)"
-    return "MSLesSeg" if patient.startswith("P") else "open_ms"
-
-
-def score_held_out(patients: Mapping[str, HeldOut]) -> dict[str, Scored]:
-    """Score the proposals of every patient by weights fitted to the others."""
-    return {
-        name: Scored(patient, score(patient, fit_score([o for own, o in patients.items() if own != name])))
-        for name, patient in patients.items()
-    }
-
-
-def curve(scored: Mapping[str, Scored]) -> list[tuple[float, float]]:
-    """Print what is found and what is false at every score; return false ones a scan, and sensitivity."""
-    print("| score at least | found | true | F1 | false a scan |\n|---|---|---|---|---|")
-    points = []
-    for least in LIMITS:
-        tally = sum((own.above(least) for own in scored.values()), Tally())
-        false = (tally.detections - tally.true_detections) / len(scored)
-        points.append((false, tally.found / max(tally.truth, 1)))
-        print(
-            f"| {least:g} | {tally.found}/{tally.truth} | {tally.true_detections}/{tally.detections}"
-            f" | {tally.f1 or 0:.2f} | {false:.1f} |"
-        )
-    return points
-
-
-def judged(scored: Mapping[str, Scored]) -> Patients:
-    """Return scores and truth of what the raters decided about."""
-    return {
-        name: (own.scores[own.patient.asked], own.patient.is_true[own.patient.asked])
-        for name, own in scored.items()
-    }
-=======
 from benchmarks.reliability import LIMITS, MIN_INSIDE, print_reliability, write_candidates
 from mesems_mri.core.agreement import Agreement, compare_masks
 from mesems_mri.core.intervals import wilson_interval
@@ -291,7 +218,6 @@ def print_curve(patients: list[Read]) -> list[tuple[float, float]]:
             f" | {tally.f1 or 0:.2f} | {false:.1f} |"
         )
     return points
->>>>>>> main
 
 
 def main() -> None:
@@ -299,36 +225,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-<<<<<<< HEAD
-    parser.add_argument("--work", type=Path, default=Path("build/t2"))
-    parser.add_argument("--networks", type=Path, default=FOLD_MODELS)
-    parser.add_argument("--json", type=Path, help="write the curves here as well, for benchmarks.froc")
-=======
     parser.add_argument("real", type=Path)
     parser.add_argument("--json", type=Path, help="write the curve here as well, for benchmarks.froc")
     parser.add_argument("--sets", type=Path, help="write F1 and Dice of every patient here as well")
->>>>>>> main
     parser.add_argument(
         "--candidates", type=Path, help="add the scored candidates to this table, for benchmarks.reliability"
     )
     given = parser.parse_args()
-<<<<<<< HEAD
-    names = [name for name in PATIENTS if (given.networks / f"{fold_of(name)}.onnx").is_file()]
-    if not names:
-        parser.exit(2, f"no network t2_fold_*.onnx in {given.networks}; train them (training/README.md)\n")
-    limits = SegmentThresholds()
-    scored = score_held_out({n: read_patient(n, given.work, given.networks, limits) for n in names})
-    curves = {}
-    for title in dict.fromkeys(map(data_set, names)):
-        of_set = {name: own for name, own in scored.items() if data_set(name) == title}
-        print(f"\n{title}: {', '.join(of_set)}\n")
-        curves[f"T2 lesions, {title}"] = curve(of_set)
-        print_reliability(judged(of_set))
-    print("\nAll of them")
-    print_reliability(judged(scored))
-    if given.candidates:
-        write_candidates(given.candidates, "t2", judged(scored))
-=======
     patients = list(read_patients(given.real))
     by_set = {name: own for name in SETS if (own := [p for p in patients if p.data_set == name])}
     print_patients(patients)
@@ -341,7 +244,6 @@ def main() -> None:
     if given.sets:
         figures = {name: {p.name: _means([p.above(COUNTED)]) for p in own} for name, own in by_set.items()}
         given.sets.write_text(json.dumps(figures), encoding="utf-8")
->>>>>>> main
     if given.json:
         given.json.write_text(json.dumps({"T2 lesions on FLAIR": points}), encoding="utf-8")
 
