@@ -1,0 +1,269 @@
+"""Fit the score of T2 change, and print how well it holds on patients that were left out.
+
+    python -m training.change_score REAL/out REAL/truth [--work DIR] [--networks DIR] [--draws N]
+
+1. The real pairs (patients 01 and 12 of ``open_ms``, arranged by `tests.real.arrange` and run) and pairs
+   drawn from rated scans (`training.change_pairs`), read by a network that has not seen the patient.
+2. What `core.t2.change` proposes in them is described as there, and called true when at least 30 % of it lies
+   in the reference standard (MSSEG-2).
+3. Logistic regression with a ridge. Printed are the foci found in each patient by weights fitted to the
+   others, and the weights fitted to all, which stand in ``core/t2/change_score.py``.
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mesems_mri.core.components import label_components
+from mesems_mri.core.t2.change import propose_change
+from mesems_mri.core.t2.change_score import FEATURES
+from mesems_mri.core.t2.growth import ChangeThresholds
+from mesems_mri.core.t2.scan import VisitPair
+from mesems_mri.core.t2.tissue import describe_tissue
+from mesems_mri.dataset.layout import Layout
+from mesems_mri.images import nifti
+from mesems_mri.images.resampling import resample_labels
+from mesems_mri.images.volume import SUBJECT_GRID
+from mesems_mri.models.t2 import lesion_probability
+from mesems_mri.pipeline.detectors import t2_probability, visit_pair
+from mesems_mri.pipeline.scene import open_reference, open_scene
+from mesems_mri.pipeline.visit import VisitFiles
+from training.change_pairs import draw_pair
+from training.t2_scans import fold_of, load_scan, read_shapes
+
+DRAWN = ("patient07", "patient26", "P18", "P39")
+"""Patients of 1 mm scans with a T1w, from which pairs are drawn."""
+_TRUE_INSIDE = 0.3
+_FOUND_INSIDE = 0.1
+_RIDGE = 2.0
+_DRAWN_WEIGHT = 0.5
+"""Weight of a patient with drawn lesions; a real one has 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedPair:
+    """What was proposed in a pair, and the reference standard.
+
+    Attributes
+    ----------
+    patient : str
+    features : ndarray of float64, shape (n, len(FEATURES))
+        Of each focus.
+    is_true, known, by_network : ndarray of bool, shape (n,)
+        Whether a focus is a change, whether the reference standard decides about it, and whether it was
+        proposed by the network alone.
+    shows : ndarray of bool, shape (n, m)
+        Whether a focus lies on one of the m changes of the reference standard.
+    volume_mm3 : ndarray of float64, shape (m,)
+        Of these.
+    """
+
+    patient: str
+    features: NDArray[np.float64]
+    is_true: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    by_network: NDArray[np.bool_]
+    shows: NDArray[np.bool_]
+    volume_mm3: NDArray[np.float64]
+
+
+def judge_pair(
+    patient: str, pair: VisitPair, truth: NDArray[np.bool_], ignored: NDArray[np.bool_]
+) -> JudgedPair:
+    """Propose the changes of a pair as the package does, and compare them with the reference standard."""
+    tissue = describe_tissue(pair.current, pair.anatomy)
+    assert tissue is not None
+    proposed = propose_change(pair.crop(tissue.box), tissue, ChangeThresholds())
+    truth, ignored = truth[tissue.box], ignored[tissue.box]
+    changes, m = label_components(truth)
+    parts = defaultdict(list)
+    for foci in (proposed.new, proposed.enlarging):
+        labels = np.arange(1, foci.max(initial=0) + 1)
+        inside = np.asarray(ndimage.mean(truth, foci, labels)).reshape(-1)
+        aside = np.asarray(ndimage.mean(ignored, foci, labels)).reshape(-1)
+        parts["features"].append(proposed.features(foci)[1:])
+        parts["is_true"].append(inside >= _TRUE_INSIDE)
+        parts["known"].append((inside >= _TRUE_INSIDE) | (aside <= 0.5))
+        parts["by_network"].append(
+            np.asarray(ndimage.maximum(proposed.growth.by_network, foci, labels)).reshape(-1) > 0
+        )
+        shared = np.zeros((len(labels), m), bool)
+        for change in range(1, m + 1):
+            own = changes == change
+            over = np.bincount(foci[own], minlength=len(labels) + 1)[1:]
+            shared[:, change - 1] = over >= _FOUND_INSIDE * own.sum()
+        parts["shows"].append(shared)
+    volume_mm3 = np.bincount(changes.ravel(), minlength=m + 1)[1:] * float(np.prod(pair.anatomy.spacing_mm))
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    return JudgedPair(patient=patient, volume_mm3=volume_mm3.astype(float), **joined)
+
+
+def real_pairs(out_dir: Path, truth_dir: Path, network: Path) -> list[JudgedPair]:
+    """Read the pairs of a run whose change is known; the network has seen none of these patients."""
+    judged = []
+    for record in sorted(out_dir.glob(".mesems/sub-*/ses-2/detect.json")):
+        participant = record.parts[-3]
+        visit = VisitFiles(
+            bids_dir=Path(), layout=Layout(out_dir), participant_id=participant, session_id="ses-2"
+        )
+        registered, detected = visit.register_record().registered, visit.detect_record()
+        if registered is None or detected.detected is None or not detected.history:
+            continue
+        scene = open_scene(visit, registered)
+        earlier = detected.history[0]
+        contrasts = tuple(c for c in ("FLAIR", "T2w") if c in scene.images and c in earlier.images)
+        reference = open_reference(visit, earlier, (*contrasts, "T1w"), scene)
+        probability = t2_probability(scene, network), t2_probability(reference, network)
+        lesions = []
+        for arrays in (detected.detected.arrays, earlier.arrays):
+            with np.load(visit.resolve(arrays)) as archive:
+                lesions.append(archive["t2"] > 0)
+        pair = visit_pair(scene, reference, contrasts, lesions[0], lesions[1], probability)
+        to_image = np.asarray(scene.entries["FLAIR"].subject_to_image)
+        anat = truth_dir / participant / "ses-2" / "anat"
+        masks = []
+        for desc in ("change", "ignore"):
+            mask, affine = nifti.read_labels(
+                anat / f"{participant}_ses-2_space-orig_label-L_desc-{desc}_mask.nii.gz"
+            )
+            masks.append(resample_labels(mask, affine, SUBJECT_GRID, to_image)[scene.box] > 0)
+        judged.append(judge_pair(participant, pair, masks[0], masks[1]))
+    return judged
+
+
+def drawn_pair(patient: str, draw: int, scans: Path, networks: Path) -> JudgedPair:
+    """Draw a pair from a scan of a patient and judge it."""
+    rng = np.random.default_rng([zlib.crc32(patient.encode()), draw])
+    drawn = draw_pair(rng, load_scan(patient, scans), read_shapes())
+    anatomy = drawn.pair.anatomy
+    network = networks / fold_of(patient)
+    now, then = (lesion_probability(i, anatomy.priors, anatomy.brain_mask, network) for i in drawn.images)
+    return judge_pair(patient, drawn.with_probability(now, then), drawn.truth, drawn.ignored)
+
+
+def cached(path: Path) -> JudgedPair | None:
+    """Read a judged pair, if it is there."""
+    if not path.is_file():
+        return None
+    with np.load(path) as archive:
+        fields = {name: archive[name] for name in archive.files}
+    return JudgedPair(patient=path.stem.split("_")[0], **fields)
+
+
+def store(path: Path, pair: JudgedPair) -> JudgedPair:
+    """Write a judged pair."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = {name: getattr(pair, name) for name in JudgedPair.__dataclass_fields__ if name != "patient"}
+    np.savez(path, **fields)
+    return pair
+
+
+def fit_score(pairs: list[JudgedPair]) -> NDArray[np.float64]:
+    """Fit weights and, last, the offset of the log odds; every real patient has one weight."""
+    used = [pair.known & ~pair.by_network for pair in pairs]
+    inputs = np.concatenate([pair.features[use] for pair, use in zip(pairs, used, strict=True)])
+    target = np.concatenate([pair.is_true[use] for pair, use in zip(pairs, used, strict=True)]).astype(float)
+    owner = np.concatenate([np.full(use.sum(), pair.patient) for pair, use in zip(pairs, used, strict=True)])
+    weight = np.zeros(len(owner))
+    for patient in np.unique(owner):
+        own = owner == patient
+        weight[own] = (1.0 if patient.startswith("sub-") else _DRAWN_WEIGHT) * 40.0 / own.sum()
+    inputs = np.column_stack([inputs, np.ones(len(inputs))])
+    scale = np.concatenate([inputs[:, :-1].std(axis=0) + 1e-9, [1.0]])
+    inputs = inputs / scale
+    ridge = _RIDGE * np.diag([*np.ones(len(FEATURES)), 0.0])
+    beta = np.zeros(len(scale))
+    for _ in range(60):
+        p = 1.0 / (1.0 + np.exp(-inputs @ beta))
+        slope = inputs.T @ (weight * (p - target)) + ridge @ beta
+        curve = (inputs * (weight * p * (1 - p))[:, None]).T @ inputs + ridge + 1e-9 * np.eye(len(scale))
+        beta -= np.linalg.solve(curve, slope)
+    return beta / scale
+
+
+def score(pair: JudgedPair, beta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Score every focus of a pair."""
+    return 1.0 / (1.0 + np.exp(-(pair.features @ beta[:-1] + beta[-1])))
+
+
+def main() -> None:
+    """Fit and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("real_out", type=Path)
+    parser.add_argument("real_truth", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("build/t2"))
+    parser.add_argument("--networks", type=Path, default=Path("benchmarks/models"))
+    parser.add_argument("--draws", type=int, default=3, help="pairs drawn from each scan")
+    options = parser.parse_args()
+    cache = options.work / "change"
+    pairs = [
+        cached(path) or store(path, drawn_pair(patient, draw, options.work / "scans", options.networks))
+        for patient in DRAWN
+        for draw in range(options.draws)
+        for path in [cache / f"{patient}_{draw}.npz"]
+    ]
+    real = [pair for path in sorted(cache.glob("sub-*.npz")) if (pair := cached(path))]
+    if not real:
+        network = options.networks / "t2_fold_a"
+        real = [
+            store(cache / f"{p.patient}.npz", p)
+            for p in real_pairs(options.real_out, options.real_truth, network)
+        ]
+    pairs += real
+    _print_held_out(pairs)
+    beta = fit_score(pairs)
+    print("\nWEIGHTS =", tuple(np.round(beta[:-1], 4).tolist()), " OFFSET =", round(float(beta[-1]), 4))
+
+
+def _print_held_out(pairs: list[JudgedPair]) -> None:
+    print("| held out | found | of 70 mm3 and more | true | F1 |\n|---|---|---|---|---|")
+    scores, answers, real = [], [], []
+    for patient in sorted({pair.patient for pair in pairs}):
+        beta = fit_score([pair for pair in pairs if pair.patient != patient])
+        found = large_found = large = changes = true = drawn = 0
+        for pair in pairs:
+            if pair.patient != patient:
+                continue
+            certainty = score(pair, beta)
+            kept = (certainty >= 0.5) & ~pair.by_network
+            seen = pair.shows[kept].any(axis=0)
+            big = pair.volume_mm3 >= 70
+            found, changes = found + int(seen.sum()), changes + len(seen)
+            large_found, large = large_found + int(seen[big].sum()), large + int(big.sum())
+            true += int((pair.is_true & kept).sum())
+            drawn += int((kept & pair.known).sum())
+            scores.append(certainty[pair.known & ~pair.by_network])
+            answers.append(pair.is_true[pair.known & ~pair.by_network])
+            real.append(np.full(len(scores[-1]), patient.startswith("sub-")))
+        sensitivity, precision = found / max(changes, 1), true / max(drawn, 1)
+        f1 = 2 * sensitivity * precision / max(sensitivity + precision, 1e-9)
+        print(f"| {patient} | {found}/{changes} | {large_found}/{large} | {true}/{drawn} | {f1:.2f} |")
+    for name, chosen in (("real", np.concatenate(real)), ("all", np.full(len(np.concatenate(real)), True))):
+        print(f"\nscores of {name} pairs")
+        _print_reliability(np.concatenate(scores)[chosen], np.concatenate(answers)[chosen])
+
+
+def _print_reliability(scores: NDArray[np.float64], answers: NDArray[np.bool_]) -> None:
+    print("| score | candidates | mean score | true |\n|---|---|---|---|")
+    for low, high in itertools.pairwise([0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0001]):
+        own = (scores >= low) & (scores < high)
+        if own.any():
+            means = f"{scores[own].mean():.2f} | {answers[own].mean():.2f}"
+            print(f"| {low:.2f} to {high:.2f} | {own.sum()} | {means} |")
+
+
+if __name__ == "__main__":
+    main()
