@@ -49,6 +49,10 @@ _FOUND_INSIDE = 0.1
 _RIDGE = 2.0
 _DRAWN_WEIGHT = 0.5
 """Weight of a patient with drawn lesions; a real one has 1."""
+_FOCI = 40.0
+_NETWORK = ("network", "network_rise", "networked")
+_VIEWS: dict[tuple[str, ...], float] = {(): 0.6, _NETWORK: 0.2, ("support", "supported"): 0.2}
+"""What a focus is shown without, and how much that counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,24 +174,35 @@ def store(path: Path, pair: JudgedPair) -> JudgedPair:
 
 
 def fit_score(pairs: list[JudgedPair]) -> NDArray[np.float64]:
-    """Fit weights and, last, the offset of the log odds; every real patient has one weight."""
-    used = [pair.known & ~pair.by_network for pair in pairs]
-    inputs = np.concatenate([pair.features[use] for pair, use in zip(pairs, used, strict=True)])
-    target = np.concatenate([pair.is_true[use] for pair, use in zip(pairs, used, strict=True)]).astype(float)
-    owner = np.concatenate([np.full(use.sum(), pair.patient) for pair, use in zip(pairs, used, strict=True)])
-    weight = np.zeros(len(owner))
-    for patient in np.unique(owner):
-        own = owner == patient
-        weight[own] = (1.0 if patient.startswith("sub-") else _DRAWN_WEIGHT) * 40.0 / own.sum()
-    inputs = np.column_stack([inputs, np.ones(len(inputs))])
-    scale = np.concatenate([inputs[:, :-1].std(axis=0) + 1e-9, [1.0]])
-    inputs = inputs / scale
+    """Fit weights and, last, the offset of the log odds; every real patient has one weight.
+
+    Each focus is shown with everything that was measured of it, without the network and without the second
+    contrast: a run may lack either.
+    """
+    inputs, target, owner, share = [], [], [], []
+    for pair in pairs:
+        used = pair.known & ~pair.by_network
+        for without, own in _VIEWS.items():
+            shown = pair.features[used] * [name not in without for name in FEATURES]
+            inputs.append(shown)
+            target.append(pair.is_true[used])
+            owner.append(np.full(len(shown), pair.patient))
+            share.append(np.full(len(shown), own))
+    x, y = np.concatenate(inputs), np.concatenate(target).astype(float)
+    patients, weight = np.concatenate(owner), np.concatenate(share)
+    for patient in np.unique(patients):
+        own = patients == patient
+        most = 1.0 if patient.startswith("sub-") else _DRAWN_WEIGHT
+        weight[own] *= most * _FOCI / weight[own].sum()
+    x = np.column_stack([x, np.ones(len(x))])
+    scale = np.concatenate([x[:, :-1].std(axis=0) + 1e-9, [1.0]])
+    x = x / scale
     ridge = _RIDGE * np.diag([*np.ones(len(FEATURES)), 0.0])
     beta = np.zeros(len(scale))
     for _ in range(60):
-        p = 1.0 / (1.0 + np.exp(-inputs @ beta))
-        slope = inputs.T @ (weight * (p - target)) + ridge @ beta
-        curve = (inputs * (weight * p * (1 - p))[:, None]).T @ inputs + ridge + 1e-9 * np.eye(len(scale))
+        p = 1.0 / (1.0 + np.exp(-x @ beta))
+        slope = x.T @ (weight * (p - y)) + ridge @ beta
+        curve = (x * (weight * p * (1 - p))[:, None]).T @ x + ridge + 1e-9 * np.eye(len(scale))
         beta -= np.linalg.solve(curve, slope)
     return beta / scale
 

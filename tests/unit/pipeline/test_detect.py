@@ -86,6 +86,7 @@ def leave(visit: VisitFiles, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         score=(NEW * 0.8).astype(np.float32),
         candidates=NEW + DOUBTFUL * 2,
         candidate_scores=(0.81234, 0.21),
+        candidate_causes=(None, "score_below_limit"),
     )
     segmentation = T2Segmentation(mask=HOLE > 0, score=(HOLE * 0.6).astype(np.float32))
     vein = Candidates(DOUBTFUL, (0.3,), ("vessel",))
