@@ -45,9 +45,9 @@ def cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def reference_mask(image: Path) -> BoolArray | None:
-    """Return the reference brain mask of a longitudinal scan in the grid of that scan."""
-    brain = image.with_name("brainmask.nii.gz")
+def reference_mask(image: Path, name: str = "brainmask.nii.gz") -> BoolArray | None:
+    """Return a mask of the common space of a longitudinal patient in the grid of one of its scans."""
+    brain = image.with_name(name)
     if not brain.exists():
         return None
     study, contrast = image.name.removesuffix(".nii.gz").split("_")

@@ -13,7 +13,7 @@ import argparse
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations, product
 from pathlib import Path
 from typing import NamedTuple
@@ -197,21 +197,43 @@ def pairs_to_compare(scans: list[Scan], every: int) -> Iterator[tuple[str, Scan,
             yield "mirrored", partner, mirrored(scan)
 
 
-def print_heads(scans: list[Scan], every: int) -> None:
-    """Print the scores of right, wrong and mirrored heads, the worst pair of each kind, and mistakes."""
-    scores: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
-    mistakes = []
-    for kind, fixed, moving in pairs_to_compare(scans, every):
+class Compared(NamedTuple):
+    """Two scans after registration: what they are, whether their contrast is one, and what was found."""
+
+    kind: str
+    alike: bool
+    names: str
+    score: float
+    same_head: bool
+
+    @property
+    def right(self) -> bool:
+        """They were told to be of one head, or of two, as they are."""
+        return self.same_head == self.kind.startswith("right")
+
+
+def compare_pairs(pairs: Iterable[tuple[str, Scan, Scan]]) -> Iterator[Compared]:
+    """Register pairs of scans and compare the heads."""
+    for kind, fixed, moving in pairs:
         alike = fixed.contrast == moving.contrast
         found = register_rigid(fixed.volume, moving.volume, fixed_mask=fixed.mask, moving_mask=moving.mask)
         heads = compare_heads(
             fixed.volume, moving.volume, found.matrix, fixed.mask, moving.mask, same_contrast=alike
         )
         names = f"{fixed.name} / {moving.name}"
-        scores[kind, "same contrast" if alike else "other contrast"].append((heads.score, names))
-        if heads.same_head != kind.startswith("right"):
-            mistakes.append(f"{kind}: {names} {heads.score:.3f}")
         print(f"  {kind} {names} {heads.score:.3f} {found.flags}", flush=True)
+        yield Compared(kind, alike, names, heads.score, heads.same_head)
+
+
+def print_heads(scans: list[Scan], every: int) -> None:
+    """Print the scores of right, wrong and mirrored heads, the worst pair of each kind, and mistakes."""
+    scores: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    mistakes = []
+    for pair in compare_pairs(pairs_to_compare(scans, every)):
+        contrast = "same contrast" if pair.alike else "other contrast"
+        scores[pair.kind, contrast].append((pair.score, pair.names))
+        if not pair.right:
+            mistakes.append(f"{pair.kind}: {pair.names} {pair.score:.3f}")
     print("pairs | contrast | number | lowest | median | highest | closest to the threshold")
     for (kind, contrast), entries in sorted(scores.items()):
         values = [score for score, _ in entries]

@@ -119,6 +119,10 @@ class QualityRule(_Frozen):
         default=0.97, description="Less of the brain inside the image: flagged"
     )
     min_snr: PositiveFloat = Field(default=3.0, description="Less in white matter: flagged")
+    max_artefact: Fraction = Field(
+        default=0.08,
+        description="Bands, ghosts or stripes of more than this share of the intensity of the brain: flagged",
+    )
 
 
 class IntakeRule(_Frozen):

@@ -25,7 +25,7 @@ _GRID = np.stack(np.meshgrid(_AXIS, _AXIS, _AXIS, indexing="ij"))
 
 @dataclass(frozen=True)
 class Pair:
-    """Scans of one person on a 1 mm grid, each scaled to NAWM, with the priors of the atlas."""
+    """Scans of one person on a 1 mm grid, each scaled to NAWM, with the tissue maps of the head."""
 
     name: str
     post: FloatArray
@@ -34,6 +34,7 @@ class Pair:
     brain_mask: Mask
     nawm: Mask
     priors: dict[str, FloatArray]
+    thickness_mm: float = 1.0
 
 
 def _texture(

@@ -1,13 +1,15 @@
-"""The real pairs of T1w that the classifier of enhancing lesions is trained on, and its folds.
+"""The scans that the classifier of enhancing lesions is trained on, and its folds.
 
-There are three: no other public patient here has T1w before and after contrast. To them come two patients
-who were scanned twice without contrast, in thick slices with the skull on: what differs between their T1w is
-noise, position, slices and a year of disease, and no enhancement. Needs no torch.
+Three patients have T1w before and after contrast; no other public patient here has. To them come two patients
+who were scanned twice without contrast, and five of whom the same T1w is read twice, all in thick slices with
+the skull on: nothing enhances between their T1w until normal enhancement is drawn in (`gel_lookalikes`).
+Needs no torch.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -15,19 +17,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.intensity import find_nawm, scale_to_nawm
-from mesems_mri.core.matching import match_resolution
-from mesems_mri.dataset.layout import Layout
-from mesems_mri.dataset.records.register import RegisteredVisit
-from mesems_mri.models.atlas import load_atlas
-from mesems_mri.pipeline.scene import open_scene
-from mesems_mri.pipeline.visit import VisitFiles
-from training import gel_lesions
+from mesems_mri.core.matching import differential_bias, match_resolution
+from mesems_mri.core.typing import FloatArray, Mask
+from mesems_mri.images import nifti
+from mesems_mri.images.anatomy import segment_anatomy
+from mesems_mri.images.mni_alignment import align_to_mni
+from mesems_mri.images.resampling import resample_image
+from mesems_mri.images.tissue import tissue_maps
+from mesems_mri.images.volume import Grid, Volume
+from training.gel_lesions import Pair
 
-PATIENTS = ("patient07", "patient26", "TCGA-DU-7294")
-"""With T1w before and after contrast; accuracy is measured on them, each left out of one fold."""
+ENHANCED = ("patient07", "patient26", "TCGA-DU-7294")
+"""With T1w before and after contrast; sensitivity is measured on them, each left out of one fold."""
 SCANNED_TWICE = ("sub-01", "sub-12")
-"""Without contrast, `ses-1` and `ses-2`; in every fold, and in no benchmark of enhancing lesions."""
+"""Without contrast, two visits."""
+READ_TWICE = ("ms3seg01", "ms3seg02", "ms3seg03", "ms3seg04", "ms3seg05")
+"""Without contrast, one visit: its T1w is taken twice."""
+PATIENTS = (*ENHANCED, *SCANNED_TWICE, *READ_TWICE)
+FOLDS: dict[str, tuple[str, ...]] = {
+    "a": ("patient07", "sub-01", "ms3seg01", "ms3seg02"),
+    "b": ("patient26", "sub-12", "ms3seg03"),
+    "c": ("TCGA-DU-7294", "ms3seg04", "ms3seg05"),
+}
+"""Patients that each fold leaves out."""
+_FLAT_MM = 25.0
+_MARGIN = 4
 
 
 def real_data() -> Path:
@@ -37,131 +53,159 @@ def real_data() -> Path:
 
 
 def scan_files(patient: str) -> dict[str, Path]:
-    """Return the scans of a patient by contrast; nothing else of the patient is used."""
+    """Return the scans of a patient by contrast; nothing else of the patient but ``transform_files`` is used."""
     if patient in SCANNED_TWICE:
         folder = real_data() / "open_ms" / "longitudinal" / patient.replace("sub-", "patient")
         names = {"pre": "study1_T1W", "post": "study2_T1W", "FLAIR": "study1_FLAIR", "T2w": "study1_T2W"}
-        return {c: folder / f"{name}.nii.gz" for c, name in names.items()}
-    if patient.startswith("TCGA"):
+    elif patient in READ_TWICE:
+        folder = real_data() / "ms3seg" / patient.replace("ms3seg", "patient")
+        names = {"pre": "T1w", "post": "T1w", "FLAIR": "FLAIR", "T2w": "T2w"}
+    elif patient.startswith("TCGA"):
         folder, stem = real_data() / "tcga" / patient, f"{patient}_hdbet_native_"
-        names = {"pre": "t1", "post": "t1c", "FLAIR": "fla", "T2w": "t2"}
-        return {c: folder / f"{stem}{name}.nii.gz" for c, name in names.items()}
-    folder = real_data() / "open_ms" / "cross_sectional" / patient
-    names = {"pre": "T1", "post": "T1POST", "FLAIR": "FLAIR", "T2w": "T2"}
-    return {c: folder / f"{name}_space-MNI.nii.gz" for c, name in names.items()}
+        names = {"pre": f"{stem}t1", "post": f"{stem}t1c", "FLAIR": f"{stem}fla", "T2w": f"{stem}t2"}
+    else:
+        folder = real_data() / "open_ms" / "cross_sectional" / patient
+        names = {c: f"{n}_space-MNI" for c, n in (("pre", "T1"), ("post", "T1POST"), ("FLAIR", "FLAIR"), ("T2w", "T2"))}
+    return {c: folder / f"{name}.nii.gz" for c, name in names.items()}
 
 
-def training_patients(without: str | None) -> tuple[str, ...]:
-    """Return the patients of a fold: all but the one held out."""
-    return tuple(p for p in (*PATIENTS, *SCANNED_TWICE) if p != without)
-
-
-def registered_visit(visit: VisitFiles) -> RegisteredVisit:
-    """Return the images of a visit in subject space.
-
-    Raises
-    ------
-    ValueError
-        If the run could not register it.
-    """
-    registered = visit.register_record().registered
-    if registered is None:
-        msg = f"{visit.name} was not registered; look at its record"
-        raise ValueError(msg)
-    return registered
-
-
-def load_scanned_twice(participant_id: str, bids_dir: Path, out_dir: Path) -> gel_lesions.Pair:
-    """Read the T1w of two visits as if one were before and the other after contrast.
-
-    Parameters
-    ----------
-    participant_id : str
-        One of `SCANNED_TWICE`.
-    bids_dir, out_dir : Path
-        What ``python -m tests.real.arrange`` wrote, and what ``mesems-mri run`` made of it.
-
-    Returns
-    -------
-    Pair
-        The second visit as post-contrast image, T2-type images of the first, in the participant's space.
-    """
-    layout = Layout(out_dir)
-    visits = [
-        VisitFiles(bids_dir=bids_dir, layout=layout, participant_id=participant_id, session_id=session_id)
-        for session_id in ("ses-1", "ses-2")
-    ]
-    scenes = [open_scene(visit, registered_visit(visit)) for visit in visits]
-    thickness = [scene.entries["T1w"].slice_thickness_mm for scene in scenes]
-    pre, post = (
-        match_resolution(
-            scene.images["T1w"],
-            spacing_mm=(1.0, 1.0, 1.0),
-            plane_normal=scene.entries["T1w"].plane_normal,
-            thickness_mm=own,
-            target_thickness_mm=max(thickness),
-        )
-        for scene, own in zip(scenes, thickness, strict=True)
-    )
-    mask = scenes[0].brain_mask & scenes[1].brain_mask
-    nawm = scenes[0].nawm("T1w") & scenes[1].nawm("T1w") & mask
-    images = {"pre": pre, "post": post} | {c: scenes[0].images[c] for c in ("FLAIR", "T2w")}
-    scaled = {c: scale_to_nawm(image, nawm)[0] * mask for c, image in images.items()}
-    priors = scenes[0].priors
-    return gel_lesions.Pair(participant_id, scaled.pop("post"), scaled.pop("pre"), scaled, mask, nawm, priors)
-
-
-def load_pair(patient: str) -> gel_lesions.Pair:
-    """Read a patient: 1 mm, both T1w at the resolution of the coarser, scaled to NAWM."""
-    scans = {c: nib.as_closest_canonical(nib.load(path)) for c, path in scan_files(patient).items()}
-    post = scans["post"]
-    shape = tuple(int(np.ceil(n * s)) for n, s in zip(post.shape, post.header.get_zooms()[:3], strict=True))
-    affine = np.asarray(post.affine).copy()
-    affine[:3, :3] = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    images, thickness = {}, {}
-    for contrast, scan in scans.items():
-        to_scan = np.linalg.inv(scan.affine) @ affine
-        volume = scan.get_fdata(dtype=np.float32)
-        thickness[contrast] = float(max(scan.header.get_zooms()[:3]))
-        images[contrast] = ndimage.affine_transform(
-            volume, to_scan[:3, :3], to_scan[:3, 3], output_shape=shape, order=1
-        )
-    mask = ndimage.binary_fill_holes(images["post"] > 0) & (images["pre"] > 0)
-    mask = ndimage.binary_opening(mask, iterations=2)
-    box = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in ndimage.find_objects(mask.astype(int))[0])
-    images, mask = {c: np.ascontiguousarray(image[box]) for c, image in images.items()}, mask[box]
-    affine[:3, 3] = affine[:3, :3] @ [s.start for s in box] + affine[:3, 3]
-    priors = _priors(mask, affine, in_mni=not patient.startswith("TCGA"))
-    for contrast in ("pre", "post"):
-        images[contrast] = match_resolution(
-            images[contrast],
-            spacing_mm=(1.0, 1.0, 1.0),
-            plane_normal=(0, 0, 1),
-            thickness_mm=thickness[contrast],
-            target_thickness_mm=max(thickness["pre"], thickness["post"]),
-        )
-    white = {"brain_mask": mask, "white_matter": priors["white_matter"]}
-    nawm = find_nawm(images["pre"], contrast="T1w", **white)
-    nawm &= find_nawm(images["FLAIR"], contrast="FLAIR", **white)
-    scaled = {c: scale_to_nawm(image, nawm)[0] * mask for c, image in images.items()}
-    return gel_lesions.Pair(patient, scaled.pop("post"), scaled.pop("pre"), scaled, mask, nawm, priors)
-
-
-def _priors(mask: NDArray[np.bool_], affine: NDArray, *, in_mni: bool) -> dict[str, NDArray[np.float32]]:
-    """Bring the atlas to a brain: as it lies when in MNI space, else by centre and extent of the brain."""
-    atlas = load_atlas()
-    to_atlas = np.linalg.inv(atlas.affine)
-    if not in_mni:
-        points = [np.argwhere(mask), np.argwhere(np.asarray(atlas.probability["brain"]) > 0.5)]
-        worlds = [nib.affines.apply_affine(a, p) for a, p in zip((affine, atlas.affine), points, strict=True)]
-        scale = worlds[1].std(axis=0) / worlds[0].std(axis=0)
-        to_mni = np.diag([*scale, 1.0])
-        to_mni[:3, 3] = worlds[1].mean(axis=0) - scale * worlds[0].mean(axis=0)
-        to_atlas = to_atlas @ to_mni
-    index = to_atlas @ affine
+def transform_files(patient: str) -> dict[str, tuple[tuple[Path, bool], ...]]:
+    """Return the files that lead from the FLAIR to each image that does not lie on it, in order; True: inverse."""
+    if patient not in SCANNED_TWICE:
+        return {}
+    folder = scan_files(patient)["FLAIR"].parent
+    own, other = (folder / f"study{n}_FLAIR_to_common_space.txt" for n in (1, 2))
     return {
-        name: ndimage.affine_transform(
-            np.asarray(p, np.float32), index[:3, :3], index[:3, 3], output_shape=mask.shape, order=1
-        )
-        for name, p in atlas.probability.items()
+        "pre": ((folder / "study1_T1W_intrastudy_to_FLAIR.txt", False),),
+        "T2w": ((folder / "study1_T2W_intrastudy_to_FLAIR.txt", False),),
+        "post": ((own, True), (other, False), (folder / "study2_T1W_intrastudy_to_FLAIR.txt", False)),
     }
+
+
+def patient_files(patients: Iterable[str]) -> list[Path]:
+    """List every file that is read of some patients."""
+    files = set[Path]()
+    for patient in patients:
+        files |= set(scan_files(patient).values())
+        files |= {path for steps in transform_files(patient).values() for path, _ in steps}
+    return sorted(files)
+
+
+def networks() -> dict[str, tuple[str, ...]]:
+    """Return the patients that each network leaves out; ``gel`` is that of the package."""
+    return {f"gel_fold_{name}": patients for name, patients in FOLDS.items()} | {"gel": ()}
+
+
+def training_patients(network: str) -> tuple[str, ...]:
+    """Return the patients that a network is trained on."""
+    return tuple(p for p in PATIENTS if p not in networks()[network])
+
+
+def fold_of(patient: str) -> str:
+    """Return the network that has not seen a patient."""
+    return next(name for name, left_out in networks().items() if patient in left_out)
+
+
+def load_pair(patient: str, cache: Path) -> Pair:
+    """Read a patient at 1 mm, both T1w at the resolution of the coarser, scaled to NAWM; kept in a cache."""
+    path = cache / f"{patient}.npz"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        pair = _prepare(patient)
+        parts = {"post": pair.post, "pre": pair.pre, **pair.t2_images}
+        arrays = {name: image.astype(np.float32) for name, image in parts.items()}
+        arrays |= {f"prior_{name}": np.rint(255 * p).astype(np.uint8) for name, p in pair.priors.items()}
+        beside = path.with_suffix(".tmp.npz")
+        np.savez(beside, brain_mask=pair.brain_mask, nawm=pair.nawm, thickness=pair.thickness_mm, **arrays)
+        beside.rename(path)
+    with np.load(path) as archive:
+        priors = {
+            name.removeprefix("prior_"): archive[name].astype(np.float32) / np.float32(255)
+            for name in archive.files
+            if name.startswith("prior_")
+        }
+        return Pair(
+            patient,
+            archive["post"],
+            archive["pre"],
+            {c: archive[c] for c in ("FLAIR", "T2w")},
+            archive["brain_mask"],
+            archive["nawm"],
+            priors,
+            float(archive["thickness"]),
+        )
+
+
+def _prepare(patient: str) -> Pair:
+    volumes = {c: nifti.read_image(path)[0] for c, path in scan_files(patient).items()}
+    steps = transform_files(patient)
+    xfms = {c: _compose(steps.get(c, ())) for c in volumes}
+    flair = volumes["FLAIR"]
+    anatomy = segment_anatomy(flair)
+    in_mni = patient in ("patient07", "patient26")
+    to_mni = np.eye(4) if in_mni else align_to_mni(anatomy).to_mni
+    grid = _grid_about(flair, anatomy.mask)
+    images = {c: resample_image(volume, grid, xfms[c]) for c, volume in volumes.items()}
+    mask = resample_image(Volume(anatomy.mask.astype(np.float32), flair.affine), grid, np.eye(4)) > 0.5
+    seen = np.logical_and.reduce([images[c] > 0 for c in ("pre", "post", "FLAIR")])
+    mask &= ndimage.binary_opening(ndimage.binary_fill_holes(seen), iterations=2)
+    priors = tissue_maps(anatomy, to_mni, grid)
+    thickness = {c: float(max(volume.spacing_mm)) for c, volume in volumes.items()}
+    coarser = max(thickness["pre"], thickness["post"])
+    normal = (0.0, 0.0, 1.0)
+    for c in ("pre", "post"):
+        images[c] = match_resolution(
+            images[c],
+            spacing_mm=(1.0, 1.0, 1.0),
+            plane_normal=normal,
+            thickness_mm=thickness[c],
+            target_thickness_mm=coarser,
+        )
+    raw = patient not in ENHANCED
+    flat = {c: _flat(image, mask, priors["white_matter"]) if raw else image for c, image in images.items()}
+    white = {"brain_mask": mask, "white_matter": priors["white_matter"]}
+    nawm = find_nawm(flat["pre"], contrast="T1w", **white) & find_nawm(flat["FLAIR"], contrast="FLAIR", **white)
+    scaled = {c: (scale_to_nawm(image, nawm)[0] * mask).astype(np.float32) for c, image in flat.items()}
+    return Pair(patient, scaled.pop("post"), scaled.pop("pre"), scaled, mask, nawm, priors, coarser)
+
+
+def _flat(image: FloatArray, mask: Mask, white_matter: FloatArray) -> FloatArray:
+    """Remove the slow change of white matter, as the bias correction of the package does at more cost."""
+    white = mask & (white_matter > 0.8) & (image > 0)
+    level = image / np.float32(np.median(image[white]))
+    return level * differential_bias(level, np.ones_like(level), white, (1.0, 1.0, 1.0), _FLAT_MM)
+
+
+def _compose(steps: Iterable[tuple[Path, bool]]) -> NDArray[np.float64]:
+    """Return the RAS mm matrix of the steps, applied in order."""
+    matrix = np.eye(4)
+    for path, inverse in steps:
+        own = _read_affine(path)
+        matrix = (np.linalg.inv(own) if inverse else own) @ matrix
+    return matrix
+
+
+def _read_affine(path: Path) -> NDArray[np.float64]:
+    """Read an affine transform of ITK (text; LPS mm) as a RAS mm matrix."""
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    numbers = np.array(lines["Parameters"].split(), float)
+    centre = np.array(lines["FixedParameters"].split(), float)
+    matrix = np.eye(4)
+    matrix[:3, :3] = numbers[:9].reshape(3, 3)
+    matrix[:3, 3] = numbers[9:] + centre - matrix[:3, :3] @ centre
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return turn @ matrix @ turn
+
+
+def _grid_about(volume: Volume, mask: Mask) -> Grid:
+    """Return a grid of 1 mm about the brain, along the axes of the scanner, to the right, front and top."""
+    scan = nib.as_closest_canonical(nib.Nifti1Image(mask.astype(np.uint8), volume.affine))
+    affine, spacing = np.asarray(scan.affine), np.array(scan.header.get_zooms()[:3], float)
+    box = bounding_box(np.asarray(scan.dataobj) > 0, margin=0)
+    low = np.array([s.start for s in box]) - 0.5 - _MARGIN / spacing
+    extent = np.array([s.stop - s.start for s in box]) * spacing + 2 * _MARGIN
+    own = np.eye(4)
+    own[:3, :3] = affine[:3, :3] / spacing
+    own[:3, 3] = affine[:3, :3] @ low + affine[:3, 3] + own[:3, :3] @ np.full(3, 0.5)
+    x, y, z = (int(np.ceil(length)) for length in extent)
+    return Grid((x, y, z), own)

@@ -136,8 +136,9 @@ REASONS: dict[Reason, CodeText] = {
     ),
     Reason.WRONG_HEAD: CodeText(
         "wrong head",
-        "The head does not look like that of the participant's first visit.",
-        "Check whose scan it is.",
+        "The head does not look like that of the participant's first visit; or one image of the visit shows "
+        "another head than the others, or its mirror image.",
+        "Check whose scan it is, and left and right; export it again.",
     ),
     Reason.NOT_A_BRAIN: CodeText(
         "not a brain", "No head was found in the image.", "Check which series was sent."
@@ -278,6 +279,18 @@ FLAGS: dict[str, FlagText] = {
         "Low signal-to-noise ratio in white matter",
         "Look at the images; repeat",
         effect="Faint lesions are missed",
+    ),
+    "artefact": FlagText(
+        "artefact",
+        "Bands of slices, a ghost or stripes over an image",
+        "Look at the images; repeat the scan",
+        effect="False lesions along the pattern, and missed ones below it; a reader confirms the counts",
+    ),
+    "series_unconfirmed": FlagText(
+        "series unconfirmed",
+        "An image is neither clearly of the same head as the others of its visit nor clearly of another one",
+        "Compare it with the others, left and right too",
+        effect="None, if it is the same head",
     ),
     "registration_not_improved": FlagText(
         "registration not improved",

@@ -20,7 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from mesems_mri.core.typing import Affine, FloatArray, Labels
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.files import write_bytes
-from mesems_mri.images.volume import Volume, as_ras, corner_distance_mm, spacing_of
+from mesems_mri.images.volume import (
+    Volume,
+    as_ras,
+    corner_distance_mm,
+    from_canonical_order,
+    in_canonical_order,
+    spacing_of,
+)
 
 HEADER_LIMIT_MM: Final = 0.1
 """Largest displacement of any corner that a disagreement inside a header may cause."""
@@ -249,6 +256,17 @@ def read_image(path: str | Path, *, header_repair: bool = False) -> tuple[Volume
     return Volume(voxels, affine), tuple(flags)
 
 
+def read_in_canonical_order(
+    path: str | Path, *, header_repair: bool = False
+) -> tuple[Volume, tuple[str, ...]]:
+    """Read a scan as `read_image` does, and bring its voxels to canonical order.
+
+    Whatever is computed from it is the same for every order in which the same voxels may be stored.
+    """
+    volume, flags = read_image(path, header_repair=header_repair)
+    return Volume(*in_canonical_order(volume.array, volume.affine)), flags
+
+
 def read_in_ras(path: str | Path) -> tuple[FloatArray, tuple[float, float, float]] | None:
     """Read an image for a picture: its voxels with axes in RAS order, and their size in mm.
 
@@ -319,7 +337,9 @@ def write_labels(path: str | Path, array: ArrayLike, affine: Affine) -> None:
     _write(Path(path), _as_stored_labels(array), affine)
 
 
-def write_labels_like(path: str | Path, array: ArrayLike, source_path: str | Path) -> None:
+def write_labels_like(
+    path: str | Path, array: ArrayLike, source_path: str | Path, *, canonical: bool = False
+) -> None:
     """Write a mask or dseg with exactly the shape, qform, sform and units of the source image.
 
     Parameters
@@ -331,6 +351,8 @@ def write_labels_like(path: str | Path, array: ArrayLike, source_path: str | Pat
     source_path : str or Path
         The scan as the site sent it; a header that was repaired on reading is copied as it is, so that
         the mask opens on that scan in any viewer.
+    canonical : bool
+        The array is in canonical order; it is written in that of the source.
 
     Raises
     ------
@@ -339,6 +361,8 @@ def write_labels_like(path: str | Path, array: ArrayLike, source_path: str | Pat
     """
     source = _load(Path(source_path))
     labels = _as_stored_labels(array)
+    if canonical:
+        labels = from_canonical_order(labels, _orientation(source.header, header_repair=True)[0])
     if labels.shape != source.shape[:3]:
         msg = f"labels have the shape {labels.shape}, the source {source.shape[:3]}"
         raise ValueError(msg)

@@ -9,12 +9,13 @@ contrast, noise and thick slices blur the answer of single places, not the share
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.typing import Affine, FloatArray, Mask
+from mesems_mri.images.greedy import average_down, run_greedy
 from mesems_mri.images.resampling import resample_image
 from mesems_mri.images.volume import Grid, Volume
 
@@ -22,6 +23,10 @@ OTHER_CONTRAST_THRESHOLD: Final = 0.37
 """Share of places that match best where they are, from which two scans show one head."""
 SAME_CONTRAST_THRESHOLD: Final = 0.6
 """The same for scans of one contrast, where a mirrored head reaches 0.45 and the right one 0.9."""
+OTHER_SERIES_THRESHOLD: Final = 0.33
+"""Share of places from which two images of a visit show one head, as they are or one of them mirrored."""
+MIRROR_MARGIN: Final = 0.05
+"""By so much the right way round is ahead of the other."""
 _SPACING_MM: Final = 2.5
 # Thick slices keep their in-plane detail: a blur to the thicker slice made right heads score lower.
 _RESOLUTION_MM: Final = 2.5
@@ -30,6 +35,8 @@ _SHIFT: Final = 2
 _MIN_PLACES: Final = 3000  # 47 ml: less says nothing of a head
 _MM_PER_SIGMA: Final = 2.355
 _FLAT: Final = 1e-3
+_COARSE_MM: Final = 4.0
+_COARSE_SCHEDULE: Final = "60"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,20 +135,121 @@ def compare_heads(
         Brains that share too little to tell are not confirmed: `same_head` is False, `score` 0.
     """
     (f, f_mask), (m, m_mask) = _on_common_grid(fixed, moving, matrix, fixed_mask, moving_mask)
-    dice = 2 * float((f_mask & m_mask).sum()) / max(1.0, float(f_mask.sum() + m_mask.sum()))
+    score, details = _agreement(f, m, f_mask, m_mask)
+    threshold = SAME_CONTRAST_THRESHOLD if same_contrast else OTHER_CONTRAST_THRESHOLD
+    return HeadComparison(score >= threshold, score, {"threshold": threshold, **details})
 
+
+@dataclass(frozen=True, eq=False)
+class SeriesComparison:
+    """Outcome of the comparison of two images of one visit.
+
+    Parameters
+    ----------
+    score : float
+        Share of places (0 to 1) that match best where they are.
+    mirrored_score : float or None
+        The same of the mirror image of the moving scan, which was registered too; None where the score left
+        no doubt.
+    places : float
+        How many places were asked.
+    """
+
+    score: float
+    mirrored_score: float | None
+    places: float
+
+    @property
+    def verdict(self) -> Literal["same", "mirrored", "other", "unsure"]:
+        """Whether the two show one head the same way round.
+
+        ``unsure`` where they share too little to tell, or are hardly more alike than the mirror image is.
+        """
+        if self.mirrored_score is None:
+            return "same"
+        ahead = self.score - self.mirrored_score
+        if self.places < _MIN_PLACES:
+            return "unsure"
+        if ahead <= -MIRROR_MARGIN and self.mirrored_score >= OTHER_SERIES_THRESHOLD:
+            return "mirrored"
+        if self.score < OTHER_SERIES_THRESHOLD:
+            return "other"
+        return "same" if ahead >= MIRROR_MARGIN else "unsure"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Codes of ``qc_flags``."""
+        return ("series_unconfirmed",) if self.verdict == "unsure" else ()
+
+
+def compare_series(
+    fixed: Volume,
+    moving: Volume,
+    matrix: Affine,
+    fixed_mask: Mask,
+    mirror: Affine,
+    *,
+    sure: float = SAME_CONTRAST_THRESHOLD,
+) -> SeriesComparison:
+    """Compare two images of one visit, the second also as its mirror image.
+
+    Parameters
+    ----------
+    fixed, moving : Volume
+        Any contrasts, grids and orientations.
+    matrix : ndarray of float64, shape (4, 4)
+        RAS mm of the fixed -> RAS mm of the moving scan, from `register_rigid`.
+    fixed_mask : ndarray of bool, shape (x, y, z)
+        Brain mask on the grid of the fixed scan.
+    mirror : ndarray of float64, shape (4, 4)
+        Reflection across the midsagittal plane of the fixed head, RAS mm.
+    sure : float
+        Score from which the mirror image is not asked.
+
+    Returns
+    -------
+    SeriesComparison
+    """
+    score, places = _series_score(fixed, moving, matrix, fixed_mask)
+    if score >= sure:
+        return SeriesComparison(score, None, places)
+    flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+    twin = Volume(moving.array, flip @ moving.affine)
+    start = flip @ matrix @ mirror
+    coarse = average_down(twin, _carried(fixed, fixed_mask, twin, start), _COARSE_MM)
+    xfm = run_greedy(average_down(fixed, fixed_mask, _COARSE_MM), coarse, start, _COARSE_SCHEDULE)
+    mirrored_score, _ = _series_score(fixed, twin, xfm, fixed_mask)
+    return SeriesComparison(score, mirrored_score, places)
+
+
+def _series_score(fixed: Volume, moving: Volume, matrix: Affine, fixed_mask: Mask) -> tuple[float, float]:
+    """Return the share of places that match best where they are, and how many were asked."""
+    mask = _carried(fixed, fixed_mask, moving, matrix)
+    (f, f_mask), (m, m_mask) = _on_common_grid(fixed, moving, matrix, fixed_mask, mask)
+    score, details = _agreement(f, m, f_mask, m_mask)
+    return score, details["places"]
+
+
+def _carried(fixed: Volume, mask: Mask, moving: Volume, matrix: Affine) -> Mask:
+    """Return the brain mask of the fixed scan on the grid of the moving one."""
+    source = Volume(mask.astype(np.float32), fixed.affine)
+    carried = resample_image(source, moving.grid, np.linalg.inv(matrix), order=1) > 0.5
+    return carried if carried.any() else np.ones(moving.shape, dtype=bool)
+
+
+def _agreement(f: FloatArray, m: FloatArray, f_mask: Mask, m_mask: Mask) -> tuple[float, dict[str, float]]:
+    """Return the share of places that match best where they are, 0 if too few can be asked, and details."""
+    dice = 2 * float((f_mask & m_mask).sum()) / max(1.0, float(f_mask.sum() + m_mask.sum()))
     in_place = _local_match(f, m, f_mask, m_mask)
     asked = f_mask & m_mask & (in_place > 0)
     places = int(asked.sum())
     correlation = float(np.corrcoef(f[asked], m[asked])[0, 1]) if places > 1 else 0.0
-    threshold = SAME_CONTRAST_THRESHOLD if same_contrast else OTHER_CONTRAST_THRESHOLD
-    details = {"threshold": threshold, "mask_dice": dice, "places": float(places), "correlation": correlation}
+    details = {"mask_dice": dice, "places": float(places), "correlation": correlation}
     if places < _MIN_PLACES:
-        return HeadComparison(same_head=False, score=0.0, details=details)
+        return 0.0, details
     best_moved, chance = _moved_match(f, m, f_mask, m_mask, asked)
-    score = float((in_place[asked] >= best_moved).mean())
     details["gain"] = (float(in_place[asked].mean(dtype=np.float64)) - chance) / (1 - chance)
-    return HeadComparison(same_head=score >= threshold, score=score, details=details)
+    return float((in_place[asked] >= best_moved).mean()), details
 
 
 def _on_common_grid(

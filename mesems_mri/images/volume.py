@@ -2,12 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
-from nibabel.orientations import apply_orientation, io_orientation
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+from numpy.typing import NDArray
 
 from mesems_mri.core.typing import Affine, Float64Array, FloatArray, Normal, Spacing
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 # Below this ratio between the largest and the next spacing a scan counts as isotropic (3D).
 _THICK_SLICE_RATIO: Final = 1.3
@@ -56,6 +65,45 @@ def as_ras(array: FloatArray, affine: Affine) -> tuple[FloatArray, Spacing]:
     return apply_orientation(array, orientation), (x, y, z)
 
 
+def in_canonical_order(array: NDArray[Scalar], affine: Affine) -> tuple[NDArray[Scalar], Affine]:
+    """Return an image in the one storage order in which all is computed: the nearest RAS axes.
+
+    Parameters
+    ----------
+    array : ndarray, shape (x, y, z)
+        Voxels in file order.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel -> RAS mm.
+
+    Returns
+    -------
+    array : ndarray, shape (x, y, z)
+        The same voxels, in the same places of the world, whatever the order of the file.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel -> RAS mm, rounded to less than a micrometre: a header stores it in single precision, so that
+        the corner of the grid depends on the order of the file beyond that.
+    """
+    orientation = io_orientation(affine)
+    turned = affine @ inv_ornt_aff(orientation, array.shape)
+    turned[:3, :3] = np.round(turned[:3, :3], 6)
+    turned[:3, 3] = np.round(turned[:3, 3], 3)
+    return np.ascontiguousarray(apply_orientation(array, orientation)), turned + 0.0
+
+
+def from_canonical_order(array: NDArray[Scalar], affine: Affine) -> NDArray[Scalar]:
+    """Return an array in canonical order in the order of the file that has the affine.
+
+    Parameters
+    ----------
+    array : ndarray, shape (x, y, z)
+        As `in_canonical_order` gives it.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel -> RAS mm of the file.
+    """
+    canonical = axcodes2ornt("RAS")
+    return np.ascontiguousarray(apply_orientation(array, ornt_transform(canonical, io_orientation(affine))))
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Grid that images are resampled to.
@@ -84,7 +132,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A three-dimensional image, its array exactly as stored in the file (never reoriented).
+    """A three-dimensional image with its place in the world.
 
     Parameters
     ----------

@@ -167,8 +167,10 @@ def black_hole_reason(images: Images, t2: Part, gel: Part, rule: QualityRule) ->
     if t2.reason:
         return t2.reason
     image = images.get("T1w")
-    if not isinstance(image, RegisteredImage):
+    if image is None:
         return Reason.MISSING_SCAN
+    if isinstance(image, RefusedImage):
+        return image.reason
     return gel.reason if image.covers(rule) else Reason.INCOMPLETE_COVERAGE
 
 

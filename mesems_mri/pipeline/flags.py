@@ -21,6 +21,8 @@ _CHANGES = {
     "field_strength_change": ("MagneticFieldStrength",),
 }
 _SLICE_TOLERANCE_MM = 0.1
+ARTEFACTS = ("banding", "ghost", "spike")
+"""Measures of `mesems_mri.core.artefacts` in the quality of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,12 @@ def qc_flags(
     snr = [image.quality.get("snr_wm") for image in corrected if image]
     if any(value is not None and value < quality.min_snr for value in snr):
         flags.add("low_snr")
+    if any(
+        max(image.quality.get(name) or 0 for name in ARTEFACTS) > quality.max_artefact
+        for image in corrected
+        if image
+    ):
+        flags.add("artefact")
     reference, contrast = parts.t2_change.reference_session_id, parts.t2_change.contrast
     if reference and contrast:
         path = visit.at(reference).record("standardise")

@@ -72,7 +72,8 @@ def write_masks(
         grid = grid_of(image)
         to_subject = np.linalg.inv(np.asarray(image.subject_to_image))
         orig = resample_labels(foci, SUBJECT_GRID.affine, grid, to_subject)
-        nifti.write_labels_like(visit.product(names["orig"]), orig > 0, visit.bids_dir / image.source)
+        raw = visit.bids_dir / image.source
+        nifti.write_labels_like(visit.product(names["orig"]), orig > 0, raw, canonical=True)
         for space, file_name in names.items():
             source = f"bids:raw:{image.source}"
             place = source if space == "orig" else _IN_SUBJECT_SPACE
@@ -159,7 +160,7 @@ def remove_image(image: Path) -> None:
 
 
 def grid_of(image: RegisteredImage) -> Grid:
-    """Return the grid of the raw image, from the record of its registration."""
+    """Return the grid of the raw image in canonical order, from the record of its registration."""
     return Grid(image.shape, np.asarray(image.affine))
 
 

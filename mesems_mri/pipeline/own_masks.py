@@ -24,7 +24,7 @@ from mesems_mri.dataset.records.registered_image import RegisteredImage, Subject
 from mesems_mri.errors import InputError, Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
-from mesems_mri.images.volume import SUBJECT_GRID, Grid, corner_distance_mm
+from mesems_mri.images.volume import SUBJECT_GRID, Grid, corner_distance_mm, in_canonical_order
 from mesems_mri.pipeline.masks import grid_of
 from mesems_mri.pipeline.visit import VisitFiles, log
 
@@ -171,7 +171,7 @@ class OwnMasks:
             raise InputError(msg, Reason.MISSING_SCAN)
         own = self.files[desc]
         try:
-            labels, affine = nifti.read_labels(own.path)
+            labels, affine = in_canonical_order(*nifti.read_labels(own.path))
         except InputError as error:
             msg = f"{own.path.name}: {error}"
             raise InputError(msg, error.reason) from error

@@ -17,6 +17,7 @@ from mesems_mri.files import write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.registration import register_rigid
 from mesems_mri.images.resampling import field_of_view, resample_image
+from mesems_mri.images.same_head import compare_series
 from mesems_mri.images.volume import SUBJECT_GRID, Volume
 from mesems_mri.pipeline.anchor import (
     ReferenceImage,
@@ -186,9 +187,38 @@ def _register_image(
             file=entry.corrected.file,
             alignment=alignment,
         )
+    series = compare_series(
+        reference.volume, volume, registration.matrix, reference.mask, _mirror(space.to_reference)
+    )
+    alignment = replace(
+        alignment,
+        head_score=round(series.score, 4),
+        mirrored_score=None if series.mirrored_score is None else round(series.mirrored_score, 4),
+        flags=tuple(sorted({*alignment.flags, *series.flags})),
+    )
+    if series.verdict in ("mirrored", "other"):
+        what = "the mirror image of" if series.verdict == "mirrored" else "another head than"
+        message = (
+            f"{visit.name} {contrast}: shows {what} the {reference.contrast} (score {series.score:.2f}, of "
+            f"its mirror image {series.mirrored_score:.2f}); check whose scan it is, and left and right, and "
+            "export it again"
+        )
+        log.warning("%s", message)
+        return RefusedImage(
+            reason=str(Reason.WRONG_HEAD),
+            message=message,
+            source=entry.source,
+            file=entry.corrected.file,
+            alignment=alignment,
+        )
     to_image = registration.matrix @ space.to_reference
     image = _write_preproc(visit, contrast, entry, volume, to_image, space)
     return replace(image, alignment=alignment)
+
+
+def _mirror(to_reference: np.ndarray) -> np.ndarray:
+    """Return the reflection across the midsagittal plane, which is x = 0 in subject space, mm to mm."""
+    return to_reference @ np.diag([-1.0, 1.0, 1.0, 1.0]) @ np.linalg.inv(to_reference)
 
 
 def _write_preproc(

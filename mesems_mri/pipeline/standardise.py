@@ -1,12 +1,13 @@
 """Standardise a visit: header check, brain extraction (skull stripping), bias-field correction, quality."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from mesems_mri.config import IntakeRule
+from mesems_mri.core.artefacts import measure_artefacts
 from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.quality import quality_measures
 from mesems_mri.dataset.bids import CONTRASTS, Contrast
@@ -29,7 +30,7 @@ from mesems_mri.pipeline.tissue import write_tissue
 from mesems_mri.pipeline.visit import VisitFiles, log
 
 REFERENCE_ORDER: tuple[Contrast, ...] = ("FLAIR", "T2w", "PDw", "T1w", "ce-gadolinium_T1w")
-"""The image to which the others of a visit are registered: the one T2 lesions are read on."""
+"""The image to which the others of a visit are registered: the first of these that shows a brain."""
 _TISSUE_MIN_PROBABILITY = 0.6
 
 
@@ -116,7 +117,7 @@ def _read_images(
             source = images[contrast]
             path = visit.bids_dir / source
             try:
-                volume, flags = nifti.read_image(path, header_repair=rule.header_repair)
+                volume, flags = nifti.read_in_canonical_order(path, header_repair=rule.header_repair)
             except InputError as error:
                 message = f"{visit.name} {contrast}: {error}"
                 entries[contrast] = _refused(StandardisedImage(source=source), error.reason, message)
@@ -195,6 +196,7 @@ def _correct_bias(
             Reason.INCOMPLETE_COVERAGE,
             f"{visit.name} {contrast}: shows no part of the brain of the {reference}; check the series",
         )
+    artefacts = measure_artefacts(volume.array, mask, slice_axis=volume.slice_axis)
     corrected = correct_bias(volume, mask)
     path = visit.work(f"{contrast}_desc-standardised.nii")
     nifti.write_image(path, corrected.array, corrected.affine)
@@ -203,7 +205,10 @@ def _correct_bias(
         entry,
         corrected=CorrectedImage(
             file=visit.relative(path),
-            quality=_quality(corrected, mask, tissue, skull_stripped=brain.skull_stripped),
+            quality={
+                **_quality(corrected, mask, tissue, skull_stripped=brain.skull_stripped),
+                **{name: round(value, 4) for name, value in asdict(artefacts).items()},
+            },
             skull_stripped=bool(brain.skull_stripped),
         ),
     )

@@ -8,9 +8,10 @@ although none of its voxels does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from mesems_mri.core.components import close_fragments, label_components
@@ -38,9 +39,19 @@ CHANNELS = (
     "csf",
     "depth",
     "ventricle",
+    "plexus",
+    "white_matter",
+    "cortex",
+    "infratentorial",
 )
 """Channels of a patch; `cut_patches` scales them."""
 
+_KNOWN = 0.5
+"""A candidate of which so much is in another one is not listed again."""
+_RING_RADIUS_MM = (2.0, 14.0)
+_RING_SPREAD = 0.3
+_RING_OPEN = 0.65
+_FEWEST_OF_RING = 20
 CROSS = ndimage.generate_binary_structure(3, 1)
 CUBE = np.ones((3, 3, 3), bool)
 
@@ -81,6 +92,13 @@ class EnhancementThresholds:
     faint_sigma: float = 1.8
     faint_contrast: float = 0.04
     faint_correlate_sigma: float = 1.5
+    faint_seed_contrast: float = 0.09
+    #: A classifier is asked about all places but this rim, where only the dura and its veins can brighten.
+    rim_mm: float = 1.5
+    #: So many candidates a classifier is asked about, by the weights set by hand the likeliest ones.
+    max_candidates: int = 400
+    #: Larger than this a component is a net of vessels, not one lesion.
+    max_extent_mm: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,7 @@ class EnhancementMaps:
     ventricle: FloatArray
     choroid: FloatArray
     tissue: FloatArray
+    tissues: Mapping[str, FloatArray]
     places: Mapping[str, Mask]
     spacing_mm: Spacing
 
@@ -121,12 +140,14 @@ class Candidate:
     """A mask and the box of the whole array it is cut from.
 
     ``parent`` is the number of the candidate it is a part of: considered only when that was rejected.
+    ``ring``: a ring or open ring, filled; it is one focus as soon as a part of it is accepted.
     """
 
     inside: Mask
     around: Box
     parent: int | None = None
     faint: bool = False
+    ring: bool = False
 
 
 def gather_maps(images: EnhancementImages, limits: EnhancementThresholds, *, faint: bool) -> EnhancementMaps:
@@ -178,6 +199,14 @@ def gather_maps(images: EnhancementImages, limits: EnhancementThresholds, *, fai
         ventricle,
         plexus,
         tissue_probability(images.priors, images.post.shape),
+        {
+            "white_matter": prior(images.priors, "white_matter", images.post.shape),
+            "cortex": prior(images.priors, "cortex", images.post.shape),
+            "infratentorial": np.maximum(
+                prior(images.priors, "cerebellum", images.post.shape),
+                prior(images.priors, "brainstem", images.post.shape),
+            ),
+        },
         places,
         images.spacing_mm,
     )
@@ -192,8 +221,55 @@ def find_candidates(
     factor: float,
     faint: bool,
 ) -> list[Candidate]:
-    """List the candidates, each before the parts it may be cut into; the faint ones come last."""
+    """List the candidates, each before the parts it may be cut into; the faint ones come last.
+
+    ``faint``: for a classifier. Then a place is evidence and no veto, but for the rim of the brain; every
+    component is also listed with what a veto would have cut off.
+    """
     excluded = np.logical_or.reduce(list(maps.places.values()))
+    found = _find_compact(maps, excluded, limits, plane_normal, wholes=faint)
+    if faint:
+        rim = maps.depth_mm <= limits.rim_mm
+        known = _drawn(found, maps.z.shape)
+        found = _extended(found, _find_compact(maps, rim, limits, plane_normal, wholes=True), known)
+        known = _drawn(found, maps.z.shape)
+        found += _find_faint(maps, rim, known, limits, nawm, factor)
+    return found
+
+
+def _drawn(candidates: Sequence[Candidate], shape: tuple[int, ...]) -> Mask:
+    drawn = np.zeros(shape, bool)
+    for candidate in candidates:
+        drawn[candidate.around] |= candidate.inside
+    return drawn
+
+
+def _extended(found: list[Candidate], others: Sequence[Candidate], known: Mask) -> list[Candidate]:
+    """Return candidates and others that are mostly new; the parents of the others are numbered anew."""
+    numbers: dict[int, int] = {}
+    extended = list(found)
+    for number, other in enumerate(others):
+        overlap = int((other.inside & known[other.around]).sum())
+        if overlap >= _KNOWN * int(other.inside.sum()):
+            continue
+        numbers[number] = len(extended)
+        parent = None if other.parent is None else numbers.get(other.parent)
+        extended.append(replace(other, parent=parent))
+    return extended
+
+
+def _find_compact(
+    maps: EnhancementMaps,
+    excluded: Mask,
+    limits: EnhancementThresholds,
+    plane_normal: Normal,
+    *,
+    wholes: bool,
+) -> list[Candidate]:
+    """Candidates of the fine scale: what is clearly brighter, cut where it is thin.
+
+    ``wholes``: also each component as it is, before it is cut, unless it is larger than any lesion.
+    """
     closed = close_fragments(
         maps.hot & ~excluded, spacing_mm=maps.spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
     )
@@ -201,7 +277,18 @@ def find_candidates(
     voxel_mm3 = float(np.prod(maps.spacing_mm))
     least = limits.min_volume_mm3 / voxel_mm3
     found: list[Candidate] = []
-    queue = _boxes(_split(closed, maps.spacing_mm, CROSS))
+    pieces = _split(closed, maps.spacing_mm, CROSS)
+    if wholes:
+        parents = _find_wholes(closed, pieces, maps, limits)
+        found += parents.values()
+        numbers = {component: number for number, component in enumerate(parents)}
+        components, _ = label_components(closed)
+    queue = _boxes(pieces)
+    if wholes:
+        queue = [
+            replace(piece, parent=numbers.get(int(components[piece.around][piece.inside][0])))
+            for piece in queue
+        ]
     while queue:
         candidate = queue.pop(0)
         volume = int(candidate.inside.sum())
@@ -211,15 +298,68 @@ def find_candidates(
         if volume * voxel_mm3 >= limits.recut_volume_mm3:
             # A lesion may hang on a vein by the bridges that join the fragments of a ring: cut it off.
             within = candidate.inside & maps.hot[candidate.around]
-            pieces = _split(within, maps.spacing_mm, CUBE)
-            if pieces.max() > 1 or within.sum() < volume:
-                queue += _boxes(pieces, candidate.around, len(found) - 1)
-    if faint:
-        known = np.zeros(maps.z.shape, bool)
-        for candidate in found:
-            known[candidate.around] |= candidate.inside
-        found += _find_faint(maps, excluded, known, limits, nawm, factor)
+            parts = _split(within, maps.spacing_mm, CUBE)
+            if parts.max() > 1 or within.sum() < volume:
+                queue += _boxes(parts, candidate.around, len(found) - 1)
     return found
+
+
+def _find_wholes(
+    closed: Mask, pieces: Labels, maps: EnhancementMaps, limits: EnhancementThresholds
+) -> dict[int, Candidate]:
+    """Candidate of each component that is cut into pieces, by the number of the component; rings are filled."""
+    components, _ = label_components(closed)
+    wholes: dict[int, Candidate] = {}
+    for candidate in _boxes(components):
+        inside, around = candidate.inside, candidate.around
+        extent_mm = [
+            np.ptp(np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))) * maps.spacing_mm[axis]
+            for axis in range(3)
+        ]
+        cut = np.unique(pieces[around][inside])
+        if max(extent_mm) > limits.max_extent_mm or len(cut) < 2:
+            continue
+        component = int(components[around][inside][0])
+        hot = inside & maps.hot[around]
+        ring = is_ring(hot, maps.spacing_mm)
+        filled = fill_ring(inside, maps.spacing_mm) if ring else inside
+        wholes[component] = replace(candidate, inside=filled, ring=ring)
+    return wholes
+
+
+def is_ring(inside: Mask, spacing_mm: Spacing) -> bool:
+    """Return whether a mask lies round a middle that it leaves free, as a ring and an open ring do."""
+    points = np.argwhere(inside) * np.asarray(spacing_mm)
+    if len(points) < _FEWEST_OF_RING:
+        return False
+    centre, mean = _fit_sphere(points)
+    radii = np.linalg.norm(points - centre, axis=1)
+    if not _RING_RADIUS_MM[0] <= mean <= _RING_RADIUS_MM[1] or radii.std() > _RING_SPREAD * mean:
+        return False
+    directions = (points - centre) / np.maximum(radii, 1e-6)[:, None]
+    # Not only an arc of it: the directions of half a circle and more nearly cancel each other.
+    return bool(np.linalg.norm(directions.mean(axis=0)) < _RING_OPEN)
+
+
+def _fit_sphere(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return centre and radius of the sphere that fits points best, algebraically."""
+    origin = points.mean(axis=0)
+    local = points - origin
+    solution, *_ = np.linalg.lstsq(np.c_[2 * local, np.ones(len(local))], (local**2).sum(axis=1), rcond=None)
+    centre = solution[:3]
+    return centre + origin, float(np.sqrt(max(solution[3] + centre @ centre, 0.0)))
+
+
+def fill_ring(inside: Mask, spacing_mm: Spacing) -> Mask:
+    """Return a ring with what it encloses: the ball it lies on, but for what lies beyond an opening."""
+    centre, radius = _fit_sphere(np.argwhere(inside) * np.asarray(spacing_mm))
+    grid = np.indices(inside.shape).transpose(1, 2, 3, 0) * np.asarray(spacing_mm) - centre
+    ball = (grid**2).sum(axis=-1) <= radius**2
+    points = np.argwhere(inside) * np.asarray(spacing_mm) - centre
+    towards = points.mean(axis=0)
+    height = grid @ (towards / max(float(np.linalg.norm(towards)), 1e-6))
+    low = float(np.quantile(points @ (towards / max(float(np.linalg.norm(towards)), 1e-6)), 0.02))
+    return inside | (ball & (height >= low))
 
 
 def _find_faint(
@@ -232,7 +372,7 @@ def _find_faint(
 ) -> list[Candidate]:
     """Candidates that stand out only on average over some millimetres."""
     width = [limits.faint_width_mm / step for step in maps.spacing_mm]
-    inside = ~maps.places["brain_edge"]
+    inside = maps.depth_mm > limits.rim_mm
     level = ndimage.gaussian_filter(np.where(inside, maps.increase, 0), width)
     z = ndimage.gaussian_filter(np.where(inside, maps.z, 0), width)
     z /= max(robust_noise(z, nawm)[1], 1e-3)
@@ -246,7 +386,7 @@ def _find_faint(
         volume = int(candidate.inside.sum())
         overlap = int((candidate.inside & known[candidate.around]).sum())
         # A candidate of the fine scale is not listed twice when the coarse one finds nearly the whole of it.
-        if volume >= least and overlap < 0.5 * volume:
+        if volume >= least and overlap < _KNOWN * volume:
             found.append(Candidate(candidate.inside, candidate.around, faint=True))
     return found
 
@@ -313,6 +453,8 @@ def cut_patches(maps: EnhancementMaps, candidates: Sequence[Candidate], side: in
             maps.csf[box],
             np.minimum(maps.depth_mm[box], 10) / 10,
             np.minimum(maps.ventricle[box], 1),
+            maps.choroid[box],
+            *(maps.tissues[name][box] for name in ("white_matter", "cortex", "infratentorial")),
         )
         for number, channel in enumerate(channels):
             padded = np.pad(np.clip(np.asarray(channel, np.float32), -1.5, 1.5), margins)

@@ -10,7 +10,7 @@ is kept with its cause.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -144,6 +144,7 @@ def score_candidates(
     )
     scores = [score_by_hand(candidate, maps, limits, factor, faint=faint) for candidate in candidates]
     if classify is not None:
+        candidates, scores = keep_likeliest(candidates, scores, limits.max_candidates)
         scores = _rescore(scores, candidates, maps, classify)
     seeds = maps.hot & (maps.z > factor * limits.seed_sigma)
     excluded = _rejected_by_place(seeds, maps, limits)
@@ -174,8 +175,12 @@ def accept_foci(
             continue
         considered.append(Piece(inside, around, score, "too_small" if score >= least else cause))
         if score >= least:
+            whole = scored.candidates[candidate.parent] if candidate.parent is not None else candidate
+            if whole.ring:
+                # A part of a ring, open or closed, is the ring.
+                inside, around = whole.inside, whole.around
             accepted[around] |= inside
-            score_map[around][inside] = score
+            score_map[around][inside] = np.maximum(score_map[around][inside], score)
             continue
         if scored.learned or cause == "vessel":
             rejected_wholes.add(number)
@@ -202,6 +207,20 @@ def accept_foci(
     )
 
 
+def keep_likeliest(
+    candidates: list[Candidate], scores: list[tuple[float, str]], most: int
+) -> tuple[list[Candidate], list[tuple[float, str]]]:
+    """Keep at most so many candidates, by their scores; a part that loses its whole stands for itself."""
+    ranked = sorted(range(len(scores)), key=lambda i: -scores[i][0])[:most]
+    chosen = sorted(i for i in ranked if scores[i][0] > 0)
+    numbers = {old: new for new, old in enumerate(chosen)}
+    kept = [
+        replace(c, parent=None if c.parent is None else numbers.get(c.parent))
+        for c in (candidates[i] for i in chosen)
+    ]
+    return kept, [scores[i] for i in chosen]
+
+
 def score_by_hand(
     candidate: Candidate, maps: EnhancementMaps, limits: EnhancementThresholds, factor: float, *, faint: bool
 ) -> tuple[float, str]:
@@ -214,10 +233,11 @@ def score_by_hand(
     increase, z = maps.increase[around][inside], maps.z[around][inside]
     weak = z.max() < factor * limits.seed_sigma
     # An average may stand out of the noise with less; but too little contrast is no enhancement on any scan.
-    if increase.max() < factor * limits.seed_contrast or (weak and not faint):
+    least = limits.faint_seed_contrast if faint else limits.seed_contrast
+    if increase.max() < factor * least or (weak and not faint):
         return 0.0, "below_noise"
     features = describe(candidate, maps)
-    if features["ventricle"] > limits.max_ventricle:
+    if features["ventricle"] > limits.max_ventricle and not faint:
         return 0.0, "choroid_plexus"
     evidence = _weigh_features(features)
     score = float(1.0 / (1.0 + np.exp(-sum(evidence.values()))))

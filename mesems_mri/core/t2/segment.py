@@ -178,12 +178,16 @@ def score_foci(features: Float64Array) -> Float64Array:
 def _join_proposals(
     probability: FloatArray, bright: Labels, scan: T2Scan, spacing_mm: Spacing, limits: SegmentThresholds
 ) -> Labels:
-    """Join the foci of the network, its faint ones, and those that brightness alone proposes."""
+    """Join the foci of the network, what brightness adds to them or finds alone, and the faint ones.
+
+    A bright focus that the network draws in part is two foci that touch: each is scored for itself, and if
+    both are lesions they are one component of the mask.
+    """
     drawn = probability >= limits.draw_probability
-    faint = _apart(probability >= limits.faint_probability, drawn)
-    alone = _apart(bright > 0, drawn | faint)
+    added = (bright > 0) & ~drawn
+    faint = _apart(probability >= limits.faint_probability, drawn | (bright > 0))
     foci = np.zeros(probability.shape, np.int32)
-    for mask in (drawn, faint, alone):
+    for mask in (drawn, added, faint):
         labels = label_foci(
             mask,
             spacing_mm=spacing_mm,

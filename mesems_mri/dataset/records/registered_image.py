@@ -20,7 +20,9 @@ class Alignment:
     flags : tuple of str
         Codes of ``qc_flags``.
     head_score : float or None
-        Likeness of the two heads, 0 to 1; None within a visit, where it is not asked.
+        Likeness of the two heads, 0 to 1.
+    mirrored_score : float or None
+        The same of the mirror image; asked within a visit.
     """
 
     similarity: float
@@ -28,6 +30,7 @@ class Alignment:
     inverse_consistency_mm: float
     flags: tuple[str, ...] = ()
     head_score: float | None = None
+    mirrored_score: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as it is written."""
@@ -37,7 +40,8 @@ class Alignment:
             "inverse_consistency_mm": self.inverse_consistency_mm,
             "flags": list(self.flags),
         }
-        return content if self.head_score is None else content | {"head_score": self.head_score}
+        scores = {"head_score": self.head_score, "mirrored_score": self.mirrored_score}
+        return content | {name: score for name, score in scores.items() if score is not None}
 
     @classmethod
     def from_json(cls, content: Json) -> Self | None:
@@ -50,6 +54,7 @@ class Alignment:
             inverse_consistency_mm=content["inverse_consistency_mm"],
             flags=tuple(content["flags"]),
             head_score=content.get("head_score"),
+            mirrored_score=content.get("mirrored_score"),
         )
 
 

@@ -92,7 +92,7 @@ REGISTER = {
             "T1w": REFUSED,
             "T2w": MOVED,
             "FLAIR": REGISTERED,
-            "PDw": REGISTERED | {"alignment": GOOD},
+            "PDw": REGISTERED | {"alignment": GOOD | {"head_score": 0.5, "mirrored_score": 0.2}},
         },
         "carried": {"anchor": ANCHOR},
     },

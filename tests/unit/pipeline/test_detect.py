@@ -88,12 +88,15 @@ def leave(visit: VisitFiles, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         candidate_scores=(0.81234, 0.21),
         candidate_causes=(None, "score_below_limit"),
     )
-    segmentation = T2Segmentation(mask=HOLE > 0, score=(HOLE * 0.6).astype(np.float32))
+    segmentation = T2Segmentation(
+        mask=HOLE > 0, score=(HOLE * 0.6).astype(np.float32), candidates=Candidates.none(SHAPE)
+    )
     vein = Candidates(DOUBTFUL, (0.3,), ("vessel",))
     gel = (GEL, GelPart(precontrast=True, scores=(0.9,), rejected=()), vein)
     monkeypatch.setattr(detect, "open_scene", lambda _, registered: scene_of(registered.evaluable))
     monkeypatch.setattr(detect, "open_reference", lambda _, reference, *__: scene_of(reference.images))
     monkeypatch.setattr(detect, "write_masks", masks)
+    monkeypatch.setattr(detect, "t2_probability", lambda _: np.zeros(SHAPE, np.float32))
     monkeypatch.setattr(detect, "segment_t2", lambda *_: segmentation)
     monkeypatch.setattr(detect, "detect_change", lambda *_: change)
     monkeypatch.setattr(detect, "detect_gel", lambda *_: gel)

@@ -181,7 +181,7 @@ def test_enhancing_lesions(states: Visit, reason: str | None, of_masks: str | No
         (GOOD, None, None, None),
         (GOOD, "no_t2_type", "no_postcontrast", "no_t2_type"),
         (None, None, None, "missing_scan"),
-        (BAD, None, None, "missing_scan"),
+        (BAD, None, None, "registration_failed"),
         (CUT, None, None, "incomplete_coverage"),
         (CUT, None, "no_postcontrast", "incomplete_coverage"),
         (None, "no_t2_type", None, "no_t2_type"),

@@ -6,10 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from mesems_mri.core.gel.candidates import CHANNELS, PATCH_SIDE, Candidate, EnhancementImages, cut_patches
+from mesems_mri.core.gel.candidates import (
+    CHANNELS,
+    PATCH_SIDE,
+    Candidate,
+    EnhancementImages,
+    EnhancementThresholds,
+    cut_patches,
+    fill_ring,
+    is_ring,
+)
 from mesems_mri.core.gel.detect import accept_foci, score_candidates
-from tests.unit.core.gel.test_detect import Head, ball, with_lesion
+from tests.unit.core.gel.test_detect import CENTRE, SHAPE, Head, ball, with_lesion
 
 MIDDLE = PATCH_SIDE // 2
 
@@ -56,11 +66,77 @@ def test_too_little_contrast_is_no_enhancement_whatever_a_classifier_says() -> N
     assert head.detect(classify=agrees).dseg.max() == 0
 
 
-def test_what_lies_in_the_ventricle_is_not_asked_about() -> None:
-    head = Head(enhancing=(0.8 * ball((36, 36, 30), 3)).astype(np.float32))
-    head.hyperintense += 0.8 * ball((36, 36, 30), 3)
+@pytest.mark.parametrize("place", ["ventricle", "no correlate", "cortex"])
+def test_place_and_correlate_are_evidence_and_no_veto(place: str) -> None:
+    centre = {"ventricle": (36, 36, 30), "no correlate": (52, 40, 30), "cortex": (61, 40, 30)}[place]
+    head = Head(enhancing=(0.8 * ball(centre, 3)).astype(np.float32))
+    head.hyperintense += 0.8 * ball(centre, 3) * (place == "ventricle")
+    agrees, shown = always(9.0)
+    assert head.detect(classify=agrees).dseg[centre] > 0
+    assert len(shown[0])
+    assert head.detect().dseg[centre] == 0
+
+
+def test_rim_of_the_brain_is_never_asked_about() -> None:
+    head = Head()
+    rim = (np.sqrt((((np.indices(SHAPE).T - CENTRE) / [31, 35, 26]) ** 2).sum(axis=-1)).T > 0.97) & (
+        np.indices(SHAPE)[0] > 40
+    )
+    head.enhancing += 0.8 * rim
     agrees, _ = always(9.0)
-    assert head.detect(classify=agrees).dseg[36, 36, 30] == 0
+    found = head.detect(classify=agrees)
+    depth = ndimage.distance_transform_edt(head.render()["brain_mask"])
+    assert not (found.dseg[depth <= 1.5] > 0).any()
+
+
+def test_no_more_candidates_than_the_bound_and_the_likeliest_of_them() -> None:
+    head = with_lesion((52, 40, 30))
+    head.enhancing[18:20, 30:50, 30:32] = 0.9
+    agrees, shown = always(5.0)
+    found = head.detect(classify=agrees, thresholds=EnhancementThresholds(max_candidates=1))
+    assert len(shown[0]) == 1
+    assert found.dseg[52, 40, 30] > 0
+
+
+def shell(centre: tuple[int, int, int], outer_mm: float, inner_mm: float, opening: int) -> np.ndarray:
+    """Ring (a shell) with nothing beyond an opening along the first axis."""
+    ring = ball(centre, outer_mm) & ~ball(centre, inner_mm)
+    ring[centre[0] + opening :] = False
+    return ring
+
+
+@pytest.mark.parametrize("opening", [9, 2, 1])
+def test_ring_and_open_ring_are_told_and_filled(opening: int) -> None:
+    ring = shell((40, 40, 30), 7, 5, opening)
+    assert is_ring(ring, (1.0, 1.0, 1.0))
+    filled = fill_ring(ring, (1.0, 1.0, 1.0))
+    assert filled[40, 40, 30]
+    assert not filled[52, 40, 30]
+    assert filled.sum() < 1.4 * ball((40, 40, 30), 7).sum()
+
+
+def test_nodule_and_rod_are_no_rings() -> None:
+    rod = np.zeros(SHAPE, bool)
+    rod[30:32, 20:50, 30:32] = True
+    for mask in (ball((40, 40, 30), 5), rod):
+        assert not is_ring(mask, (1.0, 1.0, 1.0))
+
+
+def test_accepted_part_of_an_open_ring_is_the_whole_ring() -> None:
+    head = Head()
+    head.enhancing += 0.7 * shell((51, 40, 30), 7, 5.5, 2)
+    head.hyperintense += ball((51, 40, 30), 8)
+    agrees, _ = always(5.0)
+    scored = score_candidates(EnhancementImages(**head.render()), classify=agrees)
+    whole = next(i for i, c in enumerate(scored.candidates) if c.ring)
+    parts = [i for i, c in enumerate(scored.candidates) if c.parent == whole]
+    scores = [(0.1, "vessel")] * len(scored.candidates)
+    scores[parts[0]] = (0.9, "vessel")
+    given = replace(scored, scores=tuple(scores))
+    found = accept_foci(given, 0.5, plane_normal=(0.0, 0.0, 1.0), slice_thickness_mm=None)
+    assert found.dseg.max() == 1
+    assert (found.dseg > 0).sum() >= scored.candidates[whole].inside.sum()
+    assert found.scores == (0.9,)
 
 
 def test_part_counts_only_where_the_whole_was_rejected() -> None:
