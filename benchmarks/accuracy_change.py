@@ -6,7 +6,8 @@
 
 - *subtraction*: both visits brought to one slice profile, bias field and scale, subtracted, divided by the
   noise of the difference in NAWM; foci above a threshold that are brighter than NAWM now.
-- *two segmentations*: T2 lesions of this visit, segmented on its own, that touch none of the reference visit.
+- *two segmentations*: T2 lesions of this visit, segmented by brightness on its own, that touch none of the
+  reference visit.
 - *gradient boosting*: a classifier of voxels (histogram gradient boosting) on local features of both visits,
   trained on the truth of the real patients other than the one it reads.
 - *mesems-mri*: what the run wrote.
@@ -22,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ from mesems_mri.core.agreement import compare_masks
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.intensity import find_nawm, robust_noise
 from mesems_mri.core.matching import differential_bias, match_intensity, match_resolution
+from mesems_mri.core.t2.brightness import LesionThresholds, segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
 from mesems_mri.core.tally import Tally
 from mesems_mri.core.typing import Mask
 from mesems_mri.dataset.layout import Layout
@@ -162,11 +163,11 @@ def difference_z(pair: Pair) -> NDArray[np.float32]:
 def segmented_apart(pair: Pair, seed_z: float) -> Mask:
     """Segment both visits on their own; keep the lesions of this one that touch none of the other."""
     now, then = (
-        segment_t2_lesions(
+        segment_by_brightness(
             T2Scan(scan.image, "FLAIR", scan.thickness_mm, scan.entry.plane_normal),
             Anatomy(scan.brain_mask, scan.nawm, scan.priors, SUBJECT_GRID.spacing_mm),
-            replace(thresholds_for("FLAIR"), seed_z=seed_z),
-        ).mask
+            LesionThresholds(seed_z=seed_z),
+        )[0]
         for scan in (pair.now, pair.then)
     )
     dseg, n = label_components(now)
