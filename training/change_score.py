@@ -7,7 +7,8 @@
 2. What `core.t2.change` proposes in them is described as there, and called true when at least 30 % of it lies
    in the reference standard (MSSEG-2).
 3. Logistic regression with a ridge. Printed are the foci found in each patient by weights fitted to the
-   others, and the weights fitted to all, which stand in ``core/t2/change_score.py``.
+   others, and beside them those by the weights of `core.t2.change_score`, which were set by hand; then the
+   weights fitted to all.
 
 Needs no torch.
 """
@@ -18,6 +19,7 @@ import argparse
 import itertools
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from scipy import ndimage
 
 from mesems_mri.core.components import label_components
 from mesems_mri.core.t2.change import propose_change
-from mesems_mri.core.t2.change_score import FEATURES
+from mesems_mri.core.t2.change_score import FEATURES, score_foci
 from mesems_mri.core.t2.growth import ChangeThresholds
 from mesems_mri.core.t2.scan import VisitPair
 from mesems_mri.core.t2.tissue import describe_tissue
@@ -46,10 +48,25 @@ DRAWN = ("patient07", "patient26", "P18", "P39")
 """Patients of 1 mm scans with a T1w, from which pairs are drawn."""
 _TRUE_INSIDE = 0.3
 _FOUND_INSIDE = 0.1
+_LARGE_MM3 = 70.0
 _RIDGE = 2.0
 _DRAWN_WEIGHT = 0.5
 """Weight of a patient with drawn lesions; a real one has 1."""
 _FOCI = 40.0
+_LEARNED = {
+    "rise": (0.0, 8.0),
+    "peak": (0.0, 15.0),
+    "support": (-2.0, 6.0),
+    "supported": (0.0, 1.0),
+    "excess": (-2.0, 6.0),
+    "surround": (0.0, 1.0),
+    "size": (2.6, 8.0),
+    "thickness": (3.0, 5.0),
+    "network": (-4.0, 4.0),
+    "network_rise": (-8.0, 8.0),
+    "networked": (0.0, 1.0),
+}
+"""Features that are learned from, and their limits."""
 _NETWORK = ("network", "network_rise", "networked")
 _VIEWS: dict[tuple[str, ...], float] = {(): 0.6, _NETWORK: 0.2, ("support", "supported"): 0.2}
 """What a focus is shown without, and how much that counts."""
@@ -183,7 +200,7 @@ def fit_score(pairs: list[JudgedPair]) -> NDArray[np.float64]:
     for pair in pairs:
         used = pair.known & ~pair.by_network
         for without, own in _VIEWS.items():
-            shown = pair.features[used] * [name not in without for name in FEATURES]
+            shown = design(pair.features[used]) * [name not in without for name in _LEARNED]
             inputs.append(shown)
             target.append(pair.is_true[used])
             owner.append(np.full(len(shown), pair.patient))
@@ -197,7 +214,7 @@ def fit_score(pairs: list[JudgedPair]) -> NDArray[np.float64]:
     x = np.column_stack([x, np.ones(len(x))])
     scale = np.concatenate([x[:, :-1].std(axis=0) + 1e-9, [1.0]])
     x = x / scale
-    ridge = _RIDGE * np.diag([*np.ones(len(FEATURES)), 0.0])
+    ridge = _RIDGE * np.diag([*np.ones(len(_LEARNED)), 0.0])
     beta = np.zeros(len(scale))
     for _ in range(60):
         p = 1.0 / (1.0 + np.exp(-x @ beta))
@@ -207,9 +224,15 @@ def fit_score(pairs: list[JudgedPair]) -> NDArray[np.float64]:
     return beta / scale
 
 
+def design(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Choose and clip the features that are learned from."""
+    chosen = features[:, [FEATURES.index(name) for name in _LEARNED]]
+    return np.clip(chosen, *np.transpose(list(_LEARNED.values())))
+
+
 def score(pair: JudgedPair, beta: NDArray[np.float64]) -> NDArray[np.float64]:
     """Score every focus of a pair."""
-    return 1.0 / (1.0 + np.exp(-(pair.features @ beta[:-1] + beta[-1])))
+    return 1.0 / (1.0 + np.exp(-(design(pair.features) @ beta[:-1] + beta[-1])))
 
 
 def main() -> None:
@@ -238,37 +261,48 @@ def main() -> None:
             for p in real_pairs(options.real_out, options.real_truth, network)
         ]
     pairs += real
-    _print_held_out(pairs)
-    beta = fit_score(pairs)
-    print("\nWEIGHTS =", tuple(np.round(beta[:-1], 4).tolist()), " OFFSET =", round(float(beta[-1]), 4))
+    print("weights fitted to the other patients")
+    _print_held_out(pairs, lambda pair, others: score(pair, fit_score(others)))
+    print("\nweights set by hand")
+    _print_held_out(pairs, lambda pair, _: score_by_hand(pair))
+    alone = np.concatenate([pair.is_true[pair.by_network & pair.known] for pair in pairs])
+    print(f"\nproposed by the network alone: {len(alone)}, of them true {int(alone.sum())}")
+    weights = dict(zip([*_LEARNED, "offset"], np.round(fit_score(pairs), 3).tolist(), strict=True))
+    print(f"fitted to all: {weights}")
 
 
-def _print_held_out(pairs: list[JudgedPair]) -> None:
+def score_by_hand(pair: JudgedPair) -> NDArray[np.float64]:
+    """Score every focus of a pair as the package does."""
+    background = np.zeros((1, len(FEATURES)))
+    return score_foci(np.vstack([background, pair.features]), ChangeThresholds())[1:]
+
+
+def _print_held_out(
+    pairs: list[JudgedPair], judge: Callable[[JudgedPair, list[JudgedPair]], NDArray[np.float64]]
+) -> None:
     print("| held out | found | of 70 mm3 and more | true | F1 |\n|---|---|---|---|---|")
     scores, answers, real = [], [], []
-    for patient in sorted({pair.patient for pair in pairs}):
-        beta = fit_score([pair for pair in pairs if pair.patient != patient])
-        found = large_found = large = changes = true = drawn = 0
-        for pair in pairs:
-            if pair.patient != patient:
-                continue
-            certainty = score(pair, beta)
-            kept = (certainty >= 0.5) & ~pair.by_network
-            seen = pair.shows[kept].any(axis=0)
-            big = pair.volume_mm3 >= 70
-            found, changes = found + int(seen.sum()), changes + len(seen)
-            large_found, large = large_found + int(seen[big].sum()), large + int(big.sum())
-            true += int((pair.is_true & kept).sum())
-            drawn += int((kept & pair.known).sum())
-            scores.append(certainty[pair.known & ~pair.by_network])
-            answers.append(pair.is_true[pair.known & ~pair.by_network])
-            real.append(np.full(len(scores[-1]), patient.startswith("sub-")))
+    rows: dict[str, list[int]] = {}
+    for pair in pairs:
+        certainty = judge(pair, [other for other in pairs if other.patient != pair.patient])
+        kept = (certainty >= 0.5) & ~pair.by_network
+        seen, big = pair.shows[kept].any(axis=0), pair.volume_mm3 >= _LARGE_MM3
+        counts = (seen, np.ones(len(seen)), seen & big, big, pair.is_true & kept, kept & pair.known)
+        for name in (pair.patient, "all real" if pair.patient.startswith("sub-") else "all drawn"):
+            before = rows.get(name, [0] * len(counts))
+            rows[name] = [total + int(np.sum(own)) for total, own in zip(before, counts, strict=True)]
+        asked = pair.known & ~pair.by_network
+        scores.append(certainty[asked])
+        answers.append(pair.is_true[asked])
+        real.append(np.full(asked.sum(), pair.patient.startswith("sub-")))
+    for name, (found, changes, large_found, large, true, drawn) in sorted(rows.items()):
         sensitivity, precision = found / max(changes, 1), true / max(drawn, 1)
         f1 = 2 * sensitivity * precision / max(sensitivity + precision, 1e-9)
-        print(f"| {patient} | {found}/{changes} | {large_found}/{large} | {true}/{drawn} | {f1:.2f} |")
-    for name, chosen in (("real", np.concatenate(real)), ("all", np.full(len(np.concatenate(real)), True))):
+        print(f"| {name} | {found}/{changes} | {large_found}/{large} | {true}/{drawn} | {f1:.2f} |")
+    chosen = np.concatenate(real)
+    for name, own in (("real", chosen), ("all", np.ones(len(chosen), bool))):
         print(f"\nscores of {name} pairs")
-        _print_reliability(np.concatenate(scores)[chosen], np.concatenate(answers)[chosen])
+        _print_reliability(np.concatenate(scores)[own], np.concatenate(answers)[own])
 
 
 def _print_reliability(scores: NDArray[np.float64], answers: NDArray[np.bool_]) -> None:

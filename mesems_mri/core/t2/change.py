@@ -109,7 +109,9 @@ class ProposedChange:
 
     def features(self, foci: Labels) -> Float64Array:
         """Describe foci as `change_score.describe_foci` does."""
-        return describe_foci(foci, self.evidence, self.geometry.spacing_mm, self.geometry.thickness_mm)
+        return describe_foci(
+            foci, self.evidence, self.growth, self.geometry.spacing_mm, self.geometry.thickness_mm
+        )
 
 
 def detect_t2_change(pair: VisitPair, thresholds: ChangeThresholds | None = None) -> T2Change:
@@ -225,7 +227,7 @@ def _score_change(proposed: ProposedChange, limits: ChangeThresholds) -> _Scored
     scores: list[float] = []
     causes: list[str | None] = []
     for foci in (proposed.new, proposed.enlarging):
-        certainty = score_foci(proposed.features(foci))
+        certainty = score_foci(proposed.features(foci), limits)
         own = _causes(foci, certainty, proposed, limits)
         kept = np.array([False, *(cause is None for cause in own)])
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)

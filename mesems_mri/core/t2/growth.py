@@ -28,17 +28,34 @@ class ChangeThresholds:
         Sigmas of NAWM above which a voxel is hyperintense now.
     bright_z : float
         Excess now over the expected intensity of the tissue there, in units of its spread.
+    surround_weight : float
+        Weight of a surrounding wholly of white matter, in the units of ``accept``.
+    accept : float
+        Sum of the mean rise (sigmas), the mean excess now (units of its spread) and the weighted surrounding
+        of a focus, at which its score is one half.
+    accept_per_mm : float
+        Addition to ``accept`` and ``supported_accept`` for every mm of the coarser slices beyond
+        ``thin_slices_mm``: between thick slices much is guessed, which the noise of the difference hardly
+        shows.
+    thin_slices_mm : float
+        Slices that need no more evidence.
     min_score : float
         Smallest score of a focus that is counted.
-    supported_seed_sigma : float
-        The same as ``seed_sigma`` for the joined rise of two contrasts.
+    supported_seed_sigma, supported_accept : float
+        The same as ``seed_sigma`` and ``accept`` for the joined rise of two contrasts.
+    support_sigma : float
+        Mean rise (sigmas) that the second contrast must show in a focus that the first does not show clearly.
     faint_sigma, supported_faint_sigma : float
-        The same for what is proposed and scored; only what has a seed changes lesions that were there.
+        Seeds of what is considered besides; they change no lesion that was there.
+    faint_accept : float
+        Addition to ``accept`` and ``supported_accept`` for a focus without any better seed.
     support_share : float
         Most that the second contrast may add, as a multiple of the rise of the first (sigmas).
     network_now, network_rise : float
         A voxel became lesion by the network when its probability is at least the first now, and higher by the
         second than at the reference visit within one voxel.
+    network_score : float
+        Score of a focus that the network alone proposes; it is not counted.
     smooth_mm : float
         Gaussian sigma of the smoothing before subtraction.
     outline_fraction, outline_reach_mm : float
@@ -60,13 +77,21 @@ class ChangeThresholds:
     grow_rise: float = 0.08
     bright_sigma: float = 1.5
     bright_z: float = 0.5
+    surround_weight: float = 4.0
+    accept: float = 9.0
+    accept_per_mm: float = 1.0
+    thin_slices_mm: float = 3.0
     min_score: float = 0.5
     supported_seed_sigma: float = 4.0
+    supported_accept: float = 6.0
+    support_sigma: float = 1.0
     faint_sigma: float = 3.5
     supported_faint_sigma: float = 3.0
+    faint_accept: float = 1.0
     support_share: float = 2.0
     network_now: float = 0.35
     network_rise: float = 0.3
+    network_score: float = 0.05
     smooth_mm: float = 0.7
     outline_fraction: float = 0.3
     outline_reach_mm: float = 2.0

@@ -61,12 +61,15 @@ class Growth:
         By the difference, from faint seeds on.
     certain : ndarray of bool, shape (x, y, z)
         Those in components with a seed that is beyond doubt.
+    certain_alone : ndarray of bool, shape (x, y, z)
+        Those in components with such a seed on the contrast that is read.
     by_network : ndarray of bool, shape (x, y, z)
         Components in which the network's probability rose and that touch nothing that is proposed.
     """
 
     proposed: Mask
     certain: Mask
+    certain_alone: Mask
     by_network: Mask
 
 
@@ -101,11 +104,17 @@ def find_growth(evidence: ChangeEvidence, pair: VisitPair, limits: ChangeThresho
     strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
     outlined = grown & (rise >= limits.outline_fraction * strongest)
     faint = grown & ((z > limits.faint_sigma) | (evidence.joined_z > limits.supported_faint_sigma))
-    sure = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
+    alone = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
+    sure = alone
     if evidence.support_z is not None:
-        sure |= grown & (evidence.joined_z > limits.supported_seed_sigma)
+        sure = alone | (grown & (evidence.joined_z > limits.supported_seed_sigma))
     proposed = with_seeds(outlined, faint | sure)
-    return Growth(proposed, with_seeds(outlined, sure), _rise_of_network(evidence, proposed, limits))
+    return Growth(
+        proposed=proposed,
+        certain=with_seeds(outlined, sure),
+        certain_alone=with_seeds(outlined, alone),
+        by_network=_rise_of_network(evidence, proposed, limits),
+    )
 
 
 def find_fallen(difference: VisitDifference, limits: ChangeThresholds) -> Mask:
