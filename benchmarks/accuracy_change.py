@@ -6,7 +6,8 @@
 
 - *subtraction*: both visits brought to one slice profile, bias field and scale, subtracted, divided by the
   noise of the difference in NAWM; foci above a threshold that are brighter than NAWM now.
-- *two segmentations*: T2 lesions of this visit, segmented on its own, that touch none of the reference visit.
+- *two segmentations*: T2 lesions of this visit, segmented by brightness on its own, that touch none of the
+  reference visit.
 - *gradient boosting*: a classifier of voxels (histogram gradient boosting) on local features of both visits,
   trained on the truth of the real patients other than the one it reads.
 - *mesems-mri*: what the run wrote.

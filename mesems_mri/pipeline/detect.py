@@ -33,6 +33,7 @@ from mesems_mri.pipeline.detectors import (
     segment_t2,
     t2_candidates,
     t2_probability,
+    visit_pair,
 )
 from mesems_mri.pipeline.evaluability import (
     READ_ON,
@@ -210,7 +211,10 @@ class _Detection:
 
     def _t2_and_change(self) -> ChangePart:
         """Segment the T2 lesions of the visit, and detect their change where there is a reference visit."""
-        segmentation = segment_t2(self.scene, t2_probability(self.scene), self.config)
+        probability = t2_probability(self.scene)
+        # Kept for the visits whose reference visit this one will be.
+        self.arrays["t2_probability"] = np.rint(255 * probability).astype(np.uint8)
+        segmentation = segment_t2(self.scene, probability, self.config)
         change = self._change_of(segmentation)
         self.candidates["t2"] = t2_candidates(segmentation, self.arrays["t2"], self.config.t2.candidate_score)
         return change
@@ -227,7 +231,10 @@ class _Detection:
         common = choice.contrasts[:2]
         reference = open_reference(self.visit, choice.visit, common, self.scene)
         lesions, score = _lesions_of(self.visit, choice.visit)
-        change = detect_change(self.scene, reference, common, segmentation.mask, lesions, self.config)
+        pair = visit_pair(
+            self.scene, reference, common, segmentation.mask, lesions, self._probabilities(choice.visit)
+        )
+        change = detect_change(pair, self.config)
         self.arrays["new"] = change.new
         self.arrays["enlarging"] = change.enlarging
         self.arrays["change_score"] = _as_percent(change.score)
@@ -240,6 +247,15 @@ class _Detection:
             contrast=common[0],
             candidate_scores=tuple(round(score, 4) for score in change.candidate_scores),
         )
+
+    def _probabilities(self, reference: EarlierVisit) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the probability of T2 lesions now and at the reference visit; None after given masks."""
+        with np.load(self.visit.resolve(reference.arrays)) as archive:
+            if "t2_probability" not in archive:
+                return None
+            kept = (self.arrays["t2_probability"], archive["t2_probability"])
+        now, then = (array.astype(np.float32) / np.float32(255) for array in kept)
+        return now, then
 
     def _gel_of_masks(self, own: OwnMasks) -> GelPart:
         reason = postcontrast_reason(self.registered.images, self.config.quality)

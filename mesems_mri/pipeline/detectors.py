@@ -1,6 +1,7 @@
 """Detectors on the images of a visit: thresholds of the trial and geometry of the scans given to `core`."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 
@@ -27,10 +28,10 @@ _SURE_VENTRICLE = 0.9
 """Prior from which a voxel serves to measure the level of CSF."""
 
 
-def t2_probability(scene: Scene) -> np.ndarray:
-    """Return the probability of T2 lesions by the network: float32, shape of the scene, 0 to 1."""
+def t2_probability(scene: Scene, network: str | Path = "t2") -> np.ndarray:
+    """Return the probability of T2 lesions by a network: float32, shape of the scene, 0 to 1."""
     images = {name: image for name, image in scene.images.items() if name in ("FLAIR", "T1w")}
-    return lesion_probability(images, scene.priors, scene.brain_mask)
+    return lesion_probability(images, scene.priors, scene.brain_mask, network)
 
 
 def segment_t2(scene: Scene, probability: np.ndarray, config: TrialConfig) -> T2Segmentation:
@@ -82,15 +83,23 @@ def t2_candidates(segmentation: T2Segmentation, counted: np.ndarray, least: floa
     return segmentation.candidates.apart_from(counted).joined(unseen.apart_from(counted)).at_least(least)
 
 
-def detect_change(
+def detect_change(pair: VisitPair, config: TrialConfig) -> T2Change:
+    """Detect new and enlarging T2 lesions of a pair of visits (`visit_pair`) by ``change`` and ``focus``."""
+    thresholds = ChangeThresholds(
+        **config.change.model_dump(exclude={"candidate_score"}), **config.focus.model_dump()
+    )
+    return detect_t2_change(pair, thresholds)
+
+
+def visit_pair(
     scene: Scene,
     reference: Scene,
     contrasts: tuple[T2Contrast, ...],
     lesions: np.ndarray,
     reference_lesions: np.ndarray,
-    config: TrialConfig,
-) -> T2Change:
-    """Detect new and enlarging T2 lesions against the reference visit.
+    probability: tuple[np.ndarray, np.ndarray] | None = None,
+) -> VisitPair:
+    """Pair a visit with its reference visit.
 
     Parameters
     ----------
@@ -100,16 +109,16 @@ def detect_change(
         Common to both visits; change is read on the first, and a second supports it.
     lesions, reference_lesions : ndarray of bool, shape (x, y, z)
         T2 lesions of both visits.
-    config : TrialConfig
-        The rules ``change`` and ``focus``.
+    probability : tuple of two ndarray of float32, shape (x, y, z), optional
+        `t2_probability` of both visits.
 
     Returns
     -------
-    T2Change
+    VisitPair
     """
     contrast, *others = contrasts
     support = (_t2_scan(scene, others[0]), _t2_scan(reference, others[0])) if others else None
-    pair = VisitPair(
+    return VisitPair(
         current=_t2_scan(scene, contrast),
         reference=_t2_scan(reference, contrast),
         current_lesions=lesions,
@@ -122,11 +131,8 @@ def detect_change(
             scene.images.get("T1w"),
         ),
         support=support,
+        probability=probability,
     )
-    thresholds = ChangeThresholds(
-        **config.change.model_dump(exclude={"candidate_score"}), **config.focus.model_dump()
-    )
-    return detect_t2_change(pair, thresholds)
 
 
 def _t2_scan(scene: Scene, contrast: T2Contrast) -> T2Scan:

@@ -1,9 +1,8 @@
-"""New and enlarging T2 lesions between two registered visits, by subtraction.
+"""New and enlarging T2 lesions between two registered visits.
 
-Both visits are matched in resolution, bias field and intensity, and subtracted. The difference is divided by
-the noise measured in this pair, which is larger at edges: a misregistration of a fraction of a voxel gives a
-difference in proportion to the local gradient (Ganiler et al., Neuroradiology 2014;56:363; Moraal et al.,
-Radiology 2010;255:154).
+What became brighter is proposed (`core.t2.rise`), and scored by what both visits say of it
+(`core.t2.change_score`). A focus that the network alone calls new, without a difference to show for it, is a
+candidate and never counted; what is not counted keeps its score and the cause.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from mesems_mri.core.candidates import Candidates, not_counted
-from mesems_mri.core.components import label_components
-from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.t2.difference import VisitDifference, subtract_visits
-from mesems_mri.core.t2.fluid import CSF_BELOW
+from mesems_mri.core.candidates import Candidates
+from mesems_mri.core.t2.change_score import describe_foci, score_foci
 from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
-from mesems_mri.core.t2.scan import VisitPair
-from mesems_mri.core.t2.tissue import (
-    TissueMaps,
-    describe_tissue,
-    local_white_level,
-    mean_by_label,
-    white_surround,
+from mesems_mri.core.t2.rise import (
+    ChangeEvidence,
+    Growth,
+    find_fallen,
+    find_growth,
+    gather_evidence,
+    with_seeds,
 )
-from mesems_mri.core.typing import FloatArray, Labels, Mask
+from mesems_mri.core.t2.scan import VisitPair
+from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue
+from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -48,6 +46,8 @@ class T2Change:
         Numbered foci that were considered, the rejected ones included.
     candidate_scores : tuple of float
         Score of each candidate, from number 1 on.
+    candidate_causes : tuple of str or None
+        Why each is not counted, one of `core.candidates.CAUSES`; None where it is.
     details : dict of str to float
         Measured quantities: ``difference_sigma`` (noise of the difference in NAWM, units of NAWM),
         ``edge_shift_mm`` (misregistration that would explain the noise at edges), ``thickness_mm``
@@ -60,54 +60,58 @@ class T2Change:
     score: FloatArray
     candidates: Labels
     candidate_scores: tuple[float, ...] = ()
+    candidate_causes: tuple[str | None, ...] = ()
     details: dict[str, float] = field(default_factory=dict)
 
     @property
     def rejected(self) -> Candidates:
         """Foci that were considered and are neither new nor enlarging."""
-        counted = (self.new > 0) | (self.enlarging > 0)
-        return not_counted(self.candidates, self.candidate_scores, counted, "score_below_limit")
-
-
-@dataclass(frozen=True, eq=False)
-class _Evidence:
-    """Maps over the brain box that a change is detected and scored by.
-
-    Attributes
-    ----------
-    tissue : TissueMaps
-        Of the current visit.
-    difference : VisitDifference
-        Of the contrast that is read.
-    support_z : ndarray of float32 or None
-        Rise of the second contrast in units of its own noise.
-    joined_z : ndarray of float32
-        Rise of both contrasts together; that of the first where there is no second.
-    """
-
-    tissue: TissueMaps
-    difference: VisitDifference
-    support_z: FloatArray | None
-    joined_z: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class _Growth:
-    """Voxels that became hyperintense, and those of them in components with a seed on the first contrast."""
-
-    mask: Mask
-    seeded_alone: Mask
+        rejected = [cause is not None for cause in self.candidate_causes]
+        numbers = np.where(np.r_[False, rejected], np.cumsum(np.r_[False, rejected]), 0).astype(np.int32)
+        chosen = zip(self.candidate_scores, self.candidate_causes, strict=True)
+        found = [(score, cause) for score, cause in chosen if cause is not None]
+        return Candidates(
+            numbers[self.candidates], tuple(score for score, _ in found), tuple(cause for _, cause in found)
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class _ScoredFoci:
-    """New and enlarging foci in the brain box, and every candidate with its score (as in `T2Change`)."""
+    """New and enlarging foci in the brain box, and every candidate (as in `T2Change`)."""
 
     new: Labels
     enlarging: Labels
     score: FloatArray
     candidates: Labels
     candidate_scores: tuple[float, ...]
+    candidate_causes: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ProposedChange:
+    """Foci that were considered as a change, in the box of the brain.
+
+    Attributes
+    ----------
+    evidence : ChangeEvidence
+        Maps of both visits.
+    growth : Growth
+    geometry : SliceGeometry
+    new, enlarging : ndarray of int32, shape (x, y, z)
+        Numbered foci, each 1..n on its own.
+    """
+
+    evidence: ChangeEvidence
+    growth: Growth
+    geometry: SliceGeometry
+    new: Labels
+    enlarging: Labels
+
+    def features(self, foci: Labels) -> Float64Array:
+        """Describe foci as `change_score.describe_foci` does."""
+        return describe_foci(
+            foci, self.evidence, self.growth, self.geometry.spacing_mm, self.geometry.thickness_mm
+        )
 
 
 def detect_t2_change(pair: VisitPair, thresholds: ChangeThresholds | None = None) -> T2Change:
@@ -147,32 +151,48 @@ def detect_t2_change(pair: VisitPair, thresholds: ChangeThresholds | None = None
     whole.enlarging[tissue.box] = change.enlarging
     whole.score[tissue.box] = change.score
     whole.candidates[tissue.box] = change.candidates
-    return replace(whole, candidate_scores=change.candidate_scores)
+    return replace(whole, candidate_scores=change.candidate_scores, candidate_causes=change.candidate_causes)
 
 
-def _detect_in_box(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> T2Change:
-    """Detect change in a pair that is cropped to the brain box."""
-    evidence = _gather_evidence(pair, tissue, limits)
-    growth = _find_growth(evidence, pair, limits)
+def propose_change(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> ProposedChange:
+    """Propose new and enlarging foci in a pair that is cropped to the box of the tissue maps.
+
+    Parameters
+    ----------
+    pair : VisitPair
+    tissue : TissueMaps
+        Of the current visit.
+    limits : ChangeThresholds
+
+    Returns
+    -------
+    ProposedChange
+    """
+    evidence = gather_evidence(pair, tissue, limits)
+    growth = find_growth(evidence, pair, limits)
     geometry = SliceGeometry(
         pair.anatomy.spacing_mm,
         pair.coarser.plane_normal,
         float(pair.coarser.slice_thickness_mm),
         limits.min_diameter_mm,
     )
-    scored = _score_growth(
-        classify_growth(growth.mask, pair.current_lesions, pair.reference_lesions, geometry, limits),
-        evidence,
-        growth,
-        geometry,
-        limits,
+    new, enlarging = classify_growth(
+        growth.proposed | growth.by_network, pair.current_lesions, pair.reference_lesions, geometry, limits
     )
+    return ProposedChange(evidence, growth, geometry, new, enlarging)
+
+
+def _detect_in_box(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> T2Change:
+    """Detect change in a pair that is cropped to the brain box."""
+    proposed = propose_change(pair, tissue, limits)
+    evidence, growth = proposed.evidence, proposed.growth
+    scored = _score_change(proposed, limits)
     lesions = _carry_on(
         pair,
-        growth=growth.mask,
-        fallen=_find_fallen(evidence.difference, limits),
+        growth=growth.certain,
+        fallen=find_fallen(evidence.difference, limits),
         changed=(scored.new > 0) | (scored.enlarging > 0),
-        geometry=geometry,
+        geometry=proposed.geometry,
         min_volume_mm3=limits.min_volume_mm3,
     )
     details = {
@@ -186,6 +206,7 @@ def _detect_in_box(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds
         scored.score,
         scored.candidates,
         scored.candidate_scores,
+        scored.candidate_causes,
         details,
     )
 
@@ -197,112 +218,50 @@ def _no_change(lesions: Mask, details: dict[str, float]) -> T2Change:
     return T2Change(new, enlarging, lesions, score, candidates, details=details)
 
 
-def _gather_evidence(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> _Evidence:
-    """Subtract the visits on each contrast."""
-    anatomy, smooth_mm = pair.anatomy, limits.smooth_mm
-    difference = subtract_visits(pair.current, pair.reference, anatomy, smooth_mm=smooth_mm)
-    if pair.support is None:
-        return _Evidence(tissue, difference, None, difference.z)
-    support_z = subtract_visits(*pair.support, anatomy, smooth_mm=smooth_mm).z
-    return _Evidence(tissue, difference, support_z, _joined(difference.z, support_z, limits.support_share))
-
-
-def _find_growth(evidence: _Evidence, pair: VisitPair, limits: ChangeThresholds) -> _Growth:
-    """Find the voxels that became hyperintense: seeds on the difference, grown and outlined."""
-    tissue, difference, anatomy = evidence.tissue, evidence.difference, pair.anatomy
-    now, z, rise = difference.current, difference.z, difference.rise
-    level = local_white_level(now, anatomy.nawm, anatomy.spacing_mm)
-    _, white_sigma = robust_noise(now / level, anatomy.nawm)
-    bright = (now / level > 1.0 + limits.bright_sigma * white_sigma) & (tissue.z > limits.bright_z)
-    plausible = tissue.allowed & bright
-    if pair.current.contrast == "FLAIR":
-        # Beside fluid that moved or changed its flow void nothing can be said.
-        plausible &= ~ndimage.binary_dilation(difference.reference < CSF_BELOW, _ALL_NEIGHBOURS)
-    grown = plausible & (np.maximum(z, evidence.joined_z) > limits.grow_sigma) & (rise > limits.grow_rise)
-    seeds = grown & (z > limits.seed_sigma) & (rise > limits.seed_rise)
-    reach = [2 * round(limits.outline_reach_mm / step) + 1 for step in anatomy.spacing_mm]
-    strongest = ndimage.maximum_filter(np.where(grown, rise, np.float32(0.0)), reach)
-    outlined = grown & (rise >= limits.outline_fraction * strongest)
-    seeded_alone = _with_seeds(outlined, seeds)
-    if evidence.support_z is None:
-        return _Growth(seeded_alone, seeded_alone)
-    supported_seeds = seeds | (grown & (evidence.joined_z > limits.supported_seed_sigma))
-    return _Growth(_with_seeds(outlined, supported_seeds), seeded_alone)
-
-
-def _find_fallen(difference: VisitDifference, limits: ChangeThresholds) -> Mask:
-    """Find the voxels that darkened, by the thresholds of growth."""
-    z, rise = difference.z, difference.rise
-    return _with_seeds(
-        (z < -limits.grow_sigma) & (rise < -limits.grow_rise),
-        (z < -limits.seed_sigma) & (rise < -limits.seed_rise),
-    )
-
-
-def _score_growth(
-    classified: tuple[Labels, Labels],
-    evidence: _Evidence,
-    growth: _Growth,
-    geometry: SliceGeometry,
-    limits: ChangeThresholds,
-) -> _ScoredFoci:
-    """Score the new and the enlarging foci and accept those of enough score; all arrays on the brain box."""
-    shape = growth.mask.shape
+def _score_change(proposed: ProposedChange, limits: ChangeThresholds) -> _ScoredFoci:
+    """Score the new and the enlarging foci, accept those of enough score and say why the others are not."""
+    shape = proposed.new.shape
     accepted: list[Labels] = []
     score = np.zeros(shape, np.float32)
     candidates = np.zeros(shape, np.int32)
-    candidate_scores: list[float] = []
-    for foci in classified:
-        certainty = _score_foci(foci, evidence, growth, geometry, limits)
-        kept = certainty >= limits.min_score
-        kept[0] = False
+    scores: list[float] = []
+    causes: list[str | None] = []
+    for foci in (proposed.new, proposed.enlarging):
+        certainty = score_foci(proposed.features(foci), limits)
+        own = _causes(foci, certainty, proposed, limits)
+        kept = np.array([False, *(cause is None for cause in own)])
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         accepted.append(numbers[foci])
-        score = np.where(kept[foci], certainty[foci], score)
-        candidates = np.where(foci > 0, foci + len(candidate_scores), candidates)
-        candidate_scores += certainty[1:].tolist()
+        score = np.where(kept[foci], certainty[foci], score).astype(np.float32)
+        candidates = np.where(foci > 0, foci + len(scores), candidates).astype(np.int32)
+        scores += certainty[1:].tolist()
+        causes += own
     new, enlarging = accepted
-    return _ScoredFoci(new, enlarging, score, candidates, tuple(candidate_scores))
+    return _ScoredFoci(new, enlarging, score, candidates, tuple(scores), tuple(causes))
 
 
-def _score_foci(
-    foci: Labels,
-    evidence: _Evidence,
-    growth: _Growth,
-    geometry: SliceGeometry,
-    limits: ChangeThresholds,
-) -> FloatArray:
-    """Return the score of each focus, 0 to 1, by label; index 0 is background."""
-    tissue, z = evidence.tissue, evidence.difference.z
-    more = limits.accept_per_mm * max(geometry.thickness_mm - limits.thin_slices_mm, 0.0)
-    place = mean_by_label(tissue.z, foci)
-    place += limits.surround_weight * white_surround(foci, tissue, geometry.spacing_mm) - more
-    margin = mean_by_label(z, foci) + place - limits.accept
-    if evidence.support_z is not None:
-        alone = mean_by_label(growth.seeded_alone.astype(np.float32), foci) > 0
-        margin = np.where(alone, margin, -np.inf)
-        supported = mean_by_label(evidence.joined_z, foci) + place - limits.supported_accept
-        shown = mean_by_label(evidence.support_z, foci) >= limits.support_sigma
-        margin = np.maximum(margin, np.where(shown, supported, -np.inf))
-    return (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
-
-
-def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:
-    """Join the rise of two contrasts (Stouffer's method), each in units of its own noise.
-
-    The second may not carry a change that the first hardly shows: bright fluid does.
-    """
-    limited = np.minimum(other, most * np.maximum(z, 0.0))
-    return np.asarray((z + limited) / np.sqrt(2.0), np.float32)
-
-
-def _with_seeds(candidates: Mask, seeds: Mask) -> Mask:
-    """Keep the components of the candidates that hold a seed."""
-    components, n = label_components(candidates)
-    keep = np.zeros(n + 1, bool)
-    keep[np.unique(components[candidates & seeds])] = True
-    keep[0] = False
-    return keep[components]
+def _causes(
+    foci: Labels, certainty: Float64Array, proposed: ProposedChange, limits: ChangeThresholds
+) -> list[str | None]:
+    """Return by number, from 1 on, why each focus is not counted; None if it is."""
+    labels = np.arange(1, len(certainty))
+    if not len(labels):
+        return []
+    unseen = ndimage.maximum(proposed.growth.by_network, foci, labels)
+    by_difference_only = np.zeros(len(labels), bool)
+    if proposed.evidence.probability is not None:
+        now, _ = proposed.evidence.probability
+        by_difference_only = ndimage.maximum(now, foci, labels) < limits.network_now
+    return [
+        "not_in_difference"
+        if by_network
+        else None
+        if own >= limits.min_score
+        else "new_by_difference_only"
+        if alone
+        else "score_below_limit"
+        for own, by_network, alone in zip(certainty[1:], unseen, by_difference_only, strict=True)
+    ]
 
 
 def _carry_on(
@@ -323,7 +282,7 @@ def _carry_on(
     """
     reference_lesions = pair.reference_lesions & pair.anatomy.brain_mask
     lesions = reference_lesions & (pair.current_lesions | ~fallen)
-    beside = _with_seeds(
+    beside = with_seeds(
         growth & pair.current_lesions, ndimage.binary_dilation(reference_lesions, _ALL_NEIGHBOURS)
     )
     foci = geometry.label_foci(lesions | beside | changed, min_volume_mm3)
@@ -339,6 +298,9 @@ def _check(pair: VisitPair) -> None:
     images = {"current": pair.current.image, "reference": pair.reference.image}
     if pair.support is not None:
         images |= {"support.current": pair.support[0].image, "support.reference": pair.support[1].image}
+    if pair.probability is not None:
+        names = ("probability.current", "probability.reference")
+        images |= dict(zip(names, pair.probability, strict=True))
     arrays = {
         **images,
         "current_lesions": pair.current_lesions,

@@ -40,13 +40,22 @@ class ChangeThresholds:
     thin_slices_mm : float
         Slices that need no more evidence.
     min_score : float
-        Smallest score of a focus that is kept.
+        Smallest score of a focus that is counted.
     supported_seed_sigma, supported_accept : float
         The same as ``seed_sigma`` and ``accept`` for the joined rise of two contrasts.
     support_sigma : float
         Mean rise (sigmas) that the second contrast must show in a focus that the first does not show clearly.
+    faint_sigma, supported_faint_sigma : float
+        Seeds of what is considered besides; they change no lesion that was there.
+    faint_accept : float
+        Addition to ``accept`` and ``supported_accept`` for a focus without any better seed.
     support_share : float
         Most that the second contrast may add, as a multiple of the rise of the first (sigmas).
+    network_now, network_rise : float
+        A voxel became lesion by the network when its probability is at least the first now, and higher by the
+        second than at the reference visit within one voxel.
+    network_score : float
+        Score of a focus that the network alone proposes; it is not counted.
     smooth_mm : float
         Gaussian sigma of the smoothing before subtraction.
     outline_fraction, outline_reach_mm : float
@@ -76,7 +85,13 @@ class ChangeThresholds:
     supported_seed_sigma: float = 4.0
     supported_accept: float = 6.0
     support_sigma: float = 1.0
+    faint_sigma: float = 3.5
+    supported_faint_sigma: float = 3.0
+    faint_accept: float = 1.0
     support_share: float = 2.0
+    network_now: float = 0.35
+    network_rise: float = 0.3
+    network_score: float = 0.05
     smooth_mm: float = 0.7
     outline_fraction: float = 0.3
     outline_reach_mm: float = 2.0

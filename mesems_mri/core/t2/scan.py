@@ -86,6 +86,8 @@ class VisitPair:
         Another T2-type contrast at the current and at the reference visit. A change that both contrasts show
         may be fainter: the noise of two series is independent, and so are flow and the edge of the fluid,
         which are no lesions.
+    probability : tuple of two ndarray of float32, shape (x, y, z), or None
+        Of a T2 lesion by the network, 0 to 1, at the current and at the reference visit.
     """
 
     current: T2Scan
@@ -94,6 +96,7 @@ class VisitPair:
     reference_lesions: Mask
     anatomy: Anatomy
     support: tuple[T2Scan, T2Scan] | None = None
+    probability: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def coarser(self) -> T2Scan:
@@ -109,4 +112,5 @@ class VisitPair:
             reference_lesions=self.reference_lesions[box],
             anatomy=self.anatomy.crop(box),
             support=self.support and (self.support[0].crop(box), self.support[1].crop(box)),
+            probability=self.probability and (self.probability[0][box], self.probability[1][box]),
         )

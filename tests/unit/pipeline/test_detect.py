@@ -86,6 +86,7 @@ def leave(visit: VisitFiles, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         score=(NEW * 0.8).astype(np.float32),
         candidates=NEW + DOUBTFUL * 2,
         candidate_scores=(0.81234, 0.21),
+        candidate_causes=(None, "score_below_limit"),
     )
     segmentation = T2Segmentation(
         mask=HOLE > 0, score=(HOLE * 0.6).astype(np.float32), candidates=Candidates.none(SHAPE)
@@ -97,6 +98,7 @@ def leave(visit: VisitFiles, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
     monkeypatch.setattr(detect, "write_masks", masks)
     monkeypatch.setattr(detect, "t2_probability", lambda _: np.zeros(SHAPE, np.float32))
     monkeypatch.setattr(detect, "segment_t2", lambda *_: segmentation)
+    monkeypatch.setattr(detect, "visit_pair", lambda *given: given)
     monkeypatch.setattr(detect, "detect_change", lambda *_: change)
     monkeypatch.setattr(detect, "detect_gel", lambda *_: gel)
     monkeypatch.setattr(detect, "segment_holes", lambda *_: HOLE > 0)
@@ -198,6 +200,7 @@ def test_change_is_read_against_the_reference_visit(visit: VisitFiles, leave: Ca
     )
     arrays = arrays_of(visit)
     assert list(arrays) == [
+        "t2_probability",
         "t2",
         "t2_score",
         "new",
@@ -219,6 +222,32 @@ def test_change_is_read_against_the_reference_visit(visit: VisitFiles, leave: Ca
     assert (arrays["t2_score"][1, 1, 1], arrays["t2_score"][3, 3, 2]) == (70, 0)
     assert record.history is not None
     assert [earlier.session_id for earlier in record.history] == ["ses-1", "ses-2"]
+
+
+def test_change_is_told_what_the_network_said_at_both_visits(
+    visit: VisitFiles, leave: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave()
+    monkeypatch.setattr(detect, "t2_probability", lambda _: np.full(SHAPE, 0.8, np.float32))
+    told: list[Any] = []
+    found = detect.detect_change
+
+    def detect_change(pair: Any, config: Any) -> Any:
+        told.append(pair[-1])
+        return found(pair, config)
+
+    monkeypatch.setattr(detect, "detect_change", detect_change)
+    earlier = reference(visit)
+    run(visit, earlier)
+    # masks that somebody gave come without a probability
+    assert told == [None]
+    with np.load(visit.resolve(earlier.arrays)) as archive:
+        arrays = dict(archive)
+    write_arrays(visit.resolve(earlier.arrays), arrays | {"t2_probability": np.full(SHAPE, 51, np.uint8)})
+    run(visit, earlier)
+    now, then = told[1]
+    np.testing.assert_allclose(now, 0.8)
+    np.testing.assert_allclose(then, 0.2)
 
 
 @pytest.mark.parametrize(

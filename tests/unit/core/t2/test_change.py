@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
-from tests.unit.core.t2.test_segment import SHAPE, SPACING, Head, radius_map
+from tests.unit.core.t2.test_brightness import SHAPE, SPACING, Head, radius_map
 
 from mesems_mri.core.t2.change import detect_t2_change
 from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
@@ -161,18 +161,6 @@ def test_thicker_slices_of_one_visit_are_matched():
     assert (change.new > 0)[lesion].any()
 
 
-def test_thick_slices_need_more_evidence():
-    now, then = Head(seed=1), Head(seed=2)
-    now.add((42, 32, 24), 3.0, 0.2)
-    log_odds = []
-    for thin_slices_mm in (5.0, 3.0):
-        (score,) = detect(
-            now, then, thickness_mm=(4.5, 5.0), thresholds=ChangeThresholds(thin_slices_mm=thin_slices_mm)
-        ).candidate_scores
-        log_odds.append(np.log(score / (1 - score)))
-    assert log_odds[0] - log_odds[1] == pytest.approx(2.0, abs=0.01)
-
-
 def test_an_unchanged_lesion_stays_as_it_was_drawn():
     """Whether this visit's own segmentation accepts it or not, and draws it larger or not."""
     now, then = Head(seed=1), Head(seed=2)
@@ -271,3 +259,69 @@ def test_support_of_another_shape_is_refused():
 def test_visits_of_two_contrasts_are_refused():
     with pytest.raises(ValueError, match="one contrast"):
         detect(Head("FLAIR"), Head("T2w"))
+
+
+NOTHING = np.zeros(SHAPE, np.float32)
+
+
+def by_network(centre: tuple[float, float, float]) -> np.ndarray:
+    return np.where(radius_map(centre) <= 3, 0.95, 0.01).astype(np.float32)
+
+
+def test_what_the_network_alone_calls_new_is_a_candidate_and_not_counted():
+    now, then = Head(seed=1), Head(seed=2)
+    change = detect(now, then, probability=(by_network((42, 32, 24)), NOTHING))
+    assert not change.new.any()
+    assert change.rejected.causes.count("not_in_difference") == 1
+    number = change.rejected.causes.index("not_in_difference") + 1
+    np.testing.assert_array_equal(change.rejected.dseg == number, radius_map((42, 32, 24)) <= 3)
+    assert change.candidate_scores[0] > 0
+
+
+def test_what_the_network_saw_at_the_reference_visit_is_not_new_by_it():
+    now, then = Head(seed=1), Head(seed=2)
+    both = by_network((42, 32, 24))
+    moved = by_network((43, 32, 24))
+    assert "not_in_difference" not in detect(now, then, probability=(both, moved)).rejected.causes
+
+
+def test_what_the_difference_alone_shows_says_so_when_it_is_not_counted():
+    now, then = Head(seed=1), Head(seed=2)
+    lesion = now.add((42, 32, 24), 3.0, 0.3)
+    limits = ChangeThresholds(min_score=1.0)
+    for probability, cause in (
+        (None, "score_below_limit"),
+        ((by_network((42, 32, 24)), NOTHING), "score_below_limit"),
+        ((NOTHING, NOTHING), "new_by_difference_only"),
+    ):
+        rejected = detect(now, then, thresholds=limits, probability=probability).rejected
+        (number,) = set(np.unique(rejected.dseg[lesion])) - {0}
+        assert rejected.causes[number - 1] == cause
+
+
+def test_a_focus_that_the_network_calls_new_too_scores_higher():
+    now, then = Head(seed=1), Head(seed=2)
+    now.add((42, 32, 24), 3.0, 0.15)
+    scores = [
+        max(detect(now, then, probability=probability).candidate_scores)
+        for probability in ((NOTHING, NOTHING), (by_network((42, 32, 24)), NOTHING))
+    ]
+    assert scores[0] < scores[1]
+
+
+def test_faint_growth_changes_no_lesion_that_was_there():
+    """Candidates are proposed from faint seeds on; lesions are carried on by what is beyond doubt."""
+    now, then = Head(seed=1), Head(seed=2)
+    for head in (now, then):
+        head.add((42, 32, 24), 4.0, 0.4)
+    now.add((46, 32, 24), 2.5, 0.12)
+    old = radius_map((42, 32, 24)) <= 4
+    limits = ChangeThresholds(min_score=1.0)
+    change = detect(now, then, old=old, current_lesions=now.image > 1.1, thresholds=limits)
+    np.testing.assert_array_equal(change.lesions, old)
+
+
+def test_probability_of_another_shape_is_refused():
+    head = Head(seed=1)
+    with pytest.raises(ValueError, match=r"probability\.reference must have the shape"):
+        detect(head, Head(seed=2), probability=(NOTHING, NOTHING[:-1]))
