@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
-from tests.unit.core.t2.test_brightness import SHAPE, SPACING, Head, radius_map
 
 from mesems_mri.core.t2.change import detect_t2_change
 from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
 from mesems_mri.core.t2.scan import VisitPair
+from tests.unit.core.t2.test_brightness import SHAPE, SPACING, Head, radius_map
 
 GEOMETRY = SliceGeometry(SPACING, (0.0, 0.0, 1.0), 1.0)
 
