@@ -1,188 +1,57 @@
 """Accuracy of the detection of gadolinium-enhancing lesions (GEL): one command, prints its tables.
 
-    python benchmarks/accuracy_gel.py [--quick] [--scenario NAME] [--no-pre] [--t2w-only] [--json FILE]
+    python -m benchmarks.accuracy_gel [--quick] [--patients a,b] [--scenario NAME] [--no-pre] [--t2w-only]
 
-No public scan here has rated GEL. Sensitivity comes from implants into real pairs of pre- and post-contrast
-T1w (nodules, rings, open rings, also faint ones, each with a FLAIR and T2w lesion); false alarms come from
-the same pairs as they are, in which no enhancing lesion is known. Every pair is also read after degrading
-it: 3 mm slices, three levels of noise, a misregistered post-contrast scan of another gain and bias. The
-generator of the implants is the benchmark's own: nothing in the package or in training may import it.
+No public scan here has rated GEL. Sensitivity comes from implants into pairs of T1w (nodules, rings, open
+rings, also faint ones, each with a FLAIR and T2w lesion); false alarms come from the same pairs as they are,
+in which no enhancing lesion is known. Three pairs were acquired before and after contrast; they are also
+read after degrading: 3 mm slices, three levels of noise, a misregistered post-contrast scan of another gain
+and bias. Five were not (`gel_cases.py`): raw scans with the skull on, in slices of 7 mm, with normal
+enhancement drawn in. The generator of the implants is the benchmark's own: nothing in the package or in
+training may import it.
 
-Three methods are set beside each other on the same scans: the weights set by hand, the network, and both
-together. The network that reads a patient was trained without it (`benchmarks/models/gel_without_*.onnx`),
-and its calibration was fitted to the other two.
+The network that reads a patient was trained without it (`benchmarks/models/gel_fold_*.onnx`), and its
+calibration was fitted to patients of the other folds. ``--methods`` also prints the network without the
+weights set by hand, and these weights without a network.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from benchmarks.gel_cases import Array, Case, Implant, load_cases
 from mesems_mri.config import EnhancementRule
-from mesems_mri.core import intensity, matching
-from mesems_mri.core.components import label_components
 from mesems_mri.core.gel import detect as enhancement
 from mesems_mri.core.gel.candidates import EnhancementImages, EnhancementThresholds
 from mesems_mri.core.gel.detect import ScoredCandidates
-from mesems_mri.models.atlas import Atlas, load_atlas
 from mesems_mri.models.gel import network_log_odds
+from training.gel_scans import fold_of
 
-Array = NDArray[np.float32]
 SIZES_MM = (3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
 CONTRASTS = (0.2, 0.4, 0.6, 0.8)
 NOISE = {"weak noise": 0.025, "noise": 0.05, "strong noise": 0.08}
 """Share of NAWM, on T1w; T2-type images get twice as much."""
 SCENARIOS = ("as acquired", "3 mm slices", *NOISE, "misregistered")
-METHODS = ("hand weights", "network", "both")
+METHODS = ("both", "network", "hand weights")
 SHIPPED = "both"
 FOLD_MODELS = Path(__file__).parent / "models"
 LARGE = ">= 70 mm3"
 VOLUME_CLASSES = {"< 14 mm3": (0, 14), "14-70 mm3": (14, 70), LARGE: (70, np.inf)}
 FALSE_A_SCAN = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
-
-
-@dataclass
-class Case:
-    """One participant on a 1 mm grid, every image scaled to NAWM."""
-
-    name: str
-    post: Array
-    pre: Array
-    t2_images: dict[str, Array]
-    brain_mask: NDArray[np.bool_]
-    nawm: NDArray[np.bool_]
-    priors: dict[str, Array]
-    slice_thickness_mm: float = 1.0
-    implants: list[Implant] = field(default_factory=list)
-
-
-@dataclass
-class Implant:
-    """Truth of one implanted GEL."""
-
-    shape: str
-    size_mm: float
-    contrast: float
-    truth: NDArray[np.bool_]
-
-
-def real_data() -> Path:
-    """Folder of the real scans."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("MESEMS_REAL_DATA", beside))
-
-
-def load_cases() -> Iterator[Case]:
-    """Read the real pairs, each resampled once to 1 mm and cropped to the brain."""
-    root = real_data() / "open_ms" / "cross_sectional"
-    for patient in ("patient07", "patient26"):
-        folder = root / patient
-        scans = {
-            c: nib.Nifti1Image.from_filename(folder / f"{c}_space-MNI.nii.gz")
-            for c in ("T1", "T1POST", "FLAIR", "T2")
-        }
-        yield _case(patient, scans, pre="T1", post="T1POST", flair="FLAIR", t2="T2", thickness={})
-    folder = real_data() / "tcga" / "TCGA-DU-7294"
-    stem = "TCGA-DU-7294_hdbet_native_"
-    scans = {
-        c: nib.Nifti1Image.from_filename(folder / f"{stem}{c}.nii.gz") for c in ("t1", "t1c", "fla", "t2")
-    }
-    thickness = {c: float(np.linalg.norm(np.asarray(scan.affine)[:3, 2])) for c, scan in scans.items()}
-    yield _case("TCGA-DU-7294", scans, pre="t1", post="t1c", flair="fla", t2="t2", thickness=thickness)
-
-
-def _case(
-    name: str, scans: dict, *, pre: str, post: str, flair: str, t2: str, thickness: dict[str, float]
-) -> Case:
-    reference = nib.as_closest_canonical(scans[post])
-    to_world = np.asarray(reference.affine)
-    corners = np.array(np.meshgrid(*[[0, n - 1] for n in reference.shape])).reshape(3, -1)
-    world = (to_world @ np.vstack([corners, np.ones(8)]))[:3]
-    origin, extent = world.min(axis=1), np.ceil(world.max(axis=1) - world.min(axis=1)).astype(int) + 1
-    affine = np.eye(4)
-    affine[:3, 3] = origin
-    resampled = {c: _resample(scan, affine, tuple(extent)) for c, scan in scans.items()}
-    mask = ndimage.binary_fill_holes(resampled[post] > 0) & (resampled[pre] > 0)
-    components, _ = label_components(mask)
-    mask = components == np.argmax(np.bincount(components.ravel())[1:]) + 1
-    box = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in ndimage.find_objects(mask.astype(int))[0])
-    affine[:3, 3] += [s.start for s in box]
-    mask = mask[box]
-    atlas = load_atlas()
-    to_mni = _rough_alignment(mask, affine, atlas)
-    index_map = np.linalg.inv(atlas.affine) @ to_mni @ affine
-    priors = {
-        key: ndimage.affine_transform(
-            np.asarray(p, np.float32), index_map[:3, :3], index_map[:3, 3], output_shape=mask.shape, order=1
-        )
-        for key, p in atlas.probability.items()
-    }
-    images = {c: resampled[c][box] for c in scans}
-    if thickness:
-        target = max(thickness[pre], thickness[post])
-        for c in (pre, post):
-            images[c] = matching.match_resolution(
-                images[c],
-                spacing_mm=(1.0, 1.0, 1.0),
-                plane_normal=(0, 0, 1),
-                thickness_mm=thickness[c],
-                target_thickness_mm=target,
-            )
-    white = {"brain_mask": mask, "white_matter": priors["white_matter"]}
-    nawm = intensity.find_nawm(images[pre], contrast="T1w", **white) & intensity.find_nawm(
-        images[flair], contrast="FLAIR", **white
-    )
-    scaled = {c: intensity.scale_to_nawm(image, nawm)[0] for c, image in images.items()}
-    return Case(
-        name,
-        scaled[post],
-        scaled[pre],
-        {"FLAIR": scaled[flair], "T2w": scaled[t2]},
-        mask,
-        nawm,
-        priors,
-        max(thickness.values(), default=1.0),
-    )
-
-
-def _resample(scan: nib.Nifti1Image, affine: NDArray, shape: tuple[int, ...]) -> Array:
-    scan = nib.as_closest_canonical(scan)
-    to_world = np.asarray(scan.affine)
-    volume = scan.get_fdata(dtype=np.float32)
-    index_map = np.linalg.inv(to_world) @ affine
-    if np.allclose(index_map[:3, :3], np.eye(3)) and np.allclose(index_map[:3, 3], 0):
-        return volume
-    for axis in range(3):
-        step = float(np.abs(index_map[axis, axis]))
-        if step > 1.0:
-            volume = ndimage.gaussian_filter1d(volume, 0.42 * np.sqrt(step**2 - 1.0), axis=axis)
-    return ndimage.affine_transform(volume, index_map[:3, :3], index_map[:3, 3], output_shape=shape, order=1)
-
-
-def _rough_alignment(mask: NDArray[np.bool_], affine: NDArray, atlas: Atlas) -> NDArray:
-    """Scale and shift the box of the brain onto that of the atlas: good to some millimetres, as needed."""
-    reference = np.asarray(atlas.probability["brain"]) > 0.5
-    boxes = []
-    for volume, to_world in ((mask, affine), (reference, atlas.affine)):
-        inside = np.argwhere(volume)
-        low, high = np.percentile(inside, 0.5, axis=0), np.percentile(inside, 99.5, axis=0)
-        corners = (to_world @ np.c_[np.vstack([low, high]), [1, 1]].T)[:3]
-        boxes.append((corners.mean(axis=1), np.abs(np.diff(corners, axis=1)[:, 0])))
-    (centre, size), (atlas_centre, atlas_size) = boxes
-    to_mni = np.diag([*(atlas_size / size), 1.0])
-    to_mni[:3, 3] = atlas_centre - to_mni[:3, :3] @ centre
-    return to_mni
+BINS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.001)
+"""Bounds of the scores of the reliability table."""
+PAIRS = {True: "with contrast medium", False: "without, normal enhancement drawn in"}
 
 
 def implant_lesions(case: Case, rng: np.random.Generator, number: int = 22) -> Case:
@@ -307,26 +176,31 @@ def _thick_slices(image: Array, start: float) -> Array:
     return (slices[..., below] * (1 - share) + slices[..., below + 1] * share).astype(np.float32)
 
 
-def score_methods(case: Case, *, with_pre: bool = True) -> dict[str, ScoredCandidates]:
+def score_methods(
+    case: Case, methods: Sequence[str] = (SHIPPED,), *, with_pre: bool = True
+) -> dict[str, ScoredCandidates]:
     """Run the package's detector on a case, up to the decision, with each method."""
     pre = case.pre if with_pre else None
     images = EnhancementImages(
         case.post, pre, case.t2_images, case.brain_mask, case.priors, (1.0, 1.0, 1.0), case.nawm
     )
+    fold = fold_of(case.name)
     log_odds: dict[str, NDArray] = {}
 
     def by_network(patches: Array, by_hand: Array) -> Array:
-        log_odds["network"] = network_log_odds(patches, FOLD_MODELS.resolve() / f"gel_without_{case.name}")
+        log_odds["network"] = network_log_odds(patches, FOLD_MODELS.resolve() / fold)
         log_odds["by_hand"] = by_hand
         return log_odds["network"]
 
     scored = enhancement.score_candidates(images, classify=by_network)
-    calibration = json.loads((FOLD_MODELS / "gel_calibration.json").read_text())[case.name]
-    results = {"hand weights": enhancement.score_candidates(images)}
-    for method, weights in calibration.items():
-        value = weights["offset"]
-        for name, numbers in log_odds.items():
-            value = value + weights[name] * numbers
+    calibration = json.loads((FOLD_MODELS / "gel_calibration.json").read_text())[fold]
+    results = {}
+    for method in methods:
+        if method == "hand weights":
+            results[method] = enhancement.score_candidates(images)
+            continue
+        weights = calibration[method]
+        value = weights["offset"] + sum(weights[name] * numbers for name, numbers in log_odds.items())
         scores = iter(1 / (1 + np.exp(-np.atleast_1d(value))))
         revised = tuple((float(next(scores)) if old > 0 else 0.0, cause) for old, cause in scored.scores)
         results[method] = replace(scored, scores=revised)
@@ -355,6 +229,27 @@ def score(case: Case, dseg: NDArray[np.int32]) -> tuple[list[bool], int]:
     return found, false_alarms
 
 
+def focus_truth(case: Case, result: enhancement.Enhancement, least: float) -> list[tuple[float, bool]]:
+    """Return the score of each focus that is counted or a candidate, and whether it is an implant."""
+    every = np.zeros(result.dseg.shape, bool)
+    for implant in case.implants:
+        every |= implant.truth
+    near = ndimage.binary_dilation(every)
+    found = []
+    for dseg, scores in (
+        (result.dseg, result.scores),
+        (result.candidates.dseg, result.candidates.scores),
+    ):
+        sizes = np.bincount(dseg.ravel(), minlength=len(scores) + 1)
+        inside = np.bincount(dseg[near], minlength=len(sizes))
+        found += [
+            (score, bool(inside[number] >= 0.3 * sizes[number]))
+            for number, score in enumerate(scores, start=1)
+            if score >= least
+        ]
+    return found
+
+
 def interval(hits: int, number: int) -> str:
     """Clopper-Pearson 95 % interval."""
     low = stats.beta.ppf(0.025, hits, number - hits + 1) if hits else 0.0
@@ -364,13 +259,17 @@ def interval(hits: int, number: int) -> str:
 
 @dataclass
 class Tally:
-    """What one method found."""
+    """What one method found on one kind of pairs."""
 
     least: float
     cells: dict[tuple, list[bool]] = field(default_factory=lambda: defaultdict(list))
     shapes: dict[tuple, list[bool]] = field(default_factory=lambda: defaultdict(list))
     volumes: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    foci: list[tuple[float, bool]] = field(default_factory=list)
+    scans: int = 0
     false_foci: int = 0
+    false_candidates: int = 0
+    candidates_found: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     false_plain: dict[float, int] = field(default_factory=lambda: defaultdict(int))
     found_at: dict[float, dict[str, list[bool]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
@@ -379,7 +278,7 @@ class Tally:
 
 def operating_points() -> NDArray[np.float64]:
     """Return the scores at which a method is tried for the curve (FROC)."""
-    return 1 / (1 + np.exp(-np.arange(-3.0, 5.01, 0.8)))
+    return 1 / (1 + np.exp(-np.arange(-4.0, 4.01, 0.8)))
 
 
 def at_each_point(case: Case, scored: ScoredCandidates) -> Iterator[tuple[float, enhancement.Enhancement]]:
@@ -396,9 +295,13 @@ def read_plain(case: Case, scored: ScoredCandidates, tally: Tally) -> int:
     """Count the false foci of a scan in which none is known, at the method's own threshold and at others."""
     for least, result in at_each_point(case, scored):
         tally.false_plain[least] += len(result.scores)
-    number = len(detect(case, scored, tally.least).scores)
-    tally.false_foci += number
-    return number
+    result = detect(case, scored, tally.least)
+    lower = EnhancementRule().candidate_score
+    tally.foci += focus_truth(case, result, lower)
+    tally.scans += 1
+    tally.false_foci += len(result.scores)
+    tally.false_candidates += len(result.candidates.at_least(lower))
+    return len(result.scores)
 
 
 def read_implanted(case: Case, scored: ScoredCandidates, tally: Tally, *, curve: bool) -> tuple[int, int]:
@@ -410,11 +313,16 @@ def read_implanted(case: Case, scored: ScoredCandidates, tally: Tally, *, curve:
     for least, result in at_each_point(case, scored) if curve else ():
         for name, hit in zip(classes, score(case, result.dseg)[0], strict=True):
             tally.found_at[least][name].append(hit)
-    found, false_alarms = score(case, detect(case, scored, tally.least).dseg)
-    for implant, name, hit in zip(case.implants, classes, found, strict=True):
+    result = detect(case, scored, tally.least)
+    lower = EnhancementRule().candidate_score
+    tally.foci += focus_truth(case, result, lower)
+    found, false_alarms = score(case, result.dseg)
+    offered = score(case, result.candidates.at_least(lower).dseg)[0]
+    for implant, name, hit, candidate in zip(case.implants, classes, found, offered, strict=True):
         tally.cells[implant.size_mm, implant.contrast].append(hit)
         tally.shapes[implant.shape, implant.size_mm].append(hit)
         tally.volumes[name].append(hit)
+        tally.candidates_found[name].append(hit or candidate)
     return sum(found), false_alarms
 
 
@@ -422,32 +330,44 @@ def main() -> None:
     """Print sensitivity by size and contrast and false alarms per scan, of each method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one draw of implants instead of three")
+    parser.add_argument("--patients", help="only these, by commas")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS)
+    parser.add_argument("--methods", default=SHIPPED, help=f"by commas, of {', '.join(METHODS)}")
     parser.add_argument("--no-pre", action="store_true", help="without the pre-contrast T1w")
     parser.add_argument("--t2w-only", action="store_true", help="without the FLAIR")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("build/gel/pairs"), help="folder of prepared pairs"
+    )
     parser.add_argument("--json", type=Path, help="write the figures of the shipped method here as well")
     arguments = parser.parse_args()
+    methods = arguments.methods.split(",")
     by_hand, shipped = EnhancementThresholds().min_score, EnhancementRule().min_score
-    tallies = {m: Tally(by_hand if m == "hand weights" else shipped) for m in METHODS}
+    tallies = {
+        (m, enhanced): Tally(by_hand if m == "hand weights" else shipped)
+        for m in methods
+        for enhanced in PAIRS
+    }
     with_pre = not arguments.no_pre
-    scans = 0
     print("implants found, false foci (as is / implanted), by method\n")
     print(
         f"{'case':16s} {'scenario':15s} {'implants':>8s}"
-        + "".join(f"  {m:>18s}" for m in METHODS)
+        + "".join(f"  {m:>18s}" for m in methods)
         + "  cpu_s"
     )
-    for case in load_cases():
-        for scenario in arguments.scenario or SCENARIOS:
-            scans += 1
+    for case in load_cases(arguments.cache):
+        if arguments.patients and case.name not in arguments.patients.split(","):
+            continue
+        chosen = arguments.scenario or SCENARIOS
+        for scenario in chosen if case.enhanced else chosen[:1]:
             plain = degrade(case, scenario, np.random.default_rng(1))
             known = [c for c in plain.t2_images if c != "FLAIR" or not arguments.t2w_only]
             plain.t2_images = {c: plain.t2_images[c] for c in known}
             began = time.process_time()
-            scored = score_methods(plain, with_pre=with_pre)
+            scored = score_methods(plain, methods, with_pre=with_pre)
             cpu_s = time.process_time() - began
-            false_plain = {m: read_plain(plain, scored[m], tallies[m]) for m in METHODS}
-            hits: dict[str, int] = dict.fromkeys(METHODS, 0)
+            own = {m: tallies[m, case.enhanced] for m in methods}
+            false_plain = {m: read_plain(plain, scored[m], own[m]) for m in methods}
+            hits: dict[str, int] = dict.fromkeys(methods, 0)
             false_implanted = hits.copy()
             total = 0
             for seed in range(1 if arguments.quick else 3):
@@ -456,36 +376,47 @@ def main() -> None:
                 spiked = degrade(implant_lesions(case, rng), scenario, rng)
                 spiked.t2_images = {c: spiked.t2_images[c] for c in known}
                 total += len(spiked.implants)
-                for method, candidates in score_methods(spiked, with_pre=with_pre).items():
-                    found, false_alarms = read_implanted(spiked, candidates, tallies[method], curve=seed == 0)
+                for method, candidates in score_methods(spiked, methods, with_pre=with_pre).items():
+                    found, false_alarms = read_implanted(spiked, candidates, own[method], curve=seed == 0)
                     hits[method] += found
                     false_implanted[method] += false_alarms
-            cells = [f"{hits[m]:3d}, {false_plain[m]:2d} / {false_implanted[m]:2d}" for m in METHODS]
+            cells = [f"{hits[m]:3d}, {false_plain[m]:2d} / {false_implanted[m]:2d}" for m in methods]
             print(
                 f"{case.name:16s} {scenario:15s} {total:8d}"
                 + "".join(f"  {cell:>18s}" for cell in cells)
                 + f"  {cpu_s:5.1f}",
                 flush=True,
             )
-    for method, tally in tallies.items():
-        print_tally(method, tally, scans)
+    for (method, enhanced), tally in tallies.items():
+        if tally.scans:
+            print_tally(f"{method}, pairs {PAIRS[enhanced]}", tally)
     if arguments.json:
-        best = tallies[SHIPPED]
-        found = {name: [sum(hits), len(hits)] for name, hits in best.volumes.items()}
-        curves = {
-            f"enhancing, {LARGE}, {method}": [
-                (tally.false_plain[least] / scans, float(np.mean(tally.found_at[least][LARGE])))
-                for least in operating_points()
-            ]
-            for method, tally in tallies.items()
-        }
-        figures = {"implants": found, "false": best.false_foci, "scans": scans, "curves": curves}
-        arguments.json.write_text(json.dumps(figures), encoding="utf-8")
+        write_figures(arguments.json, tallies, methods)
 
 
-def print_tally(method: str, tally: Tally, scans: int) -> None:
-    """Print the tables of one method."""
-    print(f"\n== {method}, score of at least {tally.least:.2f}")
+def write_figures(path: Path, tallies: dict[tuple[str, bool], Tally], methods: Sequence[str]) -> None:
+    """Write the figures of the pairs with contrast medium, and the false foci of those without."""
+    best, without = tallies[SHIPPED, True], tallies[SHIPPED, False]
+    found = {name: [sum(hits), len(hits)] for name, hits in best.volumes.items()}
+    curves = {
+        f"enhancing, {LARGE}, {method}": [
+            (
+                tallies[method, True].false_plain[least] / max(best.scans, 1),
+                float(np.mean(tallies[method, True].found_at[least][LARGE])),
+            )
+            for least in operating_points()
+        ]
+        for method in methods
+    }
+    figures = {"implants": found, "false": best.false_foci, "scans": best.scans, "curves": curves}
+    figures |= {"false_without": without.false_foci, "scans_without": without.scans}
+    path.write_text(json.dumps(figures), encoding="utf-8")
+
+
+def print_tally(title: str, tally: Tally) -> None:
+    """Print the tables of one method on one kind of pairs."""
+    scans = tally.scans
+    print(f"\n== {title}; counted from a score of {tally.least:.2f}")
     print("\nsensitivity by size and contrast (share of white matter), 95 % interval")
     print("size_mm  " + "  ".join(f"{contrast:>20.0%}" for contrast in CONTRASTS))
     for size_mm in SIZES_MM:
@@ -494,10 +425,17 @@ def print_tally(method: str, tally: Tally, scans: int) -> None:
     print("\nsensitivity by shape")
     for key in sorted(tally.shapes):
         print(f"{key[0]:10s} {key[1]:4.0f} mm  {share(tally.shapes[key])}")
-    print("\nsensitivity by volume of the implant")
+    print("\nsensitivity by volume of the implant: counted, and counted or a candidate")
     for name in VOLUME_CLASSES:
-        print(f"{name:10s} {share(tally.volumes[name])}")
-    print(f"\nfalse foci in scans without GEL: {tally.false_foci} in {scans}")
+        print(f"{name:10s} {share(tally.volumes[name])}   {share(tally.candidates_found[name])}")
+    print(
+        f"\nin {scans} scans without GEL: {tally.false_foci} false foci, {tally.false_candidates} candidates"
+    )
+    print("\nreliability: foci and candidates of all scans by their score, share that is an implant")
+    for low, high in pairwise(BINS):
+        true = [is_true for value, is_true in tally.foci if low <= value < high]
+        mean = np.mean([value for value, _ in tally.foci if low <= value < high]) if true else np.nan
+        print(f"{low:.2f}-{min(high, 1):.2f}  mean score {mean:4.2f}  {share(true)}")
     print("\nsensitivity against false foci a scan (FROC), at the lowest score that keeps to each")
     print("false/scan  measured  score " + "".join(f"{name:>12s}" for name in VOLUME_CLASSES))
     for limit in FALSE_A_SCAN:
@@ -511,7 +449,11 @@ def print_tally(method: str, tally: Tally, scans: int) -> None:
 
 def share(hits: list[bool]) -> str:
     """Write how many were found, with the interval."""
-    return f"{sum(hits):3d}/{len(hits):<3d} {interval(sum(hits), len(hits)) if hits else '':>11s}"
+    return (
+        f"{sum(hits):3d}/{len(hits):<3d} {np.mean(hits):.2f} ({interval(sum(hits), len(hits))})"
+        if hits
+        else "-"
+    )
 
 
 if __name__ == "__main__":

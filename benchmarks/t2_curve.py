@@ -1,96 +1,139 @@
-"""T2 lesions found against false ones at every score (FROC), and how far the score can be trusted.
+"""T2 lesions of patients that nothing had seen: by patient, data set, size and score, and reliability.
 
-    python -m benchmarks.t2_curve REAL/out REAL/truth [--json FILE] [--candidates FILE]
+    python -m benchmarks.t2_curve [--work DIR] [--networks DIR] [--json F] [--sets F] [--candidates F]
 
-Reads what ``python -m benchmarks.accuracy --only real`` leaves: patients 07 and 26 of open_ms, against the
-consensus of three raters. Every candidate is judged again, those that the run turned down included, on FLAIR
-and, as if there were none, on T2w. A candidate is true when at least 30 % of it lies in the truth (MSSEG-2).
+Every rated scan is proposed by the network of the fold that left its patient out, and every proposal scored
+by weights that were fitted to the other patients (`training.t2_score`): the score has not seen the patient.
+A proposal is true when at least 30 % of it lies in the reference standard (MSSEG-2), and left out when the
+raters saw it and did not decide. Scans are prepared once, in ``DIR/scans``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from benchmarks.reliability import LIMITS, MIN_INSIDE, print_reliability, write_candidates
-from mesems_mri.core.agreement import compare_masks
-from mesems_mri.core.components import label_components
-from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.segment import segment_t2_lesions, thresholds_for
+from benchmarks.reliability import LIMITS, Patients, print_reliability, write_candidates
+from mesems_mri.core.agreement import Agreement
+from mesems_mri.core.intervals import wilson_interval
+from mesems_mri.core.t2.segment import SegmentThresholds
 from mesems_mri.core.tally import Tally
-from mesems_mri.core.typing import T2Contrast
-from mesems_mri.dataset.layout import Layout
-from mesems_mri.images import nifti
-from mesems_mri.images.resampling import resample_labels
-from mesems_mri.images.volume import SUBJECT_GRID
-from mesems_mri.pipeline.scene import Scene, open_scene
-from mesems_mri.pipeline.visit import VisitFiles
+from training.t2_scans import PATIENTS, fold_of
+from training.t2_score import HeldOut, agreement, compare_with, fit_score, read_patient, score
 
-PARTICIPANTS = ("sub-07", "sub-26")
-CONTRASTS: tuple[T2Contrast, ...] = ("FLAIR", "T2w")
+FOLD_MODELS = Path(__file__).with_name("models")
+COUNTED = 0.5
+_SIZES = ((14.0, 27.0), (27.0, 70.0), (70.0, 500.0), (500.0, np.inf))
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Candidates of a visit in the box of its brain, the score of each from number 1 on, and the truth."""
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Proposals of a patient with their scores, by label (index 0 is background)."""
 
-    dseg: NDArray[np.int32]
+    patient: HeldOut
     scores: NDArray[np.float64]
-    truth: NDArray[np.bool_]
 
-    @property
-    def is_true(self) -> NDArray[np.bool_]:
-        """Whether each lies in the truth."""
-        inside = ndimage.mean(self.truth, self.dseg, np.arange(1, len(self.scores) + 1))
-        return np.asarray(inside) >= MIN_INSIDE
+    def compare(self, least: float) -> Agreement:
+        """Compare those of at least so much with the reference standard."""
+        kept = self.scores >= least
+        kept[0] = False
+        return agreement(self.patient, kept)
 
     def above(self, least: float) -> Tally:
         """Score those of at least so much."""
-        mask = np.concatenate([[False], self.scores >= least])[self.dseg]
-        return compare_masks(self.truth, mask, spacing_mm=SUBJECT_GRID.spacing_mm).overall
+        return self.compare(least).overall
+
+    def alone(self) -> Agreement:
+        """Compare what brightness alone segments with the reference standard."""
+        return compare_with(self.patient.scan, self.patient.by_brightness)
 
 
-def read_candidates(out_dir: Path, truth_dir: Path, contrast: T2Contrast) -> Iterator[Candidates]:
-    """Segment both visits with every candidate accepted."""
-    for participant in PARTICIPANTS:
-        visit = VisitFiles(
-            bids_dir=Path(), layout=Layout(out_dir), participant_id=participant, session_id="ses-1"
+def data_set(patient: str) -> str:
+    """Name the data set of a patient."""
+    if patient.startswith("ms3seg"):
+        return "MS3SEG"
+    return "MSLesSeg" if patient.startswith("P") else "open_ms"
+
+
+def score_held_out(patients: Mapping[str, HeldOut]) -> dict[str, Scored]:
+    """Score the proposals of every patient by weights fitted to the others."""
+    return {
+        name: Scored(patient, score(patient, fit_score([o for own, o in patients.items() if own != name])))
+        for name, patient in patients.items()
+    }
+
+
+def curve(scored: Mapping[str, Scored]) -> list[tuple[float, float]]:
+    """Print what is found and what is false at every score; return false ones a scan, and sensitivity."""
+    print("| score at least | found | true | F1 | false a scan |\n|---|---|---|---|---|")
+    points = []
+    for least in LIMITS:
+        tally = sum((own.above(least) for own in scored.values()), Tally())
+        false = (tally.detections - tally.true_detections) / len(scored)
+        points.append((false, tally.found / max(tally.truth, 1)))
+        print(
+            f"| {least:g} | {tally.found}/{tally.truth} | {tally.true_detections}/{tally.detections}"
+            f" | {tally.f1 or 0:.2f} | {false:.1f} |"
         )
-        registered = visit.register_record().registered
-        assert registered is not None
-        scene = open_scene(visit, registered)
-        anat = truth_dir / participant / "ses-1" / "anat"
-        drawn, affine = nifti.read_labels(
-            anat / f"{participant}_ses-1_space-orig_label-L_desc-T2_mask.nii.gz"
+    return points
+
+
+def judged(scored: Mapping[str, Scored]) -> Patients:
+    """Return scores and truth of what the raters decided about."""
+    return {
+        name: (own.scores[own.patient.asked], own.patient.is_true[own.patient.asked])
+        for name, own in scored.items()
+    }
+
+
+def _means(results: list[Agreement]) -> tuple[float, float]:
+    """Return the mean F1 and the mean Dice of patients."""
+    volumes = [max(result.truth_volume_mm3 + result.detection_volume_mm3, 1.0) for result in results]
+    dice = [2.0 * result.overlap_mm3 / both for result, both in zip(results, volumes, strict=True)]
+    return float(np.mean([result.overall.f1 or 0.0 for result in results])), float(np.mean(dice))
+
+
+def print_sets(scored: Mapping[str, Scored]) -> None:
+    """Print what is counted of every patient, the means of each data set, and what is found by size."""
+    counted_at = f"F1, Dice (score >= {COUNTED:g})"
+    print(f"| held out | network | mL | found | true | {counted_at} | brightness alone: F1, Dice |")
+    print("|---|---|---|---|---|---|---|")
+    by_set: dict[str, list[Scored]] = {}
+    for name, own in scored.items():
+        by_set.setdefault(data_set(name), []).append(own)
+        counted = own.compare(COUNTED)
+        tally, joint, alone = counted.overall, _means([counted]), _means([own.alone()])
+        print(
+            f"| {name} | {fold_of(name)} | {counted.truth_volume_mm3 / 1000:.1f} "
+            f"| {tally.found}/{tally.truth} | {tally.true_detections}/{tally.detections} "
+            f"| {joint[0]:.2f}, {joint[1]:.2f} | {alone[0]:.2f}, {alone[1]:.2f} |"
         )
-        to_image = np.asarray(registered.evaluable["FLAIR"].subject_to_image)
-        truth = resample_labels(drawn, affine, SUBJECT_GRID, to_image)[scene.box] > 0
-        yield _judge(scene, contrast, truth)
-
-
-def _judge(scene: Scene, contrast: T2Contrast, truth: NDArray[np.bool_]) -> Candidates:
-    entry = scene.entries[contrast]
-    found = segment_t2_lesions(
-        T2Scan(scene.images[contrast], contrast, entry.slice_thickness_mm, entry.plane_normal),
-        Anatomy(
-            scene.brain_mask,
-            scene.nawm(contrast),
-            scene.priors,
-            SUBJECT_GRID.spacing_mm,
-            scene.images.get("T1w"),
-        ),
-        replace(thresholds_for(contrast), min_score=0.0),
-    )
-    dseg, n = label_components(found.mask)
-    scores = np.asarray(ndimage.maximum(found.score, dseg, np.arange(1, n + 1)), np.float64)
-    return Candidates(dseg, scores, truth)
+    print(f"\n| data set | patients | mean {counted_at} | brightness alone: F1, Dice |\n|---|---|---|---|")
+    for title, patients in by_set.items():
+        joint = _means([own.compare(COUNTED) for own in patients])
+        alone = _means([own.alone() for own in patients])
+        print(
+            f"| {title} | {len(patients)} | {joint[0]:.2f}, {joint[1]:.2f} | {alone[0]:.2f}, {alone[1]:.2f} |"
+        )
+    print("\n| data set | size mm3 | found | sensitivity (95 %) |\n|---|---|---|---|")
+    for title, patients in by_set.items():
+        compared = [focus for own in patients for focus in own.compare(COUNTED).foci]
+        outcomes = [focus for focus in compared if focus.outcome in ("found", "missed")]
+        for low, high in _SIZES:
+            sized = [focus for focus in outcomes if low <= focus.volume_mm3 < high]
+            if sized:
+                found = sum(focus.outcome == "found" for focus in sized)
+                interval = wilson_interval(found, len(sized)) or (0.0, 1.0)
+                print(
+                    f"| {title} | {low:g} to {high:g} | {found}/{len(sized)} "
+                    f"| {found / len(sized):.2f} ({interval[0]:.2f}-{interval[1]:.2f}) |"
+                )
 
 
 def main() -> None:
@@ -98,31 +141,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("real_out", type=Path)
-    parser.add_argument("real_truth", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("build/t2"))
+    parser.add_argument("--networks", type=Path, default=FOLD_MODELS)
     parser.add_argument("--json", type=Path, help="write the curves here as well, for benchmarks.froc")
+    parser.add_argument("--sets", type=Path, help="write F1 and Dice of every patient here as well")
     parser.add_argument(
         "--candidates", type=Path, help="add the scored candidates to this table, for benchmarks.reliability"
     )
     given = parser.parse_args()
+    names = [name for name in PATIENTS if (given.networks / f"{fold_of(name)}.onnx").is_file()]
+    if not names:
+        parser.exit(2, f"no network t2_fold_*.onnx in {given.networks}; train them (training/README.md)\n")
+    limits = SegmentThresholds()
+    scored = score_held_out({n: read_patient(n, given.work, given.networks, limits) for n in names})
+    print_sets(scored)
     curves = {}
-    for contrast in CONTRASTS:
-        visits = list(read_candidates(given.real_out, given.real_truth, contrast))
-        print(f"\n{contrast}\n\n| score at least | found | true | F1 | false a scan |\n|---|---|---|---|---|")
-        points = []
-        for least in LIMITS:
-            tally = sum((visit.above(least) for visit in visits), Tally())
-            false = (tally.detections - tally.true_detections) / len(visits)
-            points.append((false, tally.found / tally.truth))
-            print(
-                f"| {least:g} | {tally.found}/{tally.truth} | {tally.true_detections}/{tally.detections}"
-                f" | {tally.f1 or 0:.2f} | {false:.1f} |"
-            )
-        curves[f"T2 lesions on {contrast}"] = points
-        judged = {p: (v.scores, v.is_true) for p, v in zip(PARTICIPANTS, visits, strict=True)}
-        print_reliability(judged)
-        if given.candidates:
-            write_candidates(given.candidates, f"t2 {contrast}", judged)
+    for title in dict.fromkeys(map(data_set, names)):
+        of_set = {name: own for name, own in scored.items() if data_set(name) == title}
+        print(f"\n{title}: {', '.join(of_set)}\n")
+        curves[f"T2 lesions, {title}"] = curve(of_set)
+        print_reliability(judged(of_set))
+    print("\nAll of them")
+    print_reliability(judged(scored))
+    if given.candidates:
+        write_candidates(given.candidates, "t2", judged(scored))
+    if given.sets:
+        figures: dict[str, dict[str, tuple[float, float]]] = {}
+        for name, own in scored.items():
+            figures.setdefault(data_set(name), {})[name] = _means([own.compare(COUNTED)])
+        given.sets.write_text(json.dumps(figures), encoding="utf-8")
     if given.json:
         given.json.write_text(json.dumps(curves), encoding="utf-8")
 

@@ -98,11 +98,11 @@ class ChangeRule(_OperatingPoints):
 class EnhancementRule(_OperatingPoints):
     """Conditions for a gadolinium-enhancing lesion (GEL)."""
 
-    correlate_mm: PositiveFloat = Field(default=2.0, description="T2 correlate at most this far away")
-    ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
-    min_score: Fraction = Field(
-        default=0.35, description="An enhancing focus of a lower score is not counted"
+    correlate_mm: PositiveFloat = Field(
+        default=2.0, description="What is further from a T2 correlate counts as without one"
     )
+    ring_gap_mm: PositiveFloat = Field(default=3.0, description="Gaps of a ring that are closed")
+    min_score: Fraction = Field(default=0.5, description="An enhancing focus of a lower score is not counted")
     candidate_score: Fraction = Field(
         default=0.05, description="One that is not counted is a candidate from this score on"
     )

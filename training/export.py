@@ -5,13 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 MODELS = Path(__file__).resolve().parents[1] / "mesems_mri" / "models"
 MAX_BYTES = 5_000_000
 _OPSET = 18
+
+
+def read_exported(path: Path, channels_in: int) -> dict[str, torch.Tensor]:
+    """Read the weights of an exported `networks.PatchClassifier` for one without batch normalisation.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.onnx``.
+    channels_in : int
+        Channels of the network to start; those beyond the channels of the exported one start without effect.
+    """
+    parts = [
+        (tensor.name, torch.from_numpy(numpy_helper.to_array(tensor).copy()))
+        for tensor in onnx.load(path).graph.initializer
+    ]
+    convolutions = [tensor for name, tensor in parts if not name.startswith("last.")]
+    first = convolutions[0]
+    missing = channels_in - first.shape[1]
+    convolutions[0] = torch.cat([first, first.new_zeros(first.shape[0], missing, *first.shape[2:])], dim=1)
+    state = {name: tensor for name, tensor in parts if name.startswith("last.")}
+    for number, tensor in enumerate(convolutions):
+        state[f"layers.{3 * (number // 2)}.{'bias' if number % 2 else 'weight'}"] = tensor
+    return state
 
 
 def export(

@@ -19,6 +19,11 @@ Index = tuple[slice, ...]
 _REACH = 16
 """Half the side (mm) of the box a lesion is drawn in."""
 _KINDS = ("nodule", "irregular", "ring", "open ring", "cluster")
+_BRIGHT, _HARDLY_BRIGHT = (0.1, 0.9), (0.0, 0.1)
+"""Range of what a T2 lesion adds to FLAIR, in units of NAWM."""
+_FAINT_CORRELATE = 0.15
+"""Share of the enhancing lesions whose T2 lesion is hardly bright, or not yet."""
+_THICK_MM = 2.5
 _AXIS = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
 _GRID = np.stack(np.meshgrid(_AXIS, _AXIS, _AXIS, indexing="ij"))
 
@@ -37,7 +42,7 @@ class Pair:
     thickness_mm: float = 1.0
 
 
-def _texture(
+def texture(
     rng: np.random.Generator, width_mm: float, shape: tuple[int, ...] = _GRID.shape[1:]
 ) -> FloatArray:
     """Draw smooth noise of unit spread."""
@@ -52,7 +57,7 @@ def _body(rng: np.random.Generator, radius_mm: float) -> FloatArray:
     axes *= radius_mm / np.cbrt(np.prod(axes))
     distance = np.sqrt(((turned / axes[:, None, None, None]) ** 2).sum(axis=0))
     rough = rng.uniform(0, 0.3)
-    return (distance + rough * np.minimum(distance, 1) * _texture(rng, rng.uniform(1.5, 3.5))).astype(
+    return (distance + rough * np.minimum(distance, 1) * texture(rng, rng.uniform(1.5, 3.5))).astype(
         np.float32
     )
 
@@ -72,8 +77,10 @@ def _enhancing_part(
         normal = rng.normal(size=3)
         normal /= np.linalg.norm(normal)
         height = np.tensordot(normal, _GRID, axes=1) / radius_mm
-        part *= np.clip((rng.uniform(-0.2, 0.5) - height) / edge + 0.5, 0, 1)
-        whole = part > 0.2
+        opening = rng.uniform(-0.2, 0.5)
+        part *= np.clip((opening - height) / edge + 0.5, 0, 1)
+        # A part of a ring is the whole ring: what it encloses belongs to it.
+        whole *= np.clip((opening - height) / edge + 0.5, 0, 1)
     if kind == "cluster":
         for _ in range(rng.integers(1, 3)):
             shift = rng.normal(0, 0.9 * radius_mm, 3)
@@ -81,7 +88,7 @@ def _enhancing_part(
             part = np.maximum(part, other)
         whole = part
     if kind == "irregular":
-        part *= np.clip(1 + 0.6 * _texture(rng, rng.uniform(1.0, 2.5)), 0.1, 1.3)
+        part *= np.clip(1 + 0.6 * texture(rng, rng.uniform(1.0, 2.5)), 0.1, 1.3)
     width = rng.uniform(0.35, 0.95, 3)
     return (
         ndimage.gaussian_filter(part.astype(np.float32), width),
@@ -90,7 +97,7 @@ def _enhancing_part(
     )
 
 
-def _draw_places(
+def draw_places(
     rng: np.random.Generator,
     pair: Pair,
     weight: FloatArray,
@@ -98,6 +105,7 @@ def _draw_places(
     apart_mm: float,
     taken: list[NDArray],
 ) -> list[NDArray]:
+    """Draw at most so many places, weighed, apart from each other and from those that are taken."""
     inside = np.zeros(weight.shape, bool)
     inside[(slice(_REACH + 1, -_REACH - 1),) * 3] = True
     allowed = np.flatnonzero((weight > 0) & inside)
@@ -110,6 +118,32 @@ def _draw_places(
         if len(places) == number:
             break
     return places
+
+
+def as_acquired(drawn: Pair, plain: Pair, rng: np.random.Generator) -> Pair:
+    """Give what was drawn into a pair the slices that the pair was acquired with.
+
+    Parameters
+    ----------
+    drawn, plain : Pair
+        With and without what was drawn.
+    rng : numpy.random.Generator
+        Decides where the slices lie.
+    """
+    if plain.thickness_mm < _THICK_MM:
+        return drawn
+    start = int(rng.integers(0, 2**31))
+
+    def sliced(image: FloatArray, before: FloatArray) -> FloatArray:
+        # The slices of all images lie alike.
+        return before + _slices(np.random.default_rng(start), image - before, plain.thickness_mm, 2)
+
+    return replace(
+        drawn,
+        pre=sliced(drawn.pre, plain.pre),
+        post=sliced(drawn.post, plain.post),
+        t2_images={c: sliced(image, plain.t2_images[c]) for c, image in drawn.t2_images.items()},
+    )
 
 
 def place_odds(pair: Pair) -> FloatArray:
@@ -133,10 +167,15 @@ def place_odds(pair: Pair) -> FloatArray:
 
 
 def _add_t2_lesion(
-    rng: np.random.Generator, lesion: FloatArray, box: Index, gate: FloatArray, images: dict[str, FloatArray]
+    rng: np.random.Generator,
+    lesion: FloatArray,
+    box: Index,
+    gate: FloatArray,
+    images: dict[str, FloatArray],
+    strength_range: tuple[float, float] = _BRIGHT,
 ) -> None:
     """Brighten FLAIR and T2w, and darken both T1w, by one lesion (0 to 1)."""
-    strength = rng.uniform(0.1, 0.9)
+    strength = rng.uniform(*strength_range)
     if "FLAIR" in images:
         images["FLAIR"][box] += strength * lesion * gate
     if "T2w" in images:
@@ -172,13 +211,13 @@ def add_lesions(
     images = {"pre": pair.pre.copy(), "post": pair.post.copy()}
     images |= {name: image.copy() for name, image in pair.t2_images.items()}
     truth = np.zeros(pair.post.shape, np.int32)
-    for _ in range(vessels):
-        _add_vessel(rng, pair, odds, images)
-    places = _draw_places(rng, pair, odds, number, 17.0, [])
+    for start in draw_places(rng, pair, odds, vessels, 0.0, []):
+        add_vessel(rng, pair, start, images)
+    places = draw_places(rng, pair, odds, number, 14.0, [])
     # T2 lesions lie anywhere, and every third where something else enhances: that alone makes no GEL.
     brightening = np.clip(ndimage.gaussian_filter(pair.post - pair.pre, 1.0) - 0.15, 0, 0.5)
-    beside = _draw_places(rng, pair, odds, silent - silent // 3, 13.0, places)
-    beside += _draw_places(rng, pair, odds * brightening, silent // 3, 13.0, [*places, *beside])
+    beside = draw_places(rng, pair, odds, silent - silent // 3, 11.0, places)
+    beside += draw_places(rng, pair, odds * brightening, silent // 3, 11.0, [*places, *beside])
     for centre in beside:
         box, gate = _around(pair, centre)
         lesion = np.clip((1 - _body(rng, rng.uniform(2.0, 7.0))) / 0.2 + 0.5, 0, 1)
@@ -196,7 +235,9 @@ def add_lesions(
             lesion = ndimage.shift(wide, rng.normal(0, 0.25 * diameter_mm, 3), order=1, mode="nearest") < 1
         else:
             lesion = distance < 1 + rng.uniform(-0.7, 2.8) / (diameter_mm / 2)
-        _add_t2_lesion(rng, ndimage.gaussian_filter(lesion.astype(np.float32), 0.7), box, gate, images)
+        lesion = ndimage.gaussian_filter(lesion.astype(np.float32), 0.7)
+        bright = _HARDLY_BRIGHT if rng.random() < _FAINT_CORRELATE else _BRIGHT
+        _add_t2_lesion(rng, lesion, box, gate, images, bright)
         fade = 1 + rng.uniform(-0.4, 0.4) * np.clip(1 - distance, 0, 1)
         images["post"][box] += contrast * part * fade * gate * np.clip(images["pre"][box], 0.6, 1.2)
         inside = (whole > 0.5 * float(whole.max())) & (gate > 0.5)
@@ -219,11 +260,8 @@ def _around(pair: Pair, centre: NDArray) -> tuple[Index, FloatArray]:
     return box, gate.astype(np.float32)
 
 
-def _add_vessel(
-    rng: np.random.Generator, pair: Pair, odds: FloatArray, images: dict[str, FloatArray]
-) -> None:
+def add_vessel(rng: np.random.Generator, pair: Pair, start: NDArray, images: dict[str, FloatArray]) -> None:
     """Draw a winding vein of 0.8 to 2.5 mm, sometimes with branches, through the parenchyma."""
-    (start,) = _draw_places(rng, pair, odds, 1, 0.0, [])
     box, _ = _around(pair, start)
     lines = []
     for _ in range(rng.integers(1, 4)):
@@ -288,8 +326,9 @@ def degrade(
     if rng.random() < 0.25:
         # The brain sinks a little when the head is turned between the scans: no rigid transform undoes that.
         images["post"] = _bend(rng, images["post"], rng.uniform(0.2, 0.7))
-    thick_t1 = rng.uniform(2.0, 4.5) if rng.random() < 0.4 else 0.0
-    thick_t2 = rng.uniform(2.0, 5.0) if rng.random() < 0.4 else 0.0
+    thin = pair.thickness_mm < _THICK_MM
+    thick_t1 = rng.uniform(2.0, 6.5) if rng.random() < 0.5 * thin else 0.0
+    thick_t2 = rng.uniform(2.0, 6.5) if rng.random() < 0.5 * thin else 0.0
     noise_t1 = rng.uniform(0, 0.08) if rng.random() < 0.55 else 0.0
     noise_t2 = rng.uniform(0, 0.13) if rng.random() < 0.55 else 0.0
     for name, image in images.items():
@@ -300,7 +339,7 @@ def degrade(
         if thickness:
             image = _slices(rng, image, thickness, axis)
         if noise:
-            image = image + noise * rng.standard_normal(shape, dtype=np.float32)
+            image = image + noise * _noise(rng, shape, thickness or pair.thickness_mm, axis if thin else 2)
             if rng.random() < 0.3:
                 # Noise of an image that was interpolated or filtered is smooth.
                 image = ndimage.gaussian_filter(image, 0.5)
@@ -316,6 +355,18 @@ def degrade(
         images[name] = (image * pair.brain_mask).astype(np.float32)
     degraded = replace(pair, post=images.pop("post"), pre=images.pop("pre"), t2_images=images)
     return degraded, truth, axis
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...], thickness_mm: float, axis: int) -> FloatArray:
+    """Noise of unit spread; that of thick slices is the same in what is interpolated from one."""
+    if thickness_mm < _THICK_MM:
+        return rng.standard_normal(shape, dtype=np.float32)
+    slices = round(shape[axis] / thickness_mm) + 1
+    drawn = rng.standard_normal([slices if a == axis else n for a, n in enumerate(shape)], dtype=np.float32)
+    at = np.linspace(0, slices - 1.001, shape[axis])
+    low, share = at.astype(int), (at % 1).astype(np.float32)
+    share = share.reshape([-1 if a == axis else 1 for a in range(3)])
+    return np.take(drawn, low, axis) * (1 - share) + np.take(drawn, low + 1, axis) * share
 
 
 def _bend(rng: np.random.Generator, image: FloatArray, strength_mm: float) -> FloatArray:

@@ -37,11 +37,11 @@ READ_TWICE = ("ms3seg01", "ms3seg02", "ms3seg03", "ms3seg04", "ms3seg05")
 """Without contrast, one visit: its T1w is taken twice."""
 PATIENTS = (*ENHANCED, *SCANNED_TWICE, *READ_TWICE)
 FOLDS: dict[str, tuple[str, ...]] = {
-    "a": ("patient07", "sub-01", "ms3seg01", "ms3seg02"),
-    "b": ("patient26", "sub-12", "ms3seg03"),
+    "a": ("patient07", "ms3seg01", "ms3seg02"),
+    "b": ("patient26", "ms3seg03"),
     "c": ("TCGA-DU-7294", "ms3seg04", "ms3seg05"),
 }
-"""Patients that each fold leaves out."""
+"""Patients that each fold leaves out. Those scanned twice are in every fold, and in no benchmark."""
 _FLAT_MM = 25.0
 _MARGIN = 4
 
@@ -53,7 +53,7 @@ def real_data() -> Path:
 
 
 def scan_files(patient: str) -> dict[str, Path]:
-    """Return the scans of a patient by contrast; nothing else of the patient but ``transform_files`` is used."""
+    """Return the scans of a patient by contrast; besides, only `transform_files` are used."""
     if patient in SCANNED_TWICE:
         folder = real_data() / "open_ms" / "longitudinal" / patient.replace("sub-", "patient")
         names = {"pre": "study1_T1W", "post": "study2_T1W", "FLAIR": "study1_FLAIR", "T2w": "study1_T2W"}
@@ -65,12 +65,15 @@ def scan_files(patient: str) -> dict[str, Path]:
         names = {"pre": f"{stem}t1", "post": f"{stem}t1c", "FLAIR": f"{stem}fla", "T2w": f"{stem}t2"}
     else:
         folder = real_data() / "open_ms" / "cross_sectional" / patient
-        names = {c: f"{n}_space-MNI" for c, n in (("pre", "T1"), ("post", "T1POST"), ("FLAIR", "FLAIR"), ("T2w", "T2"))}
+        names = {
+            c: f"{n}_space-MNI"
+            for c, n in (("pre", "T1"), ("post", "T1POST"), ("FLAIR", "FLAIR"), ("T2w", "T2"))
+        }
     return {c: folder / f"{name}.nii.gz" for c, name in names.items()}
 
 
 def transform_files(patient: str) -> dict[str, tuple[tuple[Path, bool], ...]]:
-    """Return the files that lead from the FLAIR to each image that does not lie on it, in order; True: inverse."""
+    """Return the files that lead from the FLAIR to an image that lies elsewhere, in order; True: inverse."""
     if patient not in SCANNED_TWICE:
         return {}
     folder = scan_files(patient)["FLAIR"].parent
@@ -164,7 +167,9 @@ def _prepare(patient: str) -> Pair:
     raw = patient not in ENHANCED
     flat = {c: _flat(image, mask, priors["white_matter"]) if raw else image for c, image in images.items()}
     white = {"brain_mask": mask, "white_matter": priors["white_matter"]}
-    nawm = find_nawm(flat["pre"], contrast="T1w", **white) & find_nawm(flat["FLAIR"], contrast="FLAIR", **white)
+    nawm = find_nawm(flat["pre"], contrast="T1w", **white) & find_nawm(
+        flat["FLAIR"], contrast="FLAIR", **white
+    )
     scaled = {c: (scale_to_nawm(image, nawm)[0] * mask).astype(np.float32) for c, image in flat.items()}
     return Pair(patient, scaled.pop("post"), scaled.pop("pre"), scaled, mask, nawm, priors, coarser)
 

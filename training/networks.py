@@ -76,6 +76,8 @@ class UNet(nn.Module):
 class PatchClassifier(nn.Module):
     """Classify small patches: convolutions, each level half as fine, and the mean and maximum of the last.
 
+    Trained in bfloat16 with the channels last, which takes half of the time; used in float32.
+
     Parameters
     ----------
     channels_in : int
@@ -86,6 +88,8 @@ class PatchClassifier(nn.Module):
         Numbers that describe the patch beside its image (0: none); they must be scaled to about 1.
     first_stride : int
         2: already the first level is half as fine, which takes a third of the time.
+    batch_norm : bool
+        False: without, to go on from an exported network, in which it is part of the convolutions.
     """
 
     def __init__(
@@ -94,19 +98,19 @@ class PatchClassifier(nn.Module):
         widths: Sequence[int] = (16, 32, 48),
         features: int = 0,
         first_stride: int = 1,
+        *,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         n = channels_in
         for level, width in enumerate(widths):
-            layers += [
-                nn.Conv3d(n, width, 3, stride=2 if level else first_stride, padding=1, bias=False),
-                nn.BatchNorm3d(width),
-                nn.LeakyReLU(0.1),
-                nn.Conv3d(width, width, 3, padding=1, bias=False),
-                nn.BatchNorm3d(width),
-                nn.LeakyReLU(0.1),
-            ]
+            for inputs, stride in ((n, 2 if level else first_stride), (width, 1)):
+                layers += [
+                    nn.Conv3d(inputs, width, 3, stride=stride, padding=1, bias=not batch_norm),
+                    nn.BatchNorm3d(width) if batch_norm else nn.Identity(),
+                    nn.LeakyReLU(0.1),
+                ]
             n = width
         self.layers = nn.Sequential(*layers)
         self.last = nn.Sequential(
@@ -115,7 +119,11 @@ class PatchClassifier(nn.Module):
 
     def forward(self, patch: torch.Tensor, features: torch.Tensor | None = None) -> torch.Tensor:
         """Map patches (batch, channels, x, y, z) to logits (batch,)."""
-        maps = self.layers(patch).flatten(2)
+        if self.training:
+            patch = patch.to(memory_format=torch.channels_last_3d)
+        with torch.autocast(patch.device.type, torch.bfloat16, enabled=self.training):
+            maps = self.layers(patch)
+        maps = maps.float().flatten(2)
         pooled = torch.cat([maps.mean(dim=2), maps.amax(dim=2)], dim=1)
         if features is not None:
             pooled = torch.cat([pooled, features], dim=1)

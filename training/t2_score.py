@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from mesems_mri.core.agreement import Agreement, compare_masks
 from mesems_mri.core.intensity import find_nawm
+from mesems_mri.core.t2.brightness import segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.segment import FEATURES, ProposedFoci, SegmentThresholds, propose_lesions
 from mesems_mri.images.anatomy import CLASSES
@@ -41,12 +42,15 @@ class HeldOut:
     Attributes
     ----------
     scan : RatedScan
+    by_brightness : ndarray of bool, shape of the scan
+        What brightness alone segments.
     proposed : ProposedFoci
     is_true, asked : ndarray of bool, shape (n + 1,)
         By label: whether a focus is a lesion, and whether the raters decided about it.
     """
 
     scan: RatedScan
+    by_brightness: NDArray[np.bool_]
     proposed: ProposedFoci
     is_true: NDArray[np.bool_]
     asked: NDArray[np.bool_]
@@ -64,12 +68,9 @@ def read_patient(patient: str, work: Path, networks: Path, limits: SegmentThresh
     images = {name: image / np.float32(np.median(image[nawm])) for name, image in images.items()}
     probability = _probability(patient, images, tissue, scan.brain, work, networks)
     thick = _THICK_MM if patient.startswith("ms3seg") else 1.0
-    proposed = propose_lesions(
-        T2Scan(images["FLAIR"], "FLAIR", thick, (0.0, 0.0, 1.0)),
-        Anatomy(scan.brain, nawm, tissue, _SPACING_MM, images.get("T1w")),
-        probability,
-        limits,
-    )
+    flair = T2Scan(images["FLAIR"], "FLAIR", thick, (0.0, 0.0, 1.0))
+    anatomy = Anatomy(scan.brain, nawm, tissue, _SPACING_MM, images.get("T1w"))
+    proposed = propose_lesions(flair, anatomy, probability, limits)
     assert proposed is not None
     box, foci = proposed.tissue.box, proposed.foci
     labels = np.arange(foci.max(initial=0) + 1)
@@ -78,7 +79,7 @@ def read_patient(patient: str, work: Path, networks: Path, limits: SegmentThresh
     is_true = inside >= _TRUE_INSIDE
     asked = is_true | (ignored <= 0.5)
     asked[0] = False
-    return HeldOut(scan, proposed, is_true, asked)
+    return HeldOut(scan, segment_by_brightness(flair, anatomy)[0], proposed, is_true, asked)
 
 
 def _probability(
@@ -132,8 +133,13 @@ def agreement(patient: HeldOut, kept: NDArray[np.bool_]) -> Agreement:
     """Compare the foci that are kept with the reference standard."""
     mask = np.zeros(patient.scan.brain.shape, bool)
     mask[patient.proposed.tissue.box] = kept[patient.proposed.foci]
-    ignored = patient.scan.ignored & ~patient.scan.lesions
-    return compare_masks(patient.scan.lesions, mask, spacing_mm=_SPACING_MM, ignore=ignored)
+    return compare_with(patient.scan, mask)
+
+
+def compare_with(scan: RatedScan, mask: NDArray[np.bool_]) -> Agreement:
+    """Compare a mask with the reference standard of a scan."""
+    ignored = scan.ignored & ~scan.lesions
+    return compare_masks(scan.lesions, mask, spacing_mm=_SPACING_MM, ignore=ignored)
 
 
 def main() -> None:
@@ -172,9 +178,8 @@ def _print_reliability(scores: NDArray[np.float64], answers: NDArray[np.bool_]) 
     for low, high in itertools.pairwise(edges):
         own = (scores >= low) & (scores < high)
         if own.any():
-            print(
-                f"| {low:.2f} to {high:.2f} | {own.sum()} | {scores[own].mean():.2f} | {answers[own].mean():.2f} |"
-            )
+            means = f"{scores[own].mean():.2f} | {answers[own].mean():.2f}"
+            print(f"| {low:.2f} to {high:.2f} | {own.sum()} | {means} |")
 
 
 if __name__ == "__main__":

@@ -23,11 +23,15 @@ _MIN_SHIFT: Final = 0.08
 """Of the field of view; a ghost that moved by less lies on the head and its edge."""
 _GHOST_GRID: Final = 64
 """Voxels along an axis on which ghosts are looked for, at least; a ghost is as smooth as the head."""
+_MIN_SHOWN: Final = 0.02
+"""Of the brain; less of a ghost that lies in the air says nothing."""
+_SURE_GHOST: Final = 0.45
+"""Share of the variance of the air from which its explanation by a ghost is in no doubt."""
 _MIN_CYCLES: Final = 8
 """Stripes per field of view, from which a peak in k-space is no anatomy."""
 _NEIGHBOURHOOD: Final = 9
 _PEAK: Final = 3
-_ISOLATED: Final = 6.0
+_ISOLATED: Final = 5.0
 """A spike is higher than its surroundings in k-space by this factor."""
 
 
@@ -38,12 +42,13 @@ class ArtefactMeasures:
     Parameters
     ----------
     banding : float
-        Amplitude of the bands across the slices, or across rows or columns.
+        Amplitude of bands across the slices, or across rows or columns; where every other slice is darker,
+        by how much.
     ghost : float
-        Intensity of the shifted copy of the head in the air around it, times how well the two agree; 0 where
-        there is no air.
+        Intensity of a shifted copy of the brain in the air around the head, less where the copy explains
+        less than half of the variance there; 0 where there is no air.
     spike : float
-        Amplitude of the strongest stripe pattern that is one isolated peak in k-space.
+        Amplitude, in the head, of the strongest stripe pattern that is one isolated peak in k-space.
     """
 
     banding: float
@@ -78,7 +83,7 @@ def measure_artefacts(image: FloatArray, brain_mask: Mask, *, slice_axis: int) -
     return ArtefactMeasures(
         banding=max(_banding(np.moveaxis(scaled, a, 0), np.moveaxis(brain_mask, a, 0)) for a in range(3)),
         ghost=max(_ghost(small, small_brain, axis) for axis in range(3)),
-        spike=_spike(np.moveaxis(scaled, slice_axis, 0)),
+        spike=_spike(np.moveaxis(scaled, slice_axis, 0)) / max(float(np.mean(small > _HEAD_LEVEL)), 0.1),
     )
 
 
@@ -104,41 +109,53 @@ def _amplitude(steps: Float64Array, period: float) -> float:
     """
     phase = np.exp(-2j * np.pi * np.arange(len(steps)) / period)
     response = abs(1 - np.exp(-2j * np.pi / period))
-    # Steps that follow the profile smoothly have no part in it.
-    smooth = ndimage.uniform_filter1d(steps, int(np.ceil(period)) | 1, mode="nearest")
+    # Steps that follow the profile smoothly have no part in it; what the filter makes of a wave is known.
+    window = int(np.ceil(period)) | 1
+    smooth = ndimage.uniform_filter1d(steps, window, mode="nearest")
+    response *= 1 - np.sin(np.pi * window / period) / (window * np.sin(np.pi / period))
     wave = (steps - smooth) * phase
     n = int(2 * period)
     chunks = [wave[start : start + n].mean() for start in range(0, len(wave) - n + 1, max(1, n // 2))]
     middle = complex(np.median(np.real(chunks)), np.median(np.imag(chunks)))
-    sides = 1 if period == 2 else 2
-    return float(sides * abs(middle) / response)
+    return float(2 * abs(middle) / response)
 
 
 def _ghost(image: FloatArray, brain: Mask, axis: int) -> float:
-    """Return the share of the head that appears again in the air, shifted along an axis."""
+    """Return the share of the brain that appears again in the air, shifted along an axis.
+
+    The air is what no line along an axis of the image finds between two points of the head; of the air those
+    lines are asked that cross the brain, so that neither face nor neck plays a part.
+    """
+    head = ndimage.binary_opening(image > _HEAD_LEVEL) | brain
+    hull = _between(head, 0) | _between(head, 1) | _between(head, 2)
+    hull = ndimage.binary_dilation(hull, iterations=2)
     n = image.shape[axis]
-    array = np.moveaxis(image, axis, 0)
-    head = ndimage.binary_closing(array > _HEAD_LEVEL, iterations=2) | np.moveaxis(brain, axis, 0)
-    head = ndimage.binary_dilation(head).reshape(n, -1)
-    air = ~head
+    crossed = np.moveaxis(brain, axis, 0).any(axis=0)
+    air, at, values = (np.moveaxis(a, axis, 0)[:, crossed].astype(np.float32) for a in (~hull, brain, image))
     if air.sum() < _MIN_AIR:
         return 0.0
-    values = array.reshape(n, -1)
-    at, air_f = head.astype(np.float32), air.astype(np.float32)
-    source, y = at * values, air_f * np.clip(values, 0, 1)
-    sums = [(air_f, at), (air_f, source), (air_f, source**2), (y, at), (y**2, at), (y, source)]
+    source, y = at * values, air * np.clip(values, 0, 1)
+    sums = [(air, at), (air, source), (air, source**2), (y, at), (y**2, at), (y, source)]
     count, sx, sxx, sy, syy, sxy = (_over_shifts(one, other) for one, other in sums)
-    enough = count >= max(_MIN_AIR, 0.02 * at.sum())
+    enough = count >= max(_MIN_AIR, _MIN_SHOWN * at.sum())
     least = int(np.ceil(_MIN_SHIFT * n))
     enough[:least] = enough[n - least + 1 :] = False
     if not enough.any():
         return 0.0
     count, sx, sxx, sy, syy, sxy = (v[enough] for v in (count, sx, sxx, sy, syy, sxy))
-    covariance = sxy / count - sx * sy / count**2
+    covariance = np.maximum(sxy / count - sx * sy / count**2, 0)
     x_variance = np.maximum(sxx / count - (sx / count) ** 2, 1e-9)
     y_variance = np.maximum(syy / count - (sy / count) ** 2, 1e-9)
-    agreement = covariance / np.sqrt(x_variance * y_variance)
-    return float(np.max(covariance / x_variance * np.clip(agreement, 0, 1), initial=0.0))
+    explained = covariance**2 / (x_variance * y_variance)
+    return float(np.max(covariance / x_variance * np.minimum(explained / _SURE_GHOST, 1)))
+
+
+def _between(head: Mask, axis: int) -> Mask:
+    """Return what lies between two points of the head on a line along an axis."""
+    array = np.moveaxis(head, axis, 0)
+    before = np.maximum.accumulate(array, axis=0)
+    after = np.maximum.accumulate(array[::-1], axis=0)[::-1]
+    return np.moveaxis(before & after, 0, axis)
 
 
 def _over_shifts(one: FloatArray, other: FloatArray) -> Float64Array:

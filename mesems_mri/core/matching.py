@@ -141,6 +141,32 @@ def _smooth_field(
     return fine
 
 
+def smooth_mean(values: FloatArray, mask: Mask, spacing_mm: Spacing, sigma_mm: float) -> FloatArray:
+    """Mean of values over a mask, within a wide Gaussian.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (x, y, z)
+        Finite.
+    mask : ndarray of bool, shape (x, y, z)
+        Voxels that count.
+    spacing_mm : tuple of float
+        Voxel size (mm).
+    sigma_mm : float
+        Width of the Gaussian (mm), wide against a voxel: it is taken over blocks of a quarter of it.
+
+    Returns
+    -------
+    ndarray of float32, shape (x, y, z)
+        About 0 far from the mask.
+    """
+    factors = [max(1, round(sigma_mm / 4.0 / step)) for step in spacing_mm]
+    sigma = [sigma_mm / (factor * step) for factor, step in zip(factors, spacing_mm, strict=True)]
+    total = _smooth_blocks(np.where(mask, values, np.float32(0)), factors, sigma)
+    share = _smooth_blocks(mask.astype(np.float32), factors, sigma)
+    return _expand(total / np.maximum(share, 1e-3 * np.prod(factors)), factors, values.shape)
+
+
 def match_resolution(
     image: RealArray,
     *,

@@ -25,6 +25,8 @@ SAME_CONTRAST_THRESHOLD: Final = 0.6
 """The same for scans of one contrast, where a mirrored head reaches 0.45 and the right one 0.9."""
 OTHER_SERIES_THRESHOLD: Final = 0.33
 """Share of places from which two images of a visit show one head, as they are or one of them mirrored."""
+SURE_SERIES_THRESHOLD: Final = 0.5
+"""Share from which the mirror image need not be asked: mirrored series reach half of it."""
 MIRROR_MARGIN: Final = 0.05
 """By so much the right way round is ahead of the other."""
 _SPACING_MM: Final = 2.5
@@ -161,7 +163,7 @@ class SeriesComparison:
 
     @property
     def verdict(self) -> Literal["same", "mirrored", "other", "unsure"]:
-        """Whether the two show one head the same way round.
+        """Verdict on the two images: one head the same way round, or not.
 
         ``unsure`` where they share too little to tell, or are hardly more alike than the mirror image is.
         """
@@ -189,7 +191,7 @@ def compare_series(
     fixed_mask: Mask,
     mirror: Affine,
     *,
-    sure: float = SAME_CONTRAST_THRESHOLD,
+    sure: float = SURE_SERIES_THRESHOLD,
 ) -> SeriesComparison:
     """Compare two images of one visit, the second also as its mirror image.
 
@@ -233,7 +235,7 @@ def _series_score(fixed: Volume, moving: Volume, matrix: Affine, fixed_mask: Mas
 def _carried(fixed: Volume, mask: Mask, moving: Volume, matrix: Affine) -> Mask:
     """Return the brain mask of the fixed scan on the grid of the moving one."""
     source = Volume(mask.astype(np.float32), fixed.affine)
-    carried = resample_image(source, moving.grid, np.linalg.inv(matrix), order=1) > 0.5
+    carried = resample_image(source, moving.grid, np.linalg.inv(matrix).astype(np.float64), order=1) > 0.5
     return carried if carried.any() else np.ones(moving.shape, dtype=bool)
 
 

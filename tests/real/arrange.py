@@ -127,7 +127,7 @@ def arrange_mslesseg(source: Path, bids_dir: Path, truth_dir: Path, *, symlink: 
 
 
 def arrange_ms3seg(source: Path, bids_dir: Path, truth_dir: Path, *, symlink: bool = True) -> None:
-    """Arrange the MS3SEG cases: raw FLAIR of 6 to 8 mm slices, T1w and T2w where there are, ``desc-T2`` truth.
+    """Arrange the MS3SEG cases: raw FLAIR of 6 to 8 mm slices, T1w and T2w of some, ``desc-T2`` truth.
 
     What the raters saw and did not count as lesion is ``desc-T2ignore``.
 

@@ -8,7 +8,7 @@ import pytest
 from mesems_mri.images.nifti import read_image, read_labels, read_xfm
 from mesems_mri.images.registration import register_rigid
 from mesems_mri.images.resampling import resample_image
-from mesems_mri.images.same_head import compare_heads
+from mesems_mri.images.same_head import compare_heads, compare_series
 from mesems_mri.images.volume import Volume
 
 pytestmark = pytest.mark.real
@@ -63,3 +63,21 @@ def test_patients_in_one_template_space_are_told_apart(real_data: Path) -> None:
     still = np.eye(4)
     assert compare_heads(fixed, right, still, fixed_mask, right_mask).same_head
     assert not compare_heads(fixed, wrong, still, fixed_mask, wrong_mask).same_head
+
+
+@pytest.mark.parametrize("contrast", ["T1POST", "T2"])
+def test_a_mirrored_and_a_foreign_series_of_a_visit_are_recognised(real_data: Path, contrast: str) -> None:
+    """In one template space nothing but what the heads look like tells them apart."""
+    folder = real_data / "open_ms" / "cross_sectional"
+    flair, right, foreign = (
+        read_image(folder / f"patient{patient}" / f"{name}_space-MNI.nii.gz")[0]
+        for patient, name in (("07", "FLAIR"), ("07", contrast), ("26", contrast))
+    )
+    # The image lies in MNI space, whose midsagittal plane is x = 0.
+    axis = int(np.argmax(np.abs(right.affine[0, :3])))
+    mirrored = Volume(np.ascontiguousarray(np.flip(right.array, axis)), right.affine)
+    verdicts = [
+        compare_series(flair, volume, np.eye(4), flair.array > 0, np.diag([-1.0, 1, 1, 1])).verdict
+        for volume in (right, mirrored, foreign)
+    ]
+    assert verdicts == ["same", "mirrored", "other"]

@@ -3,8 +3,9 @@
 A GEL is brighter after gadolinium beyond what noise and misregistration of this very pair explain, lies in
 the parenchyma and has a T2-hyperintense correlate. Most that brightens is none: veins, sinuses, dura, choroid
 plexus, pituitary. They are told apart by place (edge of the brain, CSF, priors), by the weak or missing
-correlate, and by shape (thin, long, continued by bright vessels outside). Every rejected candidate
-is kept with its cause.
+correlate, and by shape (thin, long, continued by bright vessels outside). Without a classifier place and
+correlate are vetoes; to a classifier they are evidence like the others, and only the rim of the brain is
+never asked about. Every rejected candidate is kept with its cause.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from mesems_mri.core.gel.candidates import (
     EnhancementThresholds,
     cut_patches,
     describe,
-    find_candidates,
     gather_maps,
 )
+from mesems_mri.core.gel.find import find_candidates
 from mesems_mri.core.typing import FloatArray, Labels, Mask, Normal, Priors, RealArray, Spacing
 
 Classify = Callable[[FloatArray, FloatArray], FloatArray]
@@ -103,7 +104,8 @@ def detect_enhancement(
         Defaults when None.
     classify : callable, optional
         Log odds that each candidate is a GEL, from its patch (`gel.candidates.cut_patches`) and the log odds
-        by the weights set by hand. None: these alone decide, on fewer candidates.
+        by the weights set by hand. None: these alone decide, on fewer candidates: what lies in CSF, plexus or
+        at the edge, or has no T2 correlate, is then none.
 
     Returns
     -------
@@ -159,7 +161,10 @@ def accept_foci(
     slice_thickness_mm: float | None,
     thresholds: EnhancementThresholds | None = None,
 ) -> Enhancement:
-    """Accept candidates that score at least ``least`` (parts where the whole was rejected)."""
+    """Accept candidates that score at least ``least`` (parts where the whole was rejected).
+
+    A ring is accepted as a whole where one of its parts is.
+    """
     limits = thresholds or EnhancementThresholds()
     shape, spacing_mm = scored.maps.z.shape, scored.maps.spacing_mm
     rejected = list(scored.excluded)
@@ -266,7 +271,9 @@ def _weigh_features(features: Mapping[str, float]) -> dict[str, float]:
     Round weights set by hand; each term is 0 where GEL and look-alikes are about equally frequent.
     """
     return {
-        "no_t2_correlate": 4.0 * (features["overlap"] - 0.55) + 0.6 * (features["correlate_z"] - 2.0),
+        "no_t2_correlate": 4.0 * (features["overlap"] - 0.55)
+        + 0.6 * (features["correlate_z"] - 2.0)
+        - 2.0 * features["far_from_correlate"],
         "vessel": 3.0 * (features["compact"] - 0.5)
         - 4.0 * max(features["elongation"] - 1.6, 0)
         - 6.0 * (features["continued"] - 0.12)

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from mesems_mri.core.distance import close_mask
 from mesems_mri.core.intensity import robust_noise
-from mesems_mri.core.matching import differential_bias, match_intensity
+from mesems_mri.core.matching import differential_bias, match_intensity, smooth_mean
 from mesems_mri.core.typing import FloatArray, Mask, Priors, RealArray, Spacing
 
 
@@ -58,11 +58,9 @@ def contrast_increase(
         _, edge_sigma = robust_noise(increase[inner], at_edges)
         mean_squared = float(np.mean(edges[at_edges]))
         gradient_squared *= max(0.0, edge_sigma**2 - sigma**2) / max(mean_squared, 1e-12)
-    clipped = np.where(inner, np.clip(increase, -3 * sigma, 3 * sigma) ** 2, 0).astype(np.float32)
+    clipped = np.clip(increase, -3 * sigma, 3 * sigma) ** 2
     # Wide against a lesion, which must not raise its own noise.
-    wide = [16.0 / step for step in spacing_mm]
-    share = np.maximum(ndimage.gaussian_filter(inner.astype(np.float32), wide), 1e-3)
-    variance = np.maximum(ndimage.gaussian_filter(clipped, wide) / share, sigma**2)
+    variance = np.maximum(smooth_mean(clipped, inner, spacing_mm, 16.0), sigma**2)
     return increase, np.sqrt(variance + gradient_squared).astype(np.float32)
 
 

@@ -20,7 +20,7 @@ from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.distance import distance_from
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, mean_by_label, white_surround
-from mesems_mri.core.typing import FloatArray, Labels, Mask, Spacing
+from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask, Spacing
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 _STEEPNESS = 2.0
@@ -122,10 +122,30 @@ def _score_by_hand(
 ) -> FloatArray:
     """Return the score of each focus by label; 0 for what lies mostly in a ventricle."""
     surround = white_surround(foci, tissue, anatomy.spacing_mm)
-    evidence = mean_by_label(tissue.z, foci) + limits.surround_weight * surround
+    log_odds = brightness_log_odds(mean_by_label(tissue.z, foci), surround, limits)
     ventricle = np.asarray(anatomy.priors["lateral_ventricles"][tissue.box], np.float32)
-    certainty = 1.0 / (1.0 + np.exp(-_STEEPNESS * (evidence - limits.accept)))
+    certainty = 1.0 / (1.0 + np.exp(-log_odds))
     return np.where(mean_by_label(ventricle, foci) <= limits.max_ventricle, certainty, 0.0).astype(np.float32)
+
+
+def brightness_log_odds(
+    excess: Float64Array, surround: Float64Array, limits: LesionThresholds | None = None
+) -> Float64Array:
+    """Return the log odds of foci by weights set by hand, not calibrated.
+
+    Parameters
+    ----------
+    excess, surround : ndarray of float64, shape (n,)
+        Mean excess over the expected intensity (z), and share of white matter around each focus.
+    limits : LesionThresholds, optional
+        ``surround_weight`` and ``accept``; defaults when None.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    weights = limits or LesionThresholds()
+    return _STEEPNESS * (excess + weights.surround_weight * surround - weights.accept)
 
 
 def bright_foci(tissue: TissueMaps, scan: T2Scan, spacing_mm: Spacing, limits: LesionThresholds) -> Labels:

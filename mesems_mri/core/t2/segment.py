@@ -15,21 +15,33 @@ import numpy as np
 from scipy import ndimage
 
 from mesems_mri.core.candidates import Candidates
-from mesems_mri.core.components import label_components, label_foci
-from mesems_mri.core.t2.brightness import LesionThresholds, bright_foci
+from mesems_mri.core.components import label_foci
+from mesems_mri.core.distance import distance_inside
+from mesems_mri.core.t2.brightness import LesionThresholds, bright_foci, brightness_log_odds
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, mean_by_label, white_surround
 from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask, Spacing
 
-_ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
-FEATURES: Final = ("peak", "level", "excess", "surround", "size", "ventricle", "bright")
-"""Of a focus: highest and mean log odds of the network, mean excess (z), share of white matter around it, log
-of its volume, mean probability of ventricle, and the share that brightness alone proposes."""
-WEIGHTS: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+FEATURES: Final = (
+    "peak",
+    "excess",
+    "surround",
+    "size",
+    "ventricle",
+    "bright",
+    "stronger",
+    "radius",
+)
+"""Of a focus: highest log odds of the network, mean excess (z), share of white matter around it, log of its
+volume (mm3), mean probability of ventricle, share that brightness proposes, the stronger of the network's log
+odds and those of brightness alone, and the radius of the largest ball inside it (mm)."""
+WEIGHTS: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 OFFSET: Final = 0.0
 """Logistic regression on held-out patients; `python -m training.t2_score` prints the numbers."""
 _MOST_LOG_ODDS = 6.0
-_EXCESS = (-2.0, 8.0)
+_EXCESS = (0.0, 4.0)
+_LARGE_MM3 = 200.0
+"""A volume beyond this says nothing more."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +50,9 @@ class SegmentThresholds:
 
     Attributes
     ----------
-    draw_probability : float
-        A lesion of the network ends where its probability falls below this.
-    faint_probability : float
-        What stays below the first and reaches this is a candidate as well.
+    draw_probability, faint_probability, half_peak, near_mm : float
+        A lesion of the network ends where its probability falls below the share ``half_peak`` of the highest
+        one within ``near_mm``, but not above the first and not below the second.
     min_score : float
         Smallest score of a focus that is counted.
     min_volume_mm3, min_diameter_mm : float
@@ -52,6 +63,8 @@ class SegmentThresholds:
 
     draw_probability: float = 0.35
     faint_probability: float = 0.1
+    half_peak: float = 0.5
+    near_mm: float = 4.0
     min_score: float = 0.5
     min_volume_mm3: float = 14.0
     min_diameter_mm: float = 3.0
@@ -178,35 +191,18 @@ def score_foci(features: Float64Array) -> Float64Array:
 def _join_proposals(
     probability: FloatArray, bright: Labels, scan: T2Scan, spacing_mm: Spacing, limits: SegmentThresholds
 ) -> Labels:
-    """Join the foci of the network, what brightness adds to them or finds alone, and the faint ones.
-
-    A bright focus that the network draws in part is two foci that touch: each is scored for itself, and if
-    both are lesions they are one component of the mask.
-    """
-    drawn = probability >= limits.draw_probability
-    added = (bright > 0) & ~drawn
-    faint = _apart(probability >= limits.faint_probability, drawn | (bright > 0))
-    foci = np.zeros(probability.shape, np.int32)
-    for mask in (drawn, added, faint):
-        labels = label_foci(
-            mask,
-            spacing_mm=spacing_mm,
-            plane_normal=scan.plane_normal,
-            slice_thickness_mm=scan.slice_thickness_mm,
-            min_volume_mm3=limits.min_volume_mm3,
-            min_diameter_mm=limits.min_diameter_mm,
-        )
-        foci = np.where(labels > 0, labels + int(foci.max(initial=0)), foci).astype(np.int32)
-    return foci
-
-
-def _apart(mask: Mask, other: Mask) -> Mask:
-    """Keep the components of a mask that do not touch another one."""
-    components, n = label_components(mask)
-    keep = np.ones(n + 1, bool)
-    keep[np.unique(components[ndimage.binary_dilation(other, _ALL_NEIGHBOURS)])] = False
-    keep[0] = False
-    return keep[components]
+    """Join what the network draws and what brightness proposes; what touches is one focus."""
+    size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
+    level = limits.half_peak * ndimage.maximum_filter(probability, size=size)
+    drawn = probability >= np.clip(level, limits.faint_probability, limits.draw_probability)
+    return label_foci(
+        drawn | (bright > 0),
+        spacing_mm=spacing_mm,
+        plane_normal=scan.plane_normal,
+        slice_thickness_mm=scan.slice_thickness_mm,
+        min_volume_mm3=limits.min_volume_mm3,
+        min_diameter_mm=limits.min_diameter_mm,
+    )
 
 
 def _describe_foci(
@@ -219,21 +215,36 @@ def _describe_foci(
 ) -> Float64Array:
     """Measure `FEATURES` of each focus, by label."""
     n = int(foci.max(initial=0))
-    least = 1.0 / (1.0 + np.exp(_MOST_LOG_ODDS))
-    clipped = np.clip(probability, least, 1.0 - least)
-    log_odds = np.log(clipped / (1.0 - clipped))
+    voxels = np.maximum(np.bincount(foci.ravel(), minlength=n + 1), 1)
+    volume_mm3 = np.minimum(voxels * float(np.prod(spacing_mm)), _LARGE_MM3)
+    excess = mean_by_label(tissue.z, foci)
+    surround = white_surround(foci, tissue, spacing_mm)
     peak = np.zeros(n + 1)
     if n:
-        peak[1:] = ndimage.maximum(log_odds, foci, np.arange(1, n + 1))
-    voxels = np.maximum(np.bincount(foci.ravel(), minlength=n + 1), 1)
+        least = 1.0 / (1.0 + np.exp(_MOST_LOG_ODDS))
+        highest = np.asarray(ndimage.maximum(probability, foci, np.arange(1, n + 1)), np.float64)
+        highest = np.clip(highest, least, 1.0 - least)
+        peak[1:] = np.log(highest / (1.0 - highest))
+    by_brightness = np.clip(brightness_log_odds(excess, surround), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return np.column_stack(
         [
             peak,
-            mean_by_label(log_odds, foci),
-            np.clip(mean_by_label(tissue.z, foci), *_EXCESS),
-            white_surround(foci, tissue, spacing_mm),
-            np.log(voxels * float(np.prod(spacing_mm))),
+            np.clip(excess, *_EXCESS),
+            surround,
+            np.log(volume_mm3),
             mean_by_label(ventricle, foci),
             mean_by_label(bright.astype(np.float32), foci),
+            np.maximum(peak, by_brightness),
+            _radius_mm(foci, spacing_mm),
         ]
     )
+
+
+def _radius_mm(foci: Labels, spacing_mm: Spacing) -> Float64Array:
+    """Return the radius of the largest ball inside each focus, by label."""
+    radius = np.zeros(int(foci.max(initial=0)) + 1)
+    for label, box in enumerate(ndimage.find_objects(foci), start=1):
+        if box is not None:
+            inside = distance_inside(np.pad(foci[box] == label, 1), spacing_mm)
+            radius[label] = float(np.max(inside))
+    return radius

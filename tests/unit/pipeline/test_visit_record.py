@@ -210,6 +210,40 @@ def test_every_flag_has_its_cause(visit: VisitFiles) -> None:
     }
 
 
+@pytest.mark.parametrize(("strength", "flagged"), [(0.05, False), (0.12, True), (None, False)])
+@pytest.mark.parametrize("measure", ["banding", "ghost", "spike"])
+def test_an_image_with_an_artefact_is_flagged(
+    visit: VisitFiles, measure: str, strength: float | None, flagged: bool
+) -> None:
+    corrected = standardised_image().corrected
+    assert corrected is not None
+    quality = {"snr_wm": 9.5, "banding": 0.01, measure: strength}
+    spoilt = standardised_image(corrected=replace(corrected, quality=quality))
+    images = {c: standardised_image(c) for c in CONTRASTS} | {"FLAIR": spoilt}
+    write_json(visit.record("standardise"), standardise_record(images=images).to_json())
+    assert ("artefact" in flags(run(visit))) is flagged
+
+
+@pytest.mark.parametrize(
+    ("flair", "others", "flagged"),
+    [
+        (None, {"T2w": 1.0}, True),
+        (0.5, {"T2w": 1.0}, True),
+        (None, {}, False),
+        (1.0, {"T2w": 1.0}, False),
+    ],
+)
+def test_a_visit_without_flair_is_flagged_where_another_contrast_serves(
+    visit: VisitFiles, flair: float | None, others: dict[Any, float], flagged: bool
+) -> None:
+    covered = others | {"T1w": 1.0} | ({"FLAIR": flair} if flair else {})
+    images = {c: registered_image(c, covered_fraction=share) for c, share in covered.items()}
+    write_json(visit.record("register"), register_record(images=images).to_json())
+    standardised = standardise_record(images={c: standardised_image(c) for c in images})
+    write_json(visit.record("standardise"), standardised.to_json())
+    assert ("no_flair" in flags(run(visit))) is flagged
+
+
 HEADER = ImageHeader(
     spacing_mm=(1.0, 1.0, 3.0),
     slice_thickness_mm=3.0,

@@ -247,7 +247,7 @@ def test_status_is_told_by_word_too() -> None:
 def test_methods_state_the_operating_points() -> None:
     text = " ".join(Page(render("visit", a_visit())).text.split())
     assert "a T2 lesion is counted from a score of 0.5 on, a new or enlarging one from 0.5 on" in text
-    assert "an enhancing one from 0.35;" in text
+    assert "an enhancing one from 0.5;" in text
 
 
 def test_rejected_candidates_and_given_masks_are_named() -> None:

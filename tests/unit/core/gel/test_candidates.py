@@ -15,10 +15,9 @@ from mesems_mri.core.gel.candidates import (
     EnhancementImages,
     EnhancementThresholds,
     cut_patches,
-    fill_ring,
-    is_ring,
 )
 from mesems_mri.core.gel.detect import accept_foci, score_candidates
+from mesems_mri.core.gel.rings import fill_ring, is_ring
 from tests.unit.core.gel.test_detect import CENTRE, SHAPE, Head, ball, with_lesion
 
 MIDDLE = PATCH_SIDE // 2

@@ -1,4 +1,4 @@
-"""The joint segmentation: who proposes, what is measured of a focus, what is counted and what is kept beside."""
+"""The joint segmentation: who proposes, what is measured of a focus, what is counted, what is kept beside."""
 
 import numpy as np
 import pytest
@@ -73,6 +73,16 @@ def test_a_lesion_is_drawn_at_a_low_probability_and_two_drawn_are_two() -> None:
     assert proposed.foci.max() == 2
 
 
+def test_a_faint_focus_is_drawn_at_half_of_its_own_peak() -> None:
+    head = Head()
+    lesion = radius_map(DOUBTED) <= 3
+    probability = np.where(lesion, np.float32(0.3), np.float32(0.0))
+    probability[DOUBTED] = 0.5
+    proposed = propose_lesions(head.scan(), head.anatomy(), probability, SegmentThresholds())
+    assert proposed is not None
+    np.testing.assert_array_equal(proposed.foci > 0, lesion[proposed.tissue.box])
+
+
 def test_features_are_those_of_the_focus() -> None:
     head = Head()
     lesion = head.add(SEEN, 3.0, 0.5)
@@ -81,9 +91,10 @@ def test_features_are_those_of_the_focus() -> None:
     assert proposed is not None
     of = dict(zip(FEATURES, proposed.features[1], strict=True))
     assert of["peak"] == pytest.approx(np.log(9), abs=1e-3)
-    assert of["level"] == pytest.approx(np.log(9), abs=1e-3)
     assert of["size"] == pytest.approx(np.log(lesion.sum()))
     assert of["excess"] > 3
+    assert of["stronger"] >= of["peak"]
+    assert of["radius"] == pytest.approx(3.0, abs=1.0)
     assert of["ventricle"] == 0.0
     assert 0.5 < of["bright"] <= 1.0
     assert proposed.features[0, 0] == 0.0
@@ -91,7 +102,7 @@ def test_features_are_those_of_the_focus() -> None:
 
 def test_more_evidence_never_lowers_the_score() -> None:
     plain = np.zeros((2, len(FEATURES)))
-    for name in ("peak", "level", "excess"):
+    for name in ("peak", "excess", "surround", "stronger"):
         more = plain.copy()
         more[1, FEATURES.index(name)] = 3.0
         assert score_foci(more)[1] >= score_foci(plain)[1]
