@@ -324,16 +324,21 @@ def test_faint_growth_is_a_candidate_and_not_counted():
     assert not unseen.candidates[lesion].any()
 
 
-def test_faint_growth_changes_no_lesion_that_was_there():
-    """Candidates are proposed from faint seeds on; lesions are carried on by what is beyond doubt."""
-    now, then = Head(seed=1), Head(seed=2)
-    for head in (now, then):
-        head.add((42, 32, 24), 4.0, 0.4)
-    now.add((46, 32, 24), 2.5, 0.12)
-    old = radius_map((42, 32, 24)) <= 4
-    limits = ChangeThresholds(min_score=1.0)
-    change = detect(now, then, old=old, current_lesions=now.image > 1.1, thresholds=limits)
-    np.testing.assert_array_equal(change.lesions, old)
+def test_what_is_only_offered_changes_no_count_and_no_lesion():
+    """Faint seeds and the network add candidates; what is counted and carried on stays as without them."""
+    now, then = noisy(1), noisy(2)
+    old = then.add((22, 32, 24), 3.0, 0.4)
+    now.add((22, 32, 24), 3.0, 0.4)
+    now.add((42, 32, 24), 3.0, 0.4)
+    now.add((32, 44, 24), 2.5, 0.12)
+    told = (by_network((32, 20, 24)), NOTHING)
+    off = ChangeThresholds(faint_sigma=np.inf, supported_faint_sigma=np.inf)
+    plain = detect(now, then, old=old, current_lesions=old, thresholds=off)
+    offered = detect(now, then, old=old, current_lesions=old, probability=told)
+    assert plain.new.any()
+    for name in ("new", "enlarging", "lesions", "score"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(offered, name))
+    assert len(offered.rejected) > len(plain.rejected)
 
 
 def test_probability_of_another_shape_is_refused():
