@@ -14,7 +14,11 @@ from mesems_mri.core.typing import Float64Array, FloatArray, Mask
 
 _PERIODS: Final = (2.0, 3.0, 4.0, 5.0, 6.0)
 """Slices from band to band; longer ones cannot be told from anatomy and from a bias field."""
+_MIN_CYCLES_SEEN: Final = 5
+"""Of a band; of fewer none can be told from steps of the anatomy."""
 _MIN_PIXELS: Final = 100
+_MIN_AREA: Final = 0.4
+"""Of the slice that shows most of the brain."""
 _MIN_SLICES: Final = 8
 _FLOOR: Final = 0.05
 _HEAD_LEVEL: Final = 0.25
@@ -94,12 +98,14 @@ def _banding(image: FloatArray, brain: Mask) -> float:
     for here, there, both in zip(logs[1:], logs[:-1], brain[1:] & brain[:-1], strict=True):
         pixels.append(int(both.sum()))
         steps.append(float(np.median((here - there)[both])) if pixels[-1] >= _MIN_PIXELS else np.nan)
+    # The ends of the stack show little brain, and may be cut or interpolated with nothing.
+    steps = [s if n >= _MIN_AREA * max(pixels) else np.nan for s, n in zip(steps, pixels, strict=True)]
     known = np.flatnonzero(np.isfinite(steps))
     if len(known) < _MIN_SLICES:
         return 0.0
     run = np.array(steps[known[0] : known[-1] + 1])
     run[np.isnan(run)] = 0.0
-    return max(_amplitude(run, period) for period in _PERIODS if len(run) >= 2 * period)
+    return max((_amplitude(run, p) for p in _PERIODS if len(run) >= _MIN_CYCLES_SEEN * p), default=0.0)
 
 
 def _amplitude(steps: Float64Array, period: float) -> float:

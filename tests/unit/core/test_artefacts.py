@@ -7,7 +7,7 @@ import pytest
 
 from mesems_mri.core.artefacts import measure_artefacts
 
-SHAPE = (96, 110, 30)
+SHAPE = (96, 110, 40)
 STRENGTH = 0.15
 
 
