@@ -76,7 +76,10 @@ def draw_pair(rng: np.random.Generator, scan: RatedScan, shapes: list[NDArray[np
     other_mm = base_mm if rng.random() < 0.5 else float(rng.choice([1.0, 3.0, 4.0]))
     then = _scan_again(rng, {"FLAIR": flair, "T1w": t1w}, scan.brain, base_mm)
     now = _scan_again(
-        rng, {"FLAIR": flair + brighter, "T1w": t1w * (1.0 - darker * lesions)}, scan.brain, other_mm
+        rng,
+        {"FLAIR": flair + brighter, "T1w": np.asarray(t1w * (1.0 - darker * lesions), np.float32)},
+        scan.brain,
+        other_mm,
     )
     support = None
     if rng.random() < 0.7:
@@ -197,7 +200,7 @@ def _slices(rng: np.random.Generator, image: FloatArray, thickness_mm: float, no
     """Acquire slices with noise and interpolate them back to 1 mm."""
     n = image.shape[2]
     if thickness_mm <= 1.0:
-        return np.asarray(image + noise * rng.standard_normal(image.shape, dtype=np.float32))
+        return np.asarray(image + noise * rng.standard_normal(image.shape, dtype=np.float32), np.float32)
     profile = ndimage.gaussian_filter1d(image, np.sqrt(thickness_mm**2 - 1.0) / 2.3548, axis=2)
     at = np.arange(rng.uniform(0.0, thickness_mm), n - 1, thickness_mm)
     slices = ndimage.map_coordinates(

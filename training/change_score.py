@@ -254,9 +254,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, help="pairs drawn from each scan")
     options = parser.parse_args()
     cache = options.work / "change"
+    ready = [p for p in DRAWN if (options.networks / f"{fold_of(p)}.onnx").is_file()]
+    if left_out := sorted(set(DRAWN) - set(ready)):
+        print(f"not drawn from, their networks are missing in {options.networks}: {', '.join(left_out)}")
     pairs = [
         cached(path) or store(path, drawn_pair(patient, draw, options.work / "scans", options.networks))
-        for patient in DRAWN
+        for patient in ready
         for draw in range(options.draws)
         for path in [cache / f"{patient}_{draw}.npz"]
     ]
