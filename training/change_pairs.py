@@ -65,7 +65,7 @@ def draw_pair(rng: np.random.Generator, scan: RatedScan, shapes: list[NDArray[np
         Shapes of real lesions (1 mm).
     """
     scan = _slab(rng, scan)
-    tissue = dict(zip(CLASSES[1:], as_float(scan.tissue), strict=True))
+    tissue: dict[str, FloatArray] = dict(zip(CLASSES[1:], as_float(scan.tissue), strict=True))
     tissue["choroid_plexus"] = np.zeros(scan.brain.shape, np.float32)
     flair, t1w = (scan.images[name].astype(np.float32) for name in ("FLAIR", "T1w"))
     lesions, contrast = _draw_lesions(rng, scan, tissue["white_matter"], shapes)
@@ -76,16 +76,23 @@ def draw_pair(rng: np.random.Generator, scan: RatedScan, shapes: list[NDArray[np
     other_mm = base_mm if rng.random() < 0.5 else float(rng.choice([1.0, 3.0, 4.0]))
     then = _scan_again(rng, {"FLAIR": flair, "T1w": t1w}, scan.brain, base_mm)
     now = _scan_again(
-        rng, {"FLAIR": flair + brighter, "T1w": t1w * (1.0 - darker * lesions)}, scan.brain, other_mm
+        rng,
+        {"FLAIR": flair + brighter, "T1w": np.asarray(t1w * (1.0 - darker * lesions), np.float32)},
+        scan.brain,
+        other_mm,
     )
     support = None
     if rng.random() < 0.7:
-        t2w = sum(level * tissue[name] for name, level in _T2W.items())
+        t2w = np.sum([level * tissue[name] for name, level in _T2W.items()], axis=0)
         t2w = t2w + _FLUID_T2W * (tissue["csf"] + tissue["lateral_ventricles"]) + 0.3 * (flair - 1.0)
-        images = [{"T2w": t2w + share * brighter} for share in (rng.uniform(0.5, 1.3), 0.0)]
-        thick = [float(rng.choice([1.0, 3.0, 4.0])) for _ in images]
-        scans = [_scan_again(rng, i, scan.brain, mm)["T2w"] for i, mm in zip(images, thick, strict=True)]
-        support = tuple(T2Scan(i, "T2w", mm, _NORMAL) for i, mm in zip(scans, thick, strict=True))
+        shares = (float(rng.uniform(0.5, 1.3)), 0.0)
+        scans = []
+        for share in shares:
+            thick_mm = float(rng.choice([1.0, 3.0, 4.0]))
+            image = np.asarray(t2w + share * brighter, np.float32)
+            again = _scan_again(rng, {"T2w": image}, scan.brain, thick_mm)["T2w"]
+            scans.append(T2Scan(again, "T2w", thick_mm, _NORMAL))
+        support = scans[0], scans[1]
     nawm = np.logical_and(
         *(
             find_nawm(
@@ -165,7 +172,7 @@ def _turn_shape(rng: np.random.Generator, shape: NDArray[np.bool_]) -> FloatArra
     soft = ndimage.affine_transform(
         shape.astype(np.float32), matrix, offset, output_shape=(size,) * 3, order=1
     )
-    return ndimage.gaussian_filter(soft, rng.uniform(0.4, 0.8))
+    return np.asarray(ndimage.gaussian_filter(soft, rng.uniform(0.4, 0.8)), np.float32)
 
 
 def _scan_again(
@@ -193,7 +200,7 @@ def _slices(rng: np.random.Generator, image: FloatArray, thickness_mm: float, no
     """Acquire slices with noise and interpolate them back to 1 mm."""
     n = image.shape[2]
     if thickness_mm <= 1.0:
-        return image + noise * rng.standard_normal(image.shape, dtype=np.float32)
+        return np.asarray(image + noise * rng.standard_normal(image.shape, dtype=np.float32), np.float32)
     profile = ndimage.gaussian_filter1d(image, np.sqrt(thickness_mm**2 - 1.0) / 2.3548, axis=2)
     at = np.arange(rng.uniform(0.0, thickness_mm), n - 1, thickness_mm)
     slices = ndimage.map_coordinates(

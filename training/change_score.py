@@ -4,7 +4,7 @@
 
 1. The real pairs (patients 01 and 12 of ``open_ms``, arranged by `tests.real.arrange` and run) and pairs
    drawn from rated scans (`training.change_pairs`), read by a network that has not seen the patient.
-2. What `core.t2.change` proposes in them is described as there, and called true when at least 30 % of it lies
+2. The candidates of `core.t2.change` in them are described as there, and called true when at least 30 % lies
    in the reference standard (MSSEG-2).
 3. Logistic regression with a ridge. Printed are the foci found in each patient by weights fitted to the
    others, and beside them those by the weights of `core.t2.change_score`, which were set by hand; then the
@@ -27,18 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mesems_mri.config import QualityRule
 from mesems_mri.core.components import label_components
-from mesems_mri.core.t2.change import propose_change
+from mesems_mri.core.t2.change import find_candidates
 from mesems_mri.core.t2.change_score import FEATURES, score_foci
 from mesems_mri.core.t2.growth import ChangeThresholds
 from mesems_mri.core.t2.scan import VisitPair
 from mesems_mri.core.t2.tissue import describe_tissue
+from mesems_mri.dataset.bids import Contrast
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.errors import Reason
 from mesems_mri.images import nifti
 from mesems_mri.images.resampling import resample_labels
 from mesems_mri.images.volume import SUBJECT_GRID
 from mesems_mri.models.t2 import lesion_probability
 from mesems_mri.pipeline.detectors import t2_probability, visit_pair
+from mesems_mri.pipeline.evaluability import choose_reference
 from mesems_mri.pipeline.scene import open_reference, open_scene
 from mesems_mri.pipeline.visit import VisitFiles
 from training.change_pairs import draw_pair
@@ -74,7 +78,7 @@ _VIEWS: dict[tuple[str, ...], float] = {(): 0.6, _NETWORK: 0.2, ("support", "sup
 
 @dataclass(frozen=True, eq=False)
 class JudgedPair:
-    """What was proposed in a pair, and the reference standard.
+    """Candidates in a pair, and the reference standard.
 
     Attributes
     ----------
@@ -83,7 +87,7 @@ class JudgedPair:
         Of each focus.
     is_true, known, by_network : ndarray of bool, shape (n,)
         Whether a focus is a change, whether the reference standard decides about it, and whether it was
-        proposed by the network alone.
+        shown by the network alone.
     shows : ndarray of bool, shape (n, m)
         Whether a focus lies on one of the m changes of the reference standard.
     volume_mm3 : ndarray of float64, shape (m,)
@@ -102,22 +106,22 @@ class JudgedPair:
 def judge_pair(
     patient: str, pair: VisitPair, truth: NDArray[np.bool_], ignored: NDArray[np.bool_]
 ) -> JudgedPair:
-    """Propose the changes of a pair as the package does, and compare them with the reference standard."""
+    """Find the candidates of a pair as the package does, and compare them with the reference standard."""
     tissue = describe_tissue(pair.current, pair.anatomy)
     assert tissue is not None
-    proposed = propose_change(pair.crop(tissue.box), tissue, ChangeThresholds())
+    found = find_candidates(pair.crop(tissue.box), tissue, ChangeThresholds())
     truth, ignored = truth[tissue.box], ignored[tissue.box]
     changes, m = label_components(truth)
     parts = defaultdict(list)
-    for foci in (proposed.new, proposed.enlarging):
+    for foci in (found.new, found.enlarging):
         labels = np.arange(1, foci.max(initial=0) + 1)
         inside = np.asarray(ndimage.mean(truth, foci, labels)).reshape(-1)
         aside = np.asarray(ndimage.mean(ignored, foci, labels)).reshape(-1)
-        parts["features"].append(proposed.features(foci)[1:])
+        parts["features"].append(found.features(foci)[1:])
         parts["is_true"].append(inside >= _TRUE_INSIDE)
         parts["known"].append((inside >= _TRUE_INSIDE) | (aside <= 0.5))
         parts["by_network"].append(
-            np.asarray(ndimage.maximum(proposed.growth.by_network, foci, labels)).reshape(-1) > 0
+            np.asarray(ndimage.maximum(found.growth.by_network, foci, labels)).reshape(-1) > 0
         )
         shared = np.zeros((len(labels), m), bool)
         for change in range(1, m + 1):
@@ -143,15 +147,18 @@ def real_pairs(out_dir: Path, truth_dir: Path, network: Path) -> list[JudgedPair
             continue
         scene = open_scene(visit, registered)
         earlier = detected.history[0]
-        contrasts = tuple(c for c in ("FLAIR", "T2w") if c in scene.images and c in earlier.images)
-        reference = open_reference(visit, earlier, (*contrasts, "T1w"), scene)
+        choice = choose_reference(registered.images, detected.history[:1], QualityRule())
+        assert not isinstance(choice, Reason)
+        contrasts = choice.contrasts[:2]
+        own: tuple[Contrast, ...] = ("T1w",) if "T1w" in earlier.images else ()
+        reference = open_reference(visit, earlier, (*contrasts, *own), scene)
         probability = t2_probability(scene, network), t2_probability(reference, network)
         lesions = []
         for arrays in (detected.detected.arrays, earlier.arrays):
             with np.load(visit.resolve(arrays)) as archive:
                 lesions.append(archive["t2"] > 0)
         pair = visit_pair(scene, reference, contrasts, lesions[0], lesions[1], probability)
-        to_image = np.asarray(scene.entries["FLAIR"].subject_to_image)
+        to_image = np.asarray(registered.evaluable["FLAIR"].subject_to_image)
         anat = truth_dir / participant / "ses-2" / "anat"
         masks = []
         for desc in ("change", "ignore"):
@@ -247,9 +254,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, help="pairs drawn from each scan")
     options = parser.parse_args()
     cache = options.work / "change"
+    ready = [p for p in DRAWN if (options.networks / f"{fold_of(p)}.onnx").is_file()]
+    if left_out := sorted(set(DRAWN) - set(ready)):
+        print(f"not drawn from, their networks are missing in {options.networks}: {', '.join(left_out)}")
     pairs = [
         cached(path) or store(path, drawn_pair(patient, draw, options.work / "scans", options.networks))
-        for patient in DRAWN
+        for patient in ready
         for draw in range(options.draws)
         for path in [cache / f"{patient}_{draw}.npz"]
     ]
@@ -266,7 +276,7 @@ def main() -> None:
     print("\nweights set by hand")
     _print_held_out(pairs, lambda pair, _: score_by_hand(pair))
     alone = np.concatenate([pair.is_true[pair.by_network & pair.known] for pair in pairs])
-    print(f"\nproposed by the network alone: {len(alone)}, of them true {int(alone.sum())}")
+    print(f"\nshown by the network alone: {len(alone)}, of them true {int(alone.sum())}")
     weights = dict(zip([*_LEARNED, "offset"], np.round(fit_score(pairs), 3).tolist(), strict=True))
     print(f"fitted to all: {weights}")
 
@@ -286,7 +296,8 @@ def _print_held_out(
     for pair in pairs:
         certainty = judge(pair, [other for other in pairs if other.patient != pair.patient])
         kept = (certainty >= 0.5) & ~pair.by_network
-        seen, big = pair.shows[kept].any(axis=0), pair.volume_mm3 >= _LARGE_MM3
+        seen = np.asarray(pair.shows[kept].any(axis=0))
+        big = pair.volume_mm3 >= _LARGE_MM3
         counts = (seen, np.ones(len(seen)), seen & big, big, pair.is_true & kept, kept & pair.known)
         for name in (pair.patient, "all real" if pair.patient.startswith("sub-") else "all drawn"):
             before = rows.get(name, [0] * len(counts))

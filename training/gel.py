@@ -35,6 +35,7 @@ from mesems_mri.core.gel.candidates import (
     gather_maps,
 )
 from mesems_mri.core.gel.find import find_candidates
+from mesems_mri.models.gel import network_log_odds
 from training import gel_lesions
 from training.export import MODELS, export, read_exported
 from training.fit import fit
@@ -59,7 +60,7 @@ NEGATIVES_A_SCAN = 160
 WIDTHS = (24, 32, 48)
 BATCH = 32
 RATE = 7e-4
-TRUE_A_SCAN = 1.5
+TRUE_A_SCAN = 3.0
 """GEL a scan that the calibration assumes; training scans hold many more."""
 _LOW, _SPAN = -1.5, 3.0
 
@@ -215,7 +216,7 @@ class Gel:
         enhanced = [p for p in self.patients if p in ENHANCED]
         others = [p for p in self.patients if p not in ENHANCED]
         for i in range(BATCH):
-            among = enhanced if i < BATCH // 2 else others
+            among = [p for p in (enhanced if i < BATCH // 2 else others) if len(self.at[p][target[i]])]
             patient = among[int(rng.integers(len(among)))]
             at = rng.choice(self.at[patient][target[i]])
             patches[i] = vary(rng, self.stored[patient].patches[at])
@@ -269,15 +270,11 @@ def vary(rng: np.random.Generator, stored: NDArray[np.uint8]) -> NDArray[np.floa
     return patch
 
 
-def score_stored(network: nn.Module, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Log odds of stored patches."""
+def score_stored(network: str | Path, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Log odds of stored patches by an exported network (its file without ``.onnx``)."""
     cut = (STORED_SIDE - PATCH_SIDE) // 2
     middle = (slice(None), slice(None), *(slice(cut, cut + PATCH_SIDE),) * 3)
-    with torch.no_grad():
-        parts = [
-            network(torch.from_numpy(decode(stored[i : i + 64][middle]))).numpy()
-            for i in range(0, len(stored), 64)
-        ]
+    parts = [network_log_odds(decode(stored[i : i + 64][middle]), network) for i in range(0, len(stored), 64)]
     return np.concatenate(parts)
 
 
@@ -319,16 +316,13 @@ def calibrate(held_out: Sequence[HeldOut]) -> dict[str, dict[str, float]]:
 
 def read_held_out(work: Path, patient: str) -> HeldOut:
     """Score the patches of a patient by the network that was trained without it."""
-    network = PatchClassifier(len(CHANNELS), WIDTHS, first_stride=2, batch_norm=False)
-    network.load_state_dict(torch.load(work / fold_of(patient) / "weights.pt", weights_only=True))
+    network = FOLD_MODELS / fold_of(patient)
     stored = load_patches(work / "patches" / patient)
     scans = int(stored.scan.max()) + 1
     weight = stored.weight.copy()
     weight[stored.labels == 1] *= TRUE_A_SCAN * scans / max(float(stored.labels.sum()), 1.0)
     # Of each patient as many scans as of the others.
-    return HeldOut(
-        score_stored(network.eval(), stored.patches), stored.by_hand, stored.labels, weight / scans
-    )
+    return HeldOut(score_stored(network, stored.patches), stored.by_hand, stored.labels, weight / scans)
 
 
 def write_calibration(work: Path) -> None:
@@ -364,13 +358,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--start", type=Path, help="folder of the networks to go on from, NETWORK.onnx")
     parser.add_argument("--patients", nargs="+", choices=PATIENTS, help="prepare only these")
-    parser.add_argument("--only", help="prepare, the name of a network to train, or calibrate")
+    parser.add_argument("--only", nargs="+", help="prepare, names of networks to train, calibrate")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.only in (None, "prepare"):
+    if not options.only or "prepare" in options.only:
         prepare(options.patients or PATIENTS, options.work, options.variants)
     for name in networks():
-        if options.only in (None, name):
+        if not options.only or name in options.only:
             task = Gel(training_patients(name), options.work / "patches", name)
             start = options.work / f"{name}_start.pt"
             torch.save(read_exported(options.start / f"{name}.onnx", len(CHANNELS)), start)
@@ -379,7 +373,7 @@ def main() -> None:
             folder.mkdir(exist_ok=True)
             example = torch.from_numpy(task.draw(np.random.default_rng(0))[0])
             export(network, folder / f"{name}.onnx", (example,))
-    if options.only in (None, "calibrate"):
+    if not options.only or "calibrate" in options.only:
         write_calibration(options.work)
 
 

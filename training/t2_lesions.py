@@ -49,7 +49,7 @@ FOLD_MODELS = Path(__file__).resolve().parents[1] / "benchmarks" / "models"
 WIDTHS = (8, 16, 32, 64)
 SIDE = 48
 BATCH = 3
-LESION_WEIGHT = 1.5
+LESION_WEIGHT = 3.0
 _REGION = 76
 """Voxels that a patch is turned and scaled out of."""
 _TISSUE = {name: CLASSES.index(name) - 1 for name in CLASSES[1:]}
@@ -122,17 +122,17 @@ class T2Lesions:
         scan = self.scans[index]
         centre = self._place(rng, index)
         region = _Region(scan, centre)
-        if rng.random() < 0.6:
+        if rng.random() < 0.7:
             self._draw_lesions(rng, region, index, centre)
         return _vary(rng, region, thin="ms3seg" not in self.patients[index])
 
     def _place(self, rng: np.random.Generator, index: int) -> NDArray[np.int64]:
         chance = rng.random()
         components = self.lesion_voxels[index]
-        if chance < 0.4 and components:
+        if chance < 0.5 and components:
             voxels = components[int(rng.integers(len(components)))]
         else:
-            voxels = self.white[index] if chance < 0.65 else self.inside[index]
+            voxels = self.white[index] if chance < 0.8 else self.inside[index]
         return voxels[int(rng.integers(len(voxels)))] + rng.integers(-10, 11, 3)
 
     def _draw_lesions(
@@ -143,13 +143,13 @@ class T2Lesions:
         contrast = np.zeros(region.brain.shape, np.float32)
         if rng.random() < 0.35:
             lesions = self._mask_of_another(rng, index, centre)
-            contrast[:] = np.exp(rng.uniform(np.log(0.18), np.log(0.7)))
+            contrast[:] = np.exp(rng.uniform(np.log(0.15), np.log(0.7)))
         else:
             voxels = np.argwhere(region.tissue[_TISSUE["white_matter"], 8:-8, 8:-8, 8:-8] > 0.4) + 8
             for _ in range(int(rng.integers(1, 9)) if len(voxels) else 0):
                 soft = _turn_shape(rng, self.shapes[int(rng.integers(len(self.shapes)))])
                 at = voxels[int(rng.integers(len(voxels)))]
-                _paste(lesions, contrast, soft, at, float(rng.uniform(0.2, 0.8)))
+                _paste(lesions, contrast, soft, at, float(rng.uniform(0.17, 0.8)))
         region.add(rng, lesions, contrast)
 
     def _mask_of_another(self, rng: np.random.Generator, index: int, centre: NDArray[np.int64]) -> FloatArray:
@@ -284,7 +284,7 @@ def _degrade(rng: np.random.Generator, name: str, image: FloatArray) -> FloatArr
     """Blur, contrast, bias, gain and noise."""
     if rng.random() < 0.5:
         image = ndimage.gaussian_filter1d(image, rng.uniform(0.3, 1.2), axis=int(rng.integers(3)))
-    low, high = (0.75, 1.5) if name == "FLAIR" else (0.7, 1.4)
+    low, high = (0.6, 1.5) if name == "FLAIR" else (0.7, 1.4)
     image = 1.0 + rng.uniform(low, high) * (image - 1.0)
     ramp = sum(
         rng.normal(0.0, 0.03) * np.linspace(-1, 1, SIDE).reshape([-1 if a == d else 1 for d in range(3)])

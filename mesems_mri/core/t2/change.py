@@ -1,6 +1,6 @@
 """New and enlarging T2 lesions between two registered visits.
 
-What became brighter is proposed (`core.t2.rise`), and scored by what both visits say of it
+What became brighter is a candidate (`core.t2.rise`), scored by what both visits say of it
 (`core.t2.change_score`). A focus that the network alone calls new, without a difference to show for it, is a
 candidate and never counted; what is not counted keeps its score and the cause.
 """
@@ -88,7 +88,7 @@ class _ScoredFoci:
 
 
 @dataclass(frozen=True, eq=False)
-class ProposedChange:
+class ChangeCandidates:
     """Foci that were considered as a change, in the box of the brain.
 
     Attributes
@@ -154,8 +154,8 @@ def detect_t2_change(pair: VisitPair, thresholds: ChangeThresholds | None = None
     return replace(whole, candidate_scores=change.candidate_scores, candidate_causes=change.candidate_causes)
 
 
-def propose_change(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> ProposedChange:
-    """Propose new and enlarging foci in a pair that is cropped to the box of the tissue maps.
+def find_candidates(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> ChangeCandidates:
+    """Find candidates for new and enlarging foci in a pair that is cropped to the box of the tissue maps.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def propose_change(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds
 
     Returns
     -------
-    ProposedChange
+    ChangeCandidates
     """
     evidence = gather_evidence(pair, tissue, limits)
     growth = find_growth(evidence, pair, limits)
@@ -177,22 +177,22 @@ def propose_change(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds
         limits.min_diameter_mm,
     )
     new, enlarging = classify_growth(
-        growth.proposed | growth.by_network, pair.current_lesions, pair.reference_lesions, geometry, limits
+        growth.mask | growth.by_network, pair.current_lesions, pair.reference_lesions, geometry, limits
     )
-    return ProposedChange(evidence, growth, geometry, new, enlarging)
+    return ChangeCandidates(evidence, growth, geometry, new, enlarging)
 
 
 def _detect_in_box(pair: VisitPair, tissue: TissueMaps, limits: ChangeThresholds) -> T2Change:
     """Detect change in a pair that is cropped to the brain box."""
-    proposed = propose_change(pair, tissue, limits)
-    evidence, growth = proposed.evidence, proposed.growth
-    scored = _score_change(proposed, limits)
+    found = find_candidates(pair, tissue, limits)
+    evidence, growth = found.evidence, found.growth
+    scored = _score_change(found, limits)
     lesions = _carry_on(
         pair,
         growth=growth.certain,
         fallen=find_fallen(evidence.difference, limits),
         changed=(scored.new > 0) | (scored.enlarging > 0),
-        geometry=proposed.geometry,
+        geometry=found.geometry,
         min_volume_mm3=limits.min_volume_mm3,
     )
     details = {
@@ -218,17 +218,17 @@ def _no_change(lesions: Mask, details: dict[str, float]) -> T2Change:
     return T2Change(new, enlarging, lesions, score, candidates, details=details)
 
 
-def _score_change(proposed: ProposedChange, limits: ChangeThresholds) -> _ScoredFoci:
+def _score_change(found: ChangeCandidates, limits: ChangeThresholds) -> _ScoredFoci:
     """Score the new and the enlarging foci, accept those of enough score and say why the others are not."""
-    shape = proposed.new.shape
+    shape = found.new.shape
     accepted: list[Labels] = []
     score = np.zeros(shape, np.float32)
     candidates = np.zeros(shape, np.int32)
     scores: list[float] = []
     causes: list[str | None] = []
-    for foci in (proposed.new, proposed.enlarging):
-        certainty = score_foci(proposed.features(foci), limits)
-        own = _causes(foci, certainty, proposed, limits)
+    for foci in (found.new, found.enlarging):
+        certainty = score_foci(found.features(foci), limits)
+        own = _causes(foci, certainty, found, limits)
         kept = np.array([False, *(cause is None for cause in own)])
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         accepted.append(numbers[foci])
@@ -241,16 +241,16 @@ def _score_change(proposed: ProposedChange, limits: ChangeThresholds) -> _Scored
 
 
 def _causes(
-    foci: Labels, certainty: Float64Array, proposed: ProposedChange, limits: ChangeThresholds
+    foci: Labels, certainty: Float64Array, found: ChangeCandidates, limits: ChangeThresholds
 ) -> list[str | None]:
     """Return by number, from 1 on, why each focus is not counted; None if it is."""
     labels = np.arange(1, len(certainty))
     if not len(labels):
         return []
-    unseen = ndimage.maximum(proposed.growth.by_network, foci, labels)
+    unseen = ndimage.maximum(found.growth.by_network, foci, labels)
     by_difference_only = np.zeros(len(labels), bool)
-    if proposed.evidence.probability is not None:
-        now, _ = proposed.evidence.probability
+    if found.evidence.probability is not None:
+        now, _ = found.evidence.probability
         by_difference_only = ndimage.maximum(now, foci, labels) < limits.network_now
     return [
         "not_in_difference"

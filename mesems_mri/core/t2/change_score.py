@@ -1,4 +1,4 @@
-"""Score of a change: how likely a focus that was proposed is a new or enlarging lesion.
+"""Score of a change: how likely a candidate is a new or enlarging lesion.
 
 Evidence with weights set by hand. Weights fitted to real pairs and to pairs with drawn lesions find no more
 on patients that were left out (`training/change_score.py` prints both).
@@ -36,7 +36,7 @@ FEATURES: Final = (
 """Of a focus: mean and highest rise of the contrast that is read, mean rise of both contrasts together,
 mean rise of the second one (0 where there is none) and whether there is one (rises in sigmas); mean excess
 now (z), share of white matter around it, log of its volume, slices of the coarser visit (mm); whether it has
-a seed that is beyond doubt, and one on the contrast that is read, and whether the network alone proposes it;
+a seed that is beyond doubt, and one on the contrast that is read, and whether the network alone shows it;
 highest log odds of the network now, its mean rise (log odds), and whether the network read both visits."""
 _MOST_LOG_ODDS = 4.0
 _BELOW = 2.0

@@ -55,7 +55,7 @@ class ChangeThresholds:
         A voxel became lesion by the network when its probability is at least the first now, and higher by the
         second than at the reference visit within one voxel.
     network_score : float
-        Score of a focus that the network alone proposes; it is not counted.
+        Score of a focus that the network alone shows; it is not counted.
     smooth_mm : float
         Gaussian sigma of the smoothing before subtraction.
     outline_fraction, outline_reach_mm : float

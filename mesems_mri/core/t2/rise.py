@@ -1,4 +1,4 @@
-"""What became brighter between two visits, by the difference of their intensities and by the network.
+"""Rise of brightness between two visits, and of the probability of a lesion by the network.
 
 Both visits are matched in resolution, bias field and intensity, and subtracted. The difference is divided by
 the noise measured in this pair, which is larger at edges: a misregistration of a fraction of a voxel gives a
@@ -27,7 +27,7 @@ _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 @dataclass(frozen=True, eq=False)
 class ChangeEvidence:
-    """Maps over the brain box that a change is proposed and scored by.
+    """Maps over the brain box that a change is found and scored by.
 
     Attributes
     ----------
@@ -57,17 +57,17 @@ class Growth:
 
     Attributes
     ----------
-    proposed : ndarray of bool, shape (x, y, z)
+    mask : ndarray of bool, shape (x, y, z)
         By the difference, from faint seeds on.
     certain : ndarray of bool, shape (x, y, z)
         Those in components with a seed that is beyond doubt.
     certain_alone : ndarray of bool, shape (x, y, z)
         Those in components with such a seed on the contrast that is read.
     by_network : ndarray of bool, shape (x, y, z)
-        Components in which the network's probability rose and that touch nothing that is proposed.
+        Components in which the network's probability rose and that touch nothing of it.
     """
 
-    proposed: Mask
+    mask: Mask
     certain: Mask
     certain_alone: Mask
     by_network: Mask
@@ -108,12 +108,12 @@ def find_growth(evidence: ChangeEvidence, pair: VisitPair, limits: ChangeThresho
     sure = alone
     if evidence.support_z is not None:
         sure = alone | (grown & (evidence.joined_z > limits.supported_seed_sigma))
-    proposed = with_seeds(outlined, faint | sure)
+    mask = with_seeds(outlined, faint | sure)
     return Growth(
-        proposed=proposed,
+        mask=mask,
         certain=with_seeds(outlined, sure),
         certain_alone=with_seeds(outlined, alone),
-        by_network=_rise_of_network(evidence, proposed, limits),
+        by_network=_rise_of_network(evidence, mask, limits),
     )
 
 
@@ -135,13 +135,13 @@ def with_seeds(mask: Mask, seeds: Mask) -> Mask:
     return keep[components]
 
 
-def _rise_of_network(evidence: ChangeEvidence, proposed: Mask, limits: ChangeThresholds) -> Mask:
+def _rise_of_network(evidence: ChangeEvidence, mask: Mask, limits: ChangeThresholds) -> Mask:
     """Find where the probability of the network rose and the difference shows nothing."""
     if evidence.probability is None:
-        return np.zeros(proposed.shape, bool)
+        return np.zeros(mask.shape, bool)
     now, then = evidence.probability
     rose = (now >= limits.network_now) & (now - then >= limits.network_rise)
-    return rose & ~with_seeds(rose, ndimage.binary_dilation(proposed, _ALL_NEIGHBOURS))
+    return rose & ~with_seeds(rose, ndimage.binary_dilation(mask, _ALL_NEIGHBOURS))
 
 
 def _joined(z: FloatArray, other: FloatArray, most: float) -> FloatArray:

@@ -35,8 +35,8 @@ FEATURES: Final = (
 """Of a focus: highest log odds of the network, mean excess (z), share of white matter around it, log of its
 volume (mm3), mean probability of ventricle, share that brightness proposes, the stronger of the network's log
 odds and those of brightness alone, and the radius of the largest ball inside it (mm)."""
-WEIGHTS: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-OFFSET: Final = 0.0
+WEIGHTS: Final = (0.2063, 1.8655, 6.7117, -0.5885, -4.8731, 0.5231, -0.2246, 0.6602)
+OFFSET: Final = -9.3422
 """Logistic regression on held-out patients; `python -m training.t2_score` prints the numbers."""
 _MOST_LOG_ODDS = 6.0
 _EXCESS = (0.0, 4.0)

@@ -150,6 +150,7 @@ def test_first_visit_has_lesions_and_no_change(visit: VisitFiles, leave: Callabl
     assert parts.t2_change == ChangePart(reason="no_reference_visit")
     assert (parts.gel.evaluable, parts.black_hole.volume_mm3) == (True, 1.0)
     assert list(arrays_of(visit)) == [
+        "t2_probability",
         "t2",
         "t2_score",
         "gel",

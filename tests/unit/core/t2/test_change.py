@@ -161,6 +161,19 @@ def test_thicker_slices_of_one_visit_are_matched():
     assert (change.new > 0)[lesion].any()
 
 
+def test_thick_slices_need_more_evidence():
+    now, then = Head(seed=1), Head(seed=2)
+    lesion = now.add((42, 32, 24), 3.0, 0.3)
+    log_odds = []
+    for thin_slices_mm in (5.0, 3.0):
+        change = detect(
+            now, then, thickness_mm=(4.5, 5.0), thresholds=ChangeThresholds(thin_slices_mm=thin_slices_mm)
+        )
+        score = float(change.score[lesion].max())
+        log_odds.append(np.log(score / (1 - score)))
+    assert log_odds[0] - log_odds[1] == pytest.approx(2.0, abs=0.01)
+
+
 def test_an_unchanged_lesion_stays_as_it_was_drawn():
     """Whether this visit's own segmentation accepts it or not, and draws it larger or not."""
     now, then = Head(seed=1), Head(seed=2)
@@ -299,26 +312,33 @@ def test_what_the_difference_alone_shows_says_so_when_it_is_not_counted():
         assert rejected.causes[number - 1] == cause
 
 
-def test_a_focus_that_the_network_calls_new_too_scores_higher():
-    now, then = Head(seed=1), Head(seed=2)
-    now.add((42, 32, 24), 3.0, 0.15)
-    scores = [
-        max(detect(now, then, probability=probability).candidate_scores)
-        for probability in ((NOTHING, NOTHING), (by_network((42, 32, 24)), NOTHING))
-    ]
-    assert scores[0] < scores[1]
+def test_faint_growth_is_a_candidate_and_not_counted():
+    """Its best seed is below those that lesions are grown from."""
+    now, then = noisy(1), noisy(2)
+    lesion = now.add((42, 32, 24), 2.5, 0.12)
+    seen = detect(now, then)
+    unseen = detect(now, then, thresholds=ChangeThresholds(faint_sigma=np.inf, supported_faint_sigma=np.inf))
+    assert not seen.new.any()
+    (number,) = set(np.unique(seen.rejected.dseg[lesion])) - {0}
+    assert 0.05 <= seen.rejected.scores[number - 1] < 0.5
+    assert not unseen.candidates[lesion].any()
 
 
-def test_faint_growth_changes_no_lesion_that_was_there():
-    """Candidates are proposed from faint seeds on; lesions are carried on by what is beyond doubt."""
-    now, then = Head(seed=1), Head(seed=2)
-    for head in (now, then):
-        head.add((42, 32, 24), 4.0, 0.4)
-    now.add((46, 32, 24), 2.5, 0.12)
-    old = radius_map((42, 32, 24)) <= 4
-    limits = ChangeThresholds(min_score=1.0)
-    change = detect(now, then, old=old, current_lesions=now.image > 1.1, thresholds=limits)
-    np.testing.assert_array_equal(change.lesions, old)
+def test_what_is_only_offered_changes_no_count_and_no_lesion():
+    """Faint seeds and the network add candidates; what is counted and carried on stays as without them."""
+    now, then = noisy(1), noisy(2)
+    old = then.add((22, 32, 24), 3.0, 0.4)
+    now.add((22, 32, 24), 3.0, 0.4)
+    now.add((42, 32, 24), 3.0, 0.4)
+    now.add((32, 44, 24), 2.5, 0.12)
+    told = (by_network((32, 20, 24)), NOTHING)
+    off = ChangeThresholds(faint_sigma=np.inf, supported_faint_sigma=np.inf)
+    plain = detect(now, then, old=old, current_lesions=old, thresholds=off)
+    offered = detect(now, then, old=old, current_lesions=old, probability=told)
+    assert plain.new.any()
+    for name in ("new", "enlarging", "lesions", "score"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(offered, name))
+    assert len(offered.rejected) > len(plain.rejected)
 
 
 def test_probability_of_another_shape_is_refused():
