@@ -29,19 +29,21 @@ FEATURES: Final = (
     "size",
     "ventricle",
     "bright",
-    "stronger",
     "radius",
+    "by_brightness",
 )
 """Of a focus: highest log odds of the network, mean excess (z), share of white matter around it, log of its
-volume (mm3), mean probability of ventricle, share that brightness proposes, the stronger of the network's log
-odds and those of brightness alone, and the radius of the largest ball inside it (mm)."""
-WEIGHTS: Final = (0.2063, 1.8655, 6.7117, -0.5885, -4.8731, 0.5231, -0.2246, 0.6602)
-OFFSET: Final = -9.3422
+volume (mm3), mean probability of ventricle, share that brightness proposes, radius of the largest ball inside
+it (mm), and the log odds by brightness alone, as far as the slices are thin enough to trust them."""
+WEIGHTS: Final = (0.0873, 1.1999, 5.4044, -0.3278, -7.8568, 0.6114, 0.5006, 1.5533)
+OFFSET: Final = -7.6452
 """Logistic regression on held-out patients; `python -m training.t2_score` prints the numbers."""
 _MOST_LOG_ODDS = 6.0
 _EXCESS = (0.0, 4.0)
 _LARGE_MM3 = 200.0
 """A volume beyond this says nothing more."""
+_THIN_MM, _THICK_MM = 4.0, 6.0
+"""Partial volume between slices thicker than the first is bright; from the second on it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def propose_lesions(
     foci = _join_proposals(own, bright, scan, anatomy.spacing_mm, limits)
     ventricle = np.asarray(anatomy.priors["lateral_ventricles"][tissue.box], np.float32)
     return ProposedFoci(
-        tissue, foci, _describe_foci(foci, own, bright > 0, tissue, ventricle, anatomy.spacing_mm)
+        tissue, foci, _describe_foci(foci, own, bright > 0, tissue, ventricle, scan, anatomy.spacing_mm)
     )
 
 
@@ -211,6 +213,7 @@ def _describe_foci(
     bright: Mask,
     tissue: TissueMaps,
     ventricle: FloatArray,
+    scan: T2Scan,
     spacing_mm: Spacing,
 ) -> Float64Array:
     """Measure `FEATURES` of each focus, by label."""
@@ -225,6 +228,7 @@ def _describe_foci(
         highest = np.asarray(ndimage.maximum(probability, foci, np.arange(1, n + 1)), np.float64)
         highest = np.clip(highest, least, 1.0 - least)
         peak[1:] = np.log(highest / (1.0 - highest))
+    trust = np.clip((_THICK_MM - scan.slice_thickness_mm) / (_THICK_MM - _THIN_MM), 0.0, 1.0)
     by_brightness = np.clip(brightness_log_odds(excess, surround), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return np.column_stack(
         [
@@ -234,8 +238,8 @@ def _describe_foci(
             np.log(volume_mm3),
             mean_by_label(ventricle, foci),
             mean_by_label(bright.astype(np.float32), foci),
-            np.maximum(peak, by_brightness),
             _radius_mm(foci, spacing_mm),
+            trust * by_brightness,
         ]
     )
 

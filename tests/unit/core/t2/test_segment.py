@@ -1,5 +1,7 @@
 """The joint segmentation: who proposes, what is measured of a focus, what is counted, what is kept beside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,16 +95,30 @@ def test_features_are_those_of_the_focus() -> None:
     assert of["peak"] == pytest.approx(np.log(9), abs=1e-3)
     assert of["size"] == pytest.approx(np.log(lesion.sum()))
     assert of["excess"] > 3
-    assert of["stronger"] >= of["peak"]
+    assert of["by_brightness"] == 6.0
     assert of["radius"] == pytest.approx(3.0, abs=1.0)
     assert of["ventricle"] == 0.0
     assert 0.5 < of["bright"] <= 1.0
     assert proposed.features[0, 0] == 0.0
 
 
+def test_brightness_is_trusted_in_thin_slices_only() -> None:
+    head = Head()
+    head.add(SEEN, 3.0, 0.5)
+    said = {}
+    for thickness in (3.0, 5.0, 7.0):
+        scan = replace(head.scan(), slice_thickness_mm=thickness)
+        proposed = propose_lesions(scan, head.anatomy(), blob(SEEN, 0.9), SegmentThresholds())
+        assert proposed is not None
+        said[thickness] = proposed.features[1, FEATURES.index("by_brightness")]
+    assert said[3.0] == 6.0
+    assert said[5.0] == 3.0
+    assert said[7.0] == 0.0
+
+
 def test_more_evidence_never_lowers_the_score() -> None:
     plain = np.zeros((2, len(FEATURES)))
-    for name in ("peak", "excess", "surround", "stronger"):
+    for name in ("peak", "surround", "by_brightness"):
         more = plain.copy()
         more[1, FEATURES.index(name)] = 3.0
         assert score_foci(more)[1] >= score_foci(plain)[1]
