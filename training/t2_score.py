@@ -24,7 +24,7 @@ from mesems_mri.core.agreement import Agreement, compare_masks
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.t2.brightness import segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.segment import FEATURES, ProposedFoci, SegmentThresholds, propose_lesions
+from mesems_mri.core.t2.segment import FEATURES, CandidateFoci, SegmentThresholds, find_lesion_candidates
 from mesems_mri.images.anatomy import CLASSES
 from mesems_mri.models.t2 import lesion_probability
 from training.t2_scans import PATIENTS, RatedScan, as_float, fold_of, load_scan
@@ -44,14 +44,14 @@ class HeldOut:
     scan : RatedScan
     by_brightness : ndarray of bool, shape of the scan
         What brightness alone segments.
-    proposed : ProposedFoci
+    proposed : CandidateFoci
     is_true, asked : ndarray of bool, shape (n + 1,)
         By label: whether a focus is a lesion, and whether the raters decided about it.
     """
 
     scan: RatedScan
     by_brightness: NDArray[np.bool_]
-    proposed: ProposedFoci
+    proposed: CandidateFoci
     is_true: NDArray[np.bool_]
     asked: NDArray[np.bool_]
 
@@ -70,7 +70,7 @@ def read_patient(patient: str, work: Path, networks: Path, limits: SegmentThresh
     thick = _THICK_MM if patient.startswith("ms3seg") else 1.0
     flair = T2Scan(images["FLAIR"], "FLAIR", thick, (0.0, 0.0, 1.0))
     anatomy = Anatomy(scan.brain, nawm, tissue, _SPACING_MM, images.get("T1w"))
-    proposed = propose_lesions(flair, anatomy, probability, limits)
+    proposed = find_lesion_candidates(flair, anatomy, probability, limits)
     assert proposed is not None
     box, foci = proposed.tissue.box, proposed.foci
     labels = np.arange(foci.max(initial=0) + 1)

@@ -52,7 +52,7 @@ _MIN_BRAIN_ML = 90.0
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """What the network sees in an image.
+    """Brain and tissues of an image, by the network.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ def scale_intensities(array: FloatArray) -> FloatArray:
 
 
 def segment_anatomy(volume: Volume) -> Anatomy:
-    """Find the brain and its tissues.
+    """Segment the brain and its tissues.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ def write_tissue(visit: VisitFiles, anatomy: Anatomy) -> str:
 def tissue_in_subject(
     visit: VisitFiles, anchor: Anchor, brain: BrainRecord, to_reference: np.ndarray
 ) -> tuple[str, Box, dict[str, np.ndarray]]:
-    """Bring the tissue maps of a visit to subject space, and write them.
+    """Resample the tissue maps of a visit to subject space, and write them.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """T2 lesions of one visit by their brightness, without learning.
 
-One of the two proposers of `core.t2.segment`, and by itself a method to compare with.
+One of the two sources of candidates of `core.t2.segment`, and by itself a method to compare with.
 
 A lesion is brighter than the tissue expected at its place (`core.t2.tissue`). Certain voxels are seeds, and a
 lesion is grown from them (region growing with hysteresis) down to about half of its own contrast (cf. Schmidt

@@ -1,6 +1,6 @@
-"""Segmentation of the T2 lesions of one visit: two proposers, one calibrated score.
+"""Segmentation of the T2 lesions of one visit: candidates of two sources, one calibrated score.
 
-The network (`models.t2`) proposes what it thinks likely, the brightness of the tissue (`core.t2.brightness`)
+The network (`models.t2`) gives what it thinks likely, the brightness of the tissue (`core.t2.brightness`)
 what is brighter than its place explains. Neither decides alone: a focus is scored by what both say of it,
 with weights fitted to patients that no network had seen (`training/t2_score.py`). A lesion is detected by a
 high score and drawn at a low probability: where it ends is another question than whether it is one.
@@ -33,7 +33,7 @@ FEATURES: Final = (
     "by_brightness",
 )
 """Of a focus: highest log odds of the network, mean excess (z), share of white matter around it, log of its
-volume (mm3), mean probability of ventricle, share that brightness proposes, radius of the largest ball inside
+volume (mm3), mean probability of ventricle, share that is bright, radius of the largest ball inside
 it (mm), and the log odds by brightness alone, as far as the slices are thin enough to trust them."""
 WEIGHTS: Final = (0.0873, 1.1999, 5.4044, -0.3278, -7.8568, 0.6114, 0.5006, 1.5533)
 OFFSET: Final = -7.6452
@@ -60,7 +60,7 @@ class SegmentThresholds:
     min_volume_mm3, min_diameter_mm : float
         Smallest focus.
     bright : LesionThresholds
-        Of the proposals by brightness.
+        Of the candidates by brightness.
     """
 
     draw_probability: float = 0.35
@@ -93,7 +93,7 @@ class T2Segmentation:
 
 
 @dataclass(frozen=True, eq=False)
-class ProposedFoci:
+class CandidateFoci:
     """Foci that were considered, in the box of the brain.
 
     Attributes
@@ -140,13 +140,13 @@ def segment_t2_lesions(
     limits = thresholds or SegmentThresholds()
     shape = scan.image.shape
     mask, score = np.zeros(shape, bool), np.zeros(shape, np.float32)
-    proposed = propose_lesions(scan, anatomy, probability, limits)
-    if proposed is None:
+    considered = find_lesion_candidates(scan, anatomy, probability, limits)
+    if considered is None:
         return T2Segmentation(mask, score, Candidates.none(shape))
-    certainty = score_foci(proposed.features)
+    certainty = score_foci(considered.features)
     counted = certainty >= limits.min_score
     counted[0] = False
-    box, foci = proposed.tissue.box, proposed.foci
+    box, foci = considered.tissue.box, considered.foci
     mask[box] = counted[foci]
     score[box] = np.where(counted[foci], certainty[foci], 0.0)
     others = np.where(counted, 0, np.cumsum(~counted) - 1).astype(np.int32)
@@ -158,14 +158,14 @@ def segment_t2_lesions(
     )
 
 
-def propose_lesions(
+def find_lesion_candidates(
     scan: T2Scan, anatomy: Anatomy, probability: FloatArray, limits: SegmentThresholds
-) -> ProposedFoci | None:
-    """Propose and describe foci; parameters as for `segment_t2_lesions`.
+) -> CandidateFoci | None:
+    """List and describe the foci to score; parameters as for `segment_t2_lesions`.
 
     Returns
     -------
-    ProposedFoci or None
+    CandidateFoci or None
         None when the brain mask or the NAWM is empty.
     """
     if probability.shape != scan.image.shape:
@@ -176,9 +176,9 @@ def propose_lesions(
         return None
     own = np.asarray(probability[tissue.box], np.float32)
     bright = bright_foci(tissue, scan, anatomy.spacing_mm, limits.bright)
-    foci = _join_proposals(own, bright, scan, anatomy.spacing_mm, limits)
+    foci = _join_candidates(own, bright, scan, anatomy.spacing_mm, limits)
     ventricle = np.asarray(anatomy.priors["lateral_ventricles"][tissue.box], np.float32)
-    return ProposedFoci(
+    return CandidateFoci(
         tissue, foci, _describe_foci(foci, own, bright > 0, tissue, ventricle, scan, anatomy.spacing_mm)
     )
 
@@ -190,10 +190,10 @@ def score_foci(features: Float64Array) -> Float64Array:
     return certainty
 
 
-def _join_proposals(
+def _join_candidates(
     probability: FloatArray, bright: Labels, scan: T2Scan, spacing_mm: Spacing, limits: SegmentThresholds
 ) -> Labels:
-    """Join what the network draws and what brightness proposes; what touches is one focus."""
+    """Join what the network draws and what is bright; what touches is one focus."""
     size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
     level = limits.half_peak * ndimage.maximum_filter(probability, size=size)
     drawn = probability >= np.clip(level, limits.faint_probability, limits.draw_probability)
