@@ -60,8 +60,8 @@ NEGATIVES_A_SCAN = 160
 WIDTHS = (24, 32, 48)
 BATCH = 32
 RATE = 7e-4
-TRUE_A_SCAN = 3.0
-"""GEL a scan that the calibration assumes; training scans hold many more."""
+TRUE_A_SCAN = 10.0
+"""Candidates that are GEL, or parts of one, in a scan, as the calibration assumes; training scans hold more."""
 _LOW, _SPAN = -1.5, 3.0
 
 
