@@ -5,7 +5,7 @@ import pytest
 
 from mesems_mri.models.inference import run_network
 
-SHAPE = (3, 9, 24, 24, 24)
+SHAPE = (3, 13, 24, 24, 24)
 
 
 def test_same_input_gives_the_same_bytes() -> None:

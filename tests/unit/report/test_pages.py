@@ -197,7 +197,7 @@ def test_visit_that_is_not_evaluable_gives_its_reason() -> None:
     text = Page(render("visit", VisitPage(record=VisitRecord.from_json(record)))).text
     assert "This visit is not evaluable." in text
     assert "other head" in text
-    assert "Check whose scan it is." in text
+    assert "Check whose scan it is, and left and right; export it again." in text
     assert "None among what is evaluable" in text
 
 
