@@ -249,13 +249,23 @@ def _bridge_components(mask: Mask, scale: Float64Array) -> Mask:
     labels, n = label_components(mask)
     bridged = mask.copy()
     margin = np.ceil(1 / scale).astype(int)
-    for label, box in enumerate(ndimage.find_objects(labels, n), start=1):
+    # A way is no longer than 1 and half a voxel: beyond this reach of a component none begins.
+    reach = np.ceil((1 + 0.5 * scale.max()) / scale).astype(int)
+    boxes = ndimage.find_objects(labels, n)
+    for label, box in enumerate(boxes, start=1):
         around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margin, strict=True))
         nearby = labels[around]
+        if not (nearby > label).any():
+            continue
         to_this = _distance_map(nearby == label, sampling=scale)
         for other in np.unique(nearby[(to_this <= 1 + _TOLERANCE) & (nearby > label)]):
-            distance = to_this[nearby == other].min()
-            to_other = _distance_map(nearby == other, sampling=scale)
+            about = tuple(
+                slice(max(o.start - r - a.start, 0), max(o.stop + r - a.start, 0))
+                for o, r, a in zip(boxes[other - 1], reach, around, strict=True)
+            )
+            here = nearby[about] == other
+            distance = to_this[about][here].min()
+            to_other = _distance_map(here, sampling=scale)
             # half a voxel of detour, so that the way is connected in every direction
-            bridged[around] |= to_this + to_other <= distance + 0.5 * scale.max()
+            bridged[around][about] |= to_this[about] + to_other <= distance + 0.5 * scale.max()
     return bridged
