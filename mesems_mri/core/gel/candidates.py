@@ -79,7 +79,6 @@ class EnhancementThresholds:
     faint_sigma: float = 1.8
     faint_contrast: float = 0.04
     faint_correlate_sigma: float = 1.5
-    faint_seed_contrast: float = 0.09
     #: A classifier is asked about all places but this rim, where only the dura and its veins can brighten.
     rim_mm: float = 1.5
     #: So many candidates a classifier is asked about, by the weights set by hand the likeliest ones.
