@@ -93,9 +93,7 @@ def _find_compact(
     if wholes:
         # Specks are no fragments of a ring, and to bridge hundreds of them takes most of the time.
         hot = drop_specks(hot, _LEAST_FRAGMENT)
-    closed = close_fragments(
-        hot, spacing_mm=maps.spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal
-    )
+    closed = close_fragments(hot, spacing_mm=maps.spacing_mm, gap_mm=limits.gap_mm, plane_normal=plane_normal)
     closed &= ~excluded
     voxel_mm3 = float(np.prod(maps.spacing_mm))
     least = limits.min_volume_mm3 / voxel_mm3

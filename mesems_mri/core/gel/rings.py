@@ -19,7 +19,7 @@ _FEWEST = 20
 
 def is_ring(inside: Mask, spacing_mm: Spacing) -> bool:
     """Return whether a mask lies round a middle that it leaves free, as a ring and an open ring do."""
-    points = np.argwhere(inside) * np.asarray(spacing_mm)
+    points = np.argwhere(inside) * np.asarray(spacing_mm, np.float64)
     if len(points) < _FEWEST:
         return False
     centre, mean = _fit_sphere(points)
@@ -44,10 +44,10 @@ def _fit_sphere(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float
 
 def fill_ring(inside: Mask, spacing_mm: Spacing) -> Mask:
     """Return a ring with what it encloses: the ball it lies on, but for what lies beyond an opening."""
-    centre, radius = _fit_sphere(np.argwhere(inside) * np.asarray(spacing_mm))
+    centre, radius = _fit_sphere(np.argwhere(inside) * np.asarray(spacing_mm, np.float64))
     grid = np.indices(inside.shape).transpose(1, 2, 3, 0) * np.asarray(spacing_mm) - centre
     ball = (grid**2).sum(axis=-1) <= radius**2
-    points = np.argwhere(inside) * np.asarray(spacing_mm) - centre
+    points = np.argwhere(inside) * np.asarray(spacing_mm, np.float64) - centre
     towards = points.mean(axis=0)
     height = grid @ (towards / max(float(np.linalg.norm(towards)), 1e-6))
     # A flat ring, of one thick slice, is filled in its plane.
