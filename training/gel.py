@@ -60,8 +60,8 @@ NEGATIVES_A_SCAN = 160
 WIDTHS = (24, 32, 48)
 BATCH = 32
 RATE = 7e-4
-TRUE_A_SCAN = 10.0
-"""Candidates that are GEL, or parts of one, in a scan, by the calibration; training scans hold more."""
+TRUE_A_SCAN = 16.0
+"""Candidates in a scan that are GEL, or parts of one, as the calibration assumes; drawn scans hold more."""
 _LOW, _SPAN = -1.5, 3.0
 
 

@@ -79,7 +79,6 @@ class EnhancementThresholds:
     faint_sigma: float = 1.8
     faint_contrast: float = 0.04
     faint_correlate_sigma: float = 1.5
-    faint_seed_contrast: float = 0.09
     #: A classifier is asked about all places but this rim, where only the dura and its veins can brighten.
     rim_mm: float = 1.5
     #: So many candidates a classifier is asked about, by the weights set by hand the likeliest ones.
@@ -154,13 +153,13 @@ def gather_maps(images: EnhancementImages, limits: EnhancementThresholds, *, fai
         images.t2_images, anatomy, images.brain_mask, images.priors, images.nawm, images.spacing_mm
     )
     least_voxels = limits.min_volume_mm3 / float(np.prod(images.spacing_mm))
-    correlate = _drop_specks(images.brain_mask & (level > limits.correlate_sigma) & ~csf, least_voxels)
+    correlate = drop_specks(images.brain_mask & (level > limits.correlate_sigma) & ~csf, least_voxels)
     near = correlate
     if faint:
         # Both contrasts together have less noise than either.
         both = np.where(level > 0.5, (level + np.minimum(support, 2 * level)) / np.sqrt(2.0), level)
         near = images.brain_mask & (np.maximum(level, both) > limits.faint_correlate_sigma) & ~csf
-        near = _drop_specks(near, least_voxels)
+        near = drop_specks(near, least_voxels)
     depth_mm = distance_inside(np.pad(images.brain_mask, 1), images.spacing_mm)[1:-1, 1:-1, 1:-1]
     reach = distance_from(near, images.spacing_mm)
     places = {
@@ -287,7 +286,8 @@ def _to_millimetres(volume: FloatArray, spacing_mm: Spacing, side: int) -> Float
     return ndimage.affine_transform(volume, np.diag(scale), offset, output_shape=(side,) * 3, order=1)
 
 
-def _drop_specks(mask: Mask, min_voxels: float) -> Mask:
+def drop_specks(mask: Mask, min_voxels: float) -> Mask:
+    """Return a mask without its components of fewer voxels."""
     components, n = label_components(mask)
     large = np.bincount(components.ravel(), minlength=n + 1) >= min_voxels
     large[0] = False

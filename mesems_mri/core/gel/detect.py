@@ -238,8 +238,7 @@ def score_by_hand(
     increase, z = maps.increase[around][inside], maps.z[around][inside]
     weak = z.max() < factor * limits.seed_sigma
     # An average may stand out of the noise with less; but too little contrast is no enhancement on any scan.
-    least = limits.faint_seed_contrast if faint else limits.seed_contrast
-    if increase.max() < factor * least or (weak and not faint):
+    if increase.max() < factor * limits.seed_contrast or (weak and not faint):
         return 0.0, "below_noise"
     features = describe(candidate, maps)
     if features["ventricle"] > limits.max_ventricle and not faint:

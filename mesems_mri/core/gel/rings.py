@@ -47,7 +47,7 @@ def fill_ring(inside: Mask, spacing_mm: Spacing) -> Mask:
     centre, radius = _fit_sphere(np.argwhere(inside) * np.asarray(spacing_mm, np.float64))
     grid = np.indices(inside.shape).transpose(1, 2, 3, 0) * np.asarray(spacing_mm) - centre
     ball = (grid**2).sum(axis=-1) <= radius**2
-    points = np.argwhere(inside) * np.asarray(spacing_mm) - centre
+    points = np.argwhere(inside) * np.asarray(spacing_mm, np.float64) - centre
     towards = points.mean(axis=0)
     height = grid @ (towards / max(float(np.linalg.norm(towards)), 1e-6))
     # A flat ring, of one thick slice, is filled in its plane.
