@@ -69,6 +69,10 @@ class EnhancementThresholds:
     min_score: float = 0.88
     #: Mean probability of lateral ventricle above which a candidate is choroid plexus in any case.
     max_ventricle: float = 0.4
+    #: The same for a classifier: such a candidate scores no more than ``offered_score``, so that a reader is
+    #: offered it and no count holds it.
+    mostly_ventricle: float = 0.5
+    offered_score: float = 0.3
     #: A candidate rejected as a vessel is cut once more into compact parts from this size on.
     recut_volume_mm3: float = 100.0
     #: Factor on both contrasts and sigmas when there is no pre-contrast image.

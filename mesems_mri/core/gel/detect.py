@@ -148,6 +148,7 @@ def score_candidates(
     if classify is not None:
         candidates, scores = keep_likeliest(candidates, scores, limits.max_candidates)
         scores = _rescore(scores, candidates, maps, classify)
+        scores = _outside_parenchyma(scores, candidates, maps, limits)
     seeds = maps.hot & (maps.z > factor * limits.seed_sigma)
     excluded = _rejected_by_place(seeds, maps, limits)
     return ScoredCandidates(maps, tuple(candidates), tuple(scores), excluded, classify is not None)
@@ -262,6 +263,21 @@ def _rescore(
     for i, value in zip(asked, log_odds, strict=True):
         revised[i] = (float(1.0 / (1.0 + np.exp(-float(value)))), scores[i][1])
     return revised
+
+
+def _outside_parenchyma(
+    scores: list[tuple[float, str]],
+    candidates: list[Candidate],
+    maps: EnhancementMaps,
+    limits: EnhancementThresholds,
+) -> list[tuple[float, str]]:
+    """Leave to a reader what lies mostly inside the ventricles of this head: a GEL lies in the parenchyma."""
+    kept = []
+    for candidate, (score, cause) in zip(candidates, scores, strict=True):
+        inside_ventricle = float(maps.ventricle[candidate.around][candidate.inside].mean())
+        outside = inside_ventricle > limits.mostly_ventricle
+        kept.append((min(score, limits.offered_score), "choroid_plexus") if outside else (score, cause))
+    return kept
 
 
 def _weigh_features(features: Mapping[str, float]) -> dict[str, float]:

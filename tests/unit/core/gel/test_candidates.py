@@ -65,11 +65,10 @@ def test_too_little_contrast_is_no_enhancement_whatever_a_classifier_says() -> N
     assert head.detect(classify=agrees).dseg.max() == 0
 
 
-@pytest.mark.parametrize("place", ["ventricle", "no correlate", "cortex"])
+@pytest.mark.parametrize("place", ["no correlate", "cortex"])
 def test_place_and_correlate_are_evidence_and_no_veto(place: str) -> None:
-    centre = {"ventricle": (36, 36, 30), "no correlate": (52, 40, 30), "cortex": (61, 40, 30)}[place]
+    centre = {"no correlate": (52, 40, 30), "cortex": (61, 40, 30)}[place]
     head = Head(enhancing=(0.8 * ball(centre, 3)).astype(np.float32))
-    head.hyperintense += 0.8 * ball(centre, 3) * (place == "ventricle")
     agrees, shown = always(9.0)
     assert head.detect(classify=agrees).dseg[centre] > 0
     assert len(shown[0])

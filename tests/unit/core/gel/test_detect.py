@@ -231,3 +231,23 @@ def test_results_repeat() -> None:
     first, second = head.detect(), replace(head).detect()
     np.testing.assert_array_equal(first.dseg, second.dseg)
     assert first.rejected == second.rejected
+
+
+@pytest.mark.parametrize(("centre", "counted"), [((36, 36, 30), False), ((52, 40, 30), True)])
+def test_what_lies_in_the_ventricle_is_offered_and_not_counted(
+    centre: tuple[int, int, int], *, counted: bool
+) -> None:
+    head = Head()
+    head.enhancing += 0.8 * ball(centre, 3)
+    head.hyperintense += 1.5 * ball(centre, 3)
+
+    def sure(patches: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return np.full(len(patches), 5.0, np.float32)
+
+    found = head.detect(classify=sure, thresholds=EnhancementThresholds(min_score=0.5))
+    assert bool(found.dseg[centre]) == counted
+    assert bool(found.candidates.dseg[centre]) != counted
+    if not counted:
+        number = found.candidates.dseg[centre] - 1
+        assert found.candidates.causes[number] == "choroid_plexus"
+        assert found.candidates.scores[number] <= 0.3
