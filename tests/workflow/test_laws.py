@@ -79,7 +79,8 @@ def test_a_third_visit_changes_no_byte_of_the_first_two(appended: Appended) -> N
     assert len(now) > len(appended.files) > 60
     assert {name: now[name] for name in appended.files} == appended.files
     ledger, table = lines
-    assert len(lines[ledger]) > len(appended.lines[ledger]) > 10
+    # The third visit has no FLAIR, so that it may add no row.
+    assert len(lines[ledger]) >= len(appended.lines[ledger]) > 10
     assert lines[ledger][: len(appended.lines[ledger])] == appended.lines[ledger]
     assert len(lines[table]) == 1 + 3
     assert set(appended.lines[table]) <= set(lines[table])
