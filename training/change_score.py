@@ -46,6 +46,7 @@ from mesems_mri.pipeline.evaluability import choose_reference
 from mesems_mri.pipeline.scene import open_reference, open_scene
 from mesems_mri.pipeline.visit import VisitFiles
 from training.change_pairs import draw_pair
+from training.logistic import fit_logistic
 from training.t2_scans import fold_of, load_scan, read_shapes
 
 DRAWN = ("patient07", "patient26", "P18", "P39")
@@ -218,17 +219,7 @@ def fit_score(pairs: list[JudgedPair]) -> NDArray[np.float64]:
         own = patients == patient
         most = 1.0 if patient.startswith("sub-") else _DRAWN_WEIGHT
         weight[own] *= most * _FOCI / weight[own].sum()
-    x = np.column_stack([x, np.ones(len(x))])
-    scale = np.concatenate([x[:, :-1].std(axis=0) + 1e-9, [1.0]])
-    x = x / scale
-    ridge = _RIDGE * np.diag([*np.ones(len(_LEARNED)), 0.0])
-    beta = np.zeros(len(scale))
-    for _ in range(60):
-        p = 1.0 / (1.0 + np.exp(-x @ beta))
-        slope = x.T @ (weight * (p - y)) + ridge @ beta
-        curve = (x * (weight * p * (1 - p))[:, None]).T @ x + ridge + 1e-9 * np.eye(len(scale))
-        beta -= np.linalg.solve(curve, slope)
-    return beta / scale
+    return fit_logistic(x, y, weight, _RIDGE)
 
 
 def design(features: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -51,6 +51,7 @@ from training.gel_scans import (
     patient_files,
     training_patients,
 )
+from training.logistic import fit_logistic
 from training.networks import PatchClassifier
 
 FOLD_MODELS = Path(__file__).resolve().parents[1] / "benchmarks" / "models"
@@ -63,6 +64,7 @@ RATE = 7e-4
 TRUE_A_SCAN = 16.0
 """Candidates in a scan that are GEL, or parts of one, as the calibration assumes; drawn scans hold more."""
 _LOW, _SPAN = -1.5, 3.0
+_RIDGE = 1e-3
 
 
 def prepare(patients: Sequence[str], work: Path, variants: int) -> None:
@@ -303,13 +305,8 @@ def calibrate(held_out: Sequence[HeldOut]) -> dict[str, dict[str, float]]:
     network, by_hand, labels, weight = (np.concatenate(part) for part in zip(*held_out, strict=True))
     fitted = {}
     for method, use_hand in (("network", 0.0), ("both", 1.0)):
-        inputs = np.c_[network, use_hand * by_hand, np.ones(len(labels))].astype(np.float64)
-        beta = np.zeros(3)
-        for _ in range(50):
-            p = 1 / (1 + np.exp(-inputs @ beta))
-            slope = inputs.T @ (weight * (p - labels)) + 1e-3 * beta
-            curve = (inputs * (weight * p * (1 - p))[:, None]).T @ inputs + 1e-3 * np.eye(3)
-            beta -= np.linalg.solve(curve, slope)
+        inputs = np.c_[network, use_hand * by_hand].astype(np.float64)
+        beta = fit_logistic(inputs, labels.astype(np.float64), weight.astype(np.float64), _RIDGE)
         fitted[method] = dict(zip(("network", "by_hand", "offset"), np.round(beta, 4).tolist(), strict=True))
     return fitted
 

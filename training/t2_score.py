@@ -24,9 +24,10 @@ from mesems_mri.core.agreement import Agreement, compare_masks
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.t2.brightness import segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.segment import FEATURES, CandidateFoci, SegmentThresholds, find_lesion_candidates
+from mesems_mri.core.t2.segment import CandidateFoci, SegmentThresholds, find_lesion_candidates
 from mesems_mri.images.anatomy import CLASSES
 from mesems_mri.models.t2 import lesion_probability
+from training.logistic import fit_logistic
 from training.t2_scans import PATIENTS, RatedScan, as_float, fold_of, load_scan
 
 _TRUE_INSIDE = 0.3
@@ -107,19 +108,8 @@ def fit_score(patients: list[HeldOut]) -> NDArray[np.float64]:
         features.append(patient.proposed.features[asked])
         answers.append(patient.is_true[asked])
         weights.append(np.full(asked.sum(), 100.0 / max(asked.sum(), 1)))
-    inputs = np.concatenate(features)
-    inputs = np.column_stack([inputs, np.ones(len(inputs))])
-    target, weight = np.concatenate(answers).astype(float), np.concatenate(weights)
-    scale = np.concatenate([inputs[:, :-1].std(axis=0) + 1e-9, [1.0]])
-    inputs = inputs / scale
-    ridge = _RIDGE * np.diag([*np.ones(len(FEATURES)), 0.0])
-    beta = np.zeros(len(scale))
-    for _ in range(60):
-        p = 1.0 / (1.0 + np.exp(-inputs @ beta))
-        slope = inputs.T @ (weight * (p - target)) + ridge @ beta
-        curve = (inputs * (weight * p * (1 - p))[:, None]).T @ inputs + ridge + 1e-9 * np.eye(len(scale))
-        beta -= np.linalg.solve(curve, slope)
-    return beta / scale
+    target = np.concatenate(answers).astype(float)
+    return fit_logistic(np.concatenate(features), target, np.concatenate(weights), _RIDGE)
 
 
 def score(patient: HeldOut, beta: NDArray[np.float64]) -> NDArray[np.float64]:
