@@ -60,7 +60,7 @@ class HeldOut:
 def read_patient(patient: str, work: Path, networks: Path, limits: SegmentThresholds) -> HeldOut:
     """Propose the lesions of a patient as the package does, by the network of its fold."""
     scan = load_scan(patient, work / "scans")
-    tissue = dict(zip(CLASSES[1:], as_float(scan.tissue), strict=True))
+    tissue = {str(name): own for name, own in zip(CLASSES[1:], as_float(scan.tissue), strict=True)}
     tissue["choroid_plexus"] = np.zeros(scan.brain.shape, np.float32)
     images = {name: image.astype(np.float32) for name, image in scan.images.items()}
     nawm = find_nawm(

@@ -17,7 +17,7 @@ def examples() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("ridge", [0.01, 1.0, 30.0])
-def test_it_is_the_ridge_regression_of_a_known_library(examples: tuple[np.ndarray, ...], ridge: float) -> None:
+def test_it_is_the_regression_of_a_known_library(examples: tuple[np.ndarray, ...], ridge: float) -> None:
     inputs, target, weight = examples
     scale = inputs.std(axis=0)
     known = LogisticRegression(C=1 / ridge, tol=1e-10, max_iter=5000).fit(inputs / scale, target, weight)
