@@ -15,6 +15,7 @@ lesions of low contrast are as usual as bright small ones.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -312,6 +313,15 @@ def _slices(rng: np.random.Generator, images: FloatArray, thickness_mm: float, a
     return np.moveaxis(slices[low] * (1 - share) + slices[low + 1] * share, 0, axis)
 
 
+def record_origin(name: str, trained_on: Path) -> None:
+    """Add what a network was trained on, folder and file, to the record beside the networks of the folds."""
+    record = FOLD_MODELS / "t2_trained_on.json"
+    origin = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    files = json.loads(trained_on.read_text(encoding="utf-8"))["files"]
+    origin[name] = sorted("/".join(Path(path).parts[-2:]) for path in files)
+    record.write_text(json.dumps(origin, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Train and export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -338,6 +348,7 @@ def main() -> None:
             workers=0,
             device=device,
         )
+        record_origin(name, options.work / name / "trained_on.json")
         folder = FOLD_MODELS if without else MODELS
         example = torch.from_numpy(task.draw(np.random.default_rng(0))[0])
         export(network, folder / f"{name}.onnx", (example,), any_size=True)

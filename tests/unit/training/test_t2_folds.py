@@ -1,6 +1,7 @@
 """Leave patients out: what each network of T2 lesions is trained on, and how it is trained."""
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,32 @@ def test_fold_reads_nothing_of_the_patients_it_leaves_out(real: Path, name: str)
     assert not read & set(FOLDS[name])
     assert set(training_patients(FOLDS[name])) <= read
     assert "patient01" in read  # its mask shapes lesions
+
+
+@pytest.mark.parametrize("name", ["t2_fold_a", "t2_fold_b", "t2"])
+def test_committed_network_was_trained_on_no_file_of_a_patient_it_leaves_out(
+    repository: Path, name: str
+) -> None:
+    models = repository / "benchmarks" / "models"
+    origin = json.loads((models / "t2_trained_on.json").read_text(encoding="utf-8"))[name]
+    assert (
+        (models if "fold" in name else repository / "mesems_mri" / "models")
+        .joinpath(f"{name}.onnx")
+        .is_file()
+    )
+    left_out = networks()[name]
+    # a patient of MS3SEG has the folder of another collection's number; its files have other names
+    of_ms3seg = {
+        file.split("/")[0][-2:] for file in origin if file.endswith(("/FLAIR.nii.gz", "/lesion.nii.gz"))
+    }
+    assert {p[-2:] for p in training_patients(left_out) if p.startswith("ms3seg")} == of_ms3seg
+    of_mslesseg = {file.split("/")[1].split("_")[0] for file in origin if file.startswith("T1/")}
+    assert {p for p in training_patients(left_out) if p.startswith("P")} == of_mslesseg
+    scans = {file.split("/")[0] for file in origin if file.endswith("/FLAIR_space-MNI.nii.gz")}
+    assert {p for p in training_patients(left_out) if p.startswith("patient")} == scans
+    masks = {file.split("/")[0] for file in origin if file.endswith("/gt_space-MNI.nii.gz")}
+    assert not masks & set(left_out)
+    assert len(masks) > 25
 
 
 def test_every_patient_is_held_out_once_and_the_package_has_seen_all() -> None:
