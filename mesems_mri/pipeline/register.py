@@ -10,7 +10,7 @@ from mesems_mri.core.intensity import find_nawm, scale_to_nawm
 from mesems_mri.dataset.bids import Contrast, preproc_name, weighting, xfm_name
 from mesems_mri.dataset.records.base import Normal, triple
 from mesems_mri.dataset.records.register import Anchor, RegisteredVisit, RegisterRecord
-from mesems_mri.dataset.records.registered_image import RefusedImage, RegisteredImage
+from mesems_mri.dataset.records.registered_image import Alignment, RefusedImage, RegisteredImage
 from mesems_mri.dataset.records.standardise import StandardisedImage
 from mesems_mri.errors import Reason
 from mesems_mri.files import write_json
@@ -179,14 +179,7 @@ def _register_image(
             f"{visit.name} {contrast}: could not be registered to the {reference.contrast}; "
             "look at both images"
         )
-        log.warning("%s", message)
-        return RefusedImage(
-            reason=str(Reason.REGISTRATION_FAILED),
-            message=message,
-            source=entry.source,
-            file=entry.corrected.file,
-            alignment=alignment,
-        )
+        return _refused(Reason.REGISTRATION_FAILED, message, entry, alignment)
     series = compare_series(
         reference.volume, volume, registration.matrix, reference.mask, _mirror(space.to_reference)
     )
@@ -203,17 +196,23 @@ def _register_image(
             f"its mirror image {series.mirrored_score:.2f}); check whose scan it is, and left and right, and "
             "export it again"
         )
-        log.warning("%s", message)
-        return RefusedImage(
-            reason=str(Reason.WRONG_HEAD),
-            message=message,
-            source=entry.source,
-            file=entry.corrected.file,
-            alignment=alignment,
-        )
+        return _refused(Reason.WRONG_HEAD, message, entry, alignment)
     to_image = registration.matrix @ space.to_reference
     image = _write_preproc(visit, contrast, entry, volume, to_image, space)
     return replace(image, alignment=alignment)
+
+
+def _refused(reason: Reason, message: str, entry: StandardisedImage, alignment: Alignment) -> RefusedImage:
+    """Return the record of an image that its comparison with the reference image refused, and log why."""
+    assert entry.corrected is not None  # it was compared
+    log.warning("%s", message)
+    return RefusedImage(
+        reason=str(reason),
+        message=message,
+        source=entry.source,
+        file=entry.corrected.file,
+        alignment=alignment,
+    )
 
 
 def _mirror(to_reference: np.ndarray) -> np.ndarray:
