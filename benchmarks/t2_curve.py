@@ -21,10 +21,14 @@ from numpy.typing import NDArray
 
 from benchmarks.reliability import LIMITS, Patients, print_reliability, write_candidates
 from mesems_mri.core.agreement import Agreement
+from mesems_mri.core.by_label import mean_by_label
+from mesems_mri.core.components import label_components
 from mesems_mri.core.intervals import wilson_interval
 from mesems_mri.core.t2.segment import SegmentThresholds
+from mesems_mri.core.t2.tissue import MOSTLY
 from mesems_mri.core.tally import Tally
-from training.t2_scans import PATIENTS, fold_of
+from mesems_mri.images.anatomy import CLASSES
+from training.t2_scans import PATIENTS, as_float, fold_of
 from training.t2_score import HeldOut, agreement, compare_with, fit_score, read_patient, score
 
 FOLD_MODELS = Path(__file__).with_name("models")
@@ -136,6 +140,19 @@ def print_sets(scored: Mapping[str, Scored]) -> None:
                 )
 
 
+def print_in_fluid(patients: Mapping[str, HeldOut]) -> None:
+    """Print how many rated lesions lie mostly in the cerebrospinal fluid around the brain."""
+    shares = [np.zeros(0)]
+    for patient in patients.values():
+        lesions, _ = label_components(patient.scan.lesions)
+        csf = as_float(patient.scan.tissue[CLASSES.index("csf") - 1])
+        large = np.bincount(lesions.ravel()) >= SegmentThresholds().min_volume_mm3
+        large[0] = False
+        shares.append(mean_by_label(csf, lesions)[large])
+    share = np.concatenate(shares)
+    print(f"\nRated lesions that lie mostly in fluid around the brain: {(share > MOSTLY).sum()}/{len(share)}")
+
+
 def main() -> None:
     """Print the curves and the reliability."""
     parser = argparse.ArgumentParser(
@@ -153,8 +170,10 @@ def main() -> None:
     if not names:
         parser.exit(2, f"no network t2_fold_*.onnx in {given.networks}; train them (training/README.md)\n")
     limits = SegmentThresholds()
-    scored = score_held_out({n: read_patient(n, given.work, given.networks, limits) for n in names})
+    patients = {name: read_patient(name, given.work, given.networks, limits) for name in names}
+    scored = score_held_out(patients)
     print_sets(scored)
+    print_in_fluid(patients)
     curves = {}
     for title in dict.fromkeys(map(data_set, names)):
         of_set = {name: own for name, own in scored.items() if data_set(name) == title}

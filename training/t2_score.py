@@ -25,6 +25,7 @@ from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.t2.brightness import segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
 from mesems_mri.core.t2.segment import CandidateFoci, SegmentThresholds, find_lesion_candidates
+from mesems_mri.core.t2.tissue import at_most_offered, mostly_csf
 from mesems_mri.images.anatomy import CLASSES
 from mesems_mri.models.t2 import lesion_probability
 from training.logistic import fit_logistic
@@ -116,7 +117,7 @@ def score(patient: HeldOut, beta: NDArray[np.float64]) -> NDArray[np.float64]:
     """Score every focus of a patient, by label."""
     certainty = 1.0 / (1.0 + np.exp(-(patient.proposed.features @ beta[:-1] + beta[-1])))
     certainty[0] = 0.0
-    return certainty
+    return at_most_offered(certainty, mostly_csf(patient.proposed.foci, patient.proposed.tissue))
 
 
 def agreement(patient: HeldOut, kept: NDArray[np.bool_]) -> Agreement:

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.by_label import highest_by_label
 from mesems_mri.core.components import label_components
 from mesems_mri.core.typing import Box, FloatArray, Labels, Mask
 
@@ -204,5 +205,4 @@ def components_as_candidates(mask: Mask, score: FloatArray, cause: str) -> Candi
         In C order of their first voxels.
     """
     dseg, number = label_components(mask)
-    scores = ndimage.maximum(score, dseg, np.arange(1, number + 1)) if number else []
-    return Candidates(dseg, tuple(float(value) for value in scores), (cause,) * number)
+    return Candidates(dseg, tuple(map(float, highest_by_label(score, dseg)[1:])), (cause,) * number)

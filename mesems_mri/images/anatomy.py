@@ -43,6 +43,8 @@ SPACING_MM: Final = 2.0
 BOX: Final = (80, 112, 80)
 """Voxels of the images the network was trained on: 160 x 224 x 160 mm."""
 
+# Where the brain is, but not its edge, the network sees on coarser voxels too, at a quarter of the time.
+_SEARCH_MM = 3.0
 # Each level of the network halves the grid.
 _MULTIPLE = 8
 _RANGE_PERCENT = (1.0, 99.0)
@@ -146,12 +148,13 @@ def segment_anatomy(volume: Volume) -> Anatomy:
     if min(volume.shape) < 2 or not float(np.ptp(volume.array)) > 0:
         msg = f"image of shape {volume.shape} without content; expected a head scan of several slices"
         raise InputError(msg, Reason.NOT_A_BRAIN)
-    image, affine = _as_network_sees(without_empty_ends(volume))
+    filled = without_empty_ends(volume)
+    image, affine = _as_network_sees(filled, SPACING_MM)
     start = np.zeros(3, np.int64)
     if any(n > box for n, box in zip(image.shape, BOX, strict=True)):
-        start = _box_about_brain(image)
+        start = _box_about_brain(filled, image.shape)
     view = tuple(slice(int(a), int(a) + box) for a, box in zip(start, BOX, strict=True))
-    probability = _probabilities(image[view])
+    probability = _probabilities(image[view], BOX)
     if float(1.0 - probability[0].mean()) * probability[0].size * SPACING_MM**3 / 1000 < _MIN_BRAIN_ML:
         msg = f"no brain of at least {_MIN_BRAIN_ML:.0f} ml recognised; check that it is a brain scan"
         raise InputError(msg, Reason.NOT_A_BRAIN)
@@ -167,27 +170,31 @@ def segment_anatomy(volume: Volume) -> Anatomy:
     return Anatomy(one_piece(mask), probability, grid)
 
 
-def _as_network_sees(volume: Volume) -> tuple[FloatArray, Affine]:
-    """Return an image at 2 mm, axes to the right, front and top, and its voxel -> RAS mm affine."""
-    image, affine = blur_and_resample(volume, SPACING_MM)
+def _as_network_sees(volume: Volume, spacing_mm: float) -> tuple[FloatArray, Affine]:
+    """Return an image at a spacing, axes to the right, front and top, and its voxel -> RAS mm affine."""
+    image, affine = blur_and_resample(volume, spacing_mm)
     turned, _ = as_ras(image, affine)
     return turned, affine @ inv_ornt_aff(io_orientation(affine), image.shape)
 
 
-def _box_about_brain(image: FloatArray) -> npt.NDArray[np.int64]:
-    """Return where the box starts that has the brain in its middle and lies inside the image."""
+def _box_about_brain(volume: Volume, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return where the box starts that has the brain in its middle and lies inside the image (at 2 mm).
+
+    A coarser image will do: the centre of the brain moves by a voxel at most.
+    """
+    image, _ = _as_network_sees(volume, _SEARCH_MM)
     brain = 1.0 - _probabilities(image)[0]
     starts = []
-    for axis, (side, box) in enumerate(zip(image.shape, BOX, strict=True)):
+    for axis, (side, box) in enumerate(zip(shape, BOX, strict=True)):
         profile = brain.sum(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
-        centre = float(np.average(np.arange(side), weights=profile + 1e-9))
+        centre = float(np.average(np.arange(len(profile)), weights=profile + 1e-9)) * _SEARCH_MM / SPACING_MM
         starts.append(int(np.clip(round(centre - box / 2), 0, max(side - box, 0))))
     return np.array(starts, np.int64)
 
 
-def _probabilities(image: FloatArray) -> FloatArray:
-    """Run the network on an image of any size; it is padded with zeros to the box it was trained on."""
-    sides = [max(box, -(-n // _MULTIPLE) * _MULTIPLE) for n, box in zip(image.shape, BOX, strict=True)]
+def _probabilities(image: FloatArray, least: tuple[int, int, int] = (0, 0, 0)) -> FloatArray:
+    """Run the network on an image of any size; it is padded with zeros to whole multiples, and to a box."""
+    sides = [max(box, -(-n // _MULTIPLE) * _MULTIPLE) for n, box in zip(image.shape, least, strict=True)]
     before = [(side - n) // 2 for side, n in zip(sides, image.shape, strict=True)]
     inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
     padded = np.zeros(sides, np.float32)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from mesems_mri.config import EnhancementRule, FocusRule
+from mesems_mri.core.by_label import highest_by_label
 from mesems_mri.core.location import centres, lesion_regions
 from mesems_mri.core.tracking.foci import AcquiredPlane, KnownFoci, VisitFoci
 from mesems_mri.core.tracking.track import TrackedVisit, complete_rows, track_visit
@@ -178,7 +178,7 @@ def _details(
             details[lesion_id] = {"x": x, "y": y, "z": z, "region": regions[lesion_id]}
     if tracked.t2 is not None and "t2_score" in arrays:
         score = np.maximum(arrays["t2_score"], arrays.get("change_score", 0)).astype(np.float32) / 100
-        for lesion_id, value in _maximum(score, tracked.t2).items():
+        for lesion_id, value in _highest(score, tracked.t2).items():
             details[lesion_id]["score"] = value
     if tracked.gel is not None and gel_scores is not None:
         original = arrays["gel"]
@@ -195,13 +195,9 @@ def _voxel_to_mni(anchor: Anchor, box: tuple[slice, ...]) -> np.ndarray:
     return np.asarray(anchor.subject_to_mni) @ SUBJECT_GRID.affine @ shift
 
 
-def _maximum(score: np.ndarray, dseg: np.ndarray) -> dict[int, float]:
-    ids = np.unique(dseg[dseg > 0])
-    return (
-        dict(zip(ids.tolist(), map(float, ndimage.maximum(score, dseg, ids)), strict=True))
-        if ids.size
-        else {}
-    )
+def _highest(score: np.ndarray, dseg: np.ndarray) -> dict[int, float]:
+    highest = highest_by_label(score, dseg)
+    return {int(label): float(highest[label]) for label in np.unique(dseg[dseg > 0])}
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.by_label import highest_by_label, mean_by_label
 from mesems_mri.core.candidates import Candidates, Piece, gather
 from mesems_mri.core.components import label_foci
 from mesems_mri.core.gel.candidates import (
@@ -203,8 +204,7 @@ def accept_foci(
         min_volume_mm3=limits.min_volume_mm3,
         min_diameter_mm=limits.min_diameter_mm,
     )
-    number = int(dseg.max())
-    scores = ndimage.maximum(score_map, dseg, np.arange(1, number + 1)) if number else []
+    scores = highest_by_label(score_map, dseg)[1:]
     return Enhancement(
         dseg,
         tuple(round(float(s), 3) for s in scores),
@@ -317,7 +317,7 @@ def _rejected_by_place(
     rejected = []
     taken = np.zeros(number, bool)
     for cause, place in places.items():
-        share = np.asarray(ndimage.mean(place, dseg, labels))
+        share = mean_by_label(place, dseg)[1:]
         for i in np.flatnonzero((share > 0.5) & ~taken):
             taken[i] = True
             rejected.append(Rejected(_triple(centres[i]), float(volumes[i]), 0.0, cause))

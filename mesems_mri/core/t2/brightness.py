@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.by_label import mean_by_label
 from mesems_mri.core.components import label_components, label_foci
 from mesems_mri.core.distance import distance_from
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, mean_by_label, white_surround
+from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, white_surround
 from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask, Spacing
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)

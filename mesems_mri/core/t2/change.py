@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.by_label import highest_by_label
 from mesems_mri.core.candidates import Candidates
 from mesems_mri.core.t2.change_score import describe_foci, score_foci
 from mesems_mri.core.t2.growth import ChangeThresholds, SliceGeometry, classify_growth
@@ -24,7 +25,7 @@ from mesems_mri.core.t2.rise import (
     with_seeds,
 )
 from mesems_mri.core.t2.scan import VisitPair
-from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue
+from mesems_mri.core.t2.tissue import TissueMaps, at_most_offered, describe_tissue, mostly_csf
 from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask
 
 _ALL_NEIGHBOURS = np.ones((3, 3, 3), bool)
@@ -227,7 +228,8 @@ def _score_change(found: ChangeCandidates, limits: ChangeThresholds) -> _ScoredF
     scores: list[float] = []
     causes: list[str | None] = []
     for foci in (found.new, found.enlarging):
-        certainty = score_foci(found.features(foci), limits)
+        outside = mostly_csf(foci, found.evidence.tissue)
+        certainty = at_most_offered(score_foci(found.features(foci), limits), outside)
         own = _causes(foci, certainty, found, limits)
         kept = np.array([False, *(cause is None for cause in own)])
         numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
@@ -247,20 +249,25 @@ def _causes(
     labels = np.arange(1, len(certainty))
     if not len(labels):
         return []
-    unseen = ndimage.maximum(found.growth.by_network, foci, labels)
+    unseen = highest_by_label(found.growth.by_network, foci)[1:]
     by_difference_only = np.zeros(len(labels), bool)
     if found.evidence.probability is not None:
         now, _ = found.evidence.probability
-        by_difference_only = ndimage.maximum(now, foci, labels) < limits.network_now
+        by_difference_only = highest_by_label(now, foci)[1:] < limits.network_now
+    outside = mostly_csf(foci, found.evidence.tissue)[1:]
     return [
-        "not_in_difference"
+        "csf_space"
+        if fluid
+        else "not_in_difference"
         if by_network
         else None
         if own >= limits.min_score
         else "new_by_difference_only"
         if alone
         else "score_below_limit"
-        for own, by_network, alone in zip(certainty[1:], unseen, by_difference_only, strict=True)
+        for own, by_network, alone, fluid in zip(
+            certainty[1:], unseen, by_difference_only, outside, strict=True
+        )
     ]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from scipy import ndimage
+from scipy.special import expit, logit
 
+from mesems_mri.core.by_label import highest_by_label, mean_by_label
 from mesems_mri.core.t2.growth import ChangeThresholds
 from mesems_mri.core.t2.rise import ChangeEvidence, Growth
-from mesems_mri.core.t2.tissue import mean_by_label, white_surround
+from mesems_mri.core.t2.tissue import white_surround
 from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Spacing
 
 FEATURES: Final = (
@@ -76,14 +77,18 @@ def describe_foci(
     network, network_rise, networked = none, none, none
     if evidence.probability is not None:
         now, then = (_log_odds(probability) for probability in evidence.probability)
-        network, network_rise, networked = _highest(now, foci), mean_by_label(now - then, foci), none + 1.0
+        network, network_rise, networked = (
+            highest_by_label(now, foci),
+            mean_by_label(now - then, foci),
+            none + 1.0,
+        )
     voxels = np.maximum(np.bincount(foci.ravel(), minlength=n + 1), 1)
     masks = (growth.certain, growth.certain_alone, growth.by_network)
-    certain, certain_alone, by_network = (_highest(mask.astype(np.float32), foci) for mask in masks)
+    certain, certain_alone, by_network = (highest_by_label(mask, foci) for mask in masks)
     return np.column_stack(
         [
             mean_by_label(z, foci),
-            _highest(z, foci),
+            highest_by_label(z, foci),
             mean_by_label(evidence.joined_z, foci),
             support,
             supported,
@@ -123,22 +128,11 @@ def score_foci(features: Float64Array, limits: ChangeThresholds) -> Float64Array
         np.where(of["certain_alone"] > 0, alone, -np.inf), np.where(of["certain"] > 0, both, -np.inf)
     )
     margin = np.maximum(seen, faint)
-    certainty = 1.0 / (1.0 + np.exp(-np.where(margin < 0, _BELOW * margin, margin)))
+    certainty = expit(np.where(margin < 0, _BELOW * margin, margin))
     certainty = np.where(of["by_network"] > 0, limits.network_score, certainty)
     certainty[0] = 0.0
     return certainty
 
 
 def _log_odds(probability: FloatArray) -> FloatArray:
-    least = 1.0 / (1.0 + np.exp(_MOST_LOG_ODDS))
-    clipped = np.clip(probability, least, 1.0 - least)
-    return np.asarray(np.log(clipped / (1.0 - clipped)), np.float32)
-
-
-def _highest(values: FloatArray, foci: Labels) -> Float64Array:
-    """Highest value in each focus by label; 0 at index 0."""
-    n = int(foci.max(initial=0))
-    highest = np.zeros(n + 1)
-    if n:
-        highest[1:] = ndimage.maximum(values, foci, np.arange(1, n + 1))
-    return highest
+    return np.clip(logit(probability), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)

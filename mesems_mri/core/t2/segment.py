@@ -13,13 +13,15 @@ from typing import Final
 
 import numpy as np
 from scipy import ndimage
+from scipy.special import expit, logit
 
+from mesems_mri.core.by_label import highest_by_label, mean_by_label
 from mesems_mri.core.candidates import Candidates
 from mesems_mri.core.components import label_foci
 from mesems_mri.core.distance import distance_inside
 from mesems_mri.core.t2.brightness import LesionThresholds, bright_foci, brightness_log_odds
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.tissue import TissueMaps, describe_tissue, mean_by_label, white_surround
+from mesems_mri.core.t2.tissue import TissueMaps, at_most_offered, describe_tissue, mostly_csf, white_surround
 from mesems_mri.core.typing import Float64Array, FloatArray, Labels, Mask, Spacing
 
 FEATURES: Final = (
@@ -143,7 +145,7 @@ def segment_t2_lesions(
     considered = find_lesion_candidates(scan, anatomy, probability, limits)
     if considered is None:
         return T2Segmentation(mask, score, Candidates.none(shape))
-    certainty = score_foci(considered.features)
+    certainty, causes = judge_foci(considered)
     counted = certainty >= limits.min_score
     counted[0] = False
     box, foci = considered.tissue.box, considered.foci
@@ -152,10 +154,9 @@ def segment_t2_lesions(
     others = np.where(counted, 0, np.cumsum(~counted) - 1).astype(np.int32)
     dseg = np.zeros(shape, np.int32)
     dseg[box] = others[foci]
-    rest = certainty[~counted][1:]
-    return T2Segmentation(
-        mask, score, Candidates(dseg, tuple(map(float, rest)), ("score_below_limit",) * len(rest))
-    )
+    rest = np.flatnonzero(~counted)[1:]
+    candidates = Candidates(dseg, tuple(map(float, certainty[rest])), tuple(causes[label] for label in rest))
+    return T2Segmentation(mask, score, candidates)
 
 
 def find_lesion_candidates(
@@ -183,9 +184,16 @@ def find_lesion_candidates(
     )
 
 
+def judge_foci(considered: CandidateFoci) -> tuple[Float64Array, list[str]]:
+    """Return the score of each focus by label, and why it is not counted if it is not."""
+    outside = mostly_csf(considered.foci, considered.tissue)
+    causes = ["csf_space" if out else "score_below_limit" for out in outside]
+    return at_most_offered(score_foci(considered.features), outside), causes
+
+
 def score_foci(features: Float64Array) -> Float64Array:
     """Return the score of each focus by label, 0 to 1; 0 at index 0."""
-    certainty = 1.0 / (1.0 + np.exp(-(features @ np.asarray(WEIGHTS) + OFFSET)))
+    certainty = expit(features @ np.asarray(WEIGHTS) + OFFSET)
     certainty[0] = 0.0
     return certainty
 
@@ -217,17 +225,12 @@ def _describe_foci(
     spacing_mm: Spacing,
 ) -> Float64Array:
     """Measure `FEATURES` of each focus, by label."""
-    n = int(foci.max(initial=0))
-    voxels = np.maximum(np.bincount(foci.ravel(), minlength=n + 1), 1)
+    voxels = np.maximum(np.bincount(foci.ravel()), 1)
     volume_mm3 = np.minimum(voxels * float(np.prod(spacing_mm)), _LARGE_MM3)
     excess = mean_by_label(tissue.z, foci)
     surround = white_surround(foci, tissue, spacing_mm)
-    peak = np.zeros(n + 1)
-    if n:
-        least = 1.0 / (1.0 + np.exp(_MOST_LOG_ODDS))
-        highest = np.asarray(ndimage.maximum(probability, foci, np.arange(1, n + 1)), np.float64)
-        highest = np.clip(highest, least, 1.0 - least)
-        peak[1:] = np.log(highest / (1.0 - highest))
+    peak = np.clip(logit(highest_by_label(probability, foci)), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
+    peak[0] = 0.0
     trust = np.clip((_THICK_MM - scan.slice_thickness_mm) / (_THICK_MM - _THIN_MM), 0.0, 1.0)
     by_brightness = np.clip(brightness_log_odds(excess, surround), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return np.column_stack(

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
+from mesems_mri.core.by_label import mean_by_label
 from mesems_mri.core.distance import bounding_box, close_mask, distance_from, distance_inside
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.t2.fluid import find_fluid, find_ventricles
@@ -40,6 +42,10 @@ TISSUE_REACH_MM = 4.0
 VENTRICLE_REACH_MM = 10.0
 """Reach of the distance to the lateral ventricles; their lining is thinner by far."""
 MIN_TISSUE_VOXELS = 100
+MOSTLY = 0.5
+"""A focus of which more is cerebrospinal fluid lies outside the tissue."""
+OFFERED_SCORE = 0.3
+"""Highest score of such a focus: a reader is offered it, and no count holds it."""
 
 # Where fluid is expected but not seen, the tissue beside it has moved in.
 _MIXTURE = {
@@ -71,6 +77,8 @@ class TissueMaps:
         Possible surroundings of a lesion: everything in the brain but the ventricles.
     from_ventricle_mm : ndarray of float32, shape (x, y, z)
         Distance to the lateral ventricles; may be infinite beyond `VENTRICLE_REACH_MM`.
+    csf : ndarray of float32, shape (x, y, z)
+        Probability of cerebrospinal fluid around the brain, 0 to 1.
     """
 
     box: Box
@@ -80,6 +88,7 @@ class TissueMaps:
     white: Mask
     surroundings: Mask
     from_ventricle_mm: FloatArray
+    csf: FloatArray
 
 
 def describe_tissue(scan: T2Scan, anatomy: Anatomy) -> TissueMaps | None:
@@ -129,6 +138,7 @@ def describe_tissue(scan: T2Scan, anatomy: Anatomy) -> TissueMaps | None:
         white=_normal_white(smooth, brain, nawm, prior, t1w),
         surroundings=brain & ~ventricles,
         from_ventricle_mm=distance_from(ventricles, spacing_mm, reach_mm=VENTRICLE_REACH_MM),
+        csf=prior["csf"],
     )
 
 
@@ -185,12 +195,17 @@ def white_surround(foci: Labels, tissue: TissueMaps, spacing_mm: Spacing) -> Flo
     return share
 
 
-def mean_by_label(values: FloatArray, foci: Labels) -> Float64Array:
-    """Mean of an image over each focus, by label; 0 at index 0 and for labels without voxels."""
-    n = int(foci.max(initial=0)) + 1
-    inside = foci > 0
-    total = np.bincount(foci[inside], weights=values[inside], minlength=n)
-    return total / np.maximum(np.bincount(foci[inside], minlength=n), 1)
+def mostly_csf(foci: Labels, tissue: TissueMaps) -> npt.NDArray[np.bool_]:
+    """Tell by label which foci lie mostly in the cerebrospinal fluid around the brain; index 0 is not.
+
+    A lesion lies in the tissue: none of the rated ones is mostly fluid (`benchmarks/t2_curve.py` counts).
+    """
+    return mean_by_label(tissue.csf, foci) > MOSTLY
+
+
+def at_most_offered(score: Float64Array, outside: npt.NDArray[np.bool_]) -> Float64Array:
+    """Return scores by label, of what lies outside the tissue no more than `OFFERED_SCORE`."""
+    return np.where(outside, np.minimum(score, OFFERED_SCORE), score)
 
 
 def expected_intensity(

@@ -57,7 +57,8 @@ def test_bundle_holds_exactly_its_files_and_is_valid(tmp_path: Path) -> None:
     assert (manifest.study_id, manifest.site_id, manifest.sequence) == ("MESEMS", "S01", 1)
     assert manifest.visits == {"done": 4, "not_evaluable": 0, "failed": 0, "waiting": 0}
     assert manifest.read_status == {"automatic": 4, "read": 0, "adjudicated": 0, "locked": 0}
-    assert set(manifest.model_versions) == {"gel.onnx", "tissue_atlas.nii.gz"}
+    networks = {"anatomy.onnx", "gel.onnx", "t2.onnx"}
+    assert set(manifest.model_versions) == {*networks, "tissue_atlas.nii.gz"}
 
 
 @pytest.mark.parametrize("name", ["visit_metrics", "participant_endpoints"])
