@@ -312,6 +312,16 @@ def test_what_the_difference_alone_shows_says_so_when_it_is_not_counted():
         assert rejected.causes[number - 1] == cause
 
 
+def test_a_rise_mostly_in_fluid_around_the_brain_is_offered_and_not_counted():
+    now, then = Head(seed=1), Head(seed=2)
+    lesion = now.add((42, 32, 24), 3.0, 0.4)
+    now.priors["csf"][lesion] = 0.6
+    rejected = detect(now, then).rejected
+    (number,) = set(np.unique(rejected.dseg[lesion])) - {0}
+    assert rejected.causes[number - 1] == "csf_space"
+    assert 0.05 <= rejected.scores[number - 1] <= 0.3
+
+
 def test_faint_growth_is_a_candidate_and_not_counted():
     """Its best seed is below those that lesions are grown from."""
     now, then = noisy(1), noisy(2)

@@ -12,6 +12,7 @@ from mesems_mri.core.t2.segment import (
     SegmentThresholds,
     T2Segmentation,
     find_lesion_candidates,
+    judge_foci,
     score_foci,
     segment_t2_lesions,
 )
@@ -83,6 +84,20 @@ def test_a_faint_focus_is_drawn_at_half_of_its_own_peak() -> None:
     proposed = find_lesion_candidates(head.scan(), head.anatomy(), probability, SegmentThresholds())
     assert proposed is not None
     np.testing.assert_array_equal(proposed.foci > 0, lesion[proposed.tissue.box])
+
+
+def test_what_lies_mostly_in_fluid_around_the_brain_is_offered_and_not_counted() -> None:
+    head = Head()
+    head.add(SEEN, 3.0, 0.5)
+    seen = find_lesion_candidates(head.scan(), head.anatomy(), blob(SEEN, 0.99), SegmentThresholds())
+    assert seen is not None
+    for csf, cause, counted in ((0.45, "score_below_limit", True), (0.55, "csf_space", False)):
+        fluid = np.full(seen.foci.shape, csf, np.float32)
+        score, causes = judge_foci(replace(seen, tissue=replace(seen.tissue, csf=fluid)))
+        assert (score[1] >= 0.5) is np.bool_(counted)
+        assert causes[1] == cause
+        assert score[1] > 0.05
+    assert score[1] == 0.3
 
 
 def test_features_are_those_of_the_focus() -> None:
