@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from scipy.special import expit
 
 from mesems_mri.core.distance import bounding_box
 from mesems_mri.core.typing import FloatArray, Mask, Priors
@@ -87,7 +88,7 @@ def lesion_probability(
     Returns
     -------
     ndarray of float32, shape (x, y, z)
-        0 to 1, the mean over the head and its mirror image; 0 outside the brain. Not calibrated.
+        0 to 1; 0 outside the brain. Not calibrated.
     """
     probability = np.zeros(brain_mask.shape, np.float32)
     if not brain_mask.any():
@@ -101,10 +102,5 @@ def lesion_probability(
     sides = stack.shape[1:]
     padded = np.pad(stack, [(0, 0), *((0, -side % _MULTIPLE) for side in sides)])
     inside = tuple(slice(0, side) for side in sides)
-    total = np.zeros(sides, np.float32)
-    for turn in (1, -1):
-        view = np.ascontiguousarray(padded[:, ::turn])
-        logits = run_network(str(network), view[None])[0, 0]
-        total += (1.0 / (1.0 + np.exp(-logits[::turn][inside]))).astype(np.float32)
-    probability[box] = total / 2.0
+    probability[box] = expit(run_network(str(network), padded[None])[0, 0][inside])
     return np.asarray(probability * brain_mask, np.float32)

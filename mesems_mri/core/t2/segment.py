@@ -37,8 +37,8 @@ FEATURES: Final = (
 """Of a focus: highest log odds of the network, mean excess (z), share of white matter around it, log of its
 volume (mm3), mean probability of ventricle, share that is bright, radius of the largest ball inside
 it (mm), and the log odds by brightness alone, as far as the slices are thin enough to trust them."""
-WEIGHTS: Final = (0.0873, 1.1999, 5.4044, -0.3278, -7.8568, 0.6114, 0.5006, 1.5533)
-OFFSET: Final = -7.6452
+WEIGHTS: Final = (0.2287, 0.366, 4.9182, -0.4865, -6.9662, 1.1595, 0.5611, 0.8828)
+OFFSET: Final = -4.6816
 """Logistic regression on held-out patients; `python -m training.t2_score` prints the numbers."""
 _MOST_LOG_ODDS = 6.0
 _EXCESS = (0.0, 4.0)
