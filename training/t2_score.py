@@ -24,7 +24,7 @@ from mesems_mri.core.agreement import Agreement, compare_masks
 from mesems_mri.core.intensity import find_nawm
 from mesems_mri.core.t2.brightness import segment_by_brightness
 from mesems_mri.core.t2.scan import Anatomy, T2Scan
-from mesems_mri.core.t2.segment import CandidateFoci, SegmentThresholds, find_lesion_candidates
+from mesems_mri.core.t2.segment import CandidateFoci, SegmentThresholds, draw_foci, find_lesion_candidates
 from mesems_mri.core.t2.tissue import at_most_offered, mostly_csf
 from mesems_mri.images.anatomy import CLASSES
 from mesems_mri.models.t2 import lesion_probability
@@ -44,6 +44,7 @@ class HeldOut:
     Attributes
     ----------
     scan : RatedScan
+    flair : T2Scan
     by_brightness : ndarray of bool, shape of the scan
         What brightness alone segments.
     proposed : CandidateFoci
@@ -52,6 +53,7 @@ class HeldOut:
     """
 
     scan: RatedScan
+    flair: T2Scan
     by_brightness: NDArray[np.bool_]
     proposed: CandidateFoci
     is_true: NDArray[np.bool_]
@@ -81,7 +83,7 @@ def read_patient(patient: str, work: Path, networks: Path, limits: SegmentThresh
     is_true = inside >= _TRUE_INSIDE
     asked = is_true | (ignored <= 0.5)
     asked[0] = False
-    return HeldOut(scan, segment_by_brightness(flair, anatomy)[0], proposed, is_true, asked)
+    return HeldOut(scan, flair, segment_by_brightness(flair, anatomy)[0], proposed, is_true, asked)
 
 
 def _probability(
@@ -123,7 +125,8 @@ def score(patient: HeldOut, beta: NDArray[np.float64]) -> NDArray[np.float64]:
 def agreement(patient: HeldOut, kept: NDArray[np.bool_]) -> Agreement:
     """Compare the foci that are kept with the reference standard."""
     mask = np.zeros(patient.scan.brain.shape, bool)
-    mask[patient.proposed.tissue.box] = kept[patient.proposed.foci]
+    limits = SegmentThresholds()
+    mask[patient.proposed.tissue.box] = draw_foci(patient.proposed, kept, patient.flair, _SPACING_MM, limits)
     return compare_with(patient.scan, mask)
 
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import t2_curve
 from benchmarks.reliability import read_candidates
 from mesems_mri.core.t2.segment import FEATURES
+from mesems_mri.images.anatomy import CLASSES
 from training.t2_scans import PATIENTS, fold_of
 
 SHAPE = (40, 20, 20)
@@ -30,9 +31,23 @@ def patient(seed: int) -> Any:
     features[:, 0] += 2.0 * is_true
     asked = np.arange(21) > 0
     asked[1] = False
-    proposed = SimpleNamespace(foci=foci, features=features, tissue=SimpleNamespace(box=(slice(None),) * 3))
-    scan = SimpleNamespace(lesions=lesions, ignored=np.zeros(SHAPE, bool), brain=np.ones(SHAPE, bool))
-    return SimpleNamespace(scan=scan, proposed=proposed, is_true=is_true, asked=asked, by_brightness=lesions)
+    tissue = SimpleNamespace(box=(slice(None),) * 3, csf=np.zeros(SHAPE, np.float32))
+    probability = np.zeros(SHAPE, np.float32)
+    proposed = SimpleNamespace(foci=foci, features=features, tissue=tissue, probability=probability)
+    scan = SimpleNamespace(
+        lesions=lesions,
+        ignored=np.zeros(SHAPE, bool),
+        brain=np.ones(SHAPE, bool),
+        tissue=np.zeros((len(CLASSES) - 1, *SHAPE), np.uint8),
+    )
+    return SimpleNamespace(
+        scan=scan,
+        flair=SimpleNamespace(slice_thickness_mm=1.0),
+        proposed=proposed,
+        is_true=is_true,
+        asked=asked,
+        by_brightness=lesions,
+    )
 
 
 def test_every_patient_is_scored_by_weights_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +82,7 @@ def test_the_command_prints_each_data_set_and_leaves_its_candidates(
     found = read_candidates([table])["t2"]
     assert sorted(found) == sorted(PATIENTS)
     assert "| MSLesSeg | 2 |" in said
+    assert "in fluid around the brain: 0/130" in said
     assert "1.00, 1.00 |" in said  # brightness alone is the reference standard here
     assert {len(scores) for scores, _ in found.values()} == {19}  # what was not decided is left out
 

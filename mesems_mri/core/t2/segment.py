@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit, logit
 
@@ -46,6 +47,8 @@ _LARGE_MM3 = 200.0
 """A volume beyond this says nothing more."""
 _THIN_MM, _THICK_MM = 4.0, 6.0
 """Partial volume between slices thicker than the first is bright; from the second on it says nothing."""
+_LITTLE_TRUST = 0.5
+"""Below this trust in brightness the network alone draws what it sees."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class SegmentThresholds:
     draw_probability, faint_probability, half_peak, near_mm : float
         A lesion of the network ends where its probability falls below the share ``half_peak`` of the highest
         one within ``near_mm``, but not above the first and not below the second.
+    least_contrast : float
+        Between thick slices a lesion ends where its excess falls below this share of the highest one within
+        ``near_mm``, or the probability below ``draw_probability``.
     min_score : float
         Smallest score of a focus that is counted.
     min_volume_mm3, min_diameter_mm : float
@@ -69,6 +75,7 @@ class SegmentThresholds:
     faint_probability: float = 0.1
     half_peak: float = 0.5
     near_mm: float = 4.0
+    least_contrast: float = 0.4
     min_score: float = 0.5
     min_volume_mm3: float = 14.0
     min_diameter_mm: float = 3.0
@@ -106,11 +113,14 @@ class CandidateFoci:
         Numbered 1..n.
     features : ndarray of float64, shape (n + 1, len(FEATURES))
         By label; index 0 is background.
+    probability : ndarray of float32, shape of the maps
+        Of a T2 lesion, by the network.
     """
 
     tissue: TissueMaps
     foci: Labels
     features: Float64Array
+    probability: FloatArray
 
 
 def segment_t2_lesions(
@@ -149,8 +159,8 @@ def segment_t2_lesions(
     counted = certainty >= limits.min_score
     counted[0] = False
     box, foci = considered.tissue.box, considered.foci
-    mask[box] = counted[foci]
-    score[box] = np.where(counted[foci], certainty[foci], 0.0)
+    mask[box] = draw_foci(considered, counted, scan, anatomy.spacing_mm, limits)
+    score[box] = np.where(mask[box], certainty[foci], 0.0)
     others = np.where(counted, 0, np.cumsum(~counted) - 1).astype(np.int32)
     dseg = np.zeros(shape, np.int32)
     dseg[box] = others[foci]
@@ -179,9 +189,8 @@ def find_lesion_candidates(
     bright = bright_foci(tissue, scan, anatomy.spacing_mm, limits.bright)
     foci = _join_candidates(own, bright, scan, anatomy.spacing_mm, limits)
     ventricle = np.asarray(anatomy.priors["lateral_ventricles"][tissue.box], np.float32)
-    return CandidateFoci(
-        tissue, foci, _describe_foci(foci, own, bright > 0, tissue, ventricle, scan, anatomy.spacing_mm)
-    )
+    features = _describe_foci(foci, own, bright > 0, tissue, ventricle, scan, anatomy.spacing_mm)
+    return CandidateFoci(tissue, foci, features, own)
 
 
 def judge_foci(considered: CandidateFoci) -> tuple[Float64Array, list[str]]:
@@ -189,6 +198,47 @@ def judge_foci(considered: CandidateFoci) -> tuple[Float64Array, list[str]]:
     outside = mostly_csf(considered.foci, considered.tissue)
     causes = ["csf_space" if out else "score_below_limit" for out in outside]
     return at_most_offered(score_foci(considered.features), outside), causes
+
+
+def draw_foci(
+    considered: CandidateFoci,
+    counted: npt.NDArray[np.bool_],
+    scan: T2Scan,
+    spacing_mm: Spacing,
+    limits: SegmentThresholds,
+) -> Mask:
+    """Draw the foci that are counted.
+
+    Between thin slices a focus is drawn as it was found. Between thick ones what is bright beside a lesion is
+    mostly partial volume: there it is drawn as far as the network sees it.
+
+    Parameters
+    ----------
+    considered : CandidateFoci
+    counted : ndarray of bool, shape (n + 1,)
+        By label, which foci to draw.
+    scan : T2Scan
+        For the geometry of its slices.
+    spacing_mm : tuple of float
+        Voxel size (mm).
+    limits : SegmentThresholds
+
+    Returns
+    -------
+    ndarray of bool, shape of the maps
+        Holds a part of every focus that is counted, and every component of it is a focus.
+    """
+    foci = considered.foci
+    found = counted[foci]
+    if _trust_in_brightness(scan) >= _LITTLE_TRUST:
+        return found
+    excess = np.where(found, considered.tissue.excess, np.float32(0.0))
+    strongest = ndimage.maximum_filter(excess, size=_reach(limits.near_mm, spacing_mm))
+    seen = found & (considered.probability >= limits.draw_probability)
+    drawn = _label_foci(seen & (excess > limits.least_contrast * strongest), scan, spacing_mm, limits) > 0
+    # A focus of which nothing is left stays as it was found.
+    left = highest_by_label(drawn, foci) > 0
+    return drawn | (found & ~left[foci])
 
 
 def score_foci(features: Float64Array) -> Float64Array:
@@ -202,17 +252,30 @@ def _join_candidates(
     probability: FloatArray, bright: Labels, scan: T2Scan, spacing_mm: Spacing, limits: SegmentThresholds
 ) -> Labels:
     """Join what the network draws and what is bright; what touches is one focus."""
-    size = [2 * int(limits.near_mm / step) + 1 for step in spacing_mm]
-    level = limits.half_peak * ndimage.maximum_filter(probability, size=size)
-    drawn = probability >= np.clip(level, limits.faint_probability, limits.draw_probability)
+    highest = ndimage.maximum_filter(probability, size=_reach(limits.near_mm, spacing_mm))
+    level = np.clip(limits.half_peak * highest, limits.faint_probability, limits.draw_probability)
+    return _label_foci((probability >= level) | (bright > 0), scan, spacing_mm, limits)
+
+
+def _reach(reach_mm: float, spacing_mm: Spacing) -> list[int]:
+    """Return the sides of a window that reaches so far from its middle, in voxels."""
+    return [2 * int(reach_mm / step) + 1 for step in spacing_mm]
+
+
+def _label_foci(mask: Mask, scan: T2Scan, spacing_mm: Spacing, limits: SegmentThresholds) -> Labels:
     return label_foci(
-        drawn | (bright > 0),
+        mask,
         spacing_mm=spacing_mm,
         plane_normal=scan.plane_normal,
         slice_thickness_mm=scan.slice_thickness_mm,
         min_volume_mm3=limits.min_volume_mm3,
         min_diameter_mm=limits.min_diameter_mm,
     )
+
+
+def _trust_in_brightness(scan: T2Scan) -> float:
+    """Return how far brightness can be trusted between slices so thick, 0 to 1."""
+    return float(np.clip((_THICK_MM - scan.slice_thickness_mm) / (_THICK_MM - _THIN_MM), 0.0, 1.0))
 
 
 def _describe_foci(
@@ -231,7 +294,7 @@ def _describe_foci(
     surround = white_surround(foci, tissue, spacing_mm)
     peak = np.clip(logit(highest_by_label(probability, foci)), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     peak[0] = 0.0
-    trust = np.clip((_THICK_MM - scan.slice_thickness_mm) / (_THICK_MM - _THIN_MM), 0.0, 1.0)
+    trust = _trust_in_brightness(scan)
     by_brightness = np.clip(brightness_log_odds(excess, surround), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return np.column_stack(
         [

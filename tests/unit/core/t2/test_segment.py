@@ -11,12 +11,13 @@ from mesems_mri.core.t2.segment import (
     FEATURES,
     SegmentThresholds,
     T2Segmentation,
+    draw_foci,
     find_lesion_candidates,
     judge_foci,
     score_foci,
     segment_t2_lesions,
 )
-from tests.unit.core.t2.test_brightness import SHAPE, Head, radius_map
+from tests.unit.core.t2.test_brightness import SHAPE, SPACING, Head, radius_map
 
 SEEN = (42, 32, 24)
 DOUBTED = (22, 32, 24)
@@ -130,6 +131,27 @@ def test_brightness_is_trusted_in_thin_slices_only() -> None:
     assert said[3.0] > 3.0
     assert said[5.0] == pytest.approx(said[3.0] / 2)
     assert said[7.0] == 0.0
+
+
+def test_between_thick_slices_the_network_draws() -> None:
+    """What is bright beside a lesion is partial volume there; an unseen focus stays as it was found."""
+    head = Head()
+    lesion = head.add(SEEN, 4.0, 0.5)
+    small = np.where(radius_map(SEEN) <= 2.5, np.float32(0.99), np.float32(0.01))
+    faint = np.full(SHAPE, 0.01, np.float32)
+    for thickness, probability, drawn in (
+        (3.0, small, lesion),
+        (7.0, small, small > 0.5),
+        (7.0, faint, lesion),
+    ):
+        scan = replace(head.scan(), slice_thickness_mm=thickness)
+        limits = SegmentThresholds()
+        found = find_lesion_candidates(scan, head.anatomy(), probability, limits)
+        assert found is not None
+        mask = draw_foci(found, np.arange(found.foci.max() + 1) > 0, scan, SPACING, limits)
+        overlap = 2 * (mask & drawn[found.tissue.box]).sum() / (mask.sum() + drawn.sum())
+        assert overlap > 0.85
+        assert label_components(mask)[1] == found.foci.max()
 
 
 def test_more_evidence_never_lowers_the_score() -> None:
