@@ -196,7 +196,7 @@ def white_surround(foci: Labels, tissue: TissueMaps, spacing_mm: Spacing) -> Flo
 
 
 def mostly_csf(foci: Labels, tissue: TissueMaps) -> npt.NDArray[np.bool_]:
-    """Tell by label which foci lie mostly in the cerebrospinal fluid around the brain; index 0 is not.
+    """Return by label whether a focus lies mostly in the cerebrospinal fluid around the brain.
 
     A lesion lies in the tissue: none of the rated ones is mostly fluid (`benchmarks/t2_curve.py` counts).
     """
