@@ -282,6 +282,19 @@ def read_in_ras(path: str | Path) -> tuple[FloatArray, tuple[float, float, float
     return as_ras(volume.array, volume.affine)
 
 
+def read_grid(path: str | Path) -> tuple[tuple[int, int, int], Affine]:
+    """Read the matrix size of an image and its voxel -> RAS mm, without its voxels.
+
+    Raises
+    ------
+    InputError
+        As `read_image`, as far as the header shows it.
+    """
+    image = _load(Path(path))
+    x, y, z = image.shape[:3]
+    return (x, y, z), _orientation(image.header, header_repair=False)[0]
+
+
 def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[Labels, Affine]:
     """Read a mask or a dseg: whole numbers (int32) in file order and voxel -> RAS mm.
 
