@@ -331,6 +331,15 @@ def _write(path: Path, array: NDArray[np.generic], affine: Affine) -> None:
     _write_bytes(path, image.to_bytes())
 
 
+def image_bytes(array: NDArray[np.generic], affine: Affine) -> bytes:
+    """Return an image as gzip NIfTI whose header holds nothing but geometry and dtype."""
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine, code=2, strip_shears=True)
+    image.set_sform(affine, code=2)
+    image.header.set_xyzt_units("mm")
+    return igzip.compress(image.to_bytes(), compresslevel=2, mtime=0)
+
+
 def write_image(path: str | Path, array: ArrayLike, affine: Affine) -> None:
     """Write an image as float32 with qform = sform; equal input gives equal bytes."""
     _write(Path(path), np.asarray(array, dtype=np.float32), affine)

@@ -138,6 +138,8 @@ class ReadState:
     signed : bool
     basis : str
         Hash of what the run had found when the findings were made.
+    crop : tuple of tuple of int
+        Corners of the part of the grid that the page shows; it stays as long as the read does.
     next_label : int
         First number that no finding ever had.
     undoable : tuple of int
@@ -150,6 +152,7 @@ class ReadState:
     stage: Stage = "assisted"
     signed: bool = False
     basis: str = ""
+    crop: tuple[tuple[int, int, int], ...] = ()
     next_label: int = 1
     undoable: tuple[int, ...] = ()
 
@@ -217,8 +220,15 @@ def apply(state: ReadState, event: Event) -> ReadState:
         parts=parts,
         next_label=next_label,
         undoable=undoable,
-        **dict(event.after.read),
+        **_read_fields(event.after.read),
     )
+
+
+def _read_fields(content: Json) -> dict[str, Any]:
+    fields_set = dict(content)
+    if "crop" in fields_set:
+        fields_set["crop"] = tuple(tuple(int(i) for i in corner) for corner in fields_set["crop"])
+    return fields_set
 
 
 def difference(state: ReadState, after: Change) -> Change:

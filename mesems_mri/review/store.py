@@ -310,7 +310,7 @@ def verify(connection: Connection, known: audit.AuditHead | None = None) -> list
         (f"{row.participant_id}/{row.session_id}", row.version): row.sha256
         for row in connection.execute(select(schema.lock))
     }
-    return wrong + [*_compared(locks, _sealed(connection, "lock"), "lock")]
+    return [*wrong, *_compared(locks, _sealed(connection, "lock"), "lock")]
 
 
 def _sealed(connection: Connection, kind: str = "event") -> dict[tuple[str, int], str]:

@@ -14,7 +14,8 @@ from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.files import write_json
 from mesems_mri.images import nifti
-from mesems_mri.pipeline.compile import compile_ledger, compile_metrics
+from mesems_mri.dataset.reads import write_study_tables
+from mesems_mri.pipeline.compile import compile_ledger
 from tests.small_study import anchor, visit_row
 
 SHAPE = (40, 40, 40)
@@ -92,7 +93,7 @@ class ReadingStudy:
                 records.setdefault(participant, []).append(self.layout.metrics(participant, session))
         for participant, paths in records.items():
             compile_ledger(self.layout, participant, paths)
-        compile_metrics(self.layout, TrialConfig().periods)
+        write_study_tables(self.layout, TrialConfig().periods)
 
     def _visit(self, participant: str, session: str, index: int, site: str) -> None:
         lesions = self.lesions.get(session, SECOND)
