@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from mesems_mri.core.components import label_components
 from mesems_mri.core.distance import bounding_box
+from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.typing import FloatArray, Mask, Spacing
 
 
@@ -19,6 +20,7 @@ def grow_focus(
     spacing_mm: Spacing,
     share: float = 0.5,
     least_contrast: float = 0.05,
+    noise_factor: float = 5.0,
     reach_mm: float = 15.0,
 ) -> Mask:
     """Grow a focus from a seed.
@@ -42,6 +44,8 @@ def grow_focus(
         Of the contrast, at which the outline lies, 0 to 1.
     least_contrast : float
         A seed that stands out less gives nothing, in the units of the level.
+    noise_factor : float
+        A seed that stands out by less sigmas of the noise of the normal tissue gives nothing.
     reach_mm : float
         Radius within which normal tissue is measured and the focus may lie.
 
@@ -69,11 +73,11 @@ def grow_focus(
     white = normal[around] & near
     if not white.any():
         return grown
-    background = float(np.median(values[white]))
+    background, noise = robust_noise(values, white)
     beside = tuple(slice(max(i - 1, 0), i + 2) for i in here)
     close = np.where(inside[beside], values[beside], -np.inf)
     peak = float(close.max())
-    if not peak - background >= least_contrast:
+    if not peak - background >= max(least_contrast, noise_factor * noise):
         return grown
     labels, _ = label_components(inside & (values >= background + share * (peak - background)))
     top = np.unravel_index(int(np.argmax(close)), close.shape)

@@ -1,4 +1,4 @@
-"""Work of a reader carried over to findings that were made anew: after a rerun, or when candidates are shown."""
+"""Work of a reader carried over to new findings: after a rerun, or when the candidates are shown."""
 
 from collections.abc import Sequence
 from dataclasses import replace

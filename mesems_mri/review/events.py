@@ -26,6 +26,8 @@ class Act(StrEnum):
     SIGN = "sign"
     ASSIST = "assist"
     """The candidates are shown after a first read without them."""
+    REOPEN = "reopen"
+    """The manager gives an unlocked visit to its reader once more."""
     RERUN = "rerun"
     """The run was repeated: decisions and outlines are carried over to what it found."""
 

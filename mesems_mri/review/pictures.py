@@ -129,6 +129,7 @@ class Gallery:
         self._layout = layout
         self._folder = layout.reading / "images"
         self._arrays: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+        self._making: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def file(self, picture: Picture, visit: FoundVisit, crop: Crop) -> Path:
@@ -143,7 +144,11 @@ class Gallery:
         stamps = [self._stamp(source) for source in picture.sources]
         key = hashlib.sha256(repr((picture, stamps, crop)).encode()).hexdigest()
         path = self._folder / f"{key[:32]}.nii.gz"
-        if not path.is_file():
+        with self._lock:
+            made = self._making.setdefault(key, threading.Lock())
+        with made:  # of several windows that ask for an image one makes it
+            if path.is_file():
+                return path
             voxels = self._voxels(picture, visit, crop)
             limits = np.iinfo(np.int16)
             stored = np.clip(np.rint(voxels * _UNITS), limits.min, limits.max).astype(np.int16)
@@ -184,12 +189,12 @@ class Gallery:
             level, normal = self._increase(visit, crop, brain)
         else:
             read_on = visit.metrics["t2_contrast"]
-            there = [c for c in T2_CONTRASTS if c in visit.preproc]
-            contrast = next((c for c in there if c == read_on), there[0] if there else None)
-            if contrast is None:
+            there: list[Contrast] = [c for c in T2_CONTRASTS if c in visit.preproc]
+            there.sort(key=lambda c: c != read_on)
+            if not there:
                 msg = "this visit has no T2-type image, on which a T2 lesion could be outlined"
                 raise PictureError(msg)
-            level = self._image(visit.preproc[contrast], crop)
+            level = self._image(visit.preproc[there[0]], crop)
             normal = brain & (np.abs(level - 1.0) <= _NORMAL)
         return grow_focus(level, seed, allowed=brain, normal=normal, spacing_mm=spacing_of(visit.grid.matrix))
 

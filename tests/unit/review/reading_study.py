@@ -11,10 +11,10 @@ from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.columns import CANDIDATE_COLUMNS
 from mesems_mri.dataset.counts import visit_counts
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.reads import write_study_tables
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.files import write_json
 from mesems_mri.images import nifti
-from mesems_mri.dataset.reads import write_study_tables
 from mesems_mri.pipeline.compile import compile_ledger
 from tests.small_study import anchor, visit_row
 

@@ -1,0 +1,424 @@
+"""Service of the reading: sessions, tasks, images and acts, for one user or for a reading centre."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from mesems_mri.errors import MesemsError
+from mesems_mri.review.accounts import (
+    IDLE_MINUTES,
+    SINGLE,
+    Passwords,
+    Person,
+    ReaderRole,
+    SignInError,
+    TriesError,
+    begin_session,
+    end_session,
+    session_of,
+)
+from mesems_mri.review.actions import ActError
+from mesems_mri.review.centre import note
+from mesems_mri.review.desk import ClosedError, Desk
+from mesems_mri.review.events import MEANINGS, Act
+from mesems_mri.review.guard import BODY_BYTES, Application, Guard
+from mesems_mri.review.pages import add_pages
+from mesems_mri.review.pictures import PictureError
+from mesems_mri.review.requests import Grow, Nothing, SignIn, parse_event
+from mesems_mri.review.store import StaleError, Task, find_task, tasks
+from mesems_mri.review.view import task_row, task_view
+
+STATIC = Path(__file__).parent / "static"
+_COOKIE = "reading"
+_SMALL_BODY = 16 * 1024
+_READING_ROLES = (ReaderRole.READER, ReaderRole.ADJUDICATOR)
+_log = logging.getLogger(__name__)
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceOptions:
+    """Options of the service.
+
+    Parameters
+    ----------
+    hosts : tuple of str
+        Names under which it is reached; empty: any.
+    secure : bool
+        The browser sends the cookie over TLS only.
+    body_bytes : int
+        Largest body of a request.
+    """
+
+    hosts: tuple[str, ...] = ()
+    secure: bool = True
+    body_bytes: int = BODY_BYTES
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes share.
+
+    Parameters
+    ----------
+    desk : Desk
+    passwords : Passwords
+    options : ServiceOptions
+    single : Person or None
+        The one user where there are no accounts.
+    """
+
+    desk: Desk
+    passwords: Passwords
+    options: ServiceOptions
+    single: Person | None
+
+    async def person(self, request: Request) -> Person:
+        """Return who asks.
+
+        Raises
+        ------
+        HTTPException
+            401 if nobody is signed in; 403 if a request that changes something lacks the session's token.
+        """
+        person = await self.who(request)
+        if person is None:
+            raise HTTPException(401, "nobody is signed in; sign in")
+        if request.method != "GET":
+            self.check_origin(request)
+            given = request.headers.get("x-csrf-token", "")
+            if not secrets.compare_digest(given.encode(), person.csrf.encode()):
+                raise HTTPException(403, "the token of the session is missing or stale; load the page again")
+        return person
+
+    async def who(self, request: Request) -> Person | None:
+        """Return who asks, None if nobody is signed in."""
+        if self.single:
+            return self.single
+        token = request.cookies.get(_COOKIE, "")
+        return await run_in_threadpool(session_of, self.desk.store, token) if token else None
+
+    async def allowed(self, request: Request, *roles: str) -> Person:
+        """Return who asks, if the role may.
+
+        Raises
+        ------
+        HTTPException
+            403, with an entry in the trail.
+        """
+        person = await self.person(request)
+        if person.role not in roles:
+            await self.refused(request, person)
+        return person
+
+    async def refused(self, request: Request, person: Person) -> None:
+        """Write in the trail that somebody asked for what is not theirs, and refuse.
+
+        Raises
+        ------
+        HTTPException
+            403 in any case.
+        """
+        details = {"method": request.method, "role": str(person.role)}
+        path = request.url.path
+        await run_in_threadpool(note, self.desk, person.name, "access.refused", path, details)
+        raise HTTPException(403, "this is not yours to see; it was noted that it was asked for")
+
+    def check_origin(self, request: Request) -> None:
+        """Refuse a request that another site made the browser send.
+
+        Raises
+        ------
+        HTTPException
+            403.
+        """
+        origin = request.headers.get("origin")
+        if origin and urlsplit(origin).netloc != request.headers.get("host"):
+            raise HTTPException(403, "the request comes from another site")
+
+    async def task(self, request: Request, task_id: str) -> tuple[Person, Task]:
+        """Return who asks and the task asked for, if it is theirs.
+
+        Raises
+        ------
+        HTTPException
+            404 if there is no such task; 403 if it is another one's, with an entry in the trail.
+        """
+        person = await self.person(request)
+        task = await run_in_threadpool(self._find, task_id)
+        if self.single is None and person.role not in _READING_ROLES:
+            await self.refused(request, person)
+        if task is None:
+            raise HTTPException(404, "there is no such task")
+        if task.reader != person.name:
+            await self.refused(request, person)
+        return person, task
+
+    def _find(self, task_id: str) -> Task | None:
+        with self.desk.store.reading() as connection:
+            return find_task(connection, task_id)
+
+
+def create_app(desk: Desk, options: ServiceOptions | None = None) -> Application:
+    """Make the service of a reading.
+
+    Parameters
+    ----------
+    desk : Desk
+    options : ServiceOptions, optional
+    """
+    chosen = options or ServiceOptions()
+    single = (
+        Person(name=SINGLE, role=SINGLE, csrf=secrets.token_urlsafe(32)) if desk.settings.single else None
+    )
+    service = Service(desk, Passwords(desk.store), chosen, single)
+    # the interactive pages load their scripts from elsewhere
+    app = FastAPI(title="mesems-mri review", docs_url=None, redoc_url=None, openapi_url=None)
+    _answer_errors(app)
+    _add_sessions(app, service)
+    _add_tasks(app, service)
+    _add_acts(app, service)
+    if single is None:
+        add_pages(app, service)
+    _add_static(app)
+    return Guard(app, chosen.hosts, chosen.body_bytes)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Answer errors with one sentence that names no visit."""
+
+    @app.exception_handler(StaleError)
+    async def stale(_: Request, error: StaleError) -> JSONResponse:
+        return JSONResponse({"detail": str(error), "revision": error.revision}, 409)
+
+    @app.exception_handler(ClosedError)
+    async def closed(_: Request, error: ClosedError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(ActError)
+    async def impossible(_: Request, error: ActError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 400)
+
+    @app.exception_handler(PictureError)
+    async def no_picture(_: Request, error: PictureError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 404)
+
+    @app.exception_handler(SignInError)
+    async def not_signed_in(_: Request, error: SignInError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 401)
+
+    @app.exception_handler(TriesError)
+    async def too_many(_: Request, error: TriesError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 429, headers={"Retry-After": "900"})
+
+    @app.exception_handler(KeyError)
+    async def not_there(_: Request, __: KeyError) -> JSONResponse:
+        return JSONResponse({"detail": "there is no such task or image"}, 404)
+
+    @app.exception_handler(MesemsError)
+    async def not_readable(_: Request, error: MesemsError) -> JSONResponse:
+        _log.error("%s", error)  # its words name the visit, which a reader must not learn
+        return JSONResponse({"detail": "this visit cannot be read at present; tell the manager"}, 503)
+
+    @app.exception_handler(DBAPIError)
+    async def no_database(_: Request, error: DBAPIError) -> JSONResponse:
+        _log.error("%s", error.orig)
+        return JSONResponse({"detail": "the database does not answer; try again"}, 503)
+
+
+def _add_sessions(app: FastAPI, service: Service) -> None:
+    """Add the routes of the session."""
+
+    @app.get("/api/session")
+    async def get_session(request: Request) -> dict[str, Any]:
+        return _session(service, await service.who(request))
+
+    @app.post("/api/login")
+    async def login(request: Request) -> Response:
+        service.check_origin(request)
+        if service.single:
+            return JSONResponse(_session(service, service.single))
+        given = await _body(request, SignIn)
+        address = request.client.host if request.client else ""
+        role = await run_in_threadpool(service.passwords.check, given.name, given.password, address)
+        token, person = await run_in_threadpool(_begin, service, given.name, role, address)
+        answer = JSONResponse(_session(service, person))
+        answer.set_cookie(
+            _COOKIE, token, httponly=True, samesite="strict", secure=service.options.secure, path="/"
+        )
+        return answer
+
+    @app.post("/api/logout")
+    async def logout(request: Request) -> Response:
+        person = await service.person(request)
+        await _body(request, Nothing)
+        if service.single is None:
+            await run_in_threadpool(_end, service, request.cookies.get(_COOKIE, ""), person.name)
+        answer = JSONResponse({})
+        answer.delete_cookie(_COOKIE, path="/")
+        return answer
+
+
+def _session(service: Service, person: Person | None) -> dict[str, Any]:
+    return {
+        "signed_in": person is not None,
+        "name": person.name if person else None,
+        "role": str(person.role) if person else None,
+        "mode": "single" if service.single else "centre",
+        "csrf": person.csrf if person else "",
+        "idle_minutes": IDLE_MINUTES,
+    }
+
+
+def _begin(service: Service, name: str, role: str, address: str) -> tuple[str, Person]:
+    with service.desk.store.writing() as connection:
+        return begin_session(connection, name, role, address)
+
+
+def _end(service: Service, token: str, name: str) -> None:
+    with service.desk.store.writing() as connection:
+        end_session(connection, token, name)
+
+
+def _add_tasks(app: FastAPI, service: Service) -> None:
+    """Add the routes that show a reader his tasks."""
+    desk = service.desk
+
+    @app.get("/api/tasks")
+    async def get_tasks(request: Request) -> dict[str, Any]:
+        person = await service.person(request)
+        return {"tasks": [task_row(task) for task in await run_in_threadpool(_own, desk, person.name)]}
+
+    @app.get("/api/tasks/{task_id}")
+    async def get_task(request: Request, task_id: str) -> dict[str, Any]:
+        person, _ = await service.task(request, task_id)
+        return await run_in_threadpool(_shown, desk, task_id, person.name)
+
+    @app.get("/api/tasks/{task_id}/images/{name}.nii.gz")
+    async def get_image(request: Request, task_id: str, name: str) -> FileResponse:
+        person, _ = await service.task(request, task_id)
+        path = await run_in_threadpool(desk.picture, task_id, person.name, name)
+        # the time of the file would tell when a visit was first looked at
+        return _Plain(path, media_type="application/gzip")
+
+    @app.get("/api/tasks/{task_id}/segmentation.nii.gz")
+    async def get_segmentation(request: Request, task_id: str) -> Response:
+        person, _ = await service.task(request, task_id)
+        content = await run_in_threadpool(desk.segmentation, task_id, person.name)
+        return Response(content, media_type="application/gzip")
+
+
+class _Plain(FileResponse):
+    """A file without the time of its last change."""
+
+    def set_stat_headers(self, stat_result: Any) -> None:
+        self.headers.setdefault("content-length", str(stat_result.st_size))
+
+
+def _own(desk: Desk, name: str) -> list[Task]:
+    with desk.store.reading() as connection:
+        return tasks(connection, reader=name)
+
+
+def _shown(desk: Desk, task_id: str, name: str) -> dict[str, Any]:
+    task, state = desk.opened(task_id, name)
+    visit = desk.visit(task.visit)
+    others = _own(desk, name)
+    following = [t for t in others if t.position > task.position] + others
+    next_task_id = next((t.task_id for t in following if t.state != "signed" and t.task_id != task_id), None)
+    shown = task_view(
+        task,
+        visit,
+        state,
+        desk.crop(state, visit),
+        desk.pictures(visit).values(),
+        next_task_id=next_task_id,
+    )
+    if state.stage == "adjudication":
+        shown["part_reads"] = desk.part_reads(task.visit)
+    return shown
+
+
+def _add_acts(app: FastAPI, service: Service) -> None:
+    """Add the routes by which a reader changes a read."""
+    desk = service.desk
+
+    @app.post("/api/tasks/{task_id}/grow")
+    async def post_grow(request: Request, task_id: str) -> dict[str, Any]:
+        person, _ = await service.task(request, task_id)
+        given = await _body(request, Grow)
+        return await run_in_threadpool(desk.grow, task_id, person.name, given.kind, given.at)
+
+    @app.post("/api/tasks/{task_id}/events")
+    async def post_event(request: Request, task_id: str) -> dict[str, Any]:
+        person, task = await service.task(request, task_id)
+        try:
+            act, revision, given = parse_event(await request.body())
+        except ValueError as error:
+            raise HTTPException(400, _sentence(error)) from error
+        if act is Act.SIGN:
+            await _check_signature(service, person, task, given, request)
+        return await run_in_threadpool(desk.act, task_id, person.name, revision, act, given)
+
+
+async def _check_signature(
+    service: Service, person: Person, task: Task, given: dict[str, Any], request: Request
+) -> None:
+    """Ask for the password again, and for the meaning of the signature (21 CFR 11.50)."""
+    if given["meaning"] != MEANINGS[task.stage]:
+        raise HTTPException(400, f"the meaning of the signature must be: {MEANINGS[task.stage]}")
+    password = given.pop("password", None)
+    if service.single:
+        return
+    address = request.client.host if request.client else ""
+    await run_in_threadpool(service.passwords.check, person.name, password or "", address)
+
+
+async def _body(request: Request, model: type[Body]) -> Body:
+    body = await request.body()
+    if len(body) > _SMALL_BODY:
+        raise HTTPException(413, "the request is too large")
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        raise HTTPException(400, _sentence(error)) from error
+
+
+def _sentence(error: ValueError) -> str:
+    """Describe what is wrong with a body, without repeating it."""
+    if not isinstance(error, ValidationError):
+        return "the request cannot be understood; load the page again"
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])[:60]
+    return f"{where or 'the request'}: {first['msg'][:200]}"
+
+
+def _add_static(app: FastAPI) -> None:
+    """Add the page."""
+
+    @app.get("/")
+    async def index() -> Response:
+        return _page("index.html")
+
+    @app.get("/read/{task_id}")
+    async def read(task_id: str) -> Response:
+        return _page("read.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+
+
+def _page(name: str) -> Response:
+    path = STATIC / name
+    if not path.is_file():
+        raise HTTPException(404, "the page is not installed")
+    return Response(path.read_bytes(), media_type="text/html; charset=utf-8")
