@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -169,19 +169,22 @@ class Service:
             return find_task(connection, task_id)
 
 
-def create_app(desk: Desk, options: ServiceOptions | None = None) -> Application:
+def create_app(
+    desk: Desk, options: ServiceOptions | None = None, passwords: Passwords | None = None
+) -> Application:
     """Make the service of a reading.
 
     Parameters
     ----------
     desk : Desk
     options : ServiceOptions, optional
+    passwords : Passwords, optional
     """
     chosen = options or ServiceOptions()
     single = (
         Person(name=SINGLE, role=SINGLE, csrf=secrets.token_urlsafe(32)) if desk.settings.single else None
     )
-    service = Service(desk, Passwords(desk.store), chosen, single)
+    service = Service(desk, passwords or Passwords(desk.store), chosen, single)
     # the interactive pages load their scripts from elsewhere
     app = FastAPI(title="mesems-mri review", docs_url=None, redoc_url=None, openapi_url=None)
     _answer_errors(app)
@@ -300,9 +303,12 @@ def _add_tasks(app: FastAPI, service: Service) -> None:
         return {"tasks": [task_row(task) for task in await run_in_threadpool(_own, desk, person.name)]}
 
     @app.get("/api/tasks/{task_id}")
-    async def get_task(request: Request, task_id: str) -> dict[str, Any]:
+    async def get_task(request: Request, task_id: str, after: BackgroundTasks) -> dict[str, Any]:
         person, _ = await service.task(request, task_id)
-        return await run_in_threadpool(_shown, desk, task_id, person.name)
+        shown = await run_in_threadpool(_shown, desk, task_id, person.name)
+        if shown["next_task_id"]:
+            after.add_task(_prepare, desk, shown["next_task_id"])
+        return shown
 
     @app.get("/api/tasks/{task_id}/images/{name}.nii.gz")
     async def get_image(request: Request, task_id: str, name: str) -> FileResponse:
@@ -323,6 +329,14 @@ class _Plain(FileResponse):
 
     def set_stat_headers(self, stat_result: Any) -> None:
         self.headers.setdefault("content-length", str(stat_result.st_size))
+
+
+def _prepare(desk: Desk, task_id: str) -> None:
+    """Prepare the next task; whoever opens it sees what is wrong with it."""
+    try:
+        desk.prepare(task_id)
+    except MesemsError as error:
+        _log.warning("%s", error)
 
 
 def _own(desk: Desk, name: str) -> list[Task]:
@@ -414,7 +428,8 @@ def _add_static(app: FastAPI) -> None:
     async def read(task_id: str) -> Response:
         return _page("read.html")
 
-    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+    if STATIC.is_dir():
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
 def _page(name: str) -> Response:

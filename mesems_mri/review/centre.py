@@ -100,8 +100,9 @@ def _add_tasks(
         key = _case(assignment.reader, visit, assignment.kind)
         taken = {number for (reader, *_), number in cases.items() if reader == assignment.reader}
         number = cases.setdefault(key, max(taken, default=0) + 1)
-        hidden = desk.settings.order_hidden or assignment.kind == "re_read"
-        label = f"Case {number:03}" if hidden else f"Case {number:03}, scan {place[visit]}"
+        label = f"Case {number:03}"
+        if not desk.settings.order_hidden:
+            label += f", scan {place[visit]}"
         position[assignment.reader] += 1
         add_task(
             connection,

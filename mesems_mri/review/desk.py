@@ -40,6 +40,7 @@ from mesems_mri.review.visit import FoundVisit, load_dsegs, load_visit
 _KEPT_STATES = 2000
 _KEPT_PREVIEWS = 500
 _KEPT_SEGMENTATIONS = 16
+_KEPT_OPENINGS = 16
 
 
 class ClosedError(MesemsError):
@@ -79,6 +80,7 @@ class Desk:
         self._states: OrderedDict[str, ReadState] = OrderedDict()
         self._previews: OrderedDict[str, Preview] = OrderedDict()
         self._segmentations: OrderedDict[str, bytes] = OrderedDict()
+        self._openings: OrderedDict[str, list[Finding]] = OrderedDict()
         self._lock = threading.Lock()
 
     # what the run found
@@ -173,19 +175,45 @@ class Desk:
             compared, parts = self.compared(task.visit)
             findings = _adjudicated(compared)
         elif state.stage == "assisted":
-            findings = open_findings(visit, load_dsegs(self.layout, visit))
+            findings = self._made(visit)
         return Change(
             findings={finding.finding_id: finding.to_json() for finding in findings},
             parts=parts,
             read={"basis": visit.basis, "crop": [list(crop.start), list(crop.stop)]},
         )
 
+    def _made(self, visit: FoundVisit) -> list[Finding]:
+        """Return the findings of a visit as the run left them."""
+        with self._lock:
+            known = self._openings.get(visit.basis)
+        if known is None:
+            known = open_findings(visit, load_dsegs(self.layout, visit))
+            with self._lock:
+                self._openings[visit.basis] = known
+                while len(self._openings) > _KEPT_OPENINGS:
+                    self._openings.popitem(last=False)
+        return known
+
+    def prepare(self, task_id: str) -> None:
+        """Make findings and images of a task before it is opened, so that the page need not wait."""
+        with self.store.reading() as connection:
+            task = find_task(connection, task_id)
+            state = self.state(connection, task) if task else None
+        if task is None or state is None:
+            return
+        visit = self.visit(task.visit)
+        if state.revision == 0 and task.kind != "adjudication":
+            self._made(visit)
+        crop = self.crop(state, visit)
+        for picture in self.pictures(visit).values():
+            self.gallery.file(picture, visit, crop)
+
     def _rerun(self, visit: FoundVisit, state: ReadState) -> Change:
         assert visit.grid is not None
         crop = crop_of(self.layout, visit)
         change = Change()
         if state.stage == "assisted":
-            change = carry_over(state, open_findings(visit, load_dsegs(self.layout, visit)), visit.grid)
+            change = carry_over(state, self._made(visit), visit.grid)
         read = {
             "basis": visit.basis,
             "signed": False,
@@ -196,8 +224,7 @@ class Desk:
     def _assist(self, visit: FoundVisit, state: ReadState) -> Change:
         """Show the candidates after a first read; what the reader had added goes into what it matches."""
         assert visit.grid is not None
-        made = open_findings(visit, load_dsegs(self.layout, visit))
-        change = carry_over(state, made, visit.grid)
+        change = carry_over(state, self._made(visit), visit.grid)
         return replace(change, read={"stage": "assisted", "signed": False, "basis": visit.basis})
 
     def compared(self, key: tuple[str, str]) -> tuple[Comparison, dict[str, str | None]]:

@@ -101,7 +101,8 @@ def assign_reads(
     Returns
     -------
     list of Assignment
-        The new ones, each reader's in the order of reading; re-reads come last.
+        The new ones, each reader's in the order of reading; a re-read comes later than the read, among the
+        visits of others, so that nothing tells it from a read.
 
     Raises
     ------
@@ -136,7 +137,24 @@ def assign_reads(
     random.Random(f"{seed}/reading").shuffle(order)
     place = {participant: n for n, participant in enumerate(order)}
     new.sort(key=lambda a: place[a.participant_id])  # stable: the visits of one stay in order of time
-    return new + _re_reads(new, before, seed=seed, share=re_read_share)
+    return _interleaved(new, _re_reads(new, before, seed=seed, share=re_read_share), seed=seed)
+
+
+def _interleaved(reads: Sequence[Assignment], again: Sequence[Assignment], *, seed: int) -> list[Assignment]:
+    """Put each re-read between two participants of its reader, after the visits of its own participant."""
+    ordered: list[Assignment] = []
+    for reader in sorted({a.reader for a in reads}):
+        own = [a for a in reads if a.reader == reader]
+        for late in [a for a in again if a.reader == reader]:
+            last = max(n for n, a in enumerate(own) if a.participant_id == late.participant_id)
+            between = [
+                n for n in range(last + 1, len(own)) if own[n].participant_id != own[n - 1].participant_id
+            ]
+            places = [*between[len(between) // 2 :], len(own)]
+            drawn = random.Random(f"{seed}/again/{late.participant_id}/{late.session_id}")
+            own.insert(drawn.choice(places), late)
+        ordered += own
+    return ordered
 
 
 def _known_pairs(before: Iterable[Assignment]) -> dict[str, list[str]]:

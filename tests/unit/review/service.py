@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from argon2 import PasswordHasher
 
-from mesems_mri.review.accounts import ReaderRole, add_account
+from mesems_mri.review.accounts import Passwords, ReaderRole, add_account
 from mesems_mri.review.app import ServiceOptions, create_app
 from mesems_mri.review.desk import Desk
 from mesems_mri.review.events import MEANINGS
@@ -156,7 +156,8 @@ class Centre:
 
     def restart(self) -> None:
         self.desk = Desk(self.store)
-        self.app = create_app(self.desk, ServiceOptions(hosts=("localhost",), secure=False))
+        options = ServiceOptions(hosts=("localhost",), secure=False)
+        self.app = create_app(self.desk, options, Passwords(self.store, FAST))
 
     def browser(self, name: str | None = None) -> Browser:
         browser = Browser(self.app)
