@@ -1,4 +1,4 @@
-"""What a reader can do to a read: each act as the change that it makes to the present state."""
+"""Acts of a reader: each as the change that it makes to the present state of a read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,69 +1,47 @@
 """The desk of the readers: tasks opened and shown, acts turned into events and stored."""
 
 import random
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from mesems_mri.core.components import label_foci
 from mesems_mri.dataset.database import now
 from mesems_mri.dataset.reads import update_tables, write_read
 from mesems_mri.errors import MesemsError
-from mesems_mri.images.volume import spacing_of
 from mesems_mri.review import actions
+from mesems_mri.review.adjudication import adjudicated_findings
 from mesems_mri.review.carry import carry_over
 from mesems_mri.review.events import Act, Change, Event, Json
-from mesems_mri.review.findings import measured, open_findings
 from mesems_mri.review.locks import held_version
-from mesems_mri.review.masks import Crop, Runs, checked_runs, runs_of_mask
+from mesems_mri.review.masks import Crop, Runs, checked_runs
 from mesems_mri.review.matching import Comparison, compare_reads
 from mesems_mri.review.pictures import (
-    Gallery,
-    Picture,
     crop_of,
-    list_pictures,
     segmentation_bytes,
     segmentation_sha,
 )
+from mesems_mri.review.previews import Previews
 from mesems_mri.review.publish import make_read, write_masks
 from mesems_mri.review.state import Finding, Kind, ReadState, apply, difference, fold
 from mesems_mri.review.store import ReadingStore, StaleError, Task, add_event, find_task, read_events, tasks
 from mesems_mri.review.view import answer
-from mesems_mri.review.visit import FoundVisit, load_dsegs, load_visit
+from mesems_mri.review.visit import FoundVisit
+from mesems_mri.review.visits import FoundVisits
 
 _KEPT_STATES = 2000
-_KEPT_PREVIEWS = 500
 _KEPT_SEGMENTATIONS = 16
-_KEPT_OPENINGS = 16
 
 
 class ClosedError(MesemsError):
     """The read is signed or the visit locked: nothing of it can be changed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """Outline that was grown and not taken yet.
-
-    Parameters
-    ----------
-    task_id, kind : str
-    runs : Runs
-        On the whole grid.
-    """
-
-    task_id: str
-    kind: Kind
-    runs: Runs
-
-
-class Desk:
+class Desk(FoundVisits):
     """Reads of one reading: opened, shown, changed.
 
     Parameters
@@ -72,47 +50,12 @@ class Desk:
     """
 
     def __init__(self, store: ReadingStore) -> None:
+        super().__init__(store.settings())
         self.store = store
-        self.settings = store.settings()
-        self.layout = self.settings.layout
-        self.gallery = Gallery(self.layout)
-        self._visits: dict[tuple[str, str], tuple[int, FoundVisit]] = {}
         self._states: OrderedDict[str, ReadState] = OrderedDict()
-        self._previews: OrderedDict[str, Preview] = OrderedDict()
+        self.previews = Previews(self.gallery)
         self._segmentations: OrderedDict[str, bytes] = OrderedDict()
-        self._openings: OrderedDict[str, list[Finding]] = OrderedDict()
         self._lock = threading.Lock()
-
-    # what the run found
-
-    def visit(self, key: tuple[str, str]) -> FoundVisit:
-        """Return what the run found at a visit; read again when its record has changed."""
-        path = self.layout.metrics(*key)
-        stamp = path.stat().st_mtime_ns if path.is_file() else 0
-        known = self._visits.get(key)
-        if known is None or known[0] != stamp:
-            known = (stamp, load_visit(self.layout, *key))
-            self._visits[key] = known
-        return known[1]
-
-    def prior(self, visit: FoundVisit) -> FoundVisit | None:
-        """Return the visit that is shown beside one: its T2 reference, else the GEL reference."""
-        if self.settings.order_hidden:
-            return None
-        for name in ("t2_reference_session_id", "gel_reference_session_id"):
-            session = visit.metrics[name]
-            if session and self.layout.metrics(visit.participant_id, session).is_file():
-                return self.visit((visit.participant_id, session))
-        return None
-
-    def pictures(self, visit: FoundVisit) -> dict[str, Picture]:
-        """Return the images that the page shows of a visit, by name."""
-        return {picture.name: picture for picture in list_pictures(visit, self.prior(visit))}
-
-    def place(self, visit: FoundVisit) -> actions.Place:
-        """Return the grid of a visit with its planes."""
-        assert visit.grid is not None  # a visit without images is not read
-        return actions.Place(visit.grid, visit.planes)
 
     # states
 
@@ -173,26 +116,14 @@ class Desk:
         parts: dict[str, str | None] = {}
         if task.kind == "adjudication":
             compared, parts = self.compared(task.visit)
-            findings = _adjudicated(compared)
+            findings = adjudicated_findings(compared)
         elif state.stage == "assisted":
-            findings = self._made(visit)
+            findings = self.made(visit)
         return Change(
             findings={finding.finding_id: finding.to_json() for finding in findings},
             parts=parts,
             read={"basis": visit.basis, "crop": [list(crop.start), list(crop.stop)]},
         )
-
-    def _made(self, visit: FoundVisit) -> list[Finding]:
-        """Return the findings of a visit as the run left them."""
-        with self._lock:
-            known = self._openings.get(visit.basis)
-        if known is None:
-            known = open_findings(visit, load_dsegs(self.layout, visit))
-            with self._lock:
-                self._openings[visit.basis] = known
-                while len(self._openings) > _KEPT_OPENINGS:
-                    self._openings.popitem(last=False)
-        return known
 
     def prepare(self, task_id: str) -> None:
         """Make findings and images of a task before it is opened, so that the page need not wait."""
@@ -203,7 +134,7 @@ class Desk:
             return
         visit = self.visit(task.visit)
         if state.revision == 0 and task.kind != "adjudication":
-            self._made(visit)
+            self.made(visit)
         crop = self.crop(state, visit)
         for picture in self.pictures(visit).values():
             self.gallery.file(picture, visit, crop)
@@ -213,7 +144,7 @@ class Desk:
         crop = crop_of(self.layout, visit)
         change = Change()
         if state.stage == "assisted":
-            change = carry_over(state, self._made(visit), visit.grid)
+            change = carry_over(state, self.made(visit), visit.grid)
         read = {
             "basis": visit.basis,
             "signed": False,
@@ -224,7 +155,7 @@ class Desk:
     def _assist(self, visit: FoundVisit, state: ReadState) -> Change:
         """Show the candidates after a first read; what the reader had added goes into what it matches."""
         assert visit.grid is not None
-        change = carry_over(state, self._made(visit), visit.grid)
+        change = carry_over(state, self.made(visit), visit.grid)
         return replace(change, read={"stage": "assisted", "signed": False, "basis": visit.basis})
 
     def compared(self, key: tuple[str, str]) -> tuple[Comparison, dict[str, str | None]]:
@@ -395,7 +326,7 @@ class Desk:
         if act is Act.COMMENT:
             return actions.comment(state, given["finding_id"], given["code"])
         if act is Act.ADD:
-            preview = self._taken(task.task_id, given["preview_id"], given["kind"])
+            preview = self.previews.taken(task.task_id, given["preview_id"], given["kind"])
             return actions.add(
                 state,
                 place,
@@ -437,14 +368,6 @@ class Desk:
         except ValueError as error:
             raise actions.ActError(str(error)) from error
 
-    def _taken(self, task_id: str, preview_id: str, kind: str) -> Preview:
-        with self._lock:
-            preview = self._previews.get(preview_id)
-        if preview is None or preview.task_id != task_id or preview.kind != kind:
-            msg = "this outline is not there any more; point at the lesion again"
-            raise actions.ActError(msg)
-        return preview
-
     def publish(self, visit: FoundVisit, state: ReadState) -> None:
         """Put a read of the single user into the tables."""
         read, outcome = make_read(self.layout, visit, state, "read")
@@ -473,43 +396,7 @@ class Desk:
         """
         task, state = self.opened(task_id, actor)
         visit = self.visit(task.visit)
-        crop, grid = self.crop(state, visit), visit.grid
-        assert grid is not None
-        if not all(0 <= i < n for i, n in zip(at, crop.inner, strict=True)):
-            msg = f"the place {list(at)} lies outside of the image"
-            raise actions.ActError(msg)
-        grown = self.gallery.grow(visit, crop, kind, at)
-        if not grown.any():
-            return {
-                "preview_id": None,
-                "voxels": [],
-                "volume_mm3": 0.0,
-                "max_diameter_mm": 0.0,
-                "is_focus": False,
-                "why_not": "nothing stands out from the white matter around here",
-            }
-        part = runs_of_mask(grown)
-        plane = visit.planes[kind]
-        foci = label_foci(
-            grown,
-            spacing_mm=spacing_of(grid.matrix),
-            plane_normal=plane.normal,
-            slice_thickness_mm=plane.slice_thickness_mm,
-        )
-        preview_id = secrets.token_hex(8)
-        with self._lock:
-            self._previews[preview_id] = Preview(task_id=task_id, kind=kind, runs=crop.to_whole(part))
-            while len(self._previews) > _KEPT_PREVIEWS:
-                self._previews.popitem(last=False)
-        size = measured(crop.to_whole(part), grid, plane)
-        return {
-            "preview_id": preview_id,
-            "voxels": [list(run) for run in part],
-            "volume_mm3": size["volume_mm3"],
-            "max_diameter_mm": size["max_diameter_mm"],
-            "is_focus": bool(foci.any()),
-            "why_not": None if foci.any() else "smaller than the smallest focus that is counted",
-        }
+        return self.previews.grow(task_id, visit, self.crop(state, visit), kind, at)
 
     def picture(self, task_id: str, actor: str, name: str) -> Path:
         """Return the file of an image of a task.
@@ -550,36 +437,3 @@ class Desk:
         assert task is not None
         visit = self.visit(task.visit)
         return answer(task, visit, self.crop(after, visit), before, after)
-
-
-def _adjudicated(compared: Comparison) -> list[Finding]:
-    """Make the findings that an adjudicator decides about: those of both reads, disputed ones first."""
-    found = []
-    ordered = sorted(compared.units, key=lambda unit: (not unit.disagreements, not unit.finding.active))
-    for label, unit in enumerate(ordered, start=1):
-        sides = [finding for finding in (unit.first, unit.second) if finding is not None]
-        counted = [finding for finding in sides if finding.counts]
-        base = (counted or sides)[0]
-        reads = tuple(
-            {
-                "reader": letter,
-                "decision": side.decision if side else "absent",
-                "t2_status": side.t2_status if side else None,
-                "gd_status": side.gd_status if side else None,
-                "comment": side.comment if side else None,
-            }
-            for letter, side in zip("AB", (unit.first, unit.second), strict=True)
-        )
-        disputed = bool(unit.disagreements)
-        found.append(
-            replace(
-                base,
-                finding_id=f"f{label}",
-                label=label,
-                decision="undecided" if disputed else base.decision,
-                comment=None,
-                reads=reads,
-                disputed=disputed,
-            )
-        )
-    return found

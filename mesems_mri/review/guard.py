@@ -1,4 +1,4 @@
-"""What stands before every request: host, size of the body, and the headers of every answer."""
+"""Checks before every request: host, size of the body, and the headers of every answer."""
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping

@@ -1,7 +1,7 @@
 """Pages of manager and auditor: who is at which stage, locks, the trail; made on the server."""
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, HTTPException, Request
@@ -23,15 +23,13 @@ from mesems_mri.review.desk import Desk
 from mesems_mri.review.events import MEANINGS
 from mesems_mri.review.locks import ask_unlock
 from mesems_mri.review.progress import VisitStage
+from mesems_mri.review.service import Service
 from mesems_mri.review.store import verify
-
-if TYPE_CHECKING:
-    from mesems_mri.review.app import Service
 
 _SHOWN_ENTRIES = 500
 
 
-def add_pages(app: FastAPI, service: "Service") -> None:
+def add_pages(app: FastAPI, service: Service) -> None:
     """Add the pages of manager and auditor."""
     desk = service.desk
 

@@ -97,7 +97,7 @@ event = Table(
     Column("content", Text, nullable=False),  # the event as JSON
     Column("sha256", String(64), nullable=False),  # of the content; the trail holds it too
 )
-"""What was decided; nothing is ever changed here."""
+"""Decisions as they were made; nothing is ever changed here."""
 
 lock = Table(
     "lock",

@@ -7,9 +7,10 @@ from pathlib import Path
 import uvicorn
 
 from mesems_mri.errors import UsageError
-from mesems_mri.review.app import ServiceOptions, create_app
+from mesems_mri.review.app import create_app
 from mesems_mri.review.centre import make_single, put_right
 from mesems_mri.review.desk import Desk
+from mesems_mri.review.service import ServiceOptions
 from mesems_mri.review.store import ReadingSettings, ReadingStore
 from mesems_mri.review.visit import list_visits
 

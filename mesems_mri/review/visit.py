@@ -60,7 +60,7 @@ class ReadGrid:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FoundVisit:
-    """What the run found at a visit.
+    """Findings of the run at a visit.
 
     Parameters
     ----------

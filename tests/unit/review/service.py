@@ -12,10 +12,11 @@ import numpy as np
 from argon2 import PasswordHasher
 
 from mesems_mri.review.accounts import Passwords, ReaderRole, add_account
-from mesems_mri.review.app import ServiceOptions, create_app
+from mesems_mri.review.app import create_app
 from mesems_mri.review.desk import Desk
 from mesems_mri.review.events import MEANINGS
 from mesems_mri.review.guard import Application
+from mesems_mri.review.service import ServiceOptions
 from mesems_mri.review.store import ReadingSettings, ReadingStore
 from tests.unit.review.reading_study import ReadingStudy
 

@@ -11,8 +11,9 @@ from sqlalchemy import update
 from mesems_mri.errors import UsageError
 from mesems_mri.review import schema
 from mesems_mri.review.accounts import Passwords, ReaderRole, add_account, revoke_account
-from mesems_mri.review.app import ServiceOptions, create_app
+from mesems_mri.review.app import create_app
 from mesems_mri.review.centre import adjudicate, assign
+from mesems_mri.review.service import ServiceOptions
 from mesems_mri.review.store import tasks
 from tests.unit.review.reading_study import SECRETS, ReadingStudy
 from tests.unit.review.service import FAST, PASSWORD, Browser, Centre

@@ -9,10 +9,11 @@ import pytest
 from mesems_mri.dataset.columns import LEDGER_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.images import nifti
-from mesems_mri.review.app import ServiceOptions, create_app
+from mesems_mri.review.app import create_app
 from mesems_mri.review.events import MEANINGS
 from mesems_mri.review.publish import MASKS
 from mesems_mri.review.serve import open_single
+from mesems_mri.review.service import ServiceOptions
 from tests.unit.review.reading_study import HIDDEN, ReadingStudy, ball
 from tests.unit.review.service import Browser
 
