@@ -306,6 +306,23 @@ def unlock(
 
 
 @review_app.command()
+def reopen(
+    participant: Participant,
+    session: Session,
+    by: User,
+    password_file: PasswordFile = None,
+    database: Database = _DEFAULT,
+) -> None:
+    """Give a visit that is signed and not locked to its readers once more, e.g. after a rerun."""
+    from mesems_mri.review.centre import reopen as give_back
+
+    visit = _visit(participant, session)
+    with _opened(database) as desk:
+        give_back(desk, visit, _manager(desk, by, password_file))
+    typer.echo(f"{'/'.join(visit)}: its readers have it again")
+
+
+@review_app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write the tables into.")],
     database: Database = _DEFAULT,
