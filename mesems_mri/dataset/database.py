@@ -6,6 +6,7 @@ Only the extras `central` and `review` have SQLAlchemy, so no module but theirs 
 import contextlib
 import datetime as dt
 import os
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mesems_mri.errors import UsageError
 
 _WRITING = 0x6D6573656D73  # "mesems": the advisory lock in PostgreSQL that lets one writer in at a time
 _BUSY_SECONDS = 60
+_CONNECTIONS = 20
 
 
 def now() -> str:
@@ -36,6 +38,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = _parse(url)
+        self._writer = threading.Lock()
         try:
             self.engine = _engine(self.url)
         except NoSuchModuleError as error:
@@ -61,7 +64,12 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Generator[Connection]:
         """Begin an atomic transaction of the only writer."""
-        with self.engine.connect().execution_options(mesems_writes=True) as connection, connection.begin():
+        # Threads wait in line here: SQLite itself lets them poll, with ever longer pauses.
+        with (
+            self._writer,
+            self.engine.connect().execution_options(mesems_writes=True) as connection,
+            connection.begin(),
+        ):
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITING})
             yield connection
@@ -126,7 +134,9 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         # a connection that PostgreSQL dropped when it restarted is noticed before it is used
         return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS
+    )
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: Any) -> None:

@@ -56,6 +56,7 @@ class Desk(FoundVisits):
         self.previews = Previews(self.gallery)
         self._segmentations: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
+        self._preparing = threading.Lock()
 
     # states
 
@@ -132,12 +133,13 @@ class Desk(FoundVisits):
             state = self.state(connection, task) if task else None
         if task is None or state is None:
             return
-        visit = self.visit(task.visit)
-        if state.revision == 0 and task.kind != "adjudication":
-            self.made(visit)
-        crop = self.crop(state, visit)
-        for picture in self.pictures(visit).values():
-            self.gallery.file(picture, visit, crop)
+        with self._preparing:  # one at a time: whoever decides goes first
+            visit = self.visit(task.visit)
+            if state.revision == 0 and task.kind != "adjudication":
+                self.made(visit)
+            crop = self.crop(state, visit)
+            for picture in self.pictures(visit).values():
+                self.gallery.file(picture, visit, crop)
 
     def _rerun(self, visit: FoundVisit, state: ReadState) -> Change:
         assert visit.grid is not None
