@@ -114,9 +114,9 @@ docs: reference-check  ## build the documentation into build/docs and check its 
 
 # One resolve for everything; the container's list is the same one without the tools for development.
 lock: | $(filter .venv-uv/bin/uv,$(UV))  ## resolve the dependencies anew
-	$(UV) pip compile pyproject.toml --extra slurm --extra central --group dev --universal --python-version 3.11 --upgrade --quiet \
+	$(UV) pip compile pyproject.toml --extra slurm --extra central --extra review --group dev --universal --python-version 3.11 --upgrade --quiet \
 	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file requirements.lock
-	$(UV) pip compile pyproject.toml --extra slurm --extra central --universal --python-version 3.11 --constraint requirements.lock --quiet \
+	$(UV) pip compile pyproject.toml --extra slurm --extra central --extra review --universal --python-version 3.11 --constraint requirements.lock --quiet \
 	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file containers/requirements.lock
 	$(UV) pip compile --group central --universal --python-version 3.11 --constraint requirements.lock --quiet \
 	  --no-emit-index-url --no-annotate --no-header --generate-hashes --output-file containers/central.lock

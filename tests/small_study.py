@@ -12,7 +12,8 @@ from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUM
 from mesems_mri.dataset.layout import Layout
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.files import write_json, write_text
-from mesems_mri.pipeline.compile import compile_ledger, compile_metrics
+from mesems_mri.dataset.reads import write_study_tables
+from mesems_mri.pipeline.compile import compile_ledger
 from mesems_mri.transfer.build import BuildRequest, build
 from mesems_mri.transfer.keys import make_keys, public_path, read_public_key
 
@@ -76,7 +77,7 @@ class SmallStudy:
         """Write ledgers and tables as the last steps of a run do."""
         for participant, records in self.records.items():
             compile_ledger(self.layout, participant, records)
-        compile_metrics(self.layout, CONFIG.periods)
+        write_study_tables(self.layout, CONFIG.periods)
         write_table(self.layout.site_quality(), SITE_QUALITY_COLUMNS, self.quality)
         visits = {p: [path.parent.name for path in paths] for p, paths in self.records.items()}
         write_json(self.layout.expected, {"sites": self.sites, "visits": visits})

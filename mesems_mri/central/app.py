@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from mesems_mri.central import audit
 from mesems_mri.central.receipts import Decision, read_claim
 from mesems_mri.central.receive import Source, receive, refuse
 from mesems_mri.central.reconcile import reconcile
@@ -22,6 +21,7 @@ from mesems_mri.central.rejection import RejectedError, RejectionCode, Unavailab
 from mesems_mri.central.schema import transfer
 from mesems_mri.central.sites import Role, TokenHolder, holder_of
 from mesems_mri.central.store import Store
+from mesems_mri.dataset import audit
 from mesems_mri.errors import MesemsError, UsageError
 from mesems_mri.transfer.archive import MAX_ARCHIVE_BYTES
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from mesems_mri.central.audit import AuditHead
 from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.sites import SITE
-from mesems_mri.central.store import now
+from mesems_mri.dataset.audit import AuditHead
+from mesems_mri.dataset.database import now
 from mesems_mri.transfer.archive import MAX_BYTES
 from mesems_mri.transfer.manifest import MANIFEST
 

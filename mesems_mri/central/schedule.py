@@ -11,10 +11,10 @@ from typing import NoReturn
 
 from sqlalchemy import Connection, func, insert, select
 
-from mesems_mri.central import audit
 from mesems_mri.central.schema import expected_visit, schedule, site
-from mesems_mri.central.store import now
+from mesems_mri.dataset import audit
 from mesems_mri.dataset.columns import VISIT_METRICS_COLUMNS
+from mesems_mri.dataset.database import now
 from mesems_mri.dataset.input_tables import read_tsv
 from mesems_mri.errors import DatasetError, UsageError
 

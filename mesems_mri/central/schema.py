@@ -1,7 +1,6 @@
 """Tables of the central database; received rows are append-only, which triggers enforce."""
 
 from sqlalchemy import (
-    DDL,
     Boolean,
     Column,
     ForeignKey,
@@ -14,8 +13,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    event,
 )
+
+from mesems_mri.dataset.audit import trail_table
+from mesems_mri.dataset.database import protect
 
 DATABASE_VERSION = 1
 """Raised when the tables change; a database of another version is refused."""
@@ -151,44 +152,12 @@ record = Table(
 )
 """Every version of every row received; the last version holds."""
 
-audit = Table(
-    "audit",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    _time("at"),
-    Column("actor", String(200), nullable=False),
-    Column("action", String(40), nullable=False),
-    Column("subject", String(200), nullable=False),
-    Column("details", Text, nullable=False),  # JSON: names, numbers, hashes; no value of a participant
-    Column("previous_hash", String(64), nullable=False),
-    Column("hash", String(64), nullable=False),
-)
+audit = trail_table(metadata)
 
 APPEND_ONLY = (schedule, expected_visit, transfer, rejection, stored_file, transfer_file, record, audit)
 
 Index("record_visit", record.c.participant_id, record.c.session_id)
 
 
-def _protect(table: Table) -> None:
-    """Let the database itself refuse to change or remove a row."""
-    name = table.name
-    for verb in ("UPDATE", "DELETE"):
-        sqlite = (
-            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
-        )
-        event.listen(table, "after_create", DDL(sqlite).execute_if(dialect="sqlite"))
-    function = (
-        f"CREATE FUNCTION {name}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{name} is append-only'; END $$"
-    )
-    trigger = (
-        f"CREATE TRIGGER {name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}_append_only()"
-    )
-    for statement in (function, trigger):
-        event.listen(table, "after_create", DDL(statement).execute_if(dialect="postgresql"))
-
-
 for _table in APPEND_ONLY:
-    _protect(_table)
+    protect(_table)

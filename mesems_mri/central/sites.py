@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
-from mesems_mri.central import audit
 from mesems_mri.central.schema import public_key, site, token
-from mesems_mri.central.store import now
+from mesems_mri.dataset import audit
+from mesems_mri.dataset.database import now
 from mesems_mri.errors import UsageError
 from mesems_mri.transfer.keys import fingerprint as fingerprint_of
 from mesems_mri.transfer.keys import parse_public_key, public_pem

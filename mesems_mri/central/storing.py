@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, select
 
-from mesems_mri.central import audit
 from mesems_mri.central.admission import check_chain, check_visits
 from mesems_mri.central.content import VISITS, BundleRow
 from mesems_mri.central.receipts import Claim, Decision, IssuedReceipt, rejection_receipt, shortened
@@ -17,8 +16,10 @@ from mesems_mri.central.rejection import RejectedError, RejectionCode
 from mesems_mri.central.schedule import current_schedule
 from mesems_mri.central.schema import rejection, stored_file, transfer, transfer_file
 from mesems_mri.central.sites import keys_of
-from mesems_mri.central.store import Store, now
+from mesems_mri.central.store import Store
 from mesems_mri.central.versions import compare_rows, store_versions
+from mesems_mri.dataset import audit
+from mesems_mri.dataset.database import now
 from mesems_mri.transfer.manifest import SIGNATURE, BundleManifest
 
 

@@ -233,7 +233,7 @@ def _audit(
     database: Database = _DEFAULT,
 ) -> None:
     """Check the audit trail; exit code 3 if an entry was changed or removed."""
-    from mesems_mri.central import audit
+    from mesems_mri.dataset import audit
     from mesems_mri.errors import DatasetError, UsageError
 
     number, _, digest = (known or "0:").partition(":")

@@ -15,6 +15,7 @@ from mesems_mri import __version__
 from mesems_mri.cli.central import central_app
 from mesems_mri.cli.intake import intake
 from mesems_mri.cli.query import query_app
+from mesems_mri.cli.review import review_app
 from mesems_mri.cli.step import step_app
 from mesems_mri.cli.transfer import transfer_app
 from mesems_mri.errors import MesemsError
@@ -23,6 +24,7 @@ _STARTED = time.time()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(intake)
 app.add_typer(query_app, name="query")
+app.add_typer(review_app, name="review")
 app.add_typer(transfer_app, name="transfer")
 app.add_typer(central_app, name="central")
 app.add_typer(step_app, name="step")  # last: the reference ends before it

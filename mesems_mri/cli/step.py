@@ -255,9 +255,9 @@ def _compile_ledger(
 def _compile_metrics(settings: Settings, out_dir: OutDir = Path()) -> None:
     """Write the tables of the study."""
     from mesems_mri.dataset.layout import Layout
-    from mesems_mri.pipeline.compile import compile_metrics
+    from mesems_mri.dataset.reads import write_study_tables
 
-    compile_metrics(Layout(out_dir.resolve()), _part(settings).periods)
+    write_study_tables(Layout(out_dir.resolve()), _part(settings).periods)
 
 
 @step_app.command("send_transfer")

@@ -75,6 +75,22 @@ class Layout:
         return self.out_dir / ".transfer"
 
     @property
+    def reading(self) -> Path:
+        """Reads that were published and what the reading keeps; hidden, so that BIDS tools pass it by.
+
+        It is apart from the intermediate files, since what a reader decided cannot be computed again.
+        """
+        return self.out_dir / ".review"
+
+    def read(self, participant_id: str, session_id: str) -> Path:
+        """Return the published read of a visit, which stands in the tables."""
+        return self.reading / participant_id / session_id / "read.json"
+
+    def read_version(self, participant_id: str, session_id: str, version: int) -> Path:
+        """Return a version of a locked read."""
+        return self.read(participant_id, session_id).with_name(f"v{version:03}.json")
+
+    @property
     def transfer_outcome(self) -> Path:
         """Outcome of the transfer at the end of the last run that was asked for one."""
         return self.out_dir / ".mesems" / "transfer.json"

@@ -282,6 +282,19 @@ def read_in_ras(path: str | Path) -> tuple[FloatArray, tuple[float, float, float
     return as_ras(volume.array, volume.affine)
 
 
+def read_grid(path: str | Path) -> tuple[tuple[int, int, int], Affine]:
+    """Read the matrix size of an image and its voxel -> RAS mm, without its voxels.
+
+    Raises
+    ------
+    InputError
+        As `read_image`, as far as the header shows it.
+    """
+    image = _load(Path(path))
+    x, y, z = image.shape[:3]
+    return (x, y, z), _orientation(image.header, header_repair=False)[0]
+
+
 def read_labels(path: str | Path, *, header_repair: bool = False) -> tuple[Labels, Affine]:
     """Read a mask or a dseg: whole numbers (int32) in file order and voxel -> RAS mm.
 
@@ -316,6 +329,15 @@ def _write(path: Path, array: NDArray[np.generic], affine: Affine) -> None:
     image.set_sform(affine, code=2)
     image.header.set_xyzt_units("mm")
     _write_bytes(path, image.to_bytes())
+
+
+def image_bytes(array: NDArray[np.generic], affine: Affine) -> bytes:
+    """Return an image as gzip NIfTI whose header holds nothing but geometry and dtype."""
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine, code=2, strip_shears=True)
+    image.set_sform(affine, code=2)
+    image.header.set_xyzt_units("mm")
+    return igzip.compress(image.to_bytes(), compresslevel=2, mtime=0)
 
 
 def write_image(path: str | Path, array: ArrayLike, affine: Affine) -> None:

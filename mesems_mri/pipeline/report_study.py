@@ -12,8 +12,8 @@ from mesems_mri.dataset.columns import (
     VISIT_METRICS_COLUMNS,
 )
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.reads import summary_of
 from mesems_mri.dataset.records.base import StepRecord, outcome_of
-from mesems_mri.dataset.records.visit import VisitSummary
 from mesems_mri.dataset.tables import read_table
 from mesems_mri.files import read_json, write_text
 from mesems_mri.report.page import Link, render_page
@@ -46,7 +46,7 @@ def report_participant(layout: Layout, participant_id: str, records: Sequence[Pa
     records : sequence of Path
         Visit records in order of time.
     """
-    visits = [VisitSummary.from_json(read_json(path)) for path in records]
+    visits = [summary_of(layout, path) for path in records]
     first = visits[0].metrics
     named = [f"Study {first['study_id']}"] if first["study_id"] != TrialConfig().study_id else []
     named += [f"Site {first['site_id']}"] if first["site_id"] else []

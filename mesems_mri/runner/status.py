@@ -8,6 +8,7 @@ from rich.table import Table
 
 from mesems_mri.dataset.bids import natural_key
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.reads import published_read
 from mesems_mri.errors import Reason
 from mesems_mri.files import read_json
 from mesems_mri.runner.lock import LockHolder, read_holder
@@ -165,6 +166,8 @@ def _count(layout: Layout, states: Sequence[VisitState]) -> dict[str, int]:
         row: Mapping[str, Any] = read_json(path)["visit_metrics"]
         reasons = {value for name, value in row.items() if name.endswith("_reason")}
         counts["in_query"] += str(Reason.OPEN_QUERY) in reasons
-        counts["read"] += row["read_status"] in _READ
-        counts["locked"] += row["read_status"] == "locked"
+        read = published_read(layout, state.participant_id, state.session_id)
+        read_status = (read.metrics if read else row)["read_status"]
+        counts["read"] += read_status in _READ
+        counts["locked"] += read_status == "locked"
     return counts

@@ -19,10 +19,11 @@ import httpx
 import pytest
 from sqlalchemy import exc, select, text
 
-from mesems_mri.central import audit, schema
+from mesems_mri.central import schema
 from mesems_mri.central.sites import add_key
 from mesems_mri.central.versions import current
 from mesems_mri.config import Access
+from mesems_mri.dataset import audit
 from mesems_mri.transfer.keys import public_pem
 from mesems_mri.transfer.outbox import BundleState, Outbox
 from mesems_mri.transfer.send import send

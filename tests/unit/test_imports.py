@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "intake": {"images", "report", "dataset"} | BASE,
     "transfer": {"dataset"} | BASE,
     "central": {"transfer", "dataset"} | BASE,
+    "review": {"core", "images", "dataset"} | BASE,
     "runner": {"pipeline", "dataset"} | BASE,
     "simulate": {"images", "core", "dataset"} | BASE,
 }

@@ -115,6 +115,7 @@ def test_lock_holds_every_dependency(repository: Path) -> None:
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["slurm"],
         *project["project"]["optional-dependencies"]["central"],
+        *project["project"]["optional-dependencies"]["review"],
         *(line for group in project["dependency-groups"].values() for line in group if isinstance(line, str)),
     ]
     names = {re.split(r"[\[<>=!~ ]", line)[0].lower() for line in wanted}

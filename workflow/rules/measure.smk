@@ -66,7 +66,7 @@ rule compile_metrics:
         runtime=10,
     params:
         settings=settings("periods"),
-        code=code_version("pipeline.compile"),
+        code=code_version("dataset.reads"),
     shell:
         "mesems-mri step compile_metrics --settings {params.settings} > {log:q} 2>&1"
 

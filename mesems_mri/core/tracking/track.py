@@ -87,7 +87,7 @@ def track_visit(
     if visit.gel is not None:
         gel, gel_rows, known = track_gel(visit, known, spacing_mm=spacing_mm)
         if t2 is not None:
-            _join(gel_rows, gel, t2_rows, t2, spacing_mm=spacing_mm, join_mm=join_mm)
+            join_gel(gel_rows, gel, t2_rows, t2, spacing_mm=spacing_mm, join_mm=join_mm)
     rows = sorted([*t2_rows, *gel_rows], key=lambda row: row["lesion_id"])
     return TrackedVisit(t2, gel, rows, known)
 
@@ -143,7 +143,7 @@ def _check(visit: VisitFoci, known: KnownFoci) -> None:
         raise ValueError(msg)
 
 
-def _join(
+def join_gel(
     gel_rows: Iterable[LedgerRow],
     gel: Labels,
     t2_rows: Iterable[LedgerRow],

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import delete, exc, select, update
 
-from mesems_mri.central import audit, schema
+from mesems_mri.central import schema
+from mesems_mri.dataset import audit
 from mesems_mri.errors import ForbiddenColumnError
 from tests.unit.central.bundles import Bundle, visit
 from tests.unit.central.conftest import Trial

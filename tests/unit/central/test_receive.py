@@ -7,12 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
-from mesems_mri.central import audit
 from mesems_mri.central.receive import Source, receive
 from mesems_mri.central.schema import audit as trail
 from mesems_mri.central.schema import record, rejection, transfer
 from mesems_mri.central.sites import add_key, revoke
 from mesems_mri.central.versions import current, history
+from mesems_mri.dataset import audit
 from mesems_mri.transfer.keys import public_pem
 from mesems_mri.transfer.manifest import TransferReceipt
 from tests.unit.central.bundles import Bundle, lesion, query, visit

@@ -96,7 +96,7 @@ def test_forbidden_column_is_named_and_its_values_are_not(trial: Trial, bundle: 
     assert "'Treatment Arm' would unblind" in decision.receipt.reasons[0]
     refused(trial, bundle, "would unblind")
     with trial.store.reading() as connection:
-        from mesems_mri.central import audit
+        from mesems_mri.dataset import audit
 
         assert "placebo" not in " ".join(audit.listing(connection))
 

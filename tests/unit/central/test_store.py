@@ -3,15 +3,17 @@
 import pytest
 from sqlalchemy import exc, func, insert, select
 
-from mesems_mri.central import schema, store
+from mesems_mri.central import schema
+from mesems_mri.central.store import Store
+from mesems_mri.dataset import database
 from tests.unit.central.conftest import Trial
 
 ROW = {"site_id": "S03", "added_at": "2026-01-01T00:00:00Z", "added_by": "tester"}
 
 
 def test_second_writer_waits_from_the_beginning(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_BUSY_SECONDS", 0.1)
-    other = store.Store(str(trial.folder / "central.db"))
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    other = Store(str(trial.folder / "central.db"))
     with trial.store.writing():  # before it has changed anything: what it reads must stay so until it writes
         with pytest.raises(exc.OperationalError, match="locked"), other.writing():
             pass

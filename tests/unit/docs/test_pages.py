@@ -80,6 +80,8 @@ def wrong_usage(words: list[str]) -> str | None:
     known = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
     while words[0] in known and len(words) > 1 and hasattr(known[words[0]], "commands"):
         known, words = known[words[0]].commands, words[1:]
+    if words[0] not in known and words[0].isupper() and "open" in known:
+        words = ["open", *words]  # review OUT_DIR
     if words[0] not in known:
         return f"no command {words[0]}"
     options = {name for parameter in known[words[0]].params for name in parameter.opts} | {"--debug"}

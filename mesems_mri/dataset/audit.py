@@ -1,6 +1,8 @@
 """Audit trail: actor, action, subject and time of each entry, hash-chained to the previous one.
 
-Entries hold names, numbers and hashes, never a value of a participant: nothing in them can tell an arm.
+The data centre and the reading share it. Entries hold names, numbers and hashes, never a value of a
+participant: nothing in them can tell an arm. Only the extras `central` and `review` have SQLAlchemy, so no
+module but theirs imports this one.
 """
 
 import hashlib
@@ -9,14 +11,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, desc, insert, select
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, desc, insert, select
 
-from mesems_mri.central.schema import audit
 from mesems_mri.dataset.tables import check_forbidden
 
 BEGIN = "0" * 64
 """Hash that the first entry follows."""
 _SEALED = ("number", "at", "actor", "action", "subject", "details", "previous_hash")
+
+
+def trail_table(metadata: MetaData) -> Table:
+    """Make the table of the trail; every database of ours has it under the same name."""
+    return Table(
+        "audit",
+        metadata,
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        Column("at", String(20), nullable=False),
+        Column("actor", String(200), nullable=False),
+        Column("action", String(40), nullable=False),
+        Column("subject", String(200), nullable=False),
+        Column("details", Text, nullable=False),  # JSON: names, numbers, hashes; no value of a participant
+        Column("previous_hash", String(64), nullable=False),
+        Column("hash", String(64), nullable=False),
+    )
+
+
+_TRAIL = trail_table(MetaData())
 
 
 @dataclass(frozen=True)
@@ -70,21 +90,21 @@ def append(
         "previous_hash": last.hash,
     }
     entry["hash"] = _seal(entry)
-    connection.execute(insert(audit).values(entry))
+    connection.execute(insert(_TRAIL).values(entry))
     return AuditHead(entry["number"], entry["hash"])
 
 
 def head(connection: Connection) -> AuditHead:
     """Return the last entry."""
     row = connection.execute(
-        select(audit.c.number, audit.c.hash).order_by(desc(audit.c.number)).limit(1)
+        select(_TRAIL.c.number, _TRAIL.c.hash).order_by(desc(_TRAIL.c.number)).limit(1)
     ).first()
     return AuditHead(*row) if row else AuditHead(0, BEGIN)
 
 
 def listing(connection: Connection) -> Iterator[str]:
     """Yield the entries, one line each."""
-    for row in connection.execute(select(audit).order_by(audit.c.number)):
+    for row in connection.execute(select(_TRAIL).order_by(_TRAIL.c.number)):
         yield f"{row.number}  {row.at}  {row.actor}  {row.action}  {row.subject}  {row.details}"
 
 
@@ -103,7 +123,7 @@ def verify(connection: Connection, known: AuditHead | None = None) -> list[str]:
         Faults, one sentence each; empty when the trail is complete.
     """
     wrong, last, found = [], AuditHead(0, BEGIN), known is None or known == AuditHead(0, BEGIN)
-    for row in connection.execute(select(audit).order_by(audit.c.number)).mappings():
+    for row in connection.execute(select(_TRAIL).order_by(_TRAIL.c.number)).mappings():
         number = row["number"]
         if number != last.number + 1:
             wrong.append(f"audit trail: entry {number} follows entry {last.number}; entries are missing")
