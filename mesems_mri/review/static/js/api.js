@@ -1,0 +1,67 @@
+/** Calls of the service: JSON, a session cookie, one token against forged requests. */
+
+export class ApiError extends Error {
+  /** @param {number} status 0: no answer */
+  constructor(status, detail, revision) {
+    super(detail);
+    this.status = status;
+    this.revision = revision;
+  }
+}
+
+let csrf = "";
+let lastContact = Date.now();
+
+/** Milliseconds since the service last answered. */
+export const sinceContact = () => Date.now() - lastContact;
+
+async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...options });
+  } catch {
+    throw new ApiError(0, "The service does not answer.");
+  }
+  if (!response.ok) {
+    const said = await response.json().catch(() => ({}));
+    const detail = typeof said.detail === "string" ? said.detail : `The service refused it (${response.status}).`;
+    throw new ApiError(response.status, detail, said.revision);
+  }
+  lastContact = Date.now();
+  return response;
+}
+
+export const get = async (path) => (await call(path)).json();
+
+export const bytes = async (path, priority = "auto") => (await call(path, { priority })).arrayBuffer();
+
+export async function session() {
+  const found = await get("/api/session");
+  csrf = found.csrf ?? "";
+  return found;
+}
+
+const send = (path, body) =>
+  call(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
+    body: JSON.stringify(body),
+  });
+
+/** Post; a stale token is renewed once. */
+export async function post(path, body = {}) {
+  const token = csrf;
+  try {
+    return await (await send(path, body)).json();
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    const { csrf: renewed } = await session();
+    if (renewed === token) throw error;
+    return (await send(path, body)).json();
+  }
+}
+
+export async function login(name, password) {
+  const found = await post("/api/login", { name, password });
+  return found.csrf === undefined ? session() : ((csrf = found.csrf), found);
+}
