@@ -18,7 +18,9 @@ export const sinceContact = () => Date.now() - lastContact;
 async function call(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { credentials: "same-origin", ...options });
+    const early = options.method ? null : window.early?.get(path);
+    window.early?.delete(path);
+    response = await (early ?? fetch(path, { credentials: "same-origin", ...options }));
   } catch {
     throw new ApiError(0, "The service does not answer.");
   }

@@ -47,17 +47,16 @@ export function help() {
     "Keys and mouse",
     "help",
     h("div", { class: "columns" }, ...keys, mouse),
-    h("p", {}, "Images are shown as seen from the feet and from the front: the participant's right is on the left."),
     h(
       "p",
       { class: "legend" },
+      "The participant's right is on the left.",
       h("span", { class: "line t2", text: "T2" }),
       h("span", { class: "line gel", text: "GEL" }),
       h("span", { class: "line unsure", text: "unsure" }),
       h("span", { class: "line rejected", text: "rejected" }),
     ),
-    h("label", { class: "check" }, box, "Keys without Ctrl work"),
-    h("div", { class: "buttons" }, cancel(() => dialog, "Close")),
+    h("div", { class: "buttons" }, h("label", { class: "check" }, box, "Keys without Ctrl work"), cancel(() => dialog, "Close")),
   );
 }
 
@@ -87,7 +86,9 @@ export function chooseComment(name, comments, present) {
     const dialog = open(`Comment on ${name}`, "choose", h("div", { class: "choices" }, ...buttons), h("div", { class: "buttons" }, cancel(() => dialog)));
     dialog.addEventListener("keydown", (event) => {
       const n = Number(event.key);
-      if (n >= 1 && n <= buttons.length) buttons[n - 1].click();
+      if (!(n >= 1 && n <= buttons.length)) return;
+      event.preventDefault(); // it is no key of the page below
+      buttons[n - 1].click();
     });
     dialog.addEventListener("close", () => done(chosen?.code));
   });
@@ -184,8 +185,8 @@ export function signOff({ reading, centre, name, onSign, onFirst, onRejectOffere
     blocked &&
       h(
         "p",
-        { class: "warn" },
-        `${undecided.length} undecided. Decide each finding first. `,
+        { class: "warn blocked" },
+        h("span", { text: `${undecided.length} undecided. Decide each finding first.` }),
         h("button", { type: "button", text: "Go to the first", on: { click: () => (dialog.close(), onFirst()) } }),
         offered.length > 0 &&
           h("button", {

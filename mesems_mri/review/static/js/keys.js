@@ -63,7 +63,7 @@ export const MOUSE = [
   ["Wheel", "Scroll through slices"],
   ["Right drag", "Window: width sideways, level up and down"],
   ["Ctrl wheel, pinch", "Zoom"],
-  ["Shift drag, middle drag", "Move the zoomed image"],
+  ["Shift drag", "Move the zoomed image (also with the middle button)"],
   ["Double click", "One contrast large"],
 ];
 

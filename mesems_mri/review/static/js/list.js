@@ -1,7 +1,7 @@
 /** List of the findings, and the selected one in detail. */
 
 import { $, h, kbd } from "./dom.js";
-import { DECISIONS, KIND_NAMES, nameOf, number, ORIGINS, regionOf, STATUSES, STATUS_KEYS, statusOf } from "./words.js";
+import { DECISIONS, KIND_NAMES, nameOf, number, ORIGINS, regionOf, regionShort, STATUSES, STATUS_KEYS, statusOf } from "./words.js";
 
 const SIGNS = { accepted: "\u2713", rejected: "\u2715", unsure: "?", undecided: "\u2013" };
 const STATUS_NAMES = ["t2_status", "gd_status"];
@@ -63,8 +63,17 @@ export class FindingList {
     return this.order.filter((f) => fits(f) || this.kept.has(f.finding_id) || f.finding_id === selected);
   }
 
+  /** Show the present state with the next frame. */
   show() {
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
+      this.#render();
+    });
+  }
+
+  #render() {
     const { app } = this;
+    if (!app.reading.task) return;
     const { findings, task } = app.reading;
     const adjudication = task.stage === "adjudication";
     const visible = this.visible;
@@ -128,7 +137,7 @@ export class FindingList {
         data: { finding: id },
       },
       h("span", { class: `kind ${finding.kind}`, text: nameOf(finding) }),
-      h("span", { class: "where", text: regionOf(finding) }),
+      h("span", { class: "where", text: regionShort(finding), title: regionOf(finding) }),
       h("span", { class: "size", text: `${number(finding.volume_mm3)} mm\u00b3` }),
       ...(adjudication ? [h("span", { class: "reads" }, ...reads)] : [h("span", { class: "status", text: statusOf(finding) })]),
       h("span", { class: `decision ${finding.decision}`, text: SIGNS[finding.decision] ?? "" }),
@@ -154,7 +163,7 @@ export class FindingList {
       h("button", { type: "button", disabled: off, on: { click: (event) => app.press(event, run) }, ...given }, text, kbd(key));
     const pressed = (is) => ({ "aria-pressed": String(is) });
     const statuses = STATUS_KEYS[finding.kind].map((entry, n) => {
-      if (!entry || !app.allowed(entry)) return null;
+      if (!entry || !app.allowed(entry)) return h("span"); // the others keep their place
       const [name, value] = entry;
       return button(String(n + 1), STATUSES[value], () => app.setStatus(n), { ...pressed(finding[name] === value), class: "status" });
     });
@@ -168,6 +177,7 @@ export class FindingList {
       ),
       h("p", { class: "facts", text: facts.join(" \u00b7 ") }),
       finding.why_not_counted ? h("p", { class: "facts why", text: `Not counted: ${finding.why_not_counted}` }) : "",
+      finding.comment ? h("p", { class: "comment", text: comment?.text ?? finding.comment }) : "",
       this.#reads(finding, off),
       h(
         "div",
@@ -176,7 +186,7 @@ export class FindingList {
         button("R", "Reject", () => app.decide("rejected"), { class: "rejected", ...pressed(finding.decision === "rejected") }),
         button("U", "Unsure", () => app.decide("unsure"), { class: "unsure", ...pressed(finding.decision === "unsure") }),
       ),
-      h("div", { class: "row", role: "group", "aria-label": "Status" }, ...statuses.filter(Boolean)),
+      h("div", { class: "row statuses", role: "group", "aria-label": "Status" }, ...statuses),
       h(
         "div",
         { class: "row small", role: "group", "aria-label": "Change" },
@@ -186,7 +196,6 @@ export class FindingList {
         button("M", "Merge", () => app.merge(), { disabled: off || !app.mergeable.length }),
         button("C", "Comment", () => app.commentDialog()),
       ),
-      finding.comment ? h("p", { class: "comment", text: comment?.text ?? finding.comment }) : "",
     );
   }
 

@@ -147,7 +147,7 @@ export class Adding extends Mode {
     const text = this.waiting
       ? "Growing\u2026"
       : preview
-        ? `${number(preview.volume_mm3)} mm\u00b3 \u00b7 ${number(preview.max_diameter_mm, 1)} mm across`
+        ? `${number(preview.volume_mm3)} mm\u00b3, ${number(preview.max_diameter_mm, 1)} mm`
         : "Click on the lesion";
     const kinds = Object.keys(KINDS).map((kind) =>
       this.button(KINDS[kind], kind === "t2" ? "T" : "L", () => this.setKind(kind), { "aria-pressed": String(kind === this.kind), class: kind }),
@@ -162,7 +162,7 @@ export class Adding extends Mode {
       h("span", { class: "set", role: "group", "aria-label": "Kind" }, ...kinds),
       h("span", { class: "set", role: "group", "aria-label": "Status" }, ...statuses.filter(Boolean)),
       h("span", { class: "told", text }),
-      preview && !preview.is_focus ? h("span", { class: "warn", text: `No focus: ${preview.why_not ?? ""}` }) : "",
+      preview && !preview.is_focus ? h("span", { class: "warn", text: `No focus: ${preview.why_not ?? ""}`, title: preview.why_not }) : "",
       h(
         "span",
         { class: "set end" },

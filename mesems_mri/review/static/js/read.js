@@ -9,7 +9,7 @@ import { Adding, Editing } from "./modes.js";
 import { PLANES } from "./orientation.js";
 import { Reading } from "./reading.js";
 import { Segmentation } from "./segmentation.js";
-import { Viewer } from "./viewer.js";
+import { short, Viewer } from "./viewer.js";
 import { DECISIONS, nameOf, PARTS, STAGES, STATUSES, STATUS_KEYS } from "./words.js";
 
 const PING_MS = 60_000;
@@ -69,6 +69,21 @@ class App {
     viewer.draw();
     const { sha } = reading.task.segmentation ?? {};
     if (viewer.grid && sha !== this.sha) this.#loadSegmentation();
+  }
+
+  /** Where the cross-hair is: in mm, and the values of the images there. */
+  #showPlace() {
+    const here = this.viewer.here();
+    if (!here || !$("mode").hidden) return;
+    const letters = [["L", "R"], ["P", "A"], ["I", "S"]];
+    const place = here.mm.map((v, axis) => `${letters[axis][v < 0 ? 0 : 1]} ${Math.abs(v).toFixed(0)}`).join("  ");
+    const contrasts = [...new Set(here.values.map((value) => value.contrast))];
+    const values = contrasts.map((contrast) => {
+      const of = (visit) => here.values.find((v) => v.contrast === contrast && v.visit === visit);
+      const both = ["current", "prior"].map(of).filter(Boolean);
+      return h("span", {}, h("b", { text: `${contrast} ` }), both.map(({ value }) => short(value)).join(" / "));
+    });
+    $("strip").replaceChildren(h("span", {}, h("b", { text: "mm " }), place), ...values);
   }
 
   #showParts() {
@@ -400,6 +415,7 @@ class App {
       if (next && viewer.outlines !== "none") this.select(next.finding_id, { go: false });
     });
     viewer.addEventListener("mode", () => this.#showTools());
+    viewer.addEventListener("drawn", () => this.#showPlace());
     window.addEventListener("beforeunload", (event) => {
       if (reading.busy || this.editing.dirty || this.adding.preview) event.preventDefault();
     });

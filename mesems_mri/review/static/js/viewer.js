@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { firstWindow, load } from "./volume.js";
 import { fromPlane, layOut, PLANES, toPlane } from "./orientation.js";
-import { cut, outlinesOf, Segmentation } from "./segmentation.js";
+import { cut, flat, outlinesOf, Segmentation } from "./segmentation.js";
 import { Panel } from "./panel.js";
 import { VISITS } from "./words.js";
 
@@ -199,6 +199,18 @@ export class Viewer extends EventTarget {
       for (const [, lines] of outlinesOf(slice, plane)) found.push({ draft: true, lines });
     }
     return found;
+  }
+
+  /** Place of the cross-hair in mm, and what the images of a visit are there. */
+  here() {
+    if (!this.grid) return null;
+    const { cross } = this.view;
+    const mm = this.grid.affine.map((row) => row[0] * cross[0] + row[1] * cross[1] + row[2] * cross[2] + row[3]);
+    const at = flat(cross, this.grid.shape);
+    const values = this.images
+      .filter((image) => image.array && image.visit !== "difference")
+      .map(({ visit, contrast, array }) => ({ visit, contrast, value: array.volumes[0][at] * array.slope + array.inter }));
+    return { mm, values };
   }
 
   // where one looks
@@ -430,7 +442,8 @@ export class Viewer extends EventTarget {
   }
 }
 
-function short(value) {
+/** A number in few digits. */
+export function short(value) {
   const size = Math.abs(value);
   return size >= 100 ? value.toFixed(0) : size >= 1 ? value.toFixed(1) : value.toFixed(2);
 }

@@ -17,6 +17,13 @@ export const REGIONS = {
   infratentorial: "infratentorial",
   deep_white_matter: "deep white matter",
 };
+/** Short forms for the rows of the list; the detail has the whole word. */
+const REGIONS_SHORT = {
+  periventricular: "periventr.",
+  juxtacortical: "juxtacort.",
+  infratentorial: "infratent.",
+  deep_white_matter: "deep WM",
+};
 export const PARTS = {
   all: "Whole visit",
   gel: "Gadolinium-enhancing lesions",
@@ -51,6 +58,8 @@ export const statusOf = (read) =>
     .join(", ");
 
 export const regionOf = (finding) => REGIONS[finding.region] ?? (finding.region ?? "").replaceAll("_", " ");
+
+export const regionShort = (finding) => REGIONS_SHORT[finding.region] ?? regionOf(finding);
 
 export const number = (value, digits = 0) =>
   value === null || value === undefined ? "\u2013" : Number(value).toFixed(digits);
