@@ -78,6 +78,8 @@ class Task:
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     previews: dict[str, dict[str, Any]] = field(default_factory=dict)
     undo: list[Any] = field(default_factory=list)
+    drawn: int = 0
+    packed: tuple[int, bytes] | None = None
     signed: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -138,6 +140,7 @@ class Task:
         finding |= dict(zip("xyz", self.visit.mm(centre), strict=True))
         self.findings[finding_id] = finding
         self.masks[finding_id] = mask
+        self.drawn += 1
         return finding
 
     def segmentation(self) -> np.ndarray:
@@ -150,7 +153,7 @@ class Task:
 
     def shown(self) -> dict[str, str]:
         """Address and hash of the segmentation."""
-        sha = hashlib.sha256(self.segmentation().tobytes()).hexdigest()[:16]
+        sha = hashlib.sha256(f"{self.task_id} {self.drawn}".encode()).hexdigest()[:16]
         return {"url": f"/api/tasks/{self.task_id}/segmentation.nii.gz?sha={sha}", "sha": sha}
 
     def snapshot(self) -> Any:
@@ -158,6 +161,7 @@ class Task:
 
     def restore(self, snapshot: Any) -> None:
         (self.findings, self.parts), self.masks = snapshot
+        self.drawn += 1
 
 
 class FakeReview:
@@ -196,6 +200,7 @@ class FakeReview:
         for task in self.tasks:  # a prepared visit
             for name in task.visit.images:
                 self._image(task, name)
+            self._masks(task)
         self._thread.start()
         while not self._server.started:
             time.sleep(0.02)
@@ -224,6 +229,11 @@ class FakeReview:
         if key not in self._packed:
             self._packed[key] = self._pack(task.visit.images[name], task.visit.affine)
         return self._packed[key]
+
+    def _masks(self, task: Task) -> bytes:
+        if task.packed is None or task.packed[0] != task.drawn:
+            task.packed = task.drawn, self._pack(task.segmentation(), task.visit.affine)
+        return task.packed[1]
 
     def _app(self) -> FastAPI:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -298,8 +308,7 @@ class FakeReview:
         @app.get("/api/tasks/{task_id}/segmentation.nii.gz")
         def segmentation(task_id: str) -> Response:
             found = self._task(task_id)
-            packed = self._pack(found.segmentation(), found.visit.affine)
-            return Response(packed, media_type="application/gzip")
+            return Response(self._masks(found), media_type="application/gzip")
 
         @app.post("/api/tasks/{task_id}/grow")
         def grow(task_id: str, given: dict[str, Any]) -> dict[str, Any]:

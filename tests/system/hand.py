@@ -54,8 +54,9 @@ class Hand:
             found = self.browser.send(
                 "Runtime.evaluate", expression=condition, returnByValue=True, awaitPromise=True
             )
-            if "exceptionDetails" not in found and found["result"].get("value"):
-                return found["result"]["value"]
+            value = found["result"].get("value")
+            if "exceptionDetails" not in found and value not in (None, False, 0, ""):
+                return value
             time.sleep(0.02)
         msg = f"never true: {condition}"
         raise TimeoutError(msg)

@@ -35,7 +35,12 @@ async function call(path, options = {}) {
 
 export const get = async (path) => (await call(path)).json();
 
-export const bytes = async (path, priority = "auto") => (await call(path, { priority })).arrayBuffer();
+/** Bytes of a file; gzip is unpacked while it arrives. */
+export async function bytes(path, priority = "auto") {
+  const response = await call(path, { priority });
+  const packed = new URL(path, location.href).pathname.endsWith(".gz") && !response.headers.get("Content-Encoding");
+  return packed ? new Response(response.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer() : response.arrayBuffer();
+}
 
 export async function session() {
   const found = await get("/api/session");

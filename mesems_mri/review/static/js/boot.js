@@ -2,18 +2,23 @@
 {
   const id = location.pathname.split("/").filter(Boolean).at(-1);
   const early = (window.early = new Map());
-  const ask = (path) => {
-    const response = fetch(path, { credentials: "same-origin" });
+  const put = (path, response) => {
     response.catch(() => {}); // told to whoever takes it
     early.set(path, response);
-    return response;
   };
-  ask("/api/session");
-  ask(`/api/tasks/${id}`)
-    .then((response) => (response.ok ? response.clone().json() : { images: [] }))
-    .then(({ images }) => {
-      const first = images.find((i) => i.visit === "current" && i.contrast === "FLAIR") ?? images.find((i) => i.visit === "current");
-      if (first) ask(first.url);
-    })
-    .catch(() => {});
+  const ask = (path) => fetch(path, { credentials: "same-origin" });
+  const path = `/api/tasks/${id}`;
+  put("/api/session", ask("/api/session"));
+  put(
+    path,
+    ask(path).then(async (response) => {
+      const text = await response.text();
+      if (response.ok) {
+        const current = JSON.parse(text).images.filter((image) => image.visit === "current");
+        const first = current.find((image) => image.contrast === "FLAIR") ?? current[0];
+        if (first) put(first.url, ask(first.url));
+      }
+      return new Response(text, { status: response.status, headers: response.headers });
+    }),
+  );
 }

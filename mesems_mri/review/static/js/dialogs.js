@@ -141,12 +141,16 @@ export function notEvaluable(parts, reasons, onChoice) {
   select.focus();
 }
 
-function tally(findings) {
+function tally(findings, statuses) {
   const rows = new Map();
+  const named = (name, status) => {
+    const asked = !statuses?.length || statuses.includes("new"); // without a prior there is no change to name
+    return STATUSES[status] ? `${name}, ${STATUSES[status].toLowerCase()}` : asked ? `${name}, no status` : name;
+  };
   const count = (name) => rows.set(name, (rows.get(name) ?? 0) + 1);
   for (const f of findings.filter((one) => one.decision === "accepted")) {
-    if (f.kind === "gel") count(`Gadolinium-enhancing lesions, ${STATUSES[f.gd_status]?.toLowerCase() ?? "no status"}`);
-    else count(`T2 lesions, ${STATUSES[f.t2_status]?.toLowerCase() ?? "no status"}`);
+    if (f.kind === "gel") count(named("Gadolinium-enhancing lesions", f.gd_status));
+    else count(named("T2 lesions", f.t2_status));
   }
   const order = [...rows].sort(([a], [b]) => a.localeCompare(b));
   for (const [decision, name] of [["rejected", "Rejected"], ["unsure", "Unsure"], ["undecided", "Undecided"]])
@@ -171,7 +175,7 @@ export function signOff({ reading, centre, name, onSign, onFirst, onRejectOffere
   const table = h(
     "table",
     {},
-    h("tbody", {}, ...tally(findings).map(([what, n]) => h("tr", {}, h("th", { scope: "row", text: what }), h("td", { text: String(n) })))),
+    h("tbody", {}, ...tally(findings, task.statuses).map(([what, n]) => h("tr", {}, h("th", { scope: "row", text: what }), h("td", { text: String(n) })))),
   );
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const password = h("input", { type: "password", id: "sign-password", autocomplete: "current-password", required: true });

@@ -109,7 +109,7 @@ export class Panel {
 
   #outline({ kind, decision, selected, marked, draft, lines }, plane, left, top, scale) {
     const { context } = this;
-    const width = draft ? 1.75 : selected ? 2.25 : 1.25;
+    const width = draft ? 1.5 : selected ? 1.75 : 1.25;
     this.#path(lines, plane, left, top, scale);
     context.setLineDash([]);
     context.lineJoin = "round";
@@ -118,7 +118,7 @@ export class Panel {
       context.fill("evenodd");
     }
     context.strokeStyle = selected && !draft ? "rgba(255, 255, 255, 0.85)" : "rgba(0, 0, 0, 0.55)";
-    context.lineWidth = width + 1.75;
+    context.lineWidth = width + 1.5;
     if (selected || draft || marked || decision !== "rejected") context.stroke();
     context.strokeStyle = draft ? DRAFT : COLOURS[kind];
     context.lineWidth = width + (marked ? 1 : 0);

@@ -131,7 +131,8 @@ export class Viewer extends EventTarget {
   }
 
   #arrange() {
-    const columns = this.only ? 1 : this.contrasts.length;
+    const n = this.contrasts.length;
+    const columns = this.only ? 1 : this.rows.length === 1 && n > 3 ? Math.ceil(n / 2) : n; // one visit: two rows
     this.host.dataset.columns = String(columns);
     this.host.classList.toggle("alone", Boolean(this.only));
     for (const panel of this.panels) panel.element.hidden = Boolean(this.only) && panel.contrast !== this.only;
@@ -162,7 +163,7 @@ export class Viewer extends EventTarget {
       const depth = view.cross[plane.w];
       const window = view.windows[image?.windowKey];
       panel.place.textContent = window
-        ? `${depth + 1}/${plane.depth}  W ${short(window.high - window.low)} L ${short((window.high + window.low) / 2)}`
+        ? `${depth + 1} \u00b7 W ${short(window.high - window.low)} L ${short((window.high + window.low) / 2)}`
         : "";
       panel.letters.forEach((letter, n) => (letter.textContent = plane.letters[n]));
       panel.canvas.setAttribute(
@@ -237,6 +238,12 @@ export class Viewer extends EventTarget {
     const y = top + (row + 0.5) * plane.dv * scale;
     const inside = (at, size) => at > size * 0.12 && at < size * 0.88;
     if (inside(x, panel.width) && inside(y, panel.height)) return;
+    this.#centre();
+  }
+
+  #centre() {
+    const { plane, view } = this;
+    const [column, row] = toPlane(plane, view.cross);
     view.pan = [(column + 0.5 - plane.width / 2) * plane.du, (row + 0.5 - plane.height / 2) * plane.dv];
   }
 
@@ -254,17 +261,17 @@ export class Viewer extends EventTarget {
     this.#moved();
   }
 
+  /** Zoom about a point of a panel, or with the cross-hair in the middle. */
   zoom(factor, panel, x, y) {
     const { view, plane } = this;
     if (!plane) return;
     const zoom = Math.min(MAX_ZOOM, Math.max(1, view.zoom * factor));
-    const target = panel ?? this.panels.find((p) => !p.element.hidden);
-    const [px, py] = [x ?? target.width / 2, y ?? target.height / 2];
-    const before = target.under(px, py, plane, view);
+    const before = panel?.under(x, y, plane, view);
     view.zoom = zoom;
     if (zoom === 1) view.pan = [0, 0];
+    else if (!panel) this.#centre();
     else {
-      const after = target.under(px, py, plane, view);
+      const after = panel.under(x, y, plane, view);
       this.#pan((before[0] - after[0]) * plane.du, (before[1] - after[1]) * plane.dv);
     }
     this.draw();

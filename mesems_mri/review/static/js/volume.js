@@ -16,20 +16,13 @@ const TYPES = {
 };
 const SAMPLES = 20000;
 
-async function unpacked(buffer) {
-  const head = new Uint8Array(buffer, 0, 2);
-  if (head[0] !== 0x1f || head[1] !== 0x8b) return buffer;
-  const stream = new Blob([buffer]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
-
 /**
  * Load an image.
  * @returns {Promise<{shape: number[], spacing: number[], affine: number[][], volumes: TypedArray[], slope: number,
  *   inter: number}>} `volumes`: one array per volume of a 4D image, x fastest
  */
 export async function load(url, priority) {
-  const buffer = await unpacked(await bytes(url, priority));
+  const buffer = await bytes(url, priority);
   const header = nifti.isNIFTI(buffer) ? nifti.readHeader(buffer) : null;
   const Type = TYPES[header?.datatypeCode];
   if (!Type || !header.littleEndian) throw new Error("This is no image that the page can show.");
