@@ -192,7 +192,7 @@ class FakeReview:
         self._packed: dict[tuple[str, str], bytes] = {}
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(self._app(), port=self.port, log_level="warning")
+        config = uvicorn.Config(self._app(), port=self.port, log_level="warning", lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

@@ -100,8 +100,15 @@ export class FindingList {
     const row = this.host.querySelector("[aria-selected=true]");
     if (row) this.host.setAttribute("aria-activedescendant", row.id);
     else this.host.removeAttribute("aria-activedescendant");
-    row?.scrollIntoView({ block: "nearest" });
+    if (row) this.#inSight(row);
     this.#detail();
+  }
+
+  /** Scroll the row into sight; `scrollIntoView` would also move where the Tab key goes on. */
+  #inSight(row) {
+    const [box, seen] = [row.getBoundingClientRect(), this.host.getBoundingClientRect()];
+    if (box.top < seen.top + 24) this.host.scrollTop -= seen.top + 24 - box.top;
+    else if (box.bottom > seen.bottom) this.host.scrollTop += box.bottom - seen.bottom;
   }
 
   #row(finding, adjudication) {

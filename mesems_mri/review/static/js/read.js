@@ -61,14 +61,19 @@ class App {
     if (this.selected && !reading.finding(this.selected)) this.selected = null;
     viewer.selected = this.selected;
     document.body.classList.toggle("read-only", reading.readOnly);
-    $("undo").disabled = reading.readOnly || !(reading.task.can_undo || reading.busy);
     for (const id of ["add", "evaluable", "sign"]) $(id).disabled = reading.readOnly;
-    document.documentElement.dataset.busy = String(reading.busy);
+    this.#showBusy();
     this.#showParts();
     this.list.show();
     viewer.draw();
     const { sha } = reading.task.segmentation ?? {};
     if (viewer.grid && sha !== this.sha) this.#loadSegmentation();
+  }
+
+  #showBusy() {
+    const { reading } = this;
+    $("undo").disabled = reading.readOnly || !(reading.task.can_undo || reading.busy);
+    document.documentElement.dataset.busy = String(reading.busy);
   }
 
   /** Where the cross-hair is: in mm, and the values of the images there. */
@@ -396,6 +401,7 @@ class App {
   #watch() {
     const { reading, viewer } = this;
     reading.addEventListener("change", () => this.#refresh());
+    reading.addEventListener("busy", () => this.#showBusy());
     reading.addEventListener("failed", ({ detail }) => {
       if (!this.signing) this.notice("problem", `${detail.words}: ${detail.error.message}`);
     });

@@ -54,7 +54,13 @@ export class Reading extends EventTarget {
     for (const { patch } of this.waiting) patch?.(findings, parts);
     this.shown = [...findings.values()];
     this.parts = parts;
-    this.dispatchEvent(new Event("change"));
+    const { state, can_undo, segmentation } = this.task;
+    const seen = JSON.stringify([this.shown, parts, state, can_undo, segmentation]);
+    if (seen !== this.seen) {
+      this.seen = seen; // an answer that says what is shown already costs no second drawing
+      this.dispatchEvent(new Event("change"));
+    }
+    this.dispatchEvent(new Event("busy"));
   }
 
   /**
@@ -70,7 +76,7 @@ export class Reading extends EventTarget {
       this.#show();
       this.sending ??= this.#send().finally(() => {
         this.sending = null;
-        this.dispatchEvent(new Event("change"));
+        this.dispatchEvent(new Event("busy"));
       });
     });
   }

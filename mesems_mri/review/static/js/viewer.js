@@ -160,15 +160,16 @@ export class Viewer extends EventTarget {
       const image = this.#imageOf(panel);
       panel.draw(image?.array ? image : null, view, plane, overlay);
       if (!plane) continue;
-      const depth = view.cross[plane.w];
+      // slices are counted from the feet, from the back and from the left
+      const slice = plane.wSign > 0 ? view.cross[plane.w] + 1 : plane.depth - view.cross[plane.w];
       const window = view.windows[image?.windowKey];
       panel.place.textContent = window
-        ? `${depth + 1} \u00b7 W ${short(window.high - window.low)} L ${short((window.high + window.low) / 2)}`
+        ? `${slice} \u00b7 W ${short(window.high - window.low)} L ${short((window.high + window.low) / 2)}`
         : "";
       panel.letters.forEach((letter, n) => (letter.textContent = plane.letters[n]));
       panel.canvas.setAttribute(
         "aria-label",
-        `${panel.title.textContent}, ${plane.name} slice ${depth + 1} of ${plane.depth}`,
+        `${panel.title.textContent}, ${plane.name} slice ${slice} of ${plane.depth}`,
       );
     }
     this.dispatchEvent(new Event("drawn"));
@@ -289,8 +290,8 @@ export class Viewer extends EventTarget {
   reset() {
     this.view.zoom = 1;
     this.view.pan = [0, 0];
-    for (const image of this.images)
-      if (image.array) this.view.windows[image.windowKey] = firstWindow(image.array, image.visit === "difference");
+    const loaded = this.images.filter((image) => image.array).sort((a, b) => (a.visit < b.visit ? 1 : -1)); // current last
+    for (const image of loaded) this.view.windows[image.windowKey] = firstWindow(image.array, image.visit === "difference");
     this.draw();
   }
 
