@@ -43,7 +43,8 @@ COMMENTS = {
     "confluent": "Part of a confluent lesion",
     "small": "Below the size of a focus",
 }
-STATUSES = ["new", "enlarging", "enhancing", "persistent"]
+STATUSES = ["new", "enlarging", "stable", "enhancing", "persistent"]
+KIND_STATUS = {"t2": "t2_status", "gel": "gd_status"}
 _BALL = ndimage.generate_binary_structure(3, 3)
 
 
@@ -129,6 +130,7 @@ class Task:
             "region": "deep_white_matter",
             "why_not_counted": None,
             "comment": None,
+            "needs_decision": origin == "counted",
         }
         centre = [float(v) for v in ndimage.center_of_mass(mask)]
         extent = np.argwhere(mask)
@@ -296,7 +298,7 @@ class FakeReview:
                 "findings": list(found.findings.values()),
                 "reasons": [{"code": k, "text": v} for k, v in REASONS.items()],
                 "comments": [{"code": k, "text": v} for k, v in COMMENTS.items()],
-                "statuses": STATUSES if found.visit.prior else ["enhancing"],
+                "statuses": STATUSES if found.visit.prior else ["stable", "enhancing"],
                 "can_undo": bool(found.undo),
                 "next_task_id": next((t.task_id for t in after if t.state != "signed"), None),
             }
@@ -351,7 +353,9 @@ class FakeReview:
                 found.restore(found.undo.pop())
             elif act == "sign":
                 if self.centre and given.get("password") != PASSWORD:
-                    raise HTTPException(403, "The password is wrong.")
+                    raise HTTPException(401, "name or password is wrong")
+                if any(f["needs_decision"] and f["decision"] == "undecided" for f in found.findings.values()):
+                    raise HTTPException(400, "a finding is not decided yet; decide before you sign")
                 found.signed, found.state = given, "signed"
             else:
                 self._change(found, given)
@@ -402,7 +406,10 @@ class FakeReview:
         mask = task.masks[finding["finding_id"]]
         if act == "decide":
             finding["decision"] = given["decision"]
-            finding |= {k: given[k] for k in ("t2_status", "gd_status") if k in given}
+            for kind, name in KIND_STATUS.items():
+                if given.get(name) and kind != finding["kind"]:
+                    raise HTTPException(400, f"a finding of this kind has no {name}")
+                finding[name] = given.get(name) or finding[name]  # one that is not given stays
         elif act == "comment":
             finding["comment"] = given["code"]
         elif act == "edit":

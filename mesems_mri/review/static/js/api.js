@@ -3,11 +3,14 @@
 export class ApiError extends Error {
   /** @param {number} status 0: no answer */
   constructor(status, detail, revision) {
-    super(detail);
+    super(sentence(detail));
     this.status = status;
     this.revision = revision;
   }
 }
+
+/** Text of the service as a sentence of the page. */
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 let csrf = "";
 let lastContact = Date.now();

@@ -100,7 +100,7 @@ export function notEvaluable(parts, reasons, onChoice) {
   const names = ["all", ...Object.keys(parts)];
   const radios = names.map((name, n) => {
     const part = parts[name];
-    const state = part && !part.evaluable ? `not evaluable: ${text(part.reason)}` : part ? "evaluable" : "";
+    const state = part && !part.evaluable ? `not evaluable: ${part.text ?? text(part.reason)}` : part ? "evaluable" : "";
     return h(
       "label",
       { class: "check" },
@@ -128,7 +128,7 @@ export function notEvaluable(parts, reasons, onChoice) {
   const mayReturn = () => {
     const name = part();
     const chosen = name === "all" ? Object.values(parts) : [parts[name]];
-    back.disabled = chosen.every((one) => one.evaluable);
+    back.disabled = chosen.every((one) => one.evaluable || one.by_reader === false);
   };
   form.addEventListener("change", mayReturn);
   form.addEventListener("submit", () => onChoice(part(), select.value));
@@ -141,7 +141,9 @@ export function notEvaluable(parts, reasons, onChoice) {
   select.focus();
 }
 
-function tally(findings, statuses) {
+function tally(reading) {
+  const { findings } = reading;
+  const { statuses } = reading.task;
   const rows = new Map();
   const named = (name, status) => {
     const asked = !statuses?.length || statuses.includes("new"); // without a prior there is no change to name
@@ -153,29 +155,35 @@ function tally(findings, statuses) {
     else count(named("T2 lesions", f.t2_status));
   }
   const order = [...rows].sort(([a], [b]) => a.localeCompare(b));
-  for (const [decision, name] of [["rejected", "Rejected"], ["unsure", "Unsure"], ["undecided", "Undecided"]])
-    order.push([name, findings.filter((one) => one.decision === decision).length]);
+  const rest = (name, fits, always) => {
+    const n = findings.filter(fits).length;
+    if (n || always) order.push([name, n]);
+  };
+  const left = (f) => f.decision === "undecided" && !reading.isOpen(f);
+  rest("Rejected", (f) => f.decision === "rejected", true);
+  rest("Unsure", (f) => f.decision === "unsure", true);
+  rest("No decision needed, left as they are", (f) => left(f) && f.origin !== "offered");
+  rest("Candidates offered, not decided: not counted", (f) => left(f) && f.origin === "offered");
+  rest("To decide", (f) => reading.isOpen(f), true);
   return order;
 }
 
 /**
  * Sign-off: what is signed, what it means, and in a centre the password.
  * @param {Object} given `reading`, `centre`, `onSign(password, meaning)` that answers a text if it was refused,
- *   `onFirst()` goes to the first undecided finding, `onRejectOffered()` rejects the candidates offered
+ *   `onFirst()` goes to the first undecided finding
  */
-export function signOff({ reading, centre, name, onSign, onFirst, onRejectOffered }) {
+export function signOff({ reading, centre, name, onSign, onFirst }) {
   const { task, findings, parts } = reading;
-  const undecided = findings.filter((f) => f.decision === "undecided");
-  const offered = undecided.filter((f) => f.origin === "offered");
+  const undecided = findings.filter((f) => reading.isOpen(f));
   const closed = Object.entries(parts).filter(([, part]) => !part.evaluable);
-  const nothingLeft = closed.length > 0 && closed.length === Object.keys(parts).length;
-  const blocked = undecided.length > 0 && !nothingLeft;
+  const blocked = undecided.length > 0;
   const meaning = task.meanings?.[0] ?? MEANINGS[task.stage] ?? MEANINGS.assisted;
   const reason = (code) => task.reasons.find((one) => one.code === code)?.text ?? code;
   const table = h(
     "table",
     {},
-    h("tbody", {}, ...tally(findings, task.statuses).map(([what, n]) => h("tr", {}, h("th", { scope: "row", text: what }), h("td", { text: String(n) })))),
+    h("tbody", {}, ...tally(reading).map(([what, n]) => h("tr", {}, h("th", { scope: "row", text: what }), h("td", { text: String(n) })))),
   );
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const password = h("input", { type: "password", id: "sign-password", autocomplete: "current-password", required: true });
@@ -185,22 +193,16 @@ export function signOff({ reading, centre, name, onSign, onFirst, onRejectOffere
     {},
     h("p", {}, h("strong", { text: task.label }), name ? ` \u00b7 ${name}` : ""),
     table,
-    ...closed.map(([part, { reason: code }]) => h("p", { class: "warn", text: `${PARTS[part] ?? part}: not evaluable (${reason(code)})` })),
+    ...closed.map(([part, { reason: code, text }]) => h("p", { class: "warn", text: `${PARTS[part] ?? part}: not evaluable (${text ?? reason(code)})` })),
     blocked &&
       h(
         "p",
         { class: "warn blocked" },
-        h("span", { text: `${undecided.length} undecided. Decide each finding first.` }),
+        h("span", { text: `${undecided.length} to decide before the read can be signed.` }),
         h("button", { type: "button", text: "Go to the first", on: { click: () => (dialog.close(), onFirst()) } }),
-        offered.length > 0 &&
-          h("button", {
-            type: "button",
-            text: `Reject the ${offered.length} offered`,
-            on: { click: () => (dialog.close(), onRejectOffered(offered)) },
-          }),
       ),
     h("blockquote", { id: "meaning", text: meaning }),
-    h("p", { class: "faint", text: "Your signature stands for this sentence. After it the reading can no longer be changed." }),
+    h("p", { class: "faint", text: `Your signature stands for this sentence.${centre ? " After it the reading can no longer be changed." : ""}` }),
     centre && h("label", { for: "sign-password", text: "Password" }),
     centre && password,
     problem,

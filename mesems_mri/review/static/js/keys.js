@@ -10,7 +10,7 @@ export const KEYS = [
   { group: "Decide", keys: ["u"], show: "U", text: "Unsure", writes: true, run: (app) => app.decide("unsure") },
   { group: "Decide", keys: ["1"], show: "1", text: "New", writes: true, run: (app) => app.setStatus(0) },
   { group: "Decide", keys: ["2"], show: "2", text: "Enlarging (T2)", writes: true, run: (app) => app.setStatus(1) },
-  { group: "Decide", keys: ["3"], show: "3", text: "Enhancing", writes: true, run: (app) => app.setStatus(2) },
+  { group: "Decide", keys: ["3"], show: "3", text: "Enhancing (GEL)", writes: true, run: (app) => app.setStatus(2) },
   {
     group: "Decide",
     keys: ["4"],

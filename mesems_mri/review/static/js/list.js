@@ -16,7 +16,7 @@ export function differ({ reads }) {
 
 const FILTERS = {
   all: ["All", () => true],
-  undecided: ["Undecided", (f) => f.decision === "undecided"],
+  undecided: ["To decide", (f, reading) => reading.isOpen(f)],
   differ: ["Reads differ", differ],
   counted: ["Counted", (f) => f.origin === "counted"],
   offered: ["Offered", (f) => f.origin === "offered"],
@@ -60,7 +60,7 @@ export class FindingList {
   get visible() {
     const fits = FILTERS[this.filter][1];
     const { selected } = this.app;
-    return this.order.filter((f) => fits(f) || this.kept.has(f.finding_id) || f.finding_id === selected);
+    return this.order.filter((f) => fits(f, this.app.reading) || this.kept.has(f.finding_id) || f.finding_id === selected);
   }
 
   /** Show the present state with the next frame. */
@@ -78,8 +78,9 @@ export class FindingList {
     const adjudication = task.stage === "adjudication";
     const visible = this.visible;
     for (const finding of visible) if (finding.finding_id === app.selected) this.kept.add(finding.finding_id);
-    const undecided = findings.filter((f) => f.decision === "undecided").length;
-    $("progress").textContent = findings.length ? `${findings.length - undecided} of ${findings.length} decided` : "";
+    const needed = findings.filter((f) => app.reading.isNeeded(f));
+    const open = needed.filter((f) => app.reading.isOpen(f));
+    $("progress").textContent = needed.length ? `${needed.length - open.length} of ${needed.length} decided` : "";
     const children = [];
     let origin = null;
     for (const finding of visible) {
@@ -131,6 +132,7 @@ export class FindingList {
       statusOf(finding),
       DECISIONS[finding.decision],
       marked && "marked",
+      app.reading.isOpen(finding) && "to decide",
       adjudication && differ(finding) && "reads differ",
     ];
     return h(
@@ -147,7 +149,7 @@ export class FindingList {
       h("span", { class: "where", text: regionShort(finding), title: regionOf(finding) }),
       h("span", { class: "size", text: `${number(finding.volume_mm3)} mm\u00b3` }),
       ...(adjudication ? [h("span", { class: "reads" }, ...reads)] : [h("span", { class: "status", text: statusOf(finding) })]),
-      h("span", { class: `decision ${finding.decision}`, text: SIGNS[finding.decision] ?? "" }),
+      h("span", { class: `decision ${finding.decision}${app.reading.isOpen(finding) ? " open" : ""}`, text: SIGNS[finding.decision] ?? "" }),
     );
   }
 
@@ -164,6 +166,7 @@ export class FindingList {
       `${number(finding.volume_mm3)} mm\u00b3`,
       `${number(finding.max_diameter_mm, 1)} mm across`,
       finding.score !== null && finding.score !== undefined && `score ${number(finding.score, 2)}`,
+      finding.edited && "edited",
     ].filter(Boolean);
     const comment = app.reading.task.comments.find((one) => one.code === finding.comment);
     const button = (key, text, run, given = {}) =>
@@ -183,6 +186,7 @@ export class FindingList {
         h("span", { class: "at", text: [finding.x, finding.y, finding.z].map((v) => number(v)).join(" "), title: "x y z in mm" }),
       ),
       h("p", { class: "facts", text: facts.join(" \u00b7 ") }),
+      finding.gone ? h("p", { class: "facts why", text: "No longer found by the present run" }) : "",
       finding.why_not_counted ? h("p", { class: "facts why", text: `Not counted: ${finding.why_not_counted}` }) : "",
       finding.comment ? h("p", { class: "comment", text: comment?.text ?? finding.comment }) : "",
       this.#reads(finding, off),

@@ -112,7 +112,7 @@ export class Adding extends Mode {
   enter() {
     if (this.waiting) return;
     if (!this.preview) return this.#grow([...this.viewer.view.cross]);
-    this.#take();
+    if (this.preview.preview_id) this.#take();
   }
 
   async #take() {
@@ -147,7 +147,9 @@ export class Adding extends Mode {
     const text = this.waiting
       ? "Growing\u2026"
       : preview
-        ? `${number(preview.volume_mm3)} mm\u00b3, ${number(preview.max_diameter_mm, 1)} mm`
+        ? preview.preview_id
+          ? `${number(preview.volume_mm3)} mm\u00b3, ${number(preview.max_diameter_mm, 1)} mm`
+          : ""
         : "Click on the lesion";
     const kinds = Object.keys(KINDS).map((kind) =>
       this.button(KINDS[kind], kind === "t2" ? "T" : "L", () => this.setKind(kind), { "aria-pressed": String(kind === this.kind), class: kind }),
@@ -162,11 +164,11 @@ export class Adding extends Mode {
       h("span", { class: "set", role: "group", "aria-label": "Kind" }, ...kinds),
       h("span", { class: "set", role: "group", "aria-label": "Status" }, ...statuses.filter(Boolean)),
       h("span", { class: "told", text }),
-      preview && !preview.is_focus ? h("span", { class: "warn", text: `No focus: ${preview.why_not ?? ""}`, title: preview.why_not }) : "",
+      preview && !preview.is_focus ? h("span", { class: "warn", text: `${preview.preview_id ? "No focus: " : ""}${preview.why_not ?? ""}`, title: preview.why_not }) : "",
       h(
         "span",
         { class: "set end" },
-        preview ? this.button("Take", "Enter", () => this.enter(), { class: "primary", disabled: this.waiting }) : "",
+        preview?.preview_id ? this.button("Take", "Enter", () => this.enter(), { class: "primary", disabled: this.waiting }) : "",
         this.button(preview ? "Drop" : "Done", "Esc", () => this.escape()),
       ),
     );

@@ -107,9 +107,9 @@ export class Panel {
     }
   }
 
-  #outline({ kind, decision, selected, marked, draft, lines }, plane, left, top, scale) {
+  #outline({ kind, decision, offered, selected, marked, draft, lines }, plane, left, top, scale) {
     const { context } = this;
-    const width = draft ? 1.5 : selected ? 1.75 : 1.25;
+    const width = draft ? 1.5 : selected ? 1.75 : offered ? 1 : 1.25;
     this.#path(lines, plane, left, top, scale);
     context.setLineDash([]);
     context.lineJoin = "round";
@@ -119,7 +119,8 @@ export class Panel {
     }
     context.strokeStyle = selected && !draft ? "rgba(255, 255, 255, 0.85)" : "rgba(0, 0, 0, 0.55)";
     context.lineWidth = width + 1.5;
-    if (selected || draft || marked || decision !== "rejected") context.stroke();
+    const faint = decision === "rejected" || (offered && decision === "undecided");
+    if (selected || draft || marked || !faint) context.stroke();
     context.strokeStyle = draft ? DRAFT : COLOURS[kind];
     context.lineWidth = width + (marked ? 1 : 0);
     context.setLineDash(draft ? [] : (DASHES[decision] ?? []));

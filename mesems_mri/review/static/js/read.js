@@ -29,14 +29,13 @@ class App {
   async start() {
     const [who, task] = await Promise.all([session(), this.reading.load()]);
     this.session = who;
+    this.reading.reopens = who.mode === "single";
     $("label").textContent = task.label;
     document.title = `${task.label} \u00b7 Reading`;
-    $("stage").textContent = this.reading.readOnly ? "Signed" : (STAGES[task.stage] ?? task.stage);
-    $("stage").dataset.stage = this.reading.readOnly ? "signed" : task.stage;
     this.viewer.open(task.images);
     $("difference").hidden = !this.viewer.hasDifference;
     this.list.setFilters(task.stage);
-    const first = this.list.order.find((f) => f.decision === "undecided") ?? this.list.order[0];
+    const first = this.list.order.find((f) => this.reading.isOpen(f)) ?? this.list.order[0];
     if (first) this.select(first.finding_id);
     this.#refresh();
     listen(this);
@@ -62,11 +61,14 @@ class App {
     viewer.selected = this.selected;
     document.body.classList.toggle("read-only", reading.readOnly);
     for (const id of ["add", "evaluable", "sign"]) $(id).disabled = reading.readOnly;
+    const { signed, task } = reading;
+    $("stage").textContent = signed ? "Signed" : (STAGES[task.stage] ?? task.stage);
+    $("stage").dataset.stage = signed ? "signed" : task.stage;
     this.#showBusy();
     this.#showParts();
     this.list.show();
     viewer.draw();
-    const { sha } = reading.task.segmentation ?? {};
+    const { sha } = task.segmentation ?? {};
     if (viewer.grid && sha !== this.sha) this.#loadSegmentation();
   }
 
@@ -98,7 +100,12 @@ class App {
     const same = new Set(closed.map(([, part]) => part.reason)).size === 1;
     const shown = all && same ? [["all", closed[0][1]]] : closed;
     $("parts").replaceChildren(
-      ...shown.map(([name, { reason }]) => h("p", { class: "warn", text: `${PARTS[name] ?? name}: not evaluable (${text(reason)})` })),
+      ...shown.map(([name, part]) =>
+        h("p", { class: "warn", text: `${PARTS[name] ?? name}: not evaluable (${part.text ?? text(part.reason)})` }),
+      ),
+      ...(this.reading.task.part_reads ?? []).map(({ reader, part, reason }) =>
+        h("p", { text: `Read ${reader}: ${PARTS[part] ?? part} not evaluable (${text(reason)})` }),
+      ),
     );
   }
 
@@ -141,9 +148,10 @@ class App {
     const { order } = this.list;
     const at = order.findIndex((f) => f.finding_id === this.selected);
     const round = [...order.slice(at + 1), ...order.slice(0, at + 1)];
-    const next = round.find((f) => f.decision === "undecided");
+    const next = round.find((f) => this.reading.isOpen(f));
     if (next) this.select(next.finding_id);
-    else this.notice("done", "Every finding is decided.");
+    else if (this.finding && this.reading.isOpen(this.finding)) this.notice("done", "This is the last finding to decide.");
+    else this.notice("done", "Nothing is left to decide.");
   }
 
   goToSelected() {
@@ -190,10 +198,9 @@ class App {
     const entry = finding && STATUS_KEYS[finding.kind][n];
     if (!entry || !this.allowed(entry)) return;
     const [name, value] = entry;
-    const off = finding[name] === value && finding.decision === "accepted";
     const decision = finding.decision === "unsure" ? "unsure" : "accepted";
-    const words = `${nameOf(finding)}: ${off ? `not ${STATUSES[value].toLowerCase()}` : STATUSES[value].toLowerCase()}`;
-    this.reading.decide(finding, { decision, [name]: off ? null : value }, words);
+    const words = `${nameOf(finding)}: ${STATUSES[value].toLowerCase()}`;
+    this.reading.decide(finding, { decision, [name]: value }, words);
     this.#felt();
     announce(words);
   }
@@ -294,9 +301,6 @@ class App {
       name: this.session.name,
       onSign: (password, meaning) => this.#sign(password, meaning),
       onFirst: () => this.nextUndecided(),
-      onRejectOffered: (offered) => {
-        for (const finding of offered) this.reading.decide(finding, { decision: "rejected" }, `Reject ${nameOf(finding)}`);
-      },
     });
   }
 
@@ -321,8 +325,6 @@ class App {
     const { label, stage } = this.reading.task;
     const task = await this.reading.load().catch(() => this.reading.task);
     if (task.state !== "signed" && task.stage !== stage) return location.reload(); // the read with candidates begins
-    $("stage").textContent = "Signed";
-    $("stage").dataset.stage = "signed";
     this.#refresh();
     dialogs.signed(label, task.next_task_id);
   }

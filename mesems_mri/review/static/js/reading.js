@@ -5,7 +5,7 @@
  * the service refuses is taken back; one that meets a stale or locked reading is kept, so that it can be done again.
  */
 
-import { get, post } from "./api.js";
+import { get, post, session } from "./api.js";
 
 const COPY = ["t2_status", "gd_status"];
 
@@ -29,8 +29,25 @@ export class Reading extends EventTarget {
     return this.shown.find((finding) => finding.finding_id === id) ?? null;
   }
 
-  get readOnly() {
+  get signed() {
     return this.task.state === "signed";
+  }
+
+  /** Signed for good; a single user who goes on opens his read again. */
+  get readOnly() {
+    return this.signed && !this.reopens;
+  }
+
+  /** Whether the read cannot be signed before this finding is decided. */
+  isOpen(finding) {
+    const { decision } = finding;
+    return this.isNeeded(finding) && (decision === "undecided" || (this.task.stage === "adjudication" && decision === "unsure"));
+  }
+
+  isNeeded(finding) {
+    const part = this.parts[finding.kind];
+    const closed = part && !part.evaluable && part.by_reader !== false;
+    return !closed && finding.needs_decision !== false;
   }
 
   get busy() {
@@ -93,7 +110,8 @@ export class Reading extends EventTarget {
       try {
         answer = await post(`${this.path}/events`, { revision: this.task.revision, ...item.body });
       } catch (error) {
-        if (error.status === 401 && (await this.#signedInAgain())) continue;
+        const password = error.status === 401 && item.body.act === "sign" && (await stillSignedIn());
+        if (error.status === 401 && !password && (await this.#signedInAgain())) continue;
         if (error.status === 409 || error.status === 0 || error.status >= 500) await this.#stale(error);
         else this.#refused(item, error);
         continue;
@@ -182,7 +200,7 @@ export class Reading extends EventTarget {
   notEvaluable(part, reason, words) {
     return this.act({ act: "not_evaluable", part, reason }, words, (_, parts) => {
       for (const name of part === "all" ? Object.keys(parts) : [part])
-        parts[name] = { evaluable: reason === null, reason };
+        parts[name] = { evaluable: reason === null, reason, by_reader: reason !== null };
     });
   }
 
@@ -190,3 +208,9 @@ export class Reading extends EventTarget {
     return this.act({ act: "undo" }, "Undo");
   }
 }
+
+const stillSignedIn = () =>
+  session().then(
+    (who) => who.signed_in,
+    () => false,
+  );

@@ -192,7 +192,8 @@ export class Viewer extends EventTarget {
         const edited = selected && this.tool === "edit";
         if (edited || (this.outlines === "selected" && !selected)) continue;
         const marked = this.marked.has(finding.finding_id);
-        found.push({ kind: finding.kind, decision: finding.decision, selected, marked, lines });
+        const offered = finding.origin === "offered";
+        found.push({ kind: finding.kind, decision: finding.decision, offered, selected, marked, lines });
       }
       found.sort((a, b) => a.selected - b.selected);
     }

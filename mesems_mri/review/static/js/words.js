@@ -45,7 +45,7 @@ export const MEANINGS = {
 
 /** Keys 1 to 4: what each sets, by kind of finding. */
 export const STATUS_KEYS = {
-  t2: [["t2_status", "new"], ["t2_status", "enlarging"], ["gd_status", "enhancing"], ["t2_status", "stable"]],
+  t2: [["t2_status", "new"], ["t2_status", "enlarging"], null, ["t2_status", "stable"]],
   gel: [["gd_status", "new"], null, ["gd_status", "enhancing"], ["gd_status", "persistent"]],
 };
 

@@ -4,7 +4,7 @@ import { get, login, post, session } from "./api.js";
 import { $, h } from "./dom.js";
 import { STAGES, STATES } from "./words.js";
 
-const PAGES = { manager: [["/manage", "Manage"]], auditor: [["/audit", "Audit trail"]] };
+const PAGES = { manager: [["/manage", "Manage"], ["/audit", "Audit trail"]], auditor: [["/audit", "Audit trail"]] };
 
 function signIn() {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
