@@ -38,6 +38,8 @@ class Hand:
     def open(self, url: str, ready: str = "document.documentElement.dataset.loaded") -> None:
         """Open an address and wait until a condition holds."""
         self.browser.events.clear()
+        # a page with work on its way asks before it is left; here it is left without an answer
+        self.run("addEventListener('beforeunload', e => e.stopImmediatePropagation(), true)")
         self.browser.send("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.browser.events):
             self.browser.send("Runtime.evaluate", expression="0")

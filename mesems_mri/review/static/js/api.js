@@ -10,7 +10,7 @@ export class ApiError extends Error {
 }
 
 /** Text of the service as a sentence of the page. */
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 let csrf = "";
 let lastContact = Date.now();

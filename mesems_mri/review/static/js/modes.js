@@ -1,5 +1,6 @@
 /** Modes of work on the images: adding a finding from a seed, editing an outline with a brush. */
 
+import { sentence } from "./api.js";
 import { $, announce, h, kbd } from "./dom.js";
 import { fromRuns, toRuns } from "./segmentation.js";
 import { MaskDraft } from "./brush.js";
@@ -164,7 +165,7 @@ export class Adding extends Mode {
       h("span", { class: "set", role: "group", "aria-label": "Kind" }, ...kinds),
       h("span", { class: "set", role: "group", "aria-label": "Status" }, ...statuses.filter(Boolean)),
       h("span", { class: "told", text }),
-      preview && !preview.is_focus ? h("span", { class: "warn", text: `${preview.preview_id ? "No focus: " : ""}${preview.why_not ?? ""}`, title: preview.why_not }) : "",
+      preview && !preview.is_focus ? h("span", { class: "warn", text: preview.preview_id ? `No focus: ${preview.why_not ?? ""}` : sentence(preview.why_not ?? ""), title: preview.why_not }) : "",
       h(
         "span",
         { class: "set end" },

@@ -298,7 +298,7 @@ class App {
     dialogs.signOff({
       reading: this.reading,
       centre: this.session.mode === "centre",
-      name: this.session.name,
+      name: this.session.mode === "centre" ? this.session.name : null,
       onSign: (password, meaning) => this.#sign(password, meaning),
       onFirst: () => this.nextUndecided(),
     });
