@@ -1,7 +1,7 @@
 """A service that speaks the contract of the reading page over synthetic visits, in memory.
 
 It is there to meet the page in a browser without a trial: ``python -m tests.system.fake_review --port 8123``
-(``--centre`` asks for a password, ``--spacing 1`` is as large as real images). Knobs for tests are attributes.
+(``--centre`` asks for a password, ``--spacing 1`` is as large as real images). What tests turn is attributes.
 """
 
 import argparse
@@ -137,7 +137,7 @@ class Task:
         finding |= {
             "volume_mm3": round(float(mask.sum()) * self.visit.spacing**3, 1),
             "max_diameter_mm": round(float(np.ptp(extent, axis=0).max() + 1) * self.visit.spacing, 1),
-            "slice": [int(round(v)) for v in centre],
+            "slice": [round(v) for v in centre],
         }
         finding |= dict(zip("xyz", self.visit.mm(centre), strict=True))
         self.findings[finding_id] = finding
