@@ -259,6 +259,34 @@ def test_zoom_keeps_what_is_under_the_mouse(hand: Hand, fake: FakeReview) -> Non
     )
 
 
+def test_pinch_zooms(hand: Hand, fake: FakeReview) -> None:
+    task = begin(hand, fake)
+    x, y = go(hand, task, UNMARKED)
+
+    def touch(kind: str, *fingers: float) -> None:
+        points = [{"x": x + at, "y": y, "id": n} for n, at in enumerate(fingers)]
+        hand.browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        hand.frame()
+
+    pixel = (
+        "(() => { const c = document.querySelector('.panel canvas'); const b = c.getBoundingClientRect();"
+        f" return c.getContext('2d').getImageData({x} + 15 - b.left, {y} - b.top, 1, 1).data[0]; }})()"
+    )
+    hand.key("o")
+    hand.frame()
+    before = hand.run(pixel)  # beside the lesion
+    hand.browser.send("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
+    try:
+        touch("touchStart", -10)
+        touch("touchStart", -10, 10)
+        for spread in (20, 30, 40):
+            touch("touchMove", -spread, spread)
+        touch("touchEnd")
+    finally:
+        hand.browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert before < 200 < hand.run(pixel)
+
+
 def test_outlines_difference_planes_and_one_contrast(hand: Hand, fake: FakeReview) -> None:
     begin(hand, fake)
     pressed = "document.querySelector('#{}').getAttribute('aria-pressed')"
@@ -282,6 +310,12 @@ def test_outlines_difference_planes_and_one_contrast(hand: Hand, fake: FakeRevie
     assert hand.run(visible) == 2
     hand.key("b")
     assert hand.run(visible) == 8
+    at = "document.querySelector('[data-contrast=T2w] canvas').getBoundingClientRect().{}"
+    x, y = (hand.run(at.format(side)) + 60 for side in ("left", "top"))
+    hand.click(x, y, count=2)
+    hand.frame()
+    assert hand.run("document.querySelector('.panel:not([hidden])').dataset.contrast") == "T2w"
+    assert hand.run(visible) == 2
 
 
 # decisions
