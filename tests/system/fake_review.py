@@ -317,6 +317,9 @@ class FakeReview:
             found = self._task(task_id)
             name = "current_FLAIR" if given["kind"] == "t2" else "current_ce-T1w"
             image, at = found.visit.images[name], tuple(given["at"])
+            if image[at] < 50:
+                nothing = {"preview_id": None, "voxels": [], "volume_mm3": 0, "max_diameter_mm": 0}
+                return nothing | {"is_focus": False, "why_not": "nothing stands out around here"}
             near = np.zeros(image.shape, bool)
             near[tuple(slice(max(0, int(v - 9)), int(v + 10)) for v in at)] = True
             labels, _ = ndimage.label(near & (image > image[at] * 0.8), _BALL)
@@ -342,7 +345,7 @@ class FakeReview:
             if self.fail:
                 self.fail -= 1
                 raise HTTPException(500, "The database does not answer.")
-            if given["revision"] != found.revision or found.state == "signed":
+            if given["revision"] != found.revision or (found.state == "signed" and self.centre):
                 word = "The reading is signed." if found.state == "signed" else "The reading has changed."
                 return JSONResponse({"detail": word, "revision": found.revision}, 409)
             before, earlier = copy.deepcopy(found.findings), found.snapshot()
@@ -368,6 +371,7 @@ class FakeReview:
                 "removed": [i for i in before if i not in found.findings],
                 "segmentation": found.shown(),
                 "can_undo": bool(found.undo),
+                "state": found.state,
             }
 
         @app.get("/")

@@ -7,6 +7,7 @@ As a script it takes a picture of a page of a service, after some keys if one li
 import argparse
 import base64
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,11 @@ class Hand:
     def open(self, url: str, ready: str = "document.documentElement.dataset.loaded") -> None:
         """Open an address and wait until a condition holds."""
         self.browser.events.clear()
-        # a page with work on its way asks before it is left; here it is left without an answer
-        self.run("addEventListener('beforeunload', e => e.stopImmediatePropagation(), true)")
-        self.browser.send("Page.navigate", url=url)
+        self.run(f"setTimeout(() => location.assign({url!r}))")
         while not any(event.get("method") == "Page.loadEventFired" for event in self.browser.events):
-            self.browser.send("Runtime.evaluate", expression="0")
+            # a page with unsaved work asks before it is left
+            with suppress(RuntimeError):
+                self.browser.send("Page.handleJavaScriptDialog", accept=True)
             time.sleep(0.02)
         self.wait(ready)
 

@@ -514,6 +514,18 @@ def test_adding_shows_what_is_grown_before_it_is_taken(hand: Hand, fake: FakeRev
     assert hand.run("document.querySelector('#mode').hidden")
 
 
+def test_a_page_with_unsaved_work_asks_before_it_is_left(hand: Hand, fake: FakeReview) -> None:
+    task = begin(hand, fake)
+    x, y = place(hand, task, tuple(finding(task, "t2", 1)[a] for a in "xyz"))
+    hand.key("e")
+    hand.frame()
+    hand.drag([(x + 20, y), (x + 30, y)])
+    hand.frame()
+    begin(hand, fake)
+    asked = [e for e in hand.browser.events if e.get("method") == "Page.javascriptDialogOpening"]
+    assert [e["params"]["type"] for e in asked] == ["beforeunload"]
+
+
 def test_adding_by_keyboard_alone(hand: Hand, fake: FakeReview) -> None:
     """The cross-hair is the seed; kind and status have keys; a stale page keeps what was grown."""
     task = begin(hand, fake)
@@ -532,6 +544,19 @@ def test_adding_by_keyboard_alone(hand: Hand, fake: FakeReview) -> None:
     hand.wait("document.querySelectorAll('.finding').length === 8")
     (added,) = [f for f in task.findings.values() if f["origin"] == "reader"]
     assert (added["kind"], added["t2_status"], added["gd_status"]) == ("gel", None, "persistent")
+
+
+def test_where_nothing_is_grown_nothing_can_be_taken(hand: Hand, fake: FakeReview) -> None:
+    task = begin(hand, fake)
+    hand.key("n")
+    hand.frame()
+    hand.click(*place(hand, task, (74, 90, 0)))  # a corner, outside of the head
+    hand.wait("document.querySelector('#mode').innerText.includes('Nothing stands out')")
+    assert hand.run("document.querySelector('#mode .primary') === null")
+    hand.key("Enter")
+    hand.settle()
+    assert fake.events == []
+    assert len(task.findings) == 7
 
 
 def test_brush_paints_and_erases_what_is_under_it(hand: Hand, fake: FakeReview) -> None:
@@ -718,6 +743,16 @@ def test_sign_off_waits_for_the_undecided(hand: Hand, fake: FakeReview) -> None:
     hand.press_button("dialog .primary")
     hand.wait("document.querySelector('dialog.signed')")
     assert task.state == "signed"
+
+
+def test_a_single_user_goes_on_after_the_signature(hand: Hand, fake: FakeReview) -> None:
+    fake.tasks[ASSISTED].state = "signed"
+    task = begin(hand, fake)
+    assert hand.run("document.querySelector('#stage').textContent") == "Signed"
+    hand.key("a")
+    hand.settle()
+    assert finding(task, "t2", 1)["decision"] == "accepted"
+    assert hand.run("document.querySelector('#stage').textContent") == "Read with candidates"
 
 
 def test_an_ended_session_asks_for_the_password_and_loses_nothing(hand: Hand, centre: FakeReview) -> None:
