@@ -1,7 +1,7 @@
 """A service that speaks the contract of the reading page over synthetic visits, in memory.
 
 It is there to meet the page in a browser without a trial: ``python -m tests.system.fake_review --port 8123``
-(``--centre`` asks for a password, ``--spacing 1`` is as large as real images). Knobs for tests are attributes.
+(``--centre`` asks for a password, ``--spacing 1`` is as large as real images). What tests turn is attributes.
 """
 
 import argparse
@@ -137,7 +137,7 @@ class Task:
         finding |= {
             "volume_mm3": round(float(mask.sum()) * self.visit.spacing**3, 1),
             "max_diameter_mm": round(float(np.ptp(extent, axis=0).max() + 1) * self.visit.spacing, 1),
-            "slice": [int(round(v)) for v in centre],
+            "slice": [round(v) for v in centre],
         }
         finding |= dict(zip("xyz", self.visit.mm(centre), strict=True))
         self.findings[finding_id] = finding
@@ -317,6 +317,9 @@ class FakeReview:
             found = self._task(task_id)
             name = "current_FLAIR" if given["kind"] == "t2" else "current_ce-T1w"
             image, at = found.visit.images[name], tuple(given["at"])
+            if image[at] < 50:
+                nothing = {"preview_id": None, "voxels": [], "volume_mm3": 0, "max_diameter_mm": 0}
+                return nothing | {"is_focus": False, "why_not": "nothing stands out around here"}
             near = np.zeros(image.shape, bool)
             near[tuple(slice(max(0, int(v - 9)), int(v + 10)) for v in at)] = True
             labels, _ = ndimage.label(near & (image > image[at] * 0.8), _BALL)
@@ -342,7 +345,7 @@ class FakeReview:
             if self.fail:
                 self.fail -= 1
                 raise HTTPException(500, "The database does not answer.")
-            if given["revision"] != found.revision or found.state == "signed":
+            if given["revision"] != found.revision or (found.state == "signed" and self.centre):
                 word = "The reading is signed." if found.state == "signed" else "The reading has changed."
                 return JSONResponse({"detail": word, "revision": found.revision}, 409)
             before, earlier = copy.deepcopy(found.findings), found.snapshot()
@@ -368,6 +371,7 @@ class FakeReview:
                 "removed": [i for i in before if i not in found.findings],
                 "segmentation": found.shown(),
                 "can_undo": bool(found.undo),
+                "state": found.state,
             }
 
         @app.get("/")

@@ -1,7 +1,13 @@
-"""Hand and eye of a reader: keys, mouse and pictures in a Chromium."""
+"""Hand and eye of a reader: keys, mouse and pictures in a Chromium.
 
+As a script it takes a picture of a page of a service, after some keys if one likes:
+``python -m tests.system.hand URL PICTURE --keys aj2``.
+"""
+
+import argparse
 import base64
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +44,11 @@ class Hand:
     def open(self, url: str, ready: str = "document.documentElement.dataset.loaded") -> None:
         """Open an address and wait until a condition holds."""
         self.browser.events.clear()
-        # a page with work on its way asks before it is left; here it is left without an answer
-        self.run("addEventListener('beforeunload', e => e.stopImmediatePropagation(), true)")
-        self.browser.send("Page.navigate", url=url)
+        self.run(f"setTimeout(() => location.assign({url!r}))")
         while not any(event.get("method") == "Page.loadEventFired" for event in self.browser.events):
-            self.browser.send("Runtime.evaluate", expression="0")
+            # a page with unsaved work asks before it is left
+            with suppress(RuntimeError):
+                self.browser.send("Page.handleJavaScriptDialog", accept=True)
             time.sleep(0.02)
         self.wait(ready)
 
@@ -96,9 +102,25 @@ class Hand:
     def type(self, text: str) -> None:
         self.browser.send("Input.insertText", text=text)
 
-    def mouse(self, kind: str, x: float, y: float, button: str = "none", modifiers: int = 0, held: str = "none", **more: Any) -> None:
+    def mouse(
+        self,
+        kind: str,
+        x: float,
+        y: float,
+        button: str = "none",
+        modifiers: int = 0,
+        held: str = "none",
+        **more: Any,
+    ) -> None:
         self.browser.send(
-            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=_BUTTONS[held], modifiers=modifiers, **more
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y,
+            button=button,
+            buttons=_BUTTONS[held],
+            modifiers=modifiers,
+            **more,
         )
 
     def click(self, x: float, y: float, modifiers: int = 0, count: int = 1) -> None:
@@ -132,3 +154,27 @@ class Hand:
     def picture(self, path: Path) -> None:
         answer = self.browser.send("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(answer["data"]))
+
+
+def main() -> None:
+    """Take a picture of a page."""
+    parser = argparse.ArgumentParser(description="Take a picture of a page of a service.")
+    parser.add_argument("url")
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--height", type=int, default=800)
+    parser.add_argument("--keys", default="", help="single keys, pressed one after the other")
+    given = parser.parse_args()
+    with Chromium(width=given.width, height=given.height) as browser:
+        hand = Hand(browser)
+        hand.open(given.url)
+        for key in given.keys:
+            hand.key(key)
+            hand.settle()
+        hand.settle()
+        hand.picture(given.picture)
+        print(*browser.complaints(), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,9 @@ class Planted:
 
 PLANTED = (
     Planted((-24, 22, 22), 5.0, t2_status="new", region="periventricular", score=0.97),
-    Planted((26, -20, 24), 6.5, t2_status="enlarging", prior_radius=4.0, region="periventricular", score=0.91),
+    Planted(
+        (26, -20, 24), 6.5, t2_status="enlarging", prior_radius=4.0, region="periventricular", score=0.91
+    ),
     Planted((-30, -28, 14), 4.0, t2_status="new", region="juxtacortical", score=0.84),
     Planted((-30, -28, 14), 3.2, "gel", gd_status="new", region="juxtacortical", score=0.88),
     Planted((34, 14, 26), 3.4, "gel", gd_status="persistent", prior_radius=3.4, score=0.79),
@@ -70,7 +72,7 @@ class SyntheticVisit:
     masks: list[Mask] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        shape = tuple(int(round(mm / self.spacing)) for mm in (152, 188, 140))
+        shape = tuple(round(mm / self.spacing) for mm in (152, 188, 140))
         middle = (np.array(shape) - 1) / 2
         self.affine = np.diag([self.spacing] * 3 + [1.0])
         self.affine[:3, 3] = -middle * self.spacing
@@ -96,7 +98,9 @@ class SyntheticVisit:
                 self.images[f"{visit}_{contrast}"] = np.clip(image, 0, 400).astype(np.int16)
         if self.prior:
             after, before = (self.images[f"{v}_FLAIR"].astype(np.int16) for v in ("current", "prior"))
-            self.images["difference_FLAIR"] = ndimage.gaussian_filter((after - before).astype(np.float32), 0.6)
+            self.images["difference_FLAIR"] = ndimage.gaussian_filter(
+                (after - before).astype(np.float32), 0.6
+            )
         turn = nib.orientations.ornt_transform(
             nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(self.axes)
         )
@@ -110,7 +114,7 @@ class SyntheticVisit:
 
     def voxel(self, at: tuple[float, float, float]) -> list[int]:
         """Voxel of a place in mm."""
-        return [int(round(v)) for v in (np.linalg.inv(self.affine) @ [*at, 1])[:3]]
+        return [round(v) for v in (np.linalg.inv(self.affine) @ [*at, 1])[:3]]
 
     def mm(self, voxel: list[float]) -> list[float]:
         """Place of a voxel in mm."""
@@ -132,8 +136,15 @@ def _tissue(mm: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) ->
     horns = (np.abs(np.abs(x) - 9 - 0.1 * np.abs(y)) < 5) & (np.abs(y) < 32) & (np.abs(z - 14) < 9)
     brain = reach + folds * 0.03 < 0.90
     white = (reach + folds * 0.09 < 0.74) & ~horns & (np.abs(x) > 1)
-    tissue = {"csf": reach < 0.94, "grey": brain & ~horns & (np.abs(x) > 1), "white": white, "scalp": (reach > 1) & (reach < 1.1)}
+    tissue = {
+        "csf": reach < 0.94,
+        "grey": brain & ~horns & (np.abs(x) > 1),
+        "white": white,
+        "scalp": (reach > 1) & (reach < 1.1),
+    }
     nose = (np.abs(x) < 8) & (y > 84) & (y < 93) & (np.abs(z + 20) < 14)
-    ear = (np.abs(x - 72) < 4) & (np.abs(y) < 9) & (np.abs(z + 8) < 14)  # on the participant's right side alone
+    ear = (
+        (np.abs(x - 72) < 4) & (np.abs(y) < 9) & (np.abs(z + 8) < 14)
+    )  # on the participant's right side alone
     tissue["scalp"] |= nose | ear
     return tissue

@@ -65,7 +65,8 @@ def place(
     """Point of the screen where a place (mm) of the axial slice lies, not zoomed."""
     panel = f"document.querySelector('[data-row={row}][data-contrast=\"{contrast}\"] canvas')"
     left, top, width, height = hand.run(
-        f"(() => {{ const b = {panel}.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; }})()"
+        f"(() => {{ const b = {panel}.getBoundingClientRect();"
+        " return [b.left, b.top, b.width, b.height]; })()"
     )
     spacing = task.visit.spacing
     mm = np.array(task.visit.shape) * spacing
@@ -106,7 +107,15 @@ def selected(hand: Hand) -> str:
 
 
 def notice(hand: Hand) -> str:
-    return hand.wait("!document.querySelector('#notice').hidden && document.querySelector('#notice').innerText")
+    return hand.wait(
+        "!document.querySelector('#notice').hidden && document.querySelector('#notice').innerText"
+    )
+
+
+def show(hand: Hand, name: str) -> None:
+    """Choose what the list shows."""
+    change = f"e.value = {name!r}; e.dispatchEvent(new Event('change'));"
+    hand.run(f"(e => {{ {change} }})(document.querySelector('#filter'))")
 
 
 def finding(task: Task, kind: str, label: int) -> dict[str, Any]:
@@ -146,7 +155,9 @@ def test_first_image_stands_within_two_seconds(hand: Hand, fake: FakeReview) -> 
 
 @pytest.mark.parametrize("size", ["browser", "large"])
 @pytest.mark.parametrize("number", range(4))
-def test_all_fits_the_window(request: pytest.FixtureRequest, fake: FakeReview, size: str, number: int) -> None:
+def test_all_fits_the_window(
+    request: pytest.FixtureRequest, fake: FakeReview, size: str, number: int
+) -> None:
     hand = Hand(request.getfixturevalue(size))
     begin(hand, fake, number)
     assert hand.run("document.documentElement.scrollWidth <= innerWidth")
@@ -154,7 +165,8 @@ def test_all_fits_the_window(request: pytest.FixtureRequest, fake: FakeReview, s
     outside = (
         "[...document.querySelectorAll('button, .panel, select, h1')].filter(e => e.getClientRects().length)"
         ".filter(e => { const b = e.getBoundingClientRect();"
-        " return b.left < -0.5 || b.right > innerWidth + 0.5 || b.bottom > innerHeight + 0.5 || b.width < 8; })"
+        " return b.left < -0.5 || b.right > innerWidth + 0.5 || b.bottom > innerHeight + 0.5"
+        " || b.width < 8; })"
         ".map(e => e.outerHTML.slice(0, 100))"
     )
     assert hand.run(outside) == []
@@ -164,7 +176,10 @@ def test_all_fits_the_window(request: pytest.FixtureRequest, fake: FakeReview, s
     )
     assert hand.run(cut) == []
     panels = 4 if number == NO_PRIOR else 8
-    assert hand.run("[...document.querySelectorAll('.panel')].filter(e => e.getClientRects().length).length") == panels
+    assert (
+        hand.run("[...document.querySelectorAll('.panel')].filter(e => e.getClientRects().length).length")
+        == panels
+    )
 
 
 @pytest.mark.parametrize("number", [ASSISTED, NO_PRIOR])
@@ -239,7 +254,37 @@ def test_zoom_keeps_what_is_under_the_mouse(hand: Hand, fake: FakeReview) -> Non
     hand.click(x, y)
     hand.frame()
     place_now = hand.run("document.querySelector('#strip').textContent")
-    assert place_now.startswith("mm L 34") or place_now.startswith("mm L 33") or place_now.startswith("mm L 35")
+    assert (
+        place_now.startswith("mm L 34") or place_now.startswith("mm L 33") or place_now.startswith("mm L 35")
+    )
+
+
+def test_pinch_zooms(hand: Hand, fake: FakeReview) -> None:
+    task = begin(hand, fake)
+    x, y = go(hand, task, UNMARKED)
+
+    def touch(kind: str, *fingers: float) -> None:
+        points = [{"x": x + at, "y": y, "id": n} for n, at in enumerate(fingers)]
+        hand.browser.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        hand.frame()
+
+    pixel = (
+        "(() => { const c = document.querySelector('.panel canvas'); const b = c.getBoundingClientRect();"
+        f" return c.getContext('2d').getImageData({x} + 15 - b.left, {y} - b.top, 1, 1).data[0]; }})()"
+    )
+    hand.key("o")
+    hand.frame()
+    before = hand.run(pixel)  # beside the lesion
+    hand.browser.send("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
+    try:
+        touch("touchStart", -10)
+        touch("touchStart", -10, 10)
+        for spread in (20, 30, 40):
+            touch("touchMove", -spread, spread)
+        touch("touchEnd")
+    finally:
+        hand.browser.send("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert before < 200 < hand.run(pixel)
 
 
 def test_outlines_difference_planes_and_one_contrast(hand: Hand, fake: FakeReview) -> None:
@@ -265,6 +310,12 @@ def test_outlines_difference_planes_and_one_contrast(hand: Hand, fake: FakeRevie
     assert hand.run(visible) == 2
     hand.key("b")
     assert hand.run(visible) == 8
+    at = "document.querySelector('[data-contrast=T2w] canvas').getBoundingClientRect().{}"
+    x, y = (hand.run(at.format(side)) + 60 for side in ("left", "top"))
+    hand.click(x, y, count=2)
+    hand.frame()
+    assert hand.run("document.querySelector('.panel:not([hidden])').dataset.contrast") == "T2w"
+    assert hand.run(visible) == 2
 
 
 # decisions
@@ -290,8 +341,8 @@ def test_a_visit_is_read_by_keys_alone(hand: Hand, fake: FakeReview) -> None:
     assert decisions(hand) == [ACCEPTED, ACCEPTED, REJECTED, "?", ACCEPTED, REJECTED, ACCEPTED]
     hand.key("Enter", CTRL)
     hand.wait("document.querySelector('dialog.sign')")
-    rows = "Object.fromEntries([...document.querySelectorAll('dialog.sign tr')].map(r => [...r.cells].map(c => c.textContent)))"
-    assert hand.run(rows) == {
+    rows = "[...document.querySelectorAll('dialog.sign tr')].map(r => [...r.cells].map(c => c.textContent))"
+    assert dict(hand.run(rows)) == {
         "Gadolinium-enhancing lesions, enhancing": "1",
         "T2 lesions, enlarging": "2",
         "T2 lesions, new": "1",
@@ -315,7 +366,7 @@ def test_a_decision_is_felt_at_once(hand: Hand, fake: FakeReview) -> None:
         hand.settle()
     felt = hand.run("performance.getEntriesByName('decision').map(e => e.duration)")
     assert len(felt) == 20
-    # on a busy machine the browser waits for its turn, too: what the page needs is what the quicker quarter needs
+    # on a busy machine the browser waits for its turn, too: the quicker quarter shows what the page needs
     assert statistics.quantiles(felt, n=4)[0] < DECISION_MS, felt
 
 
@@ -332,7 +383,9 @@ def test_a_decision_is_shown_before_the_service_answers(hand: Hand, fake: FakeRe
     assert [finding(task, "t2", n)["decision"] for n in (1, 2)] == ["rejected", "accepted"]
 
 
-def test_a_failing_service_takes_the_decision_back_and_it_can_be_done_again(hand: Hand, fake: FakeReview) -> None:
+def test_a_failing_service_takes_the_decision_back_and_it_can_be_done_again(
+    hand: Hand, fake: FakeReview
+) -> None:
     task = begin(hand, fake)
     fake.fail = 1
     hand.key("a")
@@ -388,14 +441,14 @@ def test_undo(hand: Hand, fake: FakeReview) -> None:
 
 def test_next_undecided_and_filter(hand: Hand, fake: FakeReview) -> None:
     begin(hand, fake)
-    hand.run("(e => { e.value = 'undecided'; e.dispatchEvent(new Event('change')); })(document.querySelector('#filter'))")
+    show(hand, "undecided")
     assert names(hand) == ["T2 1", "T2 2", "T2 3", "GEL 4", "GEL 5"]  # candidates offered need none
     hand.key("a")
     hand.settle()
     assert names(hand)[0] == "T2 1"  # it stays where it was decided
     hand.key(" ")
     assert selected(hand) == "T2 2"
-    hand.run("(e => { e.value = 'undecided'; e.dispatchEvent(new Event('change')); })(document.querySelector('#filter'))")
+    show(hand, "undecided")
     assert names(hand)[0] == "T2 2"
 
 
@@ -461,6 +514,18 @@ def test_adding_shows_what_is_grown_before_it_is_taken(hand: Hand, fake: FakeRev
     assert hand.run("document.querySelector('#mode').hidden")
 
 
+def test_a_page_with_unsaved_work_asks_before_it_is_left(hand: Hand, fake: FakeReview) -> None:
+    task = begin(hand, fake)
+    x, y = place(hand, task, tuple(finding(task, "t2", 1)[a] for a in "xyz"))
+    hand.key("e")
+    hand.frame()
+    hand.drag([(x + 20, y), (x + 30, y)])
+    hand.frame()
+    begin(hand, fake)
+    asked = [e for e in hand.browser.events if e.get("method") == "Page.javascriptDialogOpening"]
+    assert [e["params"]["type"] for e in asked] == ["beforeunload"]
+
+
 def test_adding_by_keyboard_alone(hand: Hand, fake: FakeReview) -> None:
     """The cross-hair is the seed; kind and status have keys; a stale page keeps what was grown."""
     task = begin(hand, fake)
@@ -479,6 +544,19 @@ def test_adding_by_keyboard_alone(hand: Hand, fake: FakeReview) -> None:
     hand.wait("document.querySelectorAll('.finding').length === 8")
     (added,) = [f for f in task.findings.values() if f["origin"] == "reader"]
     assert (added["kind"], added["t2_status"], added["gd_status"]) == ("gel", None, "persistent")
+
+
+def test_where_nothing_is_grown_nothing_can_be_taken(hand: Hand, fake: FakeReview) -> None:
+    task = begin(hand, fake)
+    hand.key("n")
+    hand.frame()
+    hand.click(*place(hand, task, (74, 90, 0)))  # a corner, outside of the head
+    hand.wait("document.querySelector('#mode').innerText.includes('Nothing stands out')")
+    assert hand.run("document.querySelector('#mode .primary') === null")
+    hand.key("Enter")
+    hand.settle()
+    assert fake.events == []
+    assert len(task.findings) == 7
 
 
 def test_brush_paints_and_erases_what_is_under_it(hand: Hand, fake: FakeReview) -> None:
@@ -590,7 +668,7 @@ def test_first_read_has_no_candidates(hand: Hand, fake: FakeReview) -> None:
 
 def test_adjudicator_sees_both_reads_and_decides_lesion_by_lesion(hand: Hand, fake: FakeReview) -> None:
     task = begin(hand, fake, ADJUDICATION)
-    hand.run("(e => { e.value = 'differ'; e.dispatchEvent(new Event('change')); })(document.querySelector('#filter'))")
+    assert hand.run("document.querySelector('#filter').value") == "differ"
     hand.key("j")
     assert selected(hand) == "T2 2"
     cards = "[...document.querySelectorAll('.read-card .what')].map(e => e.textContent)"
@@ -667,6 +745,16 @@ def test_sign_off_waits_for_the_undecided(hand: Hand, fake: FakeReview) -> None:
     assert task.state == "signed"
 
 
+def test_a_single_user_goes_on_after_the_signature(hand: Hand, fake: FakeReview) -> None:
+    fake.tasks[ASSISTED].state = "signed"
+    task = begin(hand, fake)
+    assert hand.run("document.querySelector('#stage').textContent") == "Signed"
+    hand.key("a")
+    hand.settle()
+    assert finding(task, "t2", 1)["decision"] == "accepted"
+    assert hand.run("document.querySelector('#stage').textContent") == "Read with candidates"
+
+
 def test_an_ended_session_asks_for_the_password_and_loses_nothing(hand: Hand, centre: FakeReview) -> None:
     centre.signed_in = True
     task = begin(hand, centre)
@@ -721,17 +809,20 @@ def test_every_control_has_a_name_and_shows_the_focus(hand: Hand, fake: FakeRevi
 
 _CONTRAST = """
 (() => {
-  const lum = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  const lum = ([r, g, b]) => [r, g, b]
+    .map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
   const rgb = text => text.match(/[\\d.]+/g).map(Number);
   const ground = e => { for (; e; e = e.parentElement) {
-    const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0.9) return c; } return [0, 0, 0]; };
+    const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0.9) return c; } return [0, 0, 0]; };
   const poor = [];
   for (const e of document.querySelectorAll('body *')) {
     if (!e.getClientRects().length || e.closest(':disabled, figure')) continue;
     if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
     const [a, b] = [lum(rgb(getComputedStyle(e).color)), lum(ground(e))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 4.5) poor.push(e.outerHTML.slice(0, 90) + ((a + 0.05) / (b + 0.05)).toFixed(2));
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push(e.outerHTML.slice(0, 90) + ratio.toFixed(2));
   }
   return poor;
 })()
@@ -777,4 +868,6 @@ def test_help_names_every_key_that_works(hand: Hand, fake: FakeReview) -> None:
     shown = hand.run("[...document.querySelectorAll('dialog kbd')].map(e => e.textContent).join(' ')").lower()
     for key in "jkaru1234czn[]esxmqodfvbhg?":
         assert key in shown.split() or f"{key} " in shown, key
-    assert hand.run("document.querySelector('dialog').scrollHeight <= document.querySelector('dialog').clientHeight")
+    assert hand.run(
+        "document.querySelector('dialog').scrollHeight <= document.querySelector('dialog').clientHeight"
+    )

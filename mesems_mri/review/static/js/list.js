@@ -48,6 +48,7 @@ export class FindingList {
   setFilters(stage) {
     const names = Object.keys(FILTERS).filter((name) => name !== "differ" || stage === "adjudication");
     $("filter").replaceChildren(...names.map((name) => h("option", { value: name, text: FILTERS[name][0] })));
+    if (stage === "adjudication" && this.app.reading.findings.some(differ)) this.filter = "differ";
     $("filter").value = this.filter;
   }
 

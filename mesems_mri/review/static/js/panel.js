@@ -28,7 +28,7 @@ export class Panel {
     );
     this.off = document.createElement("canvas");
     this.key = "";
-    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
   }
 
   say(text) {
@@ -78,7 +78,7 @@ export class Panel {
       if (key !== this.key) {
         this.off.width = plane.width;
         this.off.height = plane.height;
-        const into = this.off.getContext("2d");
+        const into = this.off.getContext("2d", { willReadFrequently: true });
         const pixels = into.createImageData(plane.width, plane.height);
         paint(new Uint32Array(pixels.data.buffer), image.array, plane, index, window);
         into.putImageData(pixels, 0, 0);

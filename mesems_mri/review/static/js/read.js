@@ -425,7 +425,7 @@ class App {
     viewer.addEventListener("mode", () => this.#showTools());
     viewer.addEventListener("drawn", () => this.#showPlace());
     window.addEventListener("beforeunload", (event) => {
-      if (reading.busy || this.editing.dirty || this.adding.preview) event.preventDefault();
+      if (reading.busy || this.editing.dirty || this.adding.preview?.preview_id) event.preventDefault();
     });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible" && reading.task && !reading.busy && !viewer.tool) reading.load().catch(() => {});

@@ -339,7 +339,8 @@ export class Viewer extends EventTarget {
   }
 
   #panelAt(event) {
-    const element = event.target.closest?.(".panel");
+    // a captured pointer makes the host the target
+    const element = event.target.closest?.(".panel") ?? document.elementFromPoint(event.clientX, event.clientY)?.closest(".panel");
     return this.panels.find((panel) => panel.element === element);
   }
 

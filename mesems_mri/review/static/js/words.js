@@ -51,8 +51,9 @@ export const STATUS_KEYS = {
 
 export const nameOf = (finding) => `${KINDS[finding.kind] ?? finding.kind} ${finding.label}`;
 
+/** Status in words; what is rejected has none. */
 export const statusOf = (read) =>
-  [read.t2_status, read.gd_status]
+  read.decision === "rejected" ? "" : [read.t2_status, read.gd_status]
     .filter(Boolean)
     .map((code) => STATUSES[code] ?? code)
     .join(", ");

@@ -64,7 +64,7 @@ function taskRow(task) {
   );
 }
 
-async function showTasks() {
+async function showTasks(role) {
   const { tasks } = await get("/api/tasks");
   const left = tasks.filter((task) => task.state !== "signed");
   const box = h("input", { type: "checkbox", id: "signed" });
@@ -82,6 +82,7 @@ async function showTasks() {
     next
       ? h("p", { class: "next" }, h("a", { class: "button primary large", href: `/read/${encodeURIComponent(next.task_id)}`, text: next.state === "begun" ? `Go on with ${next.label}` : `Read ${next.label}` }))
       : h("p", { class: "next", text: tasks.length ? "Everything is read." : "Nothing is assigned to you." }),
+    ...(tasks.length ? [] : (PAGES[role] ?? []).map(([href, text]) => h("p", {}, h("a", { class: "button large", href, text })))),
     ...(tasks.length ? [h("label", { class: "check" }, box, "Show signed readings"), table] : []),
   );
 }
@@ -98,7 +99,7 @@ async function start() {
         ]
       : []),
   );
-  await showTasks();
+  await showTasks(who.role);
 }
 
 start().catch((error) => {
