@@ -337,7 +337,7 @@ def put_right(desk: Desk) -> list[Visit]:
     for visit, (version, sha256, _) in locks.items():
         read = published_read(desk.layout, *visit)
         if read is None or read.sha256 != sha256:
-            restore(desk.layout, visit, version)
+            restore(desk.layout, desk.visit(visit), version)
             changed.append(visit)
     for path in desk.layout.reading.glob("sub-*/ses-*/read.json"):
         visit = (path.parent.parent.name, path.parent.name)

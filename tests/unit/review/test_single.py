@@ -70,6 +70,11 @@ def test_read_stands_in_the_tables(browser: Browser, own_study: ReadingStudy) ->
     for row in counted:
         assert (t2 == row["lesion_id"]).sum() == row["volume_mm3"]
     assert {row["lesion_id"] for row in counted} == set(np.unique(t2).tolist()) - {0}
+    new = [row["lesion_id"] for row in counted if row["t2_status"] == "new"]
+    drawn, _ = nifti.read_labels(
+        own_study.layout.product(*visit, "space-subject_label-L_desc-readnew_mask.nii.gz")
+    )
+    assert (drawn.astype(bool) == np.isin(t2, new)).all()
 
 
 def test_signed_read_can_be_changed_and_signed_again(browser: Browser, own_study: ReadingStudy) -> None:
