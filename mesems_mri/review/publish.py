@@ -18,6 +18,7 @@ from mesems_mri.files import read_json, write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import spacing_of
 from mesems_mri.provenance import software_versions
+from mesems_mri.review.identity import added_identities
 from mesems_mri.review.masks import mask_of
 from mesems_mri.review.outcome import History, Outcome, decisions_sha256, outcome_of
 from mesems_mri.review.read_masks import (
@@ -27,13 +28,10 @@ from mesems_mri.review.read_masks import (
     write_read_masks,
 )
 from mesems_mri.review.state import ReadState
-from mesems_mri.review.visit import GEL_DSEG, FoundVisit, ReadGrid
+from mesems_mri.review.visit import GEL_DSEG, GEL_READ_DSEG, T2_READ_DSEG, FoundVisit, ReadGrid
 
 ReadStatus = Literal["read", "adjudicated", "locked"]
-MASKS: Mapping[str, str] = {
-    "t2": "space-subject_desc-readT2_dseg.nii.gz",
-    "gel": "ce-gadolinium_space-subject_desc-readenhancing_dseg.nii.gz",
-}
+MASKS: Mapping[str, str] = {"t2": T2_READ_DSEG, "gel": GEL_READ_DSEG}
 """Numbered masks of a read, beside those of the run."""
 
 
@@ -97,7 +95,13 @@ def make_read(
             "open it again and sign it again"
         )
         raise DatasetError(msg)
-    outcome = outcome_of(visit, state, gel_history(layout, visit), _regions(layout, visit, state))
+    outcome = outcome_of(
+        visit,
+        state,
+        gel_history(layout, visit),
+        _regions(layout, visit, state),
+        added_identities(layout, visit, state),
+    )
     metrics = {**outcome.metrics, "read_status": status}
     drawn = _drawn(outcome, metrics)
     grid = visit.grid
