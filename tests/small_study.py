@@ -10,9 +10,9 @@ from mesems_mri import __version__
 from mesems_mri.config import TrialConfig
 from mesems_mri.dataset.columns import SITE_QUALITY_COLUMNS, VISIT_METRICS_COLUMNS
 from mesems_mri.dataset.layout import Layout
+from mesems_mri.dataset.reads import write_study_tables
 from mesems_mri.dataset.tables import write_table
 from mesems_mri.files import write_json, write_text
-from mesems_mri.dataset.reads import write_study_tables
 from mesems_mri.pipeline.compile import compile_ledger
 from mesems_mri.transfer.build import BuildRequest, build
 from mesems_mri.transfer.keys import make_keys, public_path, read_public_key

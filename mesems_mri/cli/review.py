@@ -228,6 +228,8 @@ def status(
         name = "/".join(entry.visit)
         if visits:
             typer.echo(f"{name}: {entry.stage}: {', '.join(entry.readers)}")
+        if entry.outdated:
+            typer.echo(f"{name}: was read on an earlier run; give it back with mesems-mri review reopen")
         if entry.would_change:
             changes = ", ".join(
                 f"{column} {then} -> {now}" for column, (then, now) in entry.would_change.items()
@@ -346,7 +348,7 @@ def audit(
     """Check trail, events and locked reads; exit code 3 if anything was changed or removed."""
     from mesems_mri.dataset import audit as trail
     from mesems_mri.errors import DatasetError, UsageError
-    from mesems_mri.review.centre import check_locks
+    from mesems_mri.review.centre import check_locks, check_tasks
     from mesems_mri.review.store import verify
 
     number, _, digest = (known or "0:").partition(":")
@@ -360,7 +362,7 @@ def audit(
                     typer.echo(line)
             problems = verify(connection, trail.AuditHead(int(number), digest) if known else None)
             last = trail.head(connection)
-        problems += check_locks(desk)
+        problems += [*check_tasks(desk), *check_locks(desk)]
     if problems:
         typer.echo("\n".join(problems))
         msg = f"{database}: the reading is not intact ({len(problems)} problems); restore a copy and compare"

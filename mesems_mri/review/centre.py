@@ -18,8 +18,8 @@ from mesems_mri.review.events import MEANINGS, Act, Change
 from mesems_mri.review.locks import add_lock, confirm_unlock, held_locks, last_version
 from mesems_mri.review.progress import Assignment, VisitStage, assign_reads, visit_stage
 from mesems_mri.review.publish import check_version, make_read, restore, withdraw, write_masks
-from mesems_mri.review.state import ReadState
-from mesems_mri.review.store import Task, add_task, tasks
+from mesems_mri.review.state import ReadState, fold
+from mesems_mri.review.store import Task, add_task, read_events, tasks
 from mesems_mri.review.visit import list_visits
 
 Visit = tuple[str, str]
@@ -39,6 +39,8 @@ class VisitStatus:
         Of the lock.
     would_change : mapping of str to (value, value)
         Automatic results that a rerun would change of a locked visit, then and now.
+    outdated : bool
+        Signed on an earlier run, which found something else, and not locked.
     """
 
     visit: Visit
@@ -46,6 +48,7 @@ class VisitStatus:
     readers: tuple[str, ...]
     version: int | None
     would_change: Mapping[str, tuple[Any, Any]]
+    outdated: bool
 
 
 def assign(desk: Desk, readers: Sequence[str] | None, by: str) -> list[Assignment]:
@@ -72,6 +75,7 @@ def assign(desk: Desk, readers: Sequence[str] | None, by: str) -> list[Assignmen
             seed=settings.seed,
             re_read_share=settings.re_read_percent / 100,
             known=known,
+            order_hidden=settings.order_hidden,
         )
         _add_tasks(connection, desk, made, visits, there, by)
     return made
@@ -87,21 +91,22 @@ def _add_tasks(
 ) -> None:
     """Add tasks with blinded labels: a number of each reader's own for a participant, and the scan."""
     place = {visit: sum(other[0] == visit[0] for other in visits[:n]) + 1 for n, visit in enumerate(visits)}
+    hidden = desk.settings.order_hidden
     stage = "unassisted" if desk.settings.mode == "unassisted_then_assisted" else "assisted"
     cases: dict[tuple[str, str, str], int] = {}
     position: Counter[str] = Counter()
     for task in there:
         number = int(task.label.split()[1].rstrip(","))
         # A re-read has a case of its own, so that nobody knows it again by its number.
-        cases[_case(task.reader, task.visit, task.kind)] = number
+        cases[_case(task.reader, task.visit, task.kind, hidden=hidden)] = number
         position[task.reader] = max(position[task.reader], task.position)
     for assignment in made:
         visit = (assignment.participant_id, assignment.session_id)
-        key = _case(assignment.reader, visit, assignment.kind)
+        key = _case(assignment.reader, visit, assignment.kind, hidden=hidden)
         taken = {number for (reader, *_), number in cases.items() if reader == assignment.reader}
         number = cases.setdefault(key, max(taken, default=0) + 1)
         label = f"Case {number:03}"
-        if not desk.settings.order_hidden:
+        if not hidden:
             label += f", scan {place[visit]}"
         position[assignment.reader] += 1
         add_task(
@@ -116,8 +121,9 @@ def _add_tasks(
         )
 
 
-def _case(reader: str, visit: Visit, kind: str) -> tuple[str, str, str]:
-    return (reader, visit[0], "" if kind == "read" else f"{kind}/{visit[1]}")
+def _case(reader: str, visit: Visit, kind: str, *, hidden: bool) -> tuple[str, str, str]:
+    """Return what has one case number: a participant, or a visit where nobody may know its participant."""
+    return (reader, visit[0], "" if kind == "read" and not hidden else f"{kind}/{visit[1]}")
 
 
 def make_single(desk: Desk) -> None:
@@ -215,9 +221,19 @@ def visit_statuses(desk: Desk) -> list[VisitStatus]:
                 readers=tuple(f"{task.reader} ({task.kind}: {task.state})" for task in own),
                 version=version,
                 would_change=_would_change(desk, visit) if version else {},
+                outdated=version is None and _outdated(desk, visit, own),
             )
         )
     return statuses
+
+
+def _outdated(desk: Desk, visit: Visit, own: Iterable[Task]) -> bool:
+    signed = [task for task in own if task.state == "signed" and task.kind != "single"]
+    if not signed:
+        return False
+    basis = desk.visit(visit).basis
+    with desk.store.reading() as connection:
+        return any(desk.state(connection, task).basis != basis for task in signed)
 
 
 def _would_change(desk: Desk, visit: Visit) -> Mapping[str, tuple[Any, Any]]:
@@ -337,7 +353,7 @@ def put_right(desk: Desk) -> list[Visit]:
     for visit, (version, sha256, _) in locks.items():
         read = published_read(desk.layout, *visit)
         if read is None or read.sha256 != sha256:
-            restore(desk.layout, visit, version)
+            restore(desk.layout, desk.visit(visit), version)
             changed.append(visit)
     for path in desk.layout.reading.glob("sub-*/ses-*/read.json"):
         visit = (path.parent.parent.name, path.parent.name)
@@ -360,6 +376,18 @@ def check_locks(desk: Desk) -> list[str]:
         read = published_read(desk.layout, *visit)
         if read is None or read.sha256 != sha256:
             wrong.append(f"{'/'.join(visit)} v{version:03}: does not stand in the tables")
+    return wrong
+
+
+def check_tasks(desk: Desk) -> list[str]:
+    """Check what the lists say of every task against its events; return the faults."""
+    wrong = []
+    with desk.store.reading() as connection:
+        for task in tasks(connection):
+            state = fold(read_events(connection, task.task_id), desk.begin(task))
+            stored = (task.revision, task.state, task.stage)
+            if stored != (state.revision, state.state, state.stage):
+                wrong.append(f"task {task.task_id}: its state is not that of its events")
     return wrong
 
 

@@ -63,17 +63,16 @@ class Desk(FoundVisits):
     def state(self, connection: Connection, task: Task) -> ReadState:
         """Return the present state of a read; only the events since the last time are read."""
         with self._lock:
-            known = self._states.get(task.task_id, ReadState(stage=task.stage))  # pyright: ignore
+            known = self._states.get(task.task_id) or self.begin(task)
         if known.revision > task.revision:  # the database was put back
-            known = ReadState(stage=task.stage)  # pyright: ignore
+            known = self.begin(task)
         if known.revision < task.revision:
-            if known.revision == 0:
-                known = self._begin(task)
             known = fold(read_events(connection, task.task_id, after=known.revision), known)
             self._remember(task.task_id, known)
-        return known if known.revision else self._begin(task)
+        return known
 
-    def _begin(self, task: Task) -> ReadState:
+    def begin(self, task: Task) -> ReadState:
+        """Return the state of a read before its first event."""
         if task.kind == "adjudication":
             return ReadState(stage="adjudication")
         return ReadState(stage="unassisted" if self._unassisted else "assisted")

@@ -14,8 +14,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_BYTES = 2 * 2**20
 """Largest body: the outline of the largest lesion takes a fifth of it."""
 HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",

@@ -26,6 +26,14 @@ ADDED_FROM = 10001
 _JOIN_MM = 2.0
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Number of a lesion that is not in the ledger of the run, and the visit at which it was seen first."""
+
+    lesion_id: int
+    first_seen_session_id: str
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """Outcome of a read.
@@ -72,7 +80,11 @@ class History:
 
 
 def outcome_of(
-    visit: FoundVisit, state: ReadState, history: History, regions: Mapping[str, str] | None = None
+    visit: FoundVisit,
+    state: ReadState,
+    history: History,
+    regions: Mapping[str, str] | None = None,
+    identities: Mapping[str, Identity] | None = None,
 ) -> Outcome:
     """Make what a read counts.
 
@@ -84,6 +96,8 @@ def outcome_of(
     history : History
     regions : mapping of str to str, optional
         Region of findings that the run gave none, by finding_id.
+    identities : mapping of str to Identity, optional
+        Of findings that are not in the ledger of the run, by finding_id; default: new numbers.
 
     Returns
     -------
@@ -93,9 +107,13 @@ def outcome_of(
     grid = visit.grid
     assert grid is not None  # a visit without images is not read
     evaluable = {part: visit.evaluable(part) and part not in state.parts for part in PARTS}
-    numbers = _lesion_ids(state.findings.values(), visit.lesions)
+    given = identities or {}
+    numbers = _lesion_ids(state.findings.values(), given)
+    first_seen = {identity.lesion_id: identity.first_seen_session_id for identity in given.values()}
     drawn = {kind: _draw(state, kind, numbers, grid) for kind in ("t2", "gel")}
     rows = _rows(visit, state, numbers, drawn, evaluable, history, regions or {})
+    for row in rows:
+        row["first_seen_session_id"] = first_seen.get(row["lesion_id"], row["first_seen_session_id"])
     counted = [row for row in rows if row["decision"] != "rejected"]
     _join(counted, drawn, grid, gel=evaluable["gel"])
     rejected = [row for row in rows if row["decision"] == "rejected"]
@@ -116,17 +134,16 @@ def decisions_sha256(state: ReadState) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _lesion_ids(findings: Iterable[Finding], rows: Sequence[Json]) -> dict[str, int]:
+def _lesion_ids(findings: Iterable[Finding], given: Mapping[str, Identity]) -> dict[str, int]:
     """Return the lesion_id of every finding; what is not in the ledger gets a number of its own range."""
-    used = [row["lesion_id"] for row in rows]
-    following = max([ADDED_FROM - 1, *(number for number in used if number >= ADDED_FROM)]) + 1
     numbers = {}
     for finding in findings:
         if finding.lesion_ids:
             numbers[finding.finding_id] = min(finding.lesion_ids)
+        elif finding.finding_id in given:
+            numbers[finding.finding_id] = given[finding.finding_id].lesion_id
         else:
-            # By its label, so that a number does not move when an earlier finding is undone.
-            numbers[finding.finding_id] = following + finding.label - 1
+            numbers[finding.finding_id] = ADDED_FROM + finding.label - 1
     return numbers
 
 

@@ -15,6 +15,7 @@ from mesems_mri.review.centre import (
     VisitStatus,
     adjudicate,
     check_locks,
+    check_tasks,
     lock_visit,
     unlock_visit,
     visit_statuses,
@@ -108,7 +109,10 @@ def _manage(desk: Desk, csrf: str, problem: str) -> HTMLResponse:
 def _row(status: VisitStatus, csrf: str) -> str:
     participant, session = status.visit
     stage = f"{status.stage} v{status.version:03}" if status.version else str(status.stage)
-    changes = "; ".join(f"{name}: {then} → {now}" for name, (then, now) in status.would_change.items())
+    earlier = "read on an earlier run; open it again" if status.outdated else ""
+    changes = earlier or "; ".join(
+        f"{name}: {then} → {now}" for name, (then, now) in status.would_change.items()
+    )
     hidden: dict[str, Any] = {"participant": participant, "session": session}
     forms = ""
     if status.stage in (VisitStage.CONCORDANT, VisitStage.ADJUDICATED):
@@ -148,7 +152,7 @@ def _audit(desk: Desk) -> HTMLResponse:
         faults = verify(connection)
         head = audit.head(connection)
         entries = list(audit.listing(connection))[-_SHOWN_ENTRIES:]
-    faults += check_locks(desk)
+    faults += [*check_tasks(desk), *check_locks(desk)]
     said = "".join(f'<li class="problem">{escape(fault)}</li>' for fault in faults)
     state = f"<ul>{said}</ul>" if faults else "<p>The trail, the events and the locked reads are intact.</p>"
     lines = "".join(f"<li>{escape(line)}</li>" for line in reversed(entries))

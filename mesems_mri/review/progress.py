@@ -80,6 +80,7 @@ def assign_reads(
     seed: int,
     re_read_share: float = 0.1,
     known: Iterable[Assignment] = (),
+    order_hidden: bool = False,
 ) -> list[Assignment]:
     """Assign every visit to two readers, and the planned share of visits to one of them once more.
 
@@ -97,6 +98,8 @@ def assign_reads(
         Share of the visits that one of their readers reads again, 0 to 1.
     known : iterable of Assignment
         Made before.
+    order_hidden : bool
+        The visits of a participant are mixed with all others, instead of in order of time.
 
     Returns
     -------
@@ -137,6 +140,8 @@ def assign_reads(
     random.Random(f"{seed}/reading").shuffle(order)
     place = {participant: n for n, participant in enumerate(order)}
     new.sort(key=lambda a: place[a.participant_id])  # stable: the visits of one stay in order of time
+    if order_hidden:
+        random.Random(f"{seed}/hidden").shuffle(new)
     return _interleaved(new, _re_reads(new, before, seed=seed, share=re_read_share), seed=seed)
 
 

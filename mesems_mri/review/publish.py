@@ -18,16 +18,20 @@ from mesems_mri.files import read_json, write_json
 from mesems_mri.images import nifti
 from mesems_mri.images.volume import spacing_of
 from mesems_mri.provenance import software_versions
+from mesems_mri.review.identity import added_identities
 from mesems_mri.review.masks import mask_of
 from mesems_mri.review.outcome import History, Outcome, decisions_sha256, outcome_of
+from mesems_mri.review.read_masks import (
+    remove_read_masks,
+    remove_with_sidecar,
+    sidecar,
+    write_read_masks,
+)
 from mesems_mri.review.state import ReadState
-from mesems_mri.review.visit import GEL_DSEG, FoundVisit, ReadGrid
+from mesems_mri.review.visit import GEL_DSEG, GEL_READ_DSEG, T2_READ_DSEG, FoundVisit, ReadGrid
 
 ReadStatus = Literal["read", "adjudicated", "locked"]
-MASKS: Mapping[str, str] = {
-    "t2": "space-subject_desc-readT2_dseg.nii.gz",
-    "gel": "ce-gadolinium_space-subject_desc-readenhancing_dseg.nii.gz",
-}
+MASKS: Mapping[str, str] = {"t2": T2_READ_DSEG, "gel": GEL_READ_DSEG}
 """Numbered masks of a read, beside those of the run."""
 
 
@@ -91,7 +95,13 @@ def make_read(
             "open it again and sign it again"
         )
         raise DatasetError(msg)
-    outcome = outcome_of(visit, state, gel_history(layout, visit), _regions(layout, visit, state))
+    outcome = outcome_of(
+        visit,
+        state,
+        gel_history(layout, visit),
+        _regions(layout, visit, state),
+        added_identities(layout, visit, state),
+    )
     metrics = {**outcome.metrics, "read_status": status}
     drawn = _drawn(outcome, metrics)
     grid = visit.grid
@@ -114,27 +124,22 @@ def write_masks(layout: Layout, visit: FoundVisit, read: PublishedRead, outcome:
     for kind, name in MASKS.items():
         path = layout.product(*visit.key, name)
         if kind not in drawn:
-            remove_masks(path)
+            remove_with_sidecar(path)
             continue
         nifti.write_labels(path, drawn[kind], grid.matrix)
-        sidecar = {
+        described = {
             "Sources": [f"bids::{source}" for source in sorted(visit.preproc.values())],
             "SpatialReference": "subject space, see the anchor record",
             "Description": "Lesions as they were read; a value is the lesion_id of the ledger",
             "Software": software_versions(),
             "Seed": 0,
         }
-        write_json(path.with_name(path.name.replace(".nii.gz", ".json")), sidecar)
+        write_json(sidecar(path), described)
         if read.version:
             kept = mask_version(layout, visit.key, read.version, kind)
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, kept)
-
-
-def remove_masks(path: Path) -> None:
-    """Remove a mask of a read and its sidecar."""
-    path.unlink(missing_ok=True)
-    path.with_name(path.name.replace(".nii.gz", ".json")).unlink(missing_ok=True)
+    write_read_masks(layout, visit, read.metrics, outcome.lesions, drawn)
 
 
 def mask_version(layout: Layout, visit: tuple[str, str], version: int, kind: str) -> Path:
@@ -146,17 +151,21 @@ def withdraw(layout: Layout, visit: tuple[str, str]) -> None:
     """Take a read out of the tables; its versions stay."""
     withdraw_read(layout, *visit)
     for name in MASKS.values():
-        remove_masks(layout.product(*visit, name))
+        remove_with_sidecar(layout.product(*visit, name))
+    remove_read_masks(layout, visit)
 
 
-def restore(layout: Layout, visit: tuple[str, str], version: int) -> None:
+def restore(layout: Layout, visit: FoundVisit, version: int) -> None:
     """Publish a version of a locked read again, from what was kept under it."""
-    read = PublishedRead.from_json(read_json(layout.read_version(*visit, version)))
+    read = PublishedRead.from_json(read_json(layout.read_version(*visit.key, version)))
+    drawn: dict[str, np.ndarray] = {}
     for kind, name in MASKS.items():
-        kept = mask_version(layout, visit, version, kind)
+        kept = mask_version(layout, visit.key, version, kind)
         if kept.is_file():
-            shutil.copyfile(kept, layout.product(*visit, name))
-    write_read(layout, *visit, read)
+            shutil.copyfile(kept, layout.product(*visit.key, name))
+            drawn[kind] = nifti.read_labels(kept)[0]
+    write_read_masks(layout, visit, read.metrics, read.lesions, drawn)
+    write_read(layout, *visit.key, read)
 
 
 def check_version(layout: Layout, visit: tuple[str, str], version: int, sha256: str) -> list[str]:

@@ -24,6 +24,8 @@ from mesems_mri.review.masks import Shape
 T2_DSEG = "space-subject_desc-T2_dseg.nii.gz"
 GEL_DSEG = "ce-gadolinium_space-subject_desc-enhancing_dseg.nii.gz"
 CANDIDATES_DSEG = "space-subject_desc-candidates_dseg.nii.gz"
+T2_READ_DSEG = "space-subject_desc-readT2_dseg.nii.gz"
+GEL_READ_DSEG = "ce-gadolinium_space-subject_desc-readenhancing_dseg.nii.gz"
 BRAIN_MASK = "space-subject_desc-brain_mask.nii.gz"
 
 

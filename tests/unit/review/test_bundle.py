@@ -25,7 +25,7 @@ def bundle(own_study: ReadingStudy, tmp_path: Path) -> Path:
     (own_study.folder / "bids").mkdir()
     write_table(layout.site_quality(), SITE_QUALITY_COLUMNS, [])
     sites = {person: f"S{n % 2 + 1:02}" for n, person in enumerate(own_study.people)}
-    write_json(layout.expected, {"sites": sites, "visits": dict.fromkeys(sites, list(own_study.sessions))})
+    write_json(layout.expected, {"sites": sites, "visits": {p: own_study.sessions for p in sites}})
     make_keys(tmp_path / "key")
     request = BuildRequest(out_dir=own_study.out_dir, key_file=str(tmp_path / "key"), sites=("S01",))
     (made,) = build(request, lambda _: None)

@@ -19,6 +19,7 @@ from mesems_mri.review.centre import (
     adjudicate,
     assign,
     check_locks,
+    check_tasks,
     lock_visit,
     put_right,
     reopen,
@@ -118,7 +119,7 @@ def test_from_log_in_to_lock(centre: Centre) -> None:
     assert frozen.sha256 == read.sha256
     with centre.store.reading() as connection:
         assert verify(connection) == []
-    assert check_locks(centre.desk) == []
+    assert check_locks(centre.desk) == check_tasks(centre.desk) == []
 
 
 def recounted(study: ReadingStudy) -> dict[str, int]:
@@ -235,7 +236,7 @@ def test_kill_between_database_and_tables_is_put_right(centre: Centre) -> None:
     assert put_right(centre.desk) == []
 
 
-@pytest.mark.parametrize("damage", ["record", "mask", "gone", "event", "column", "lock"])
+@pytest.mark.parametrize("damage", ["record", "mask", "gone", "event", "column", "lock", "task"])
 def test_audit_checks_data_as_well_as_the_chain(centre: Centre, damage: str) -> None:
     both_agree(centre)
     lock_visit(centre.desk, VISIT, "max")
@@ -252,18 +253,19 @@ def test_audit_checks_data_as_well_as_the_chain(centre: Centre, damage: str) -> 
     elif damage == "gone":
         mask.unlink()
     else:
-        table = "lock" if damage == "lock" else "event"
+        table = damage if damage in ("lock", "task") else "event"
         statement = {
             "event": "UPDATE event SET content = replace(content, 'accepted', 'rejected')",
             "column": "UPDATE event SET actor = 'nobody' WHERE act = 'decide'",
             "lock": "DELETE FROM lock",
+            "task": "UPDATE task SET state = 'signed'",
         }[damage]
         with centre.store.engine.begin() as connection:
-            for verb in ("update", "delete"):
+            for verb in ("update", "delete") if table != "task" else ():
                 connection.exec_driver_sql(f"DROP TRIGGER {table}_no_{verb}")
             connection.exec_driver_sql(statement)
     with centre.store.reading() as connection:
-        assert verify(connection) + check_locks(centre.desk)
+        assert verify(connection) + check_tasks(centre.desk) + check_locks(centre.desk)
 
 
 def test_read_on_an_earlier_run_cannot_be_locked(centre: Centre) -> None:
@@ -271,6 +273,7 @@ def test_read_on_an_earlier_run_cannot_be_locked(centre: Centre) -> None:
     centre.study.lesions = {**centre.study.lesions, VISIT[1]: centre.study.lesions[VISIT[1]][:3]}
     centre.study.write()
     centre.restart()
+    assert [s.visit for s in visit_statuses(centre.desk) if s.outdated] == [VISIT]
     with pytest.raises(DatasetError, match="found something else since it was read"):
         lock_visit(centre.desk, VISIT, "max")
     reopen(centre.desk, VISIT, "max")

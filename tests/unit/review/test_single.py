@@ -70,6 +70,11 @@ def test_read_stands_in_the_tables(browser: Browser, own_study: ReadingStudy) ->
     for row in counted:
         assert (t2 == row["lesion_id"]).sum() == row["volume_mm3"]
     assert {row["lesion_id"] for row in counted} == set(np.unique(t2).tolist()) - {0}
+    new = [row["lesion_id"] for row in counted if row["t2_status"] == "new"]
+    drawn, _ = nifti.read_labels(
+        own_study.layout.product(*visit, "space-subject_label-L_desc-readnew_mask.nii.gz")
+    )
+    assert (drawn.astype(bool) == np.isin(t2, new)).all()
 
 
 def test_signed_read_can_be_changed_and_signed_again(browser: Browser, own_study: ReadingStudy) -> None:
@@ -206,3 +211,33 @@ def test_other_host_and_other_site_are_refused(browser: Browser) -> None:
     path = f"/api/tasks/{task}/events"
     assert browser.post(path, body, Origin="http://evil.example").status_code == 403
     assert browser.post(path, body, **{"X-CSRF-Token": "x"}).status_code == 403
+
+
+def test_added_lesion_has_one_number_through_the_visits(own_study: ReadingStudy) -> None:
+    own_study.sessions = ("ses-w00", "ses-w04", "ses-w12")
+    own_study.participants = 1
+    own_study.write()
+    desk = open_single(own_study.out_dir)
+    browser = Browser(create_app(desk, ServiceOptions(hosts=("localhost",), secure=False)))
+    browser.session()
+
+    def read(session: str, *places: tuple[int, int, int]) -> None:
+        page = browser.open(task_of(browser, f"sub-001 {session}"))
+        for place in places:
+            grown = browser.post(f"{page.path}/grow", {"kind": "t2", "at": list(place)}).json()
+            page.do("add", preview_id=grown["preview_id"], kind="t2", t2_status="new")
+        page.decide_rest()
+        page.sign()
+
+    elsewhere = (12, 12, 28)  # a candidate, bright on the image
+    read("ses-w12", elsewhere, HIDDEN)
+    read("ses-w04", HIDDEN)
+    read("ses-w12")  # once more
+    rows = read_table(own_study.layout.ledger("sub-001"), LEDGER_COLUMNS)
+    added = {(r["session_id"], r["x"]): r for r in rows if r["decision"] == "added"}
+    numbers = {key: row["lesion_id"] for key, row in added.items()}
+    assert numbers["ses-w04", 0.0] == numbers["ses-w12", 0.0]
+    assert numbers["ses-w12", -8.0] != numbers["ses-w12", 0.0]
+    assert len(numbers) == 3
+    assert added["ses-w12", 0.0]["first_seen_session_id"] == "ses-w04"
+    desk.store.close()

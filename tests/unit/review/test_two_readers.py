@@ -161,6 +161,17 @@ def test_assignment_depends_on_the_seed_alone_and_grows() -> None:
     assert [a.participant_id for a in reads if a.reader == "anna"] != sorted(a.participant_id for a in reads)
 
 
+def test_order_of_visits_can_be_hidden() -> None:
+    made = assign_reads(VISITS, ["anna", "ben"], seed=7, order_hidden=True)
+    own = [a for a in made if a.reader == "anna" and a.kind == "read"]
+    sessions = {p: [a.session_id for a in own if a.participant_id == p] for p, _ in VISITS}
+    assert sum(found == sorted(found) for found in sessions.values()) < len(sessions) / 2
+    again = [a for a in made if a.kind == "re_read"]
+    assert again
+    for late in again:
+        assert made.index(late) > made.index(Assignment(late.reader, late.participant_id, late.session_id))
+
+
 def test_one_reader_is_not_enough() -> None:
     with pytest.raises(UsageError, match="expected at least 2"):
         assign_reads(VISITS, ["anna"], seed=1)
