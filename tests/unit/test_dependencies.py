@@ -53,11 +53,13 @@ def test_what_the_package_imports_is_listed_and_what_is_listed_is_imported(repos
     listed = project(repository)["project"]
     extras = listed["optional-dependencies"]
     used = imported(PACKAGE_DIR.rglob("*.py"))
-    central = imported([*(PACKAGE_DIR / "central").glob("*.py")])
     needed = names(listed["dependencies"])
-    assert used - needed - names(extras["central"]) == set()
+    services = ("central", "review")
+    assert used - needed - set().union(*(names(extras[service]) for service in services)) == set()
     assert needed - used - NOT_IMPORTED.keys() == set()
-    assert names(extras["central"]) - central - NOT_IMPORTED.keys() == set()
+    for service in services:
+        own = imported((PACKAGE_DIR / service).glob("*.py"))
+        assert names(extras[service]) - own - NOT_IMPORTED.keys() == set()
     assert names(extras["slurm"]) <= NOT_IMPORTED.keys()
     assert NOT_IMPORTED.keys() & used == set()
 
