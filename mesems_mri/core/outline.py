@@ -1,4 +1,4 @@
-"""Outline of a focus that somebody points at: the region grown from a seed down to half of its contrast."""
+"""Outline of a focus that somebody points at: grown from a seed down to a share of its contrast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def grow_focus(
     allowed: Mask,
     normal: Mask,
     spacing_mm: Spacing,
-    share: float = 0.5,
+    share: float = 0.4,
     least_contrast: float = 0.05,
     noise_factor: float = 5.0,
     reach_mm: float = 15.0,

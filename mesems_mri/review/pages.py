@@ -17,6 +17,7 @@ from mesems_mri.review.centre import (
     check_locks,
     check_tasks,
     lock_visit,
+    reopen,
     unlock_visit,
     visit_statuses,
 )
@@ -82,6 +83,7 @@ def _change(desk: Desk, actor: str, given: dict[str, str]) -> None:
             ask_unlock(connection, visit, actor=actor, reason=given.get("reason", "")[:500])
     elif action == "confirm":
         unlock_visit(desk, visit, actor)
+        reopen(desk, visit, actor)
     else:
         msg = "there is no such action; load the page again"
         raise MesemsError(msg)

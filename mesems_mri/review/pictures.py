@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mesems_mri.core.gel.candidates import EnhancementThresholds
 from mesems_mri.core.matching import match_intensity
 from mesems_mri.core.outline import grow_focus
 from mesems_mri.core.typing import Affine, FloatArray, Mask
@@ -196,7 +197,14 @@ class Gallery:
                 raise PictureError(msg)
             level = self._image(visit.preproc[there[0]], crop)
             normal = brain & (np.abs(level - 1.0) <= _NORMAL)
-        return grow_focus(level, seed, allowed=brain, normal=normal, spacing_mm=spacing_of(visit.grid.matrix))
+        return grow_focus(
+            level,
+            seed,
+            allowed=brain,
+            normal=normal,
+            spacing_mm=spacing_of(visit.grid.matrix),
+            share=EnhancementThresholds().outline_fraction,
+        )
 
     def _increase(self, visit: FoundVisit, crop: Crop, brain: Mask) -> tuple[FloatArray, Mask]:
         if POSTCONTRAST not in visit.preproc:

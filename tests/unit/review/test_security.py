@@ -336,6 +336,12 @@ def test_texts_are_escaped_on_the_pages(study: ReadingStudy, tmp_path: Path) -> 
         assert send("unlock", reason=SCRIPT).status_code == 303
         assert "expected another person" in send("confirm").text
         pages = manager.get("/manage").text + manager.get("/audit").text
+        other = centre.browser("mona")
+        form = {"csrf": other.csrf, "action": "confirm", "participant": VISIT[0], "session": VISIT[1]}
+        form |= {"password": PASSWORD.format(name="mona")}
+        assert other.ask("POST", "/manage", data=form).status_code == 303
+        assert "assigned: " in other.get("/manage").text
+        assert "locked v001" not in other.get("/manage").text
         assert SCRIPT not in pages
         assert "&lt;script&gt;" in pages
     finally:

@@ -88,7 +88,7 @@ def test_signed_read_can_be_changed_and_signed_again(browser: Browser, own_study
     assert metrics(own_study.out_dir)["sub-001", "ses-w04"]["gel_count"] == 1
 
 
-def test_outline_grows_to_half_of_the_contrast(browser: Browser) -> None:
+def test_outline_grows_where_the_reader_points(browser: Browser) -> None:
     page = browser.open(task_of(browser, "sub-001 ses-w04"))
     for kind in ("t2", "gel"):
         grown = browser.post(f"{page.path}/grow", {"kind": kind, "at": [20, 20, 21]}).json()
