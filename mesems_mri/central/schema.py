@@ -16,17 +16,12 @@ from sqlalchemy import (
 )
 
 from mesems_mri.dataset.audit import trail_table
-from mesems_mri.dataset.database import protect
+from mesems_mri.dataset.database import protect, time_column
 
 DATABASE_VERSION = 1
 """Raised when the tables change; a database of another version is refused."""
 
 metadata = MetaData()
-
-
-def _time(name: str, *, nullable: bool = False) -> Column[str]:
-    """Return a column of a time in UTC, ISO 8601, as text: it is hashed as it stands, in every database."""
-    return Column(name, String(20), nullable=nullable)
 
 
 trial = Table(
@@ -35,14 +30,14 @@ trial = Table(
     Column("trial_id", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("study_id", String(64), nullable=False),
     Column("database_version", Integer, nullable=False),
-    _time("created_at"),
+    time_column("created_at"),
 )
 
 site = Table(
     "site",
     metadata,
     Column("site_id", String(64), primary_key=True),
-    _time("added_at"),
+    time_column("added_at"),
     Column("added_by", String(200), nullable=False),
 )
 
@@ -52,8 +47,8 @@ public_key = Table(
     Column("site_id", ForeignKey("site.site_id"), primary_key=True),
     Column("fingerprint", String(64), primary_key=True),
     Column("pem", Text, nullable=False),
-    _time("added_at"),
-    _time("revoked_at", nullable=True),
+    time_column("added_at"),
+    time_column("revoked_at", nullable=True),
 )
 
 token = Table(
@@ -64,9 +59,9 @@ token = Table(
     Column("role", String(16), nullable=False),
     Column("site_id", ForeignKey("site.site_id")),  # of a sender; the other roles have none
     Column("holder", String(200), nullable=False),
-    _time("created_at"),
-    _time("expires_at"),
-    _time("revoked_at", nullable=True),
+    time_column("created_at"),
+    time_column("expires_at"),
+    time_column("revoked_at", nullable=True),
 )
 
 schedule = Table(
@@ -74,7 +69,7 @@ schedule = Table(
     metadata,
     Column("schedule_id", Integer, primary_key=True, autoincrement=False),
     Column("sha256", String(64), nullable=False),
-    _time("imported_at"),
+    time_column("imported_at"),
     Column("imported_by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
 )
@@ -102,7 +97,7 @@ transfer = Table(
     Column("site_id", String(64), nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("fingerprint", String(64), nullable=False),
-    _time("received_at"),
+    time_column("received_at"),
     Column("received_from", String(200), nullable=False),
     Column("receipt", Text, nullable=False),
     ForeignKeyConstraint(["site_id", "fingerprint"], ["public_key.site_id", "public_key.fingerprint"]),
@@ -114,7 +109,7 @@ rejection = Table(
     metadata,
     Column("manifest_sha256", String(64), primary_key=True),
     Column("site_id", String(64), nullable=False),
-    _time("received_at"),
+    time_column("received_at"),
     Column("receipt", Text, nullable=False),
 )
 """Signed bundles that were refused: the sender was told that they never will be accepted."""

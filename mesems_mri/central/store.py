@@ -5,7 +5,7 @@ from sqlalchemy import Connection, insert, select
 from mesems_mri.central import schema
 from mesems_mri.dataset import audit
 from mesems_mri.dataset.database import Database, now
-from mesems_mri.errors import DatasetError, UsageError
+from mesems_mri.errors import UsageError
 
 
 class Store(Database):
@@ -48,12 +48,7 @@ class Store(Database):
                 msg = f"{self.shown}: is no central database; make one with mesems-mri central init"
                 raise UsageError(msg)
             row = connection.execute(select(schema.trial)).one()
-        if row.database_version != schema.DATABASE_VERSION:
-            msg = (
-                f"{self.shown}: has tables of version {row.database_version}, "
-                f"expected {schema.DATABASE_VERSION}; use the mesems-mri that made it"
-            )
-            raise DatasetError(msg)
+        self.check_version(row.database_version, schema.DATABASE_VERSION)
         return row.study_id
 
 

@@ -234,17 +234,14 @@ def _audit(
 ) -> None:
     """Check the audit trail; exit code 3 if an entry was changed or removed."""
     from mesems_mri.dataset import audit
-    from mesems_mri.errors import DatasetError, UsageError
+    from mesems_mri.errors import DatasetError
 
-    number, _, digest = (known or "0:").partition(":")
-    if not number.isdigit() or bool(known) != bool(digest):
-        msg = f"--known {known}: is no entry, expected NUMBER:HASH as this command prints it"
-        raise UsageError(msg)
+    noted = audit.AuditHead.parse(known) if known else None
     with _opened(database) as store, store.reading() as connection:
         if show:
             for line in audit.listing(connection):
                 typer.echo(line)
-        problems = audit.verify(connection, audit.AuditHead(int(number), digest) if known else None)
+        problems = audit.verify(connection, noted)
         last = audit.head(connection)
     if problems:
         typer.echo("\n".join(problems))

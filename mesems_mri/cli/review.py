@@ -347,20 +347,17 @@ def audit(
 ) -> None:
     """Check trail, events and locked reads; exit code 3 if anything was changed or removed."""
     from mesems_mri.dataset import audit as trail
-    from mesems_mri.errors import DatasetError, UsageError
+    from mesems_mri.errors import DatasetError
     from mesems_mri.review.centre import check_locks, check_tasks
     from mesems_mri.review.store import verify
 
-    number, _, digest = (known or "0:").partition(":")
-    if not number.isdigit() or bool(known) != bool(digest):
-        msg = f"--known {known}: is no entry, expected NUMBER:HASH as this command prints it"
-        raise UsageError(msg)
+    noted = trail.AuditHead.parse(known) if known else None
     with _opened(database) as desk:
         with desk.store.reading() as connection:
             if show:
                 for line in trail.listing(connection):
                     typer.echo(line)
-            problems = verify(connection, trail.AuditHead(int(number), digest) if known else None)
+            problems = verify(connection, noted)
             last = trail.head(connection)
         problems += [*check_tasks(desk), *check_locks(desk)]
     if problems:

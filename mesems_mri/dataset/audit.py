@@ -9,11 +9,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, desc, insert, select
 
 from mesems_mri.dataset.tables import check_forbidden
+from mesems_mri.errors import UsageError
 
 BEGIN = "0" * 64
 """Hash that the first entry follows."""
@@ -52,6 +53,21 @@ class AuditHead:
 
     number: int
     hash: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``NUMBER:HASH``, as the commands print it.
+
+        Raises
+        ------
+        UsageError
+            If it is no entry.
+        """
+        number, _, digest = text.partition(":")
+        if not number.isdigit() or not digest:
+            msg = f"--known {text}: is no entry, expected NUMBER:HASH as this command prints it"
+            raise UsageError(msg)
+        return cls(int(number), digest)
 
 
 def append(

@@ -11,11 +11,11 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DDL, Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import DDL, Column, Connection, Engine, String, Table, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from mesems_mri.errors import UsageError
+from mesems_mri.errors import DatasetError, UsageError
 
 _WRITING = 0x6D6573656D73  # "mesems": the advisory lock in PostgreSQL that lets one writer in at a time
 _BUSY_SECONDS = 60
@@ -25,6 +25,11 @@ _CONNECTIONS = 20
 def now() -> str:
     """Return the time in UTC as it is stored."""
     return dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_column(name: str, *, nullable: bool = False) -> Column[str]:
+    """Return a column of a time in UTC, ISO 8601, as text: it is hashed as it stands, in every database."""
+    return Column(name, String(20), nullable=nullable)
 
 
 class Database:
@@ -80,6 +85,19 @@ class Database:
         level = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
         with self.engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
+
+    def check_version(self, found: int, expected: int) -> None:
+        """Refuse tables of another version.
+
+        Raises
+        ------
+        DatasetError
+            If they are.
+        """
+        if found != expected:
+            msg = f"{self.shown}: has tables of version {found}, expected {expected}; "
+            msg += "use the mesems-mri that made it"
+            raise DatasetError(msg)
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:

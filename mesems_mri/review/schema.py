@@ -14,17 +14,12 @@ from sqlalchemy import (
 )
 
 from mesems_mri.dataset.audit import trail_table
-from mesems_mri.dataset.database import protect
+from mesems_mri.dataset.database import protect, time_column
 
 DATABASE_VERSION = 1
 """Raised when the tables change; a database of another version is refused."""
 
 metadata = MetaData()
-
-
-def _time(name: str, *, nullable: bool = False) -> Column[str]:
-    """Return a column of a time in UTC, ISO 8601, as text: it is hashed as it stands, in every database."""
-    return Column(name, String(20), nullable=nullable)
 
 
 reading = Table(
@@ -39,7 +34,7 @@ reading = Table(
     Column("seed", Integer, nullable=False),
     Column("re_read_percent", Integer, nullable=False),
     Column("single", Boolean, nullable=False),
-    _time("created_at"),
+    time_column("created_at"),
 )
 
 account = Table(
@@ -49,9 +44,9 @@ account = Table(
     Column("role", String(16), nullable=False),
     Column("password_hash", String(200), nullable=False),
     Column("failed", Integer, nullable=False),
-    _time("blocked_until", nullable=True),
-    _time("created_at"),
-    _time("revoked_at", nullable=True),
+    time_column("blocked_until", nullable=True),
+    time_column("created_at"),
+    time_column("revoked_at", nullable=True),
 )
 
 session = Table(
@@ -60,8 +55,8 @@ session = Table(
     Column("sha256", String(64), primary_key=True),  # of the token, which the browser alone has
     Column("name", ForeignKey("account.name"), nullable=False),
     Column("csrf", String(64), nullable=False),
-    _time("created_at"),
-    _time("seen_at"),
+    time_column("created_at"),
+    time_column("seen_at"),
 )
 
 task = Table(
@@ -74,15 +69,15 @@ task = Table(
     Column("kind", String(16), nullable=False),
     Column("position", Integer, nullable=False),  # in the order of reading
     Column("label", String(40), nullable=False),
-    _time("assigned_at"),
+    time_column("assigned_at"),
     # a copy of the present state for lists; the events decide
     Column("revision", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("stage", String(16), nullable=False),
     Column("undecided", Integer, nullable=False),
     Column("total", Integer, nullable=False),
-    _time("opened_at", nullable=True),
-    _time("signed_at", nullable=True),
+    time_column("opened_at", nullable=True),
+    time_column("signed_at", nullable=True),
     UniqueConstraint("participant_id", "session_id", "reader", "kind"),
 )
 
@@ -91,7 +86,7 @@ event = Table(
     metadata,
     Column("task_id", ForeignKey("task.task_id"), primary_key=True),
     Column("revision", Integer, primary_key=True, autoincrement=False),
-    _time("at"),
+    time_column("at"),
     Column("actor", String(64), nullable=False),
     Column("act", String(16), nullable=False),
     Column("content", Text, nullable=False),  # the event as JSON
@@ -105,7 +100,7 @@ lock = Table(
     Column("participant_id", String(80), primary_key=True),
     Column("session_id", String(80), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
-    _time("at"),
+    time_column("at"),
     Column("actor", String(64), nullable=False),
     Column("meaning", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
@@ -120,7 +115,7 @@ unlock = Table(
     Column("session_id", String(80), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("step", String(16), primary_key=True),  # asked, confirmed
-    _time("at"),
+    time_column("at"),
     Column("actor", String(64), nullable=False),
     Column("reason", Text, nullable=False),
 )

@@ -1,12 +1,10 @@
-"""The service under uvicorn: for one user on this machine, or for a reading centre."""
+"""The service: for one user on this machine, or for a reading centre."""
 
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn
-
 from mesems_mri.errors import UsageError
+from mesems_mri.https import HERE, check_encryption, run_service
 from mesems_mri.review.app import create_app
 from mesems_mri.review.centre import make_single, put_right
 from mesems_mri.review.desk import Desk
@@ -15,8 +13,9 @@ from mesems_mri.review.store import ReadingSettings, ReadingStore
 from mesems_mri.review.visit import list_visits
 
 _HERE = ("127.0.0.1", "localhost", "[::1]")
+"""As a browser names this machine."""
 _HEADER_BYTES = 32 * 1024
-_CONNECTIONS = 500
+_FINISH_SECONDS = 10
 
 
 def open_single(out_dir: Path) -> Desk:
@@ -81,19 +80,8 @@ def serve_centre(
     UsageError
         If passwords would travel unencrypted over a network, or the certificate cannot be used.
     """
-    if bool(certificate) != bool(key):
-        msg = f"--tls-{'key' if certificate else 'certificate'}: is missing, expected both or none; give both"
-        raise UsageError(msg)
-    here = host in ("127.0.0.1", "::1", "localhost")
-    if certificate and key:
-        _check_certificate(certificate, key)
-    elif not here and not behind_proxy:
-        msg = (
-            f"--host {host}: without TLS passwords could be read on the way; give --tls-certificate and "
-            "--tls-key, or --behind-proxy if a proxy does the TLS"
-        )
-        raise UsageError(msg)
-    if not names and not here:
+    check_encryption(host, certificate, key, behind_proxy=behind_proxy, secret="passwords")
+    if not names and host not in HERE:
         msg = "--name: is missing; give the name under which readers reach the service"
         raise UsageError(msg)
     desk = Desk(store)
@@ -124,28 +112,14 @@ def _run(
     key: Path | None = None,
     behind_proxy: bool = False,
 ) -> None:
-    uvicorn.run(
-        create_app(desk, options),  # pyright: ignore[reportArgumentType]
+    run_service(
+        create_app(desk, options),
         host=host,
         port=port,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        server_header=False,
+        certificate=certificate,
+        key=key,
+        behind_proxy=behind_proxy,
+        header_bytes=_HEADER_BYTES,
+        finish_seconds=_FINISH_SECONDS,
         date_header=False,
-        proxy_headers=behind_proxy,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-        limit_concurrency=_CONNECTIONS,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
-        timeout_graceful_shutdown=10,
     )
-
-
-def _check_certificate(certificate: Path, key: Path) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except OSError as error:
-        msg = f"{certificate}, {key}: cannot be used for TLS ({error}); give a certificate and its key as PEM"
-        raise UsageError(msg) from error

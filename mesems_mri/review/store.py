@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from mesems_mri.dataset import audit
 from mesems_mri.dataset.database import Database, now
 from mesems_mri.dataset.layout import Layout
-from mesems_mri.errors import DatasetError, MesemsError, UsageError
+from mesems_mri.errors import MesemsError, UsageError
 from mesems_mri.review import schema
 from mesems_mri.review.events import Event
 from mesems_mri.review.progress import TaskKind
@@ -149,12 +149,7 @@ class ReadingStore(Database):
                 msg = f"{self.shown}: is no reading; make one with mesems-mri review init"
                 raise UsageError(msg)
             row = connection.execute(select(schema.reading)).one()
-        if row.database_version != schema.DATABASE_VERSION:
-            msg = (
-                f"{self.shown}: has tables of version {row.database_version}, "
-                f"expected {schema.DATABASE_VERSION}; use the mesems-mri that made it"
-            )
-            raise DatasetError(msg)
+        self.check_version(row.database_version, schema.DATABASE_VERSION)
         return ReadingSettings(
             study_id=row.study_id,
             out_dir=Path(row.out_dir),

@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "provenance": {"files"},
     "config": {"errors"},
+    "https": {"errors"},
     "dataset": BASE,
     "core": set(),
     "models": {"core"},
@@ -27,8 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"core", "images", "report", "dataset"} | BASE,
     "intake": {"images", "report", "dataset"} | BASE,
     "transfer": {"dataset"} | BASE,
-    "central": {"transfer", "dataset"} | BASE,
-    "review": {"core", "images", "dataset"} | BASE,
+    "central": {"transfer", "dataset", "https"} | BASE,
+    "review": {"core", "images", "dataset", "https"} | BASE,
     "runner": {"pipeline", "dataset"} | BASE,
     "simulate": {"images", "core", "dataset"} | BASE,
 }
