@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from benchmarks.reliability import LIMITS, Patients, print_reliability, write_candidates
 from mesems_mri.core.agreement import Agreement
 from mesems_mri.core.by_label import mean_by_label
+from mesems_mri.core.candidates import MOSTLY_OUTSIDE
 from mesems_mri.core.components import label_components
 from mesems_mri.core.intervals import wilson_interval
 from mesems_mri.core.t2.segment import SegmentThresholds
-from mesems_mri.core.t2.tissue import MOSTLY
 from mesems_mri.core.tally import Tally
 from mesems_mri.images.anatomy import CLASSES
 from training.t2_scans import PATIENTS, as_float, fold_of
@@ -150,7 +150,9 @@ def print_in_fluid(patients: Mapping[str, HeldOut]) -> None:
         large[0] = False
         shares.append(mean_by_label(csf, lesions)[large])
     share = np.concatenate(shares)
-    print(f"\nRated lesions that lie mostly in fluid around the brain: {(share > MOSTLY).sum()}/{len(share)}")
+    print(
+        f"\nRated lesions that lie mostly in fluid around the brain: {(share > MOSTLY_OUTSIDE).sum()}/{len(share)}"
+    )
 
 
 def main() -> None:

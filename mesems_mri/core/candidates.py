@@ -31,6 +31,10 @@ CAUSES = (
     "new_by_difference_only",
 )
 """Closed list of the causes why a focus is not counted; `mesems_mri.dataset.reasons` has their words."""
+MOSTLY_OUTSIDE = 0.5
+"""A focus of which more lies where no lesion can lie is none."""
+OFFERED_SCORE = 0.3
+"""Highest score of such a focus: a reader is offered it, and no count holds it."""
 _MOST_SHARED = 0.5
 """Share of a focus that better ones may hold; one with more is the same focus once again."""
 

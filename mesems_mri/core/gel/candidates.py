@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from mesems_mri.core.candidates import MOSTLY_OUTSIDE, OFFERED_SCORE
 from mesems_mri.core.components import label_components
 from mesems_mri.core.distance import distance_from, distance_inside
 from mesems_mri.core.gel.maps import (
@@ -71,8 +72,8 @@ class EnhancementThresholds:
     max_ventricle: float = 0.4
     #: The same for a classifier: such a candidate scores no more than ``offered_score``, so that a reader is
     #: offered it and no count holds it.
-    mostly_ventricle: float = 0.5
-    offered_score: float = 0.3
+    mostly_ventricle: float = MOSTLY_OUTSIDE
+    offered_score: float = OFFERED_SCORE
     #: A candidate rejected as a vessel is cut once more into compact parts from this size on.
     recut_volume_mm3: float = 100.0
     #: Factor on both contrasts and sigmas when there is no pre-contrast image.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mesems_mri.core.by_label import mean_by_label
+from mesems_mri.core.candidates import MOSTLY_OUTSIDE, OFFERED_SCORE
 from mesems_mri.core.distance import bounding_box, close_mask, distance_from, distance_inside
 from mesems_mri.core.intensity import robust_noise
 from mesems_mri.core.t2.fluid import find_fluid, find_ventricles
@@ -42,10 +43,6 @@ TISSUE_REACH_MM = 4.0
 VENTRICLE_REACH_MM = 10.0
 """Reach of the distance to the lateral ventricles; their lining is thinner by far."""
 MIN_TISSUE_VOXELS = 100
-MOSTLY = 0.5
-"""A focus of which more is cerebrospinal fluid lies outside the tissue."""
-OFFERED_SCORE = 0.3
-"""Highest score of such a focus: a reader is offered it, and no count holds it."""
 
 # Where fluid is expected but not seen, the tissue beside it has moved in.
 _MIXTURE = {
@@ -200,7 +197,7 @@ def mostly_csf(foci: Labels, tissue: TissueMaps) -> npt.NDArray[np.bool_]:
 
     A lesion lies in the tissue: none of the rated ones is mostly fluid (`benchmarks/t2_curve.py` counts).
     """
-    return mean_by_label(tissue.csf, foci) > MOSTLY
+    return mean_by_label(tissue.csf, foci) > MOSTLY_OUTSIDE
 
 
 def at_most_offered(score: Float64Array, outside: npt.NDArray[np.bool_]) -> Float64Array:
