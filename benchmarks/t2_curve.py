@@ -150,9 +150,8 @@ def print_in_fluid(patients: Mapping[str, HeldOut]) -> None:
         large[0] = False
         shares.append(mean_by_label(csf, lesions)[large])
     share = np.concatenate(shares)
-    print(
-        f"\nRated lesions that lie mostly in fluid around the brain: {(share > MOSTLY_OUTSIDE).sum()}/{len(share)}"
-    )
+    outside = int((share > MOSTLY_OUTSIDE).sum())
+    print(f"\nRated lesions that lie mostly in fluid around the brain: {outside}/{len(share)}")
 
 
 def main() -> None:
